@@ -1,0 +1,52 @@
+// Package blob keeps immutable objects under keys. Files (FS) and memory are here, S3 and encryption in
+// packages below. A key is a slash-separated relative path of [A-Za-z0-9._-] segments, none of them "." or "..".
+package blob
+
+import (
+	"context"
+	"errors"
+	"io"
+	"iter"
+	"time"
+)
+
+// Errors that callers test for. Any other error is a fault of the backend, which is temporary.
+var (
+	// ErrNotFound says that there is no object under the key.
+	ErrNotFound = errors.New("object not found")
+	// ErrExists says that there is an object under the key already; it was not touched.
+	ErrExists = errors.New("object exists")
+	// ErrFull says that the backend has no space left.
+	ErrFull = errors.New("object store is full")
+	// ErrKey says that the key is malformed.
+	ErrKey = errors.New("malformed object key")
+)
+
+// Info describes an object.
+type Info struct {
+	Key       string
+	SizeBytes int64
+	Modified  time.Time
+}
+
+// Bucket is what every backend does. All methods may be called at once from many goroutines.
+type Bucket interface {
+	// Put stores size bytes from r under key. When it returns nil, object and name survive a power
+	// cut; when it returns an error there is either no object under key or a whole one, never a part.
+	// ErrExists when the key is taken, ErrFull when there is no space. r is read from its beginning.
+	Put(ctx context.Context, key string, r io.ReadSeeker, size int64) error
+	// Copy makes the object src readable under dst too, sharing bytes where it can; as durable as Put.
+	// ErrNotFound when src is missing, ErrExists when dst is taken.
+	Copy(ctx context.Context, src, dst string) error
+	// Get yields n bytes from offset (n < 0: to the end). A range beyond the end is cut. The caller closes.
+	Get(ctx context.Context, key string, offset, n int64) (io.ReadCloser, Info, error)
+	// Stat describes the object.
+	Stat(ctx context.Context, key string) (Info, error)
+	// Delete removes the object; deleting what is not there is no error.
+	Delete(ctx context.Context, key string) error
+	// List yields the objects whose key starts with prefix, in no set order. Objects that come or go
+	// meanwhile may be missed or listed.
+	List(ctx context.Context, prefix string) iter.Seq2[Info, error]
+	// Check proves that objects can be written and removed right now.
+	Check(ctx context.Context) error
+}
