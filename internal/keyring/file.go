@@ -1,0 +1,222 @@
+package keyring
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Create makes a new keyring with one key at path, mode 0600, and a missing parent with mode 0700. The file
+// appears whole and durably or not at all. The error wraps fs.ErrExist when there is one already.
+func Create(path string) (*Ring, error) {
+	k, err := newKey(time.Now())
+	if err != nil {
+		return nil, fmt.Errorf("create keyring %s: %w", path, err)
+	}
+	keys := []key{k}
+	if err := makeParent(path); err != nil {
+		return nil, fmt.Errorf("create keyring %s: %w", path, err)
+	}
+	temp, err := writeTemp(path, format(keys), nil)
+	if err != nil {
+		return nil, fmt.Errorf("create keyring %s: %w", path, err)
+	}
+	err = os.Link(temp, path) // unlike a rename it never replaces a ring
+	err = errors.Join(err, os.Remove(temp))
+	if err == nil {
+		err = syncDir(filepath.Dir(path))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("create keyring %s: %w", path, err)
+	}
+	return newRing(keys, path), nil
+}
+
+// Rotate adds a key that is used from now on. The file is replaced atomically, with the keys that other
+// processes added meanwhile; they see the new key when they open the ring again. A ring from a variable
+// cannot be rotated.
+func (r *Ring) Rotate() error {
+	if r.path == "" {
+		return errors.New("rotate keyring: it comes from the environment; add a line to the variable instead")
+	}
+	keys, err := rotate(r.path, r.now())
+	if err != nil {
+		return fmt.Errorf("rotate keyring %s: %w", r.path, err)
+	}
+	r.keys.Store(&keys)
+	return nil
+}
+
+func rotate(path string, now time.Time) ([]key, error) {
+	path, err := filepath.EvalSymlinks(path) // the rename below must replace the file, not a link to it
+	if err != nil {
+		return nil, err
+	}
+	unlock, err := lockDir(filepath.Dir(path))
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	keys, info, err := readFile(path)
+	if err != nil {
+		return nil, err
+	}
+	if newest := keys[len(keys)-1].created; now.Before(newest) {
+		now = newest
+	}
+	k, err := newKey(now)
+	if err != nil {
+		return nil, err
+	}
+	if err := follows(keys, k); err != nil {
+		return nil, err
+	}
+	keys = append(keys, k)
+	temp, err := writeTemp(path, format(keys), info)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Rename(temp, path); err != nil {
+		return nil, errors.Join(err, os.Remove(temp))
+	}
+	return keys, syncDir(filepath.Dir(path))
+}
+
+func openFile(path string) (*Ring, error) {
+	keys, _, err := readFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("open keyring %s: %w", path, err)
+	}
+	return newRing(keys, path), nil
+}
+
+func openEnv(name string) (*Ring, error) {
+	text, ok := os.LookupEnv(name)
+	if !ok {
+		return nil, fmt.Errorf("open keyring: variable %s: %w", name, fs.ErrNotExist)
+	}
+	keys, err := parse([]byte(strings.ReplaceAll(text, ";", "\n")))
+	if err != nil {
+		return nil, fmt.Errorf("open keyring: variable %s: %w", name, err)
+	}
+	return newRing(keys, ""), nil
+}
+
+func readFile(path string) ([]key, fs.FileInfo, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0) // a FIFO must not hang the start
+	if err != nil {
+		return nil, nil, errors.Unwrap(err) // the caller names the path
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := checkMode(path, info); err != nil {
+		return nil, nil, err
+	}
+	text, err := io.ReadAll(io.LimitReader(f, maxBytes+1))
+	if err != nil {
+		return nil, nil, err
+	}
+	keys, err := parse(text)
+	return keys, info, err
+}
+
+// checkMode refuses a file of ours that others may touch. Somebody else's (a secret mounted by an
+// orchestrator) has the mode that its owner chose.
+func checkMode(path string, info fs.FileInfo) error {
+	if !info.Mode().IsRegular() {
+		return errors.New("not a regular file")
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || int(st.Uid) != os.Geteuid() || info.Mode().Perm()&0o077 == 0 {
+		return nil
+	}
+	return fmt.Errorf("mode %04o lets other users at the keys; run: chmod 600 %s", info.Mode().Perm(), path)
+}
+
+func newKey(created time.Time) (key, error) {
+	var b [secretBytes + 4]byte
+	if _, err := rand.Read(b[:]); err != nil {
+		return key{}, err
+	}
+	return key{
+		id:      hex.EncodeToString(b[secretBytes:]),
+		secret:  b[:secretBytes],
+		created: created.UTC().Truncate(time.Second),
+	}, nil
+}
+
+// makeParent makes the directory of path and what is missing above it, all durable.
+func makeParent(path string) error {
+	dir := filepath.Dir(path)
+	_, err := os.Stat(dir)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := makeParent(dir); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return syncDir(filepath.Dir(dir))
+}
+
+// writeTemp writes text durably to a new file of mode 0600 beside path, owned as like says (nil: by us).
+func writeTemp(path string, text []byte, like fs.FileInfo) (temp string, err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), ".keyring-*") // 0600, O_EXCL
+	if err != nil {
+		return "", err
+	}
+	defer func() {
+		if err = errors.Join(err, f.Close()); err != nil {
+			err = errors.Join(err, os.Remove(f.Name()))
+		}
+	}()
+	if like != nil {
+		if st, ok := like.Sys().(*syscall.Stat_t); ok {
+			if err := f.Chown(int(st.Uid), int(st.Gid)); err != nil {
+				return "", err
+			}
+		}
+		if err := f.Chmod(like.Mode().Perm()); err != nil {
+			return "", err
+		}
+	}
+	if _, err := f.Write(text); err != nil {
+		return "", err
+	}
+	return f.Name(), f.Sync()
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// lockDir keeps two processes from rotating at once and losing a key.
+func lockDir(dir string) (unlock func(), err error) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(d.Fd()), unix.LOCK_EX); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return func() { _ = d.Close() }, nil // closing releases the lock
+}
