@@ -1,0 +1,154 @@
+package config
+
+import (
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/mairust/mairust/store/sqldb"
+)
+
+// Check finds everything that is wrong with c and can be seen without touching the machine: values that are not
+// allowed, numbers out of range, listeners, rules, and keys that contradict each other. The error is Findings,
+// placed by src. Load has done this; call it for a Config that was changed afterwards.
+func (c *Config) Check(src Source) error { return c.check(src).err() }
+
+func (c *Config) check(src Source) Findings {
+	ck := checker{src: src}
+	walk("", reflect.ValueOf(c).Elem(), ck.single)
+	ck.paths(c)
+	ck.database(c)
+	ck.publicURL(c)
+	ck.listeners(c)
+	return ck.findings
+}
+
+type checker struct {
+	src      Source
+	findings Findings
+}
+
+func (ck *checker) report(key, format string, args ...any) {
+	if !ck.findings.covers(key) {
+		ck.findings = append(ck.findings, ck.src.finding(key, format, args...))
+	}
+}
+
+// single checks one key by its line in the table.
+func (ck *checker) single(path string, v reflect.Value) {
+	k, _ := describe(path)
+	switch {
+	case v.Kind() == reflect.String:
+		ck.text(path, k, v.String())
+	case v.CanInt():
+		ck.number(path, k, v.Int())
+	case v.CanFloat() && v.Float() < 0:
+		ck.report(path, "%v is negative", v.Float())
+	}
+}
+
+func (ck *checker) text(path string, k key, s string) {
+	if len(k.allowed) == 0 || slices.Contains(k.allowed, s) {
+		return
+	}
+	if s == "" && !ck.src.Has(path) {
+		return // left to the package, whose default it is
+	}
+	guess := ""
+	if near := nearest(s, k.allowed); near != "" {
+		guess = fmt.Sprintf("; did you mean `%s`?", near)
+	}
+	ck.report(path, "%q is not allowed%s (allowed: %s)", clip(s), guess, strings.Join(k.allowed, ", "))
+}
+
+func (ck *checker) number(path string, k key, n int64) {
+	switch {
+	case n < k.min && k.max > 0:
+		ck.report(path, "%d is too small (allowed: %d to %d)", n, k.min, k.max)
+	case n < k.min:
+		ck.report(path, "%d is too small (allowed: %d and more)", n, k.min)
+	case k.max > 0 && n > k.max:
+		ck.report(path, "%d is too large (allowed: %d to %d)", n, k.min, k.max)
+	}
+}
+
+// maxSocketPath is the longest path of a unix socket: sun_path has 108 bytes, one of them the final NUL (unix(7)).
+const maxSocketPath = 107
+
+func (ck *checker) paths(c *Config) {
+	for _, p := range []struct{ key, path string }{
+		{"data_dir", c.DataDir}, {"run_dir", c.RunDir},
+		{"database.path", c.Database.Path}, {"storage.options.base_path", c.Storage.Options.BasePath},
+	} {
+		if strings.ContainsRune(p.path, 0) || strings.HasPrefix(p.path, "~") {
+			ck.report(p.key, "not a path; ~ is not expanded, write the folder out")
+		}
+	}
+	if n := len(c.AdminSocket()); n > maxSocketPath {
+		ck.report("run_dir", "too long: the path of %s has %d bytes, a unix socket takes %d; set run_dir to a shorter folder",
+			filepath.Base(c.AdminSocket()), n, maxSocketPath)
+	}
+	scheme, rest, _ := strings.Cut(c.Secrets.Keyring, ":")
+	if scheme != "file" && scheme != "env" || rest == "" {
+		ck.report("secrets.keyring", "wants file:PATH or env:NAME")
+	}
+}
+
+func (ck *checker) database(c *Config) {
+	db := c.Database
+	switch db.Backend {
+	case sqldb.SQLite:
+		if db.URL != "" {
+			ck.report("database.url", "is for postgres, but database.backend is sqlite; set `backend: postgres` or remove it")
+		}
+		if db.Path == "" {
+			ck.report("database.path", "is empty; sqlite needs a file")
+		}
+	case sqldb.Postgres:
+		if db.Path != "" {
+			ck.report("database.path", "is for sqlite, but database.backend is postgres; remove it or set `backend: sqlite`")
+		}
+		ck.postgresURL(db.URL)
+	}
+	if db.MinConnections > db.MaxConnections {
+		ck.report("database.min_connections", "%d is more than database.max_connections (%d)", db.MinConnections, db.MaxConnections)
+	}
+}
+
+// postgresURL says nothing of the URL itself: a password is in it.
+func (ck *checker) postgresURL(text string) {
+	if text == "" {
+		ck.report("database.url", "is needed with `backend: postgres`: postgres://user:password@host/name, env:NAME or file:PATH")
+		return
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
+		ck.report("database.url", "wants postgres://user:password@host/name (special characters of the password as %%XX), env:NAME or file:PATH")
+	}
+}
+
+func (ck *checker) publicURL(c *Config) {
+	if c.HTTP.PublicURL == "" {
+		return
+	}
+	u, err := url.Parse(c.HTTP.PublicURL)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		ck.report("http.public_url", "wants a URL like https://mail.example.com")
+		return
+	}
+	if u.Scheme == "http" && !loopback(u.Hostname()) {
+		ck.report("http.public_url", "plain http is for loopback only; use https")
+	}
+}
+
+// clip keeps a value that is cited in a finding to one short line.
+func clip(s string) string {
+	const limit = 40
+	if r := []rune(s); len(r) > limit {
+		return string(r[:limit]) + "…"
+	}
+	return s
+}

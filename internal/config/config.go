@@ -1,0 +1,176 @@
+// Package config turns one YAML file into the Options of every package. It is strict: each unknown key, wrong
+// type and impossible value is reported with its file, line and column, all of them in one run.
+package config
+
+import (
+	"os"
+	"path/filepath"
+
+	"github.com/mairust/mairust/internal/listen"
+	"github.com/mairust/mairust/store/sqldb"
+)
+
+// Config is the whole configuration. A field without a yaml tag in any of the Options below is wiring, not a key.
+// Values printed with fmt or slog have their secrets covered.
+type Config struct {
+	// DataDir holds everything that must survive a restart: database, mail, keyring.
+	DataDir string `yaml:"data_dir"`
+	// RunDir holds sockets and other files that a restart makes anew.
+	RunDir   string        `yaml:"run_dir"`
+	Secrets  Secrets       `yaml:"secrets"`
+	Database sqldb.Options `yaml:"database"`
+	Storage  Storage       `yaml:"storage"`
+	Milter   Milter        `yaml:"milter"`
+	LMTP     LMTP          `yaml:"lmtp"`
+	Lookup   Lookup        `yaml:"lookup"`
+	HTTP     HTTP          `yaml:"http"`
+	Ops      Ops           `yaml:"ops"`
+	Log      Log           `yaml:"log"`
+	Shutdown Shutdown      `yaml:"shutdown"`
+}
+
+// Secrets says where the installation's own secrets are.
+type Secrets struct {
+	// Keyring is "file:PATH" or "env:NAME"; it is a reference, read by package keyring, never by this one.
+	Keyring string `yaml:"keyring"`
+}
+
+// Storage chooses where message objects live.
+type Storage struct {
+	// Backend is "fs".
+	Backend string         `yaml:"backend"`
+	Options StorageOptions `yaml:"options"`
+}
+
+// StorageOptions are those of the chosen backend.
+type StorageOptions struct {
+	// BasePath is the folder of the fs backend.
+	BasePath string `yaml:"base_path"`
+}
+
+// Milter configures the inbound filter.
+type Milter struct {
+	Listeners []listen.Options `yaml:"listeners"`
+}
+
+// LMTP configures the delivery agent.
+type LMTP struct {
+	Listeners []listen.Options `yaml:"listeners"`
+}
+
+// Lookup configures the recipient lookup (Postfix's socketmap).
+type Lookup struct {
+	Listeners []listen.Options `yaml:"listeners"`
+}
+
+// HTTP configures the REST API.
+type HTTP struct {
+	Listeners []listen.Options `yaml:"listeners"`
+	// PublicURL is how browsers reach us; empty on a machine that only serves loopback.
+	PublicURL string `yaml:"public_url"`
+}
+
+// Ops configures metrics and health.
+type Ops struct {
+	Listeners []listen.Options `yaml:"listeners"`
+}
+
+// Log configures the daemon's log.
+type Log struct {
+	// Level is debug, info, warn or error.
+	Level string `yaml:"level"`
+	// Format is json or text.
+	Format string `yaml:"format"`
+}
+
+// Shutdown bounds how long the daemon waits once it was told to stop.
+type Shutdown struct {
+	// TimeoutSeconds is for open sessions.
+	TimeoutSeconds int `yaml:"timeout_seconds"`
+	// DrainTimeoutSeconds is for running jobs.
+	DrainTimeoutSeconds int `yaml:"drain_timeout_seconds"`
+}
+
+// AdminSocket is the path of the unix socket through which root and the service user administer the daemon.
+func (c *Config) AdminSocket() string { return filepath.Join(c.RunDir, "admin.sock") }
+
+// Default returns the embedded defaults for the user that runs this process: under /var/lib and /run for root,
+// under ./mairust-data for anyone else.
+func Default() *Config { return newDefault(os.Geteuid() == 0) }
+
+func newDefault(root bool) *Config {
+	c := fixedDefaults()
+	c.derive(root)
+	return c
+}
+
+// fixedDefaults are the defaults that depend on no other key.
+func fixedDefaults() *Config {
+	return &Config{
+		Database: sqldb.Options{Backend: sqldb.SQLite, MaxConnections: 20, MinConnections: 5},
+		Storage:  Storage{Backend: "fs"},
+		Log:      Log{Level: "info", Format: "json"},
+		Shutdown: Shutdown{TimeoutSeconds: 60, DrainTimeoutSeconds: 30},
+	}
+}
+
+const (
+	systemDataDir = "/var/lib/mairust"
+	systemRunDir  = "/run/mairust"
+	userDataDir   = "./mairust-data"
+)
+
+// derive fills the keys that the file left out and whose default follows from another key.
+func (c *Config) derive(root bool) {
+	if c.DataDir == "" {
+		c.DataDir = userDataDir
+		if root {
+			c.DataDir = systemDataDir
+		}
+	}
+	if c.RunDir == "" {
+		c.RunDir = under(c.DataDir, "run")
+		if root && filepath.Clean(c.DataDir) == systemDataDir {
+			c.RunDir = systemRunDir
+		}
+	}
+	fill(&c.Secrets.Keyring, "file:"+under(c.DataDir, "keyring"))
+	if c.Database.Backend == sqldb.SQLite {
+		fill(&c.Database.Path, under(c.DataDir, "mairust.db"))
+	}
+	fill(&c.Storage.Options.BasePath, under(c.DataDir, "mail"))
+	c.deriveListeners()
+}
+
+// deriveListeners gives each service its default listeners; an empty list in the file means none and stays.
+func (c *Config) deriveListeners() {
+	local := func(list *[]listen.Options, addresses ...string) {
+		if *list != nil {
+			return
+		}
+		for _, a := range addresses {
+			*list = append(*list, listen.Options{Address: a})
+		}
+	}
+	socket := func(name string) string { return "unix:" + under(c.RunDir, name) }
+	local(&c.Milter.Listeners, socket("milter.sock"), "inet:127.0.0.1:8898")
+	local(&c.LMTP.Listeners, socket("lmtp.sock"), "inet:127.0.0.1:2424")
+	local(&c.Lookup.Listeners, socket("lookup.sock"), "inet:127.0.0.1:8899")
+	local(&c.HTTP.Listeners, "inet:127.0.0.1:8080")
+	local(&c.Ops.Listeners, "inet:127.0.0.1:9925")
+}
+
+func fill(s *string, value string) {
+	if *s == "" {
+		*s = value
+	}
+}
+
+// under joins as the user would write it: a leading "./" is kept, because it says that the path is relative.
+func under(dir, name string) string {
+	p := filepath.Join(dir, name)
+	if len(dir) > 1 && dir[:2] == "./" {
+		return "./" + p
+	}
+	return p
+}

@@ -1,0 +1,106 @@
+package config
+
+import "strings"
+
+// key describes one key of the file: the comments of Defaults, docs/config.md, the checks of single values,
+// secrets and Diff all come from the table below.
+type key struct {
+	// path has [] for the index of a list; keys of listeners, alike everywhere, start with "listeners[].".
+	path string
+	// doc is one line for the admin.
+	doc string
+	// from says in words what the default follows from; empty for a fixed default.
+	from string
+	// allowed are the only values of a text.
+	allowed []string
+	// min and max bound a number; max 0 is no bound, and no number is ever negative.
+	min, max int64
+	// secret values are never printed, and may be given as env:NAME or file:PATH.
+	secret bool
+	// live keys apply on reload; all others need a restart.
+	live bool
+}
+
+// keys has a line for each key, in the order of the structs; a test compares the two.
+var keys = []key{
+	{path: "data_dir", doc: "Everything that must survive a restart; back this up.", from: "`/var/lib/mairust` for root, `./mairust-data` for anyone else"},
+	{path: "run_dir", doc: "Sockets, among them `admin.sock` of the admin commands; made anew at each start.", from: "`/run/mairust` for root with the default `data_dir`, else `<data_dir>/run`"},
+
+	{path: "secrets", doc: "The installation's own secrets."},
+	{path: "secrets.keyring", doc: "Root keys of all signatures and sealed secrets, as `file:PATH` or `env:NAME`; a file is made at the first start. Without it a backup is incomplete.", from: "`file:<data_dir>/keyring`"},
+
+	{path: "database", doc: "The index of all mail, users and jobs."},
+	{path: "database.backend", doc: "`sqlite` is embedded and means one process; `postgres` is version 14 or later.", allowed: []string{"sqlite", "postgres"}},
+	{path: "database.path", doc: "The file of SQLite.", from: "`<data_dir>/mairust.db` with `sqlite`"},
+	{path: "database.url", doc: "Where PostgreSQL is: `postgres://user:password@host/name`; best given as `env:NAME` or `file:PATH`.", secret: true},
+	{path: "database.max_connections", doc: "At most this many connections to PostgreSQL from one process.", min: 1, max: 10_000},
+	{path: "database.min_connections", doc: "This many are kept open; not more than `max_connections`.", max: 10_000},
+
+	{path: "storage", doc: "The messages themselves."},
+	{path: "storage.backend", doc: "`fs` keeps each message in a file.", allowed: []string{"fs"}},
+	{path: "storage.options", doc: "Options of the backend."},
+	{path: "storage.options.base_path", doc: "The folder of the files; one local file system, on which hard links work.", from: "`<data_dir>/mail`"},
+
+	{path: "milter", doc: "Scans what Postfix receives."},
+	{path: "milter.listeners", doc: "Where Postfix's `smtpd_milters` connects.", from: "`unix:<run_dir>/milter.sock` and `inet:127.0.0.1:8898`"},
+
+	{path: "lmtp", doc: "Takes accepted mail from Postfix and stores it."},
+	{path: "lmtp.listeners", doc: "Where Postfix's `virtual_transport` or `mailbox_transport` connects.", from: "`unix:<run_dir>/lmtp.sock` and `inet:127.0.0.1:2424`"},
+
+	{path: "lookup", doc: "Tells Postfix which recipients exist (socketmap)."},
+	{path: "lookup.listeners", doc: "Where Postfix's `socketmap:` tables connect.", from: "`unix:<run_dir>/lookup.sock` and `inet:127.0.0.1:8899`"},
+
+	{path: "http", doc: "The REST API."},
+	{path: "http.listeners", doc: "Where clients connect.", from: "`inet:127.0.0.1:8080`"},
+	{path: "http.public_url", doc: "How clients reach us, as `https://mail.example.com`; decides links and cookies. Plain http is for loopback only."},
+
+	{path: "ops", doc: "Metrics (`/metrics`) and health (`/health`), for the operator's network only."},
+	{path: "ops.listeners", doc: "Where Prometheus and health checks connect.", from: "`inet:127.0.0.1:9925`"},
+
+	{path: "log", doc: "The daemon's log, on standard error."},
+	{path: "log.level", doc: "The least level that is written.", allowed: []string{"debug", "info", "warn", "error"}, live: true},
+	{path: "log.format", doc: "`json` for machines, `text` for people.", allowed: []string{"json", "text"}},
+
+	{path: "shutdown", doc: "How long a stop may take; a second signal ends it at once."},
+	{path: "shutdown.timeout_seconds", doc: "For open sessions to end by themselves.", max: 3600},
+	{path: "shutdown.drain_timeout_seconds", doc: "For running jobs.", max: 3600},
+
+	{path: "listeners[].address", doc: "`unix:PATH` or `inet:HOST:PORT`, as Postfix writes it; required."},
+	{path: "listeners[].role", doc: "Milter only: whose mail comes in here. `local` (for `non_smtpd_milters`) never refuses a recipient.", allowed: []string{"auto", "inbound", "submission", "local"}},
+	{path: "listeners[].socket_mode", doc: "Octal mode of a unix socket."},
+	{path: "listeners[].socket_group", doc: "Group of a unix socket, so that Postfix may use it."},
+	{path: "listeners[].allow", doc: "Networks (CIDR) that may connect; required for anything but loopback and sockets, unless there is TLS."},
+	{path: "listeners[].tls", doc: "How TLS begins.", allowed: []string{"none", "starttls", "implicit"}},
+	{path: "listeners[].cert", doc: "PEM file with the certificate and its chain."},
+	{path: "listeners[].key", doc: "PEM file with the private key."},
+}
+
+// describe finds the table's line for a path as findings write it, such as "milter.listeners[1].address".
+func describe(path string) (key, bool) {
+	path = tablePath(path)
+	for _, k := range keys {
+		if k.path == path {
+			return k, true
+		}
+	}
+	return key{}, false
+}
+
+// tablePath turns the indexes of a path into [] and drops what stands before "listeners[]".
+func tablePath(path string) string {
+	var b strings.Builder
+	for {
+		before, rest, found := strings.Cut(path, "[")
+		b.WriteString(before)
+		if !found {
+			break
+		}
+		_, path, _ = strings.Cut(rest, "]")
+		b.WriteString("[]")
+	}
+	path = b.String()
+	if i := strings.Index(path, "listeners[]"); i > 0 {
+		return path[i:]
+	}
+	return path
+}
