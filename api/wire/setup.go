@@ -1,0 +1,29 @@
+package wire
+
+// Setup describes an installation to be: what is missing is made, what is there stays.
+type Setup struct {
+	Tenant  string   `json:"tenant" minLength:"1" maxLength:"100"`
+	Domains []string `json:"domains" minItems:"1" maxItems:"100" nullable:"false"`
+	// Admin is the login of a super_admin.
+	Admin         string `json:"admin,omitempty" maxLength:"320"`
+	AdminPassword string `json:"admin_password,omitempty" maxLength:"1024" format:"password" doc:"Absent: a random one is made."`
+	// Mailboxes are addresses; each gets a user who logs in with it.
+	Mailboxes []string `json:"mailboxes,omitempty" maxItems:"10000" nullable:"false"`
+	// MailboxPassword is for every new mailbox; empty means a random one each.
+	MailboxPassword string `json:"mailbox_password,omitempty" maxLength:"1024" format:"password" doc:"For every new mailbox. Absent: a random one each."`
+}
+
+// SetupResult tells what Setup made and what was there.
+type SetupResult struct {
+	Things []Made `json:"things" nullable:"false"`
+}
+
+// Made is one thing of a setup.
+type Made struct {
+	Kind    string `json:"kind" enum:"tenant,domain,user,mailbox"`
+	ID      string `json:"id"`
+	Name    string `json:"name"`
+	Created bool   `json:"created" doc:"False: it was there."`
+	// Password is set when a random one was made; it is shown this once.
+	Password string `json:"password,omitempty" doc:"The random password that was made. It is shown this once."`
+}
