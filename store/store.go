@@ -5,9 +5,14 @@
 package store
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/mairust/mairust/store/sqldb"
 )
@@ -40,6 +45,8 @@ type Options struct {
 	Now func() time.Time
 	// Log may be nil.
 	Log *slog.Logger
+	// Registerer takes the metrics; nil means none.
+	Registerer prometheus.Registerer
 }
 
 // Scope is the part of the data that the asker may see. The zero Scope sees nothing.
@@ -54,3 +61,88 @@ type Scope struct {
 
 // System is the scope of MaiRust's own work, not done for anyone.
 var System = Scope{All: true}
+
+// Store is the index. All methods may be called from many goroutines.
+type Store struct {
+	db      *sqldb.DB
+	now     func() time.Time
+	log     *slog.Logger
+	found   *recipientCache
+	commits *batcher
+	metrics *metrics
+}
+
+// timeout bounds every statement and transaction, so that a database that hangs is an error.
+const timeout = 30 * time.Second
+
+// New makes a Store over an open and migrated database. The caller closes the database after its last call.
+func New(o Options) *Store {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Store{db: o.DB, now: o.Now, log: o.Log, metrics: newMetrics(o.Registerer)}
+	s.found = &recipientCache{now: o.Now}
+	s.commits = &batcher{commit: s.commitBatch}
+	return s
+}
+
+// Ping asks the database for a sign of life, within ctx.
+func (s *Store) Ping(ctx context.Context) error { return s.db.Ping(ctx) }
+
+func (s *Store) get(ctx context.Context, query string, args []any, dest ...any) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	return notFound(s.db.Get(ctx, query, args, dest...))
+}
+
+func (s *Store) each(ctx context.Context, query string, args []any, row func(scan sqldb.Scan) error) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	return s.db.Each(ctx, query, args, row)
+}
+
+func (s *Store) write(ctx context.Context, fn func(ctx context.Context, tx *sqldb.Tx) error) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	return s.db.Write(ctx, func(tx *sqldb.Tx) error { return fn(ctx, tx) })
+}
+
+// notFound turns the database's word into the store's.
+func notFound(err error) error {
+	switch {
+	case errors.Is(err, sqldb.ErrNoRows):
+		return ErrNotFound
+	case errors.Is(err, sqldb.ErrConflict):
+		return fmt.Errorf("%w: %w", ErrExists, err)
+	default:
+		return err
+	}
+}
+
+// newID makes a UUIDv7 (RFC 9562, 5.7): it sorts by time of creation.
+func newID() string { return uuid.Must(uuid.NewV7()).String() }
+
+// micros is how times are stored: microseconds since 1970 UTC.
+func micros(t time.Time) int64 { return t.UnixMicro() }
+
+// microsOrNull stores the zero time as NULL.
+func microsOrNull(t time.Time) *int64 {
+	if t.IsZero() {
+		return nil
+	}
+	us := t.UnixMicro()
+	return &us
+}
+
+func fromMicros(us int64) time.Time { return time.UnixMicro(us).UTC() }
+
+// fromNull is the inverse of microsOrNull.
+func fromNull(us *int64) time.Time {
+	if us == nil {
+		return time.Time{}
+	}
+	return fromMicros(*us)
+}

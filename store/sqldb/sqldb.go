@@ -1,15 +1,214 @@
-// Package sqldb opens PostgreSQL or SQLite and is the only place that knows their drivers.
+// Package sqldb opens PostgreSQL or SQLite and is the only place that knows their drivers: connections,
+// transactions, error classes, migrations. One statement text runs on both; what differs is in ForUpdate and
+// the DDL. A third database is a third file beside sqlite.go and postgres.go and a folder in migrations.
 package sqldb
 
 import (
+	"context"
 	"database/sql"
 	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
 )
 
-// ErrUnavailable says that the database could not be reached, was lost, or is shutting down.
-var ErrUnavailable = errors.New("database unavailable")
+// The backends.
+const (
+	SQLite   = "sqlite"
+	Postgres = "postgres"
+)
 
-// DB is an open database.
+// Options say which database and how much of it to use.
+type Options struct {
+	// Backend is "sqlite" (default) or "postgres".
+	Backend string `yaml:"backend"`
+	// Path is the SQLite file; required for sqlite.
+	Path string `yaml:"path,omitempty"`
+	// URL is the PostgreSQL connection string; required for postgres. It usually holds a password.
+	URL string `yaml:"url,omitempty"`
+	// MaxConnections bounds the pool of this process (PostgreSQL); default 20.
+	MaxConnections int `yaml:"max_connections"`
+	// MinConnections are kept open (PostgreSQL); default 5.
+	MinConnections int `yaml:"min_connections"`
+	// Log takes warnings about unsafe server settings; nil discards them.
+	Log *slog.Logger `yaml:"-"`
+}
+
+// DB is an open database. All methods may be called from many goroutines.
 type DB struct {
-	*sql.DB
+	backend string
+	// read answers queries; on PostgreSQL it is also where transactions begin.
+	read *sql.DB
+	// stmts caches prepared statements of read on SQLite; pgx has a cache of its own.
+	stmts *stmtCache
+	// writer is SQLite's only writing connection.
+	writer  *sqliteWriter
+	closers []io.Closer
+}
+
+// Open opens the database. It does not migrate it. The errors never hold the password of a URL.
+// ErrLocked says that another process has the SQLite file.
+func Open(ctx context.Context, o Options) (*DB, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	switch o.Backend {
+	case SQLite, "":
+		return openSQLite(ctx, o)
+	case Postgres:
+		return openPostgres(ctx, o)
+	default:
+		return nil, fmt.Errorf("unknown database backend %q: use sqlite or postgres", o.Backend)
+	}
+}
+
+// Backend is "sqlite" or "postgres".
+func (db *DB) Backend() string { return db.backend }
+
+// Close closes all connections and gives up the lock.
+func (db *DB) Close() error {
+	var errs []error
+	for _, c := range db.closers {
+		errs = append(errs, c.Close())
+	}
+	db.closers = nil
+	return errors.Join(errs...)
+}
+
+// Ping asks the database for a sign of life; it proves on SQLite that a write transaction can begin.
+func (db *DB) Ping(ctx context.Context) error {
+	if db.writer != nil {
+		return db.Write(ctx, func(*Tx) error { return nil })
+	}
+	return classify(db.read.PingContext(ctx))
+}
+
+// Get runs a query for one row and scans it into dest. ErrNoRows when there is none.
+func (db *DB) Get(ctx context.Context, query string, args []any, dest ...any) error {
+	return get(ctx, db.reader(), query, args, dest)
+}
+
+// Each runs a query and calls row for every row, with the function that scans it.
+func (db *DB) Each(ctx context.Context, query string, args []any, row func(scan Scan) error) error {
+	return each(ctx, db.reader(), query, args, row)
+}
+
+// Scan copies the columns of the current row into dest.
+type Scan func(dest ...any) error
+
+func (db *DB) reader() session {
+	if db.stmts != nil {
+		return db.stmts
+	}
+	return db.read
+}
+
+// session is what *sql.DB, *sql.Tx and the statement caches have in common.
+type session interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+func get(ctx context.Context, s session, query string, args []any, dest []any) error {
+	found := false
+	err := each(ctx, s, query, args, func(scan Scan) error {
+		if found {
+			return fmt.Errorf("more than one row for: %s", query)
+		}
+		found = true
+		return scan(dest...)
+	})
+	if err == nil && !found {
+		return ErrNoRows
+	}
+	return err
+}
+
+func each(ctx context.Context, s session, query string, args []any, row func(scan Scan) error) error {
+	rows, err := s.QueryContext(ctx, query, args...)
+	if err != nil {
+		return classify(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := row(rows.Scan); err != nil {
+			return err
+		}
+	}
+	return classify(rows.Err())
+}
+
+// Tx is one write transaction.
+type Tx struct {
+	session  session
+	postgres bool
+}
+
+// Exec runs a statement and returns the number of rows it changed.
+func (tx *Tx) Exec(ctx context.Context, query string, args ...any) (int64, error) {
+	result, err := tx.session.ExecContext(ctx, query, args...)
+	if err != nil {
+		return 0, classify(err)
+	}
+	n, err := result.RowsAffected()
+	return n, classify(err)
+}
+
+// Get is DB.Get within the transaction.
+func (tx *Tx) Get(ctx context.Context, query string, args []any, dest ...any) error {
+	return get(ctx, tx.session, query, args, dest)
+}
+
+// Each is DB.Each within the transaction.
+func (tx *Tx) Each(ctx context.Context, query string, args []any, row func(scan Scan) error) error {
+	return each(ctx, tx.session, query, args, row)
+}
+
+// ForUpdate is the clause that locks the rows of a SELECT until the end of the transaction. SQLite needs
+// none, as it has one writer. Key shares of foreign keys on other nodes are not blocked by it.
+func (tx *Tx) ForUpdate() string {
+	if tx.postgres {
+		return " FOR NO KEY UPDATE"
+	}
+	return ""
+}
+
+// writeAttempts bounds how often a transaction is tried when the database asks to try again (deadlock).
+const writeAttempts = 4
+
+// Write runs fn in a transaction and commits it when fn returns nil. It is run again, from the start, when
+// the database says that a retry may succeed, so fn must not keep state of a former run.
+// An error that IsCommitUnknown says that the transaction may or may not have been committed.
+func (db *DB) Write(ctx context.Context, fn func(tx *Tx) error) error {
+	for attempt := 1; ; attempt++ {
+		err := db.writeOnce(ctx, fn)
+		if !errors.Is(err, errRetry) {
+			return err
+		}
+		if attempt == writeAttempts {
+			return fmt.Errorf("%w: gave up after %d attempts: %w", ErrUnavailable, attempt, err)
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
+		case <-time.After(time.Duration(attempt*attempt) * 5 * time.Millisecond):
+		}
+	}
+}
+
+func (db *DB) writeOnce(ctx context.Context, fn func(tx *Tx) error) error {
+	if db.writer != nil {
+		return db.writer.write(ctx, fn)
+	}
+	sqltx, err := db.read.BeginTx(ctx, nil)
+	if err != nil {
+		return classify(err)
+	}
+	if err := fn(&Tx{session: sqltx, postgres: true}); err != nil {
+		// A failed rollback closes the connection, which rolls back too.
+		_ = sqltx.Rollback()
+		return err
+	}
+	return classifyCommit(sqltx.Commit())
 }

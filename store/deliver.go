@@ -1,0 +1,83 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/mairust/mairust/internal/mail"
+)
+
+// Content is what all copies of one message share.
+type Content struct {
+	// From is the envelope sender.
+	From    mail.Address
+	Summary *mail.Summary
+	// SizeBytes and Digest (SHA-256) are those of the object: the Return-Path line and the bytes as received.
+	SizeBytes int64
+	Digest    [32]byte
+	Received  time.Time
+	// QueueID and Host name the message in Postfix; empty when unknown.
+	QueueID, Host string
+	// Scan is the milter's verdict; the zero Verdict when there was none.
+	Scan mail.Verdict
+}
+
+// Copy is one message for one mailbox, whose object is stored and durable already.
+type Copy struct {
+	// ID is new, from NewMessageID.
+	ID     MessageID
+	Target Target
+	// Rcpt is the recipient as RCPT had it.
+	Rcpt mail.Address
+	// Folder is made when the mailbox has none of this name.
+	Folder string
+	// Key is where the object is: ObjectKey.
+	Key string
+	// DeliveryID tells a message that is sent again from a new one: two copies with the same id are never
+	// stored in one mailbox. Empty means that nothing is compared.
+	DeliveryID string
+	Tags       []string
+	Content    *Content
+}
+
+// Result is the fate of one Copy.
+type Result struct {
+	// ID is the stored message: the copy's own, or when Duplicate the earlier one's.
+	ID        MessageID
+	Duplicate bool
+	// Err nil means stored and durable. ErrNotFound (the mailbox is gone), ErrSuspended and ErrQuota are
+	// decided before the commit, so that surely nothing was stored. With any other error the copy may
+	// have been stored: its object must be kept.
+	Err error
+}
+
+// NewMessageID makes the id of a message to be delivered.
+func NewMessageID() MessageID { return MessageID(newID()) }
+
+// ObjectKey is where the object of a message is kept, on every backend.
+func ObjectKey(t TenantID, m MailboxID, id MessageID) string {
+	return fmt.Sprintf("%s/%s/%s.eml", t, m, id)
+}
+
+// Deliver stores the index rows of copies, together with those of other callers in one transaction, and
+// returns one Result for each, in order. A nil Err means that the row survives a power cut.
+//
+// The work is not cut short by ctx, whose end would leave the outcome unknown, but it is bounded in time.
+// A mailbox must not occur twice among the copies.
+func (s *Store) Deliver(_ context.Context, copies []Copy) []Result {
+	if len(copies) == 0 {
+		return nil
+	}
+	job := &deliveryJob{copies: copies, results: make([]Result, len(copies))}
+	job.fail(fmt.Errorf("%w: delivery was not decided", ErrUnavailable))
+	s.commits.do(job)
+	return job.results
+}
+
+// fail sets every result of the job.
+func (j *deliveryJob) fail(err error) {
+	for i := range j.results {
+		j.results[i] = Result{Err: err}
+	}
+}

@@ -1,0 +1,95 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/mairust/mairust/internal/mail"
+	"github.com/mairust/mairust/store/sqldb"
+)
+
+// Domain is a mail domain of a tenant.
+type Domain struct {
+	ID     DomainID
+	Tenant TenantID
+	// Name is in lower-case A-label form.
+	Name string
+	// AliasOf is the domain that this one stands for, empty for a domain of its own.
+	AliasOf DomainID
+}
+
+// DomainByName finds a domain by its lower-case A-label name. ErrNotFound.
+func (s *Store) DomainByName(ctx context.Context, name string) (*Domain, error) {
+	const query = `SELECT id, tenant_id, name, COALESCE(alias_of, '') FROM domains WHERE name = $1`
+	var d Domain
+	err := s.get(ctx, query, []any{mail.Clean(name, maxAddress)}, &d.ID, &d.Tenant, &d.Name, &d.AliasOf)
+	if err != nil {
+		return nil, err
+	}
+	return &d, nil
+}
+
+// EnsureDomain finds or makes a domain of the tenant. aliasOf, when not empty, is the domain of the same tenant
+// that it stands for. ErrExists when another tenant has it, or when it stands for another domain.
+func (s *Store) EnsureDomain(ctx context.Context, tenant TenantID, name string, aliasOf DomainID) (d *Domain, created bool, err error) {
+	const query = `INSERT INTO domains (id, tenant_id, name, alias_of, created_us) VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT (name) DO NOTHING`
+	err = s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		n, err := tx.Exec(ctx, query, newID(), string(tenant), name, textOrNull(string(aliasOf)), micros(s.now()))
+		created = n == 1
+		return err
+	})
+	if err != nil {
+		return nil, false, err
+	}
+	if d, err = s.DomainByName(ctx, name); err != nil {
+		return nil, false, err
+	}
+	if d.Tenant != tenant || d.AliasOf != aliasOf {
+		return nil, false, fmt.Errorf("domain %s: %w elsewhere", name, ErrExists)
+	}
+	return d, created, nil
+}
+
+// EnsureAlias finds or makes an alias: mail for address goes to target, which may be an alias too. The domain of
+// address must be the tenant's. ErrExists when address is a mailbox or an alias of another target.
+func (s *Store) EnsureAlias(ctx context.Context, tenant TenantID, address, target mail.Address) (created bool, err error) {
+	domain, err := s.domainOf(ctx, tenant, address)
+	if err != nil {
+		return false, err
+	}
+	const query = `INSERT INTO aliases (id, tenant_id, domain_id, address, address_fold, target, created_us)
+		SELECT CAST($1 AS TEXT), CAST($2 AS TEXT), CAST($3 AS TEXT), CAST($4 AS TEXT), CAST($5 AS TEXT), CAST($6 AS TEXT), CAST($7 AS BIGINT)
+		WHERE NOT EXISTS (SELECT 1 FROM mailboxes WHERE address_fold = $5)
+		ON CONFLICT (address_fold) DO NOTHING`
+	folded, to := address.Fold().String(), target.Fold().String()
+	err = s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		n, err := tx.Exec(ctx, query, newID(), string(tenant), string(domain.ID), address.String(), folded, to, micros(s.now()))
+		created = n == 1
+		return err
+	})
+	if err != nil || created {
+		s.found.forget()
+		return created, err
+	}
+	var has string
+	err = s.get(ctx, `SELECT target FROM aliases WHERE address_fold = $1 AND tenant_id = $2`, []any{folded, string(tenant)}, &has)
+	if errors.Is(err, ErrNotFound) || (err == nil && has != to) {
+		return false, fmt.Errorf("alias %s: %w otherwise", address, ErrExists)
+	}
+	return false, err
+}
+
+// domainOf finds the domain of an address and holds it to the tenant. ErrNotFound.
+func (s *Store) domainOf(ctx context.Context, tenant TenantID, address mail.Address) (*Domain, error) {
+	domain, err := s.DomainByName(ctx, strings.ToLower(address.Domain))
+	if err == nil && domain.Tenant != tenant {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return nil, fmt.Errorf("domain %s: %w", address.Domain, err)
+	}
+	return domain, nil
+}

@@ -1,0 +1,50 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/mairust/mairust/store/sqldb"
+)
+
+// The folders that MaiRust itself knows. A mailbox may have others.
+const (
+	Inbox      = "INBOX"
+	Quarantine = "Quarantine"
+	Archive    = "Archive"
+	Trash      = "Trash"
+)
+
+// standardFolders are made with every mailbox.
+var standardFolders = [...]string{Inbox, Quarantine, Archive, Trash}
+
+// Folder is a folder of a mailbox as IMAP sees it (RFC 9051, 2.3.1.1; RFC 7162).
+type Folder struct {
+	ID          FolderID
+	Name        string
+	UIDValidity uint32
+	UIDNext     int64
+	ModSeq      int64
+	Messages    int64
+}
+
+// createFolder makes a folder unless it is there. UIDVALIDITY is the time in seconds, so that a folder that
+// is made again never has an old one.
+func createFolder(ctx context.Context, tx *sqldb.Tx, tenant TenantID, mailbox MailboxID, name string, now time.Time) error {
+	const query = `INSERT INTO folders (id, tenant_id, mailbox_id, name, uidvalidity, uidnext, modseq, created_us)
+		VALUES ($1, $2, $3, $4, $5, 1, 1, $6) ON CONFLICT (mailbox_id, name) DO NOTHING`
+	_, err := tx.Exec(ctx, query, newID(), string(tenant), string(mailbox), name, now.Unix(), micros(now))
+	return err
+}
+
+func (s *Store) folders(ctx context.Context, mailbox MailboxID) ([]Folder, error) {
+	const query = `SELECT id, name, uidvalidity, uidnext, modseq, messages FROM folders WHERE mailbox_id = $1 ORDER BY name`
+	var list []Folder
+	err := s.each(ctx, query, []any{string(mailbox)}, func(scan sqldb.Scan) error {
+		var f Folder
+		err := scan(&f.ID, &f.Name, &f.UIDValidity, &f.UIDNext, &f.ModSeq, &f.Messages)
+		list = append(list, f)
+		return err
+	})
+	return list, err
+}

@@ -1,0 +1,182 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/mairust/mairust/internal/mail"
+)
+
+// Target is the mailbox that takes mail for a recipient.
+type Target struct {
+	Tenant  TenantID
+	Mailbox MailboxID
+	// Address is the mailbox's own, whatever alias led to it.
+	Address mail.Address
+	// Detail is what followed the recipient delimiter, empty without one.
+	Detail string
+}
+
+// maxAliasSteps bounds chains of aliases, and with them loops.
+const maxAliasSteps = 8
+
+// Resolve finds the mailbox that takes mail for rcpt: the exact address, as mailbox, alias or in an alias
+// domain, then the same without its detail. Aliases are followed up to 8 deep. delimiters is as in
+// Postfix's recipient_delimiter; empty means that there are no details.
+//
+// What was found is remembered for at most 5 seconds, what was not found never. Deliver checks again.
+// Errors: ErrNotFound, ErrSuspended, ErrQuota; any other is a fault of the database.
+func (s *Store) Resolve(ctx context.Context, rcpt mail.Address, delimiters string) (Target, error) {
+	key := rcpt.Fold().String()
+	if target, ok := s.found.get(key); ok {
+		return target, nil
+	}
+	target, err := s.resolve(ctx, rcpt.Fold())
+	if errors.Is(err, ErrNotFound) && delimiters != "" {
+		if base, detail, ok := rcpt.Detail(delimiters); ok {
+			target, err = s.resolve(ctx, base.Fold())
+			target.Detail = detail
+		}
+	}
+	if err != nil {
+		return Target{}, err
+	}
+	s.found.put(key, target)
+	return target, nil
+}
+
+func (s *Store) resolve(ctx context.Context, rcpt mail.Address) (Target, error) {
+	for range maxAliasSteps {
+		target, err := s.mailboxFor(ctx, rcpt)
+		if !errors.Is(err, ErrNotFound) {
+			return target, err
+		}
+		if rcpt, err = s.AliasTarget(ctx, rcpt); err != nil {
+			return Target{}, err
+		}
+	}
+	s.log.WarnContext(ctx, "alias chain is too long or a loop", "address", rcpt.String())
+	return Target{}, ErrNotFound
+}
+
+const selectMailboxFor = `SELECT m.id, m.tenant_id, m.address, t.state,
+	m.quota_bytes, m.used_bytes, t.quota_bytes, t.used_bytes
+	FROM mailboxes m JOIN tenants t ON t.id = m.tenant_id WHERE m.address_fold = $1`
+
+func (s *Store) mailboxFor(ctx context.Context, rcpt mail.Address) (Target, error) {
+	var target Target
+	var address, state string
+	var quota, used, tenantQuota, tenantUsed int64
+	err := s.get(ctx, selectMailboxFor, []any{mail.Clean(rcpt.String(), maxAddress)},
+		&target.Mailbox, &target.Tenant, &address, &state, &quota, &used, &tenantQuota, &tenantUsed)
+	if err != nil {
+		return Target{}, err
+	}
+	if target.Address, err = mail.ParseAddress(address); err != nil {
+		return Target{}, fmt.Errorf("mailbox %s: stored address: %w", target.Mailbox, err)
+	}
+	switch {
+	case state != tenantActive:
+		return Target{}, ErrSuspended
+	case isOver(used, 0, quota) || isOver(tenantUsed, 0, tenantQuota):
+		return Target{}, ErrQuota
+	}
+	return target, nil
+}
+
+// isOver says whether size more bytes do not fit; with size 0, whether nothing fits any more.
+func isOver(used, size, quota int64) bool {
+	if quota <= 0 {
+		return false
+	}
+	if size == 0 {
+		return used >= quota
+	}
+	return used+size > quota
+}
+
+const (
+	selectAlias = `SELECT target FROM aliases WHERE address_fold = $1`
+
+	selectAliasDomain = `SELECT target.name FROM domains alias JOIN domains target ON target.id = alias.alias_of
+		WHERE alias.name = $1`
+)
+
+// AliasTarget follows one step: an alias, else the same local part in the domain that an alias domain
+// stands for. ErrNotFound when addr is neither.
+func (s *Store) AliasTarget(ctx context.Context, addr mail.Address) (mail.Address, error) {
+	addr = addr.Fold()
+	var target string
+	err := s.get(ctx, selectAlias, []any{mail.Clean(addr.String(), maxAddress)}, &target)
+	if err == nil {
+		to, err := mail.ParseAddress(target)
+		if err != nil {
+			return mail.Address{}, fmt.Errorf("alias %s: stored target: %w", addr, err)
+		}
+		return to.Fold(), nil
+	}
+	if !errors.Is(err, ErrNotFound) {
+		return mail.Address{}, err
+	}
+	var domain string
+	if err := s.get(ctx, selectAliasDomain, []any{mail.Clean(addr.Domain, maxAddress)}, &domain); err != nil {
+		return mail.Address{}, err
+	}
+	return mail.Address{Local: addr.Local, Domain: domain}, nil
+}
+
+// HasDomain says whether mail for the domain, in lower-case A-label form, is delivered here.
+func (s *Store) HasDomain(ctx context.Context, domain string) (bool, error) {
+	var id string
+	err := s.get(ctx, `SELECT id FROM domains WHERE name = $1`, []any{mail.Clean(domain, maxAddress)}, &id)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// recipientCache remembers what was found, because RCPT asks for the same few mailboxes again and again.
+type recipientCache struct {
+	now     func() time.Time
+	mu      sync.Mutex
+	entries map[string]cachedTarget
+}
+
+type cachedTarget struct {
+	target Target
+	until  time.Time
+}
+
+const (
+	recipientCacheTime = 5 * time.Second
+	recipientCacheSize = 10_000
+)
+
+func (c *recipientCache) get(key string) (Target, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e, ok := c.entries[key]
+	if !ok || c.now().After(e.until) {
+		return Target{}, false
+	}
+	return e.target, true
+}
+
+// put starts over when it is full: what is needed comes back within a query.
+func (c *recipientCache) put(key string, target Target) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.entries == nil || len(c.entries) >= recipientCacheSize {
+		c.entries = map[string]cachedTarget{}
+	}
+	c.entries[key] = cachedTarget{target: target, until: c.now().Add(recipientCacheTime)}
+}
+
+func (c *recipientCache) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.entries = nil
+}

@@ -1,0 +1,81 @@
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+
+	"github.com/mairust/mairust/migrations"
+)
+
+// ErrSchema says that the database has another schema version than this binary needs.
+var ErrSchema = errors.New("database schema")
+
+// Migrate brings the schema to this binary's version and returns the names of the migrations that it ran.
+// Of several processes that call it at once one works and the others wait.
+func (db *DB) Migrate(ctx context.Context) ([]string, error) {
+	provider, release, err := db.provider(ctx)
+	if err != nil {
+		return nil, err
+	}
+	results, err := provider.Up(ctx)
+	var names []string
+	for _, r := range results {
+		names = append(names, r.Source.Path)
+	}
+	if err := errors.Join(err, release()); err != nil {
+		return names, fmt.Errorf("migrate: %w", classify(err))
+	}
+	return names, nil
+}
+
+// CheckSchema returns an error that wraps ErrSchema when Migrate has work to do, or when a newer binary has
+// migrated the database further than this one knows. The latter is allowed: migrations keep the previous
+// binary working.
+func (db *DB) CheckSchema(ctx context.Context) error {
+	provider, release, err := db.provider(ctx)
+	if err != nil {
+		return err
+	}
+	pending, err := provider.HasPending(ctx)
+	if err := errors.Join(err, release()); err != nil {
+		return fmt.Errorf("check schema: %w", classify(err))
+	}
+	if pending {
+		return fmt.Errorf("%w is older than this binary: run `mairust migrate`", ErrSchema)
+	}
+	return nil
+}
+
+// provider runs on a pool of its own on SQLite, because the reading pool cannot write.
+func (db *DB) provider(ctx context.Context) (*goose.Provider, func() error, error) {
+	files, err := fs.Sub(migrations.FS, db.backend)
+	if err != nil {
+		return nil, nil, fmt.Errorf("migrations for %s: %w", db.backend, err)
+	}
+	pool, dialect, release := db.read, goose.DialectPostgres, func() error { return nil }
+	var options []goose.ProviderOption
+	if db.writer != nil {
+		if pool, err = sql.Open("sqlite", sqliteURL(db.writer.path)+"&_txlock=immediate"); err != nil {
+			return nil, nil, classify(err)
+		}
+		pool.SetMaxOpenConns(1)
+		dialect, release = goose.DialectSQLite3, pool.Close
+	} else {
+		locker, err := lock.NewPostgresSessionLocker()
+		if err != nil {
+			return nil, nil, fmt.Errorf("migration lock: %w", err)
+		}
+		options = append(options, goose.WithSessionLocker(locker))
+	}
+	provider, err := goose.NewProvider(dialect, pool, files, options...)
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("migrations for %s: %w", db.backend, classify(err)), release())
+	}
+	return provider, release, nil
+}

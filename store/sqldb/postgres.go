@@ -1,0 +1,82 @@
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+)
+
+// pgx5CommitRollback is pgx's word that the server answered COMMIT with ROLLBACK.
+var pgx5CommitRollback = pgx.ErrTxCommitRollback
+
+// minPostgres is the oldest server version that is supported, as server_version_num.
+const minPostgres = 140000
+
+func openPostgres(ctx context.Context, o Options) (*DB, error) {
+	if o.URL == "" {
+		return nil, errors.New("database.url is missing: it names the PostgreSQL server")
+	}
+	config, err := pgx.ParseConfig(o.URL)
+	if err != nil {
+		// pgx's own message quotes the URL, and with it the password.
+		return nil, errors.New("database.url cannot be read: use postgres://user:password@host:5432/database")
+	}
+	if config.ConnectTimeout == 0 {
+		config.ConnectTimeout = 5 * time.Second
+	}
+	setDefault(config.RuntimeParams, "application_name", "mairust")
+	// A client that hangs in a transaction must not hold locks for ever.
+	setDefault(config.RuntimeParams, "idle_in_transaction_session_timeout", "60000")
+	setDefault(config.RuntimeParams, "statement_timeout", "60000")
+	pool := stdlib.OpenDB(*config)
+	pool.SetMaxOpenConns(orDefault(o.MaxConnections, 20))
+	pool.SetMaxIdleConns(max(orDefault(o.MinConnections, 5), 2))
+	pool.SetConnMaxIdleTime(5 * time.Minute)
+	if err := checkPostgres(ctx, pool, o.Log); err != nil {
+		return nil, errors.Join(fmt.Errorf("open PostgreSQL at %s: %w", config.Host, err), pool.Close())
+	}
+	return &DB{backend: Postgres, read: pool, closers: []io.Closer{pool}}, nil
+}
+
+func setDefault(params map[string]string, key, value string) {
+	if _, set := params[key]; !set {
+		params[key] = value
+	}
+}
+
+func orDefault(n, otherwise int) int {
+	if n <= 0 {
+		return otherwise
+	}
+	return n
+}
+
+// checkPostgres refuses a server that is too old and one that would acknowledge commits it can lose.
+func checkPostgres(ctx context.Context, pool *sql.DB, log *slog.Logger) error {
+	const query = `SELECT CAST(current_setting('server_version_num') AS INTEGER), current_setting('server_version'),
+		current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_commit')`
+	var number int
+	var version, fsync, fullPageWrites, synchronousCommit string
+	if err := pool.QueryRowContext(ctx, query).Scan(&number, &version, &fsync, &fullPageWrites, &synchronousCommit); err != nil {
+		return classify(err)
+	}
+	if number < minPostgres {
+		return fmt.Errorf("PostgreSQL %s is too old: MaiRust needs 14 or later", version)
+	}
+	if synchronousCommit == "off" {
+		return errors.New("synchronous_commit is off: acknowledged mail could be lost; " +
+			"set it with: ALTER ROLE CURRENT_USER SET synchronous_commit = on")
+	}
+	if fsync == "off" || fullPageWrites == "off" {
+		log.Error("PostgreSQL can lose acknowledged mail at a power cut: turn its settings on",
+			"fsync", fsync, "full_page_writes", fullPageWrites)
+	}
+	return nil
+}

@@ -1,0 +1,84 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/mairust/mairust/internal/mail"
+	"github.com/mairust/mairust/store/sqldb"
+)
+
+const tenantActive = "active"
+
+// TenantSystem is the reserved tenant of what belongs to nobody's domain, super admins among it.
+const TenantSystem = "system"
+
+// Tenant is the unit of administration; every row of data belongs to exactly one.
+type Tenant struct {
+	ID         TenantID
+	Name       string
+	Suspended  bool
+	QuotaBytes int64
+	UsedBytes  int64
+	Created    time.Time
+}
+
+// TenantByName finds a tenant by its name, whatever its case. ErrNotFound.
+func (s *Store) TenantByName(ctx context.Context, name string) (*Tenant, error) {
+	const query = `SELECT id, name, state, quota_bytes, used_bytes, created_us FROM tenants WHERE name_fold = $1`
+	var t Tenant
+	var state string
+	var created int64
+	err := s.get(ctx, query, []any{fold(name)}, &t.ID, &t.Name, &state, &t.QuotaBytes, &t.UsedBytes, &created)
+	if err != nil {
+		return nil, err
+	}
+	t.Suspended, t.Created = state != tenantActive, fromMicros(created)
+	return &t, nil
+}
+
+// EnsureTenant finds or makes a tenant.
+func (s *Store) EnsureTenant(ctx context.Context, name string) (t *Tenant, created bool, err error) {
+	const query = `INSERT INTO tenants (id, name, name_fold, state, created_us) VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT (name_fold) DO NOTHING`
+	err = s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		n, err := tx.Exec(ctx, query, newID(), mail.Clean(name, maxWord), fold(name), tenantActive, micros(s.now()))
+		created = n == 1
+		return err
+	})
+	if err != nil {
+		return nil, false, err
+	}
+	t, err = s.TenantByName(ctx, name)
+	return t, created, err
+}
+
+// SuspendTenant stops or resumes mail for a tenant; its mail is deferred meanwhile, not refused.
+func (s *Store) SuspendTenant(ctx context.Context, id TenantID, suspended bool) error {
+	state := tenantActive
+	if suspended {
+		state = "suspended"
+	}
+	return s.changeOne(ctx, `UPDATE tenants SET state = $1 WHERE id = $2`, state, string(id))
+}
+
+// changeOne runs a statement that must change a row. ErrNotFound when it did not.
+func (s *Store) changeOne(ctx context.Context, query string, args ...any) error {
+	err := s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		n, err := tx.Exec(ctx, query, args...)
+		if err == nil && n == 0 {
+			return ErrNotFound
+		}
+		return err
+	})
+	if errors.Is(err, sqldb.ErrConflict) {
+		return notFound(err)
+	}
+	s.found.forget()
+	return err
+}
+
+// fold is how names are compared: lower case, bounded, clean.
+func fold(name string) string { return strings.ToLower(mail.Clean(name, maxWord)) }

@@ -1,0 +1,84 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/mairust/mairust/store/sqldb"
+)
+
+// User is someone who logs in.
+type User struct {
+	ID     UserID
+	Tenant TenantID
+	Login  string
+	// PasswordHash is in the PHC form of its algorithm; empty means that no password fits.
+	PasswordHash string
+	// Role is one of super_admin, tenant_admin, helpdesk, auditor, user.
+	Role     string
+	Disabled bool
+	Created  time.Time
+}
+
+const userColumns = `id, tenant_id, login, password_hash, role, disabled_us, created_us`
+
+func (s *Store) user(ctx context.Context, where string, arg string) (*User, error) {
+	var u User
+	var disabled *int64
+	var created int64
+	err := s.get(ctx, `SELECT `+userColumns+` FROM users WHERE `+where+` = $1`, []any{arg},
+		&u.ID, &u.Tenant, &u.Login, &u.PasswordHash, &u.Role, &disabled, &created)
+	if err != nil {
+		return nil, err
+	}
+	u.Disabled, u.Created = disabled != nil, fromMicros(created)
+	return &u, nil
+}
+
+// User finds a user. ErrNotFound.
+func (s *Store) User(ctx context.Context, id UserID) (*User, error) {
+	return s.user(ctx, "id", string(id))
+}
+
+// UserByLogin finds a user by login name, whatever its case. ErrNotFound.
+func (s *Store) UserByLogin(ctx context.Context, login string) (*User, error) {
+	return s.user(ctx, "login_fold", fold(login))
+}
+
+// EnsureUser finds a user by login, or makes one of these values. An existing user is left as it is; ErrExists
+// when it has another tenant or another role.
+func (s *Store) EnsureUser(ctx context.Context, want User) (u *User, created bool, err error) {
+	const query = `INSERT INTO users (id, tenant_id, login, login_fold, password_hash, role, created_us)
+		VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (login_fold) DO NOTHING`
+	err = s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		n, err := tx.Exec(ctx, query, newID(), string(want.Tenant), want.Login, fold(want.Login), want.PasswordHash, want.Role, micros(s.now()))
+		created = n == 1
+		return err
+	})
+	if err != nil {
+		return nil, false, err
+	}
+	if u, err = s.UserByLogin(ctx, want.Login); err != nil {
+		return nil, false, err
+	}
+	if u.Tenant != want.Tenant || u.Role != want.Role {
+		return nil, false, fmt.Errorf("user %s: %w with another role or tenant", want.Login, ErrExists)
+	}
+	return u, created, nil
+}
+
+// SetPassword replaces the password and ends the user's sessions. ErrNotFound.
+func (s *Store) SetPassword(ctx context.Context, id UserID, hash string) error {
+	return s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		n, err := tx.Exec(ctx, `UPDATE users SET password_hash = $1 WHERE id = $2`, hash, string(id))
+		if err == nil && n == 0 {
+			return ErrNotFound
+		}
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, `DELETE FROM sessions WHERE user_id = $1`, string(id))
+		return err
+	})
+}
