@@ -1,0 +1,196 @@
+package lmtp
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/emersion/go-smtp"
+
+	"github.com/mairust/mairust/store"
+	"github.com/mairust/mairust/store/blob"
+)
+
+// cleanupTimeout bounds the removal of an object that is not needed after all.
+const cleanupTimeout = 30 * time.Second
+
+// outcome is what became of one mailbox's copy.
+type outcome struct {
+	// id is the stored message, also when it was stored earlier.
+	id        store.MessageID
+	duplicate bool
+	err       error
+}
+
+// refuseAll gives every recipient the reply to err.
+func (tx *transaction) refuseAll(err error) []*smtp.SMTPError {
+	replies := make([]*smtp.SMTPError, len(tx.rcpt))
+	for i := range replies {
+		reply, result := toReply(err)
+		replies[i] = reply
+		tx.server.metrics.deliveries.WithLabelValues(result).Inc()
+	}
+	return replies
+}
+
+// deliver stores one copy for each mailbox, and gives the replies in the order of the recipients. Several
+// recipients of one mailbox share its copy and its reply.
+func (tx *transaction) deliver(m *message) []*smtp.SMTPError {
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(tx.server.base, tx.server.options.DeliverTimeout)
+	defer cancel()
+
+	placed, err := tx.place(m)
+	if err != nil {
+		tx.server.log.Error("message not delivered", "queue_id", m.summary.Top.ID, "err", err)
+		return tx.refuseAll(err)
+	}
+	copies := tx.copies(m, placed)
+	outcomes := tx.storeCopies(ctx, m, copies)
+	took := time.Since(began)
+	for _, c := range copies {
+		tx.report(m, c, outcomes[c.Target.Mailbox], took)
+	}
+	tx.server.log.Info("transaction", "queue_id", m.summary.Top.ID, "client", tx.lhlo, "from", tx.from.String(),
+		"recipients", len(tx.rcpt), "mailboxes", len(copies), "size", m.spool.size, "folder", placed.folder,
+		"tags", strings.Join(placed.tags, ","), "took", took)
+
+	replies := make([]*smtp.SMTPError, len(tx.rcpt))
+	for i, r := range tx.rcpt {
+		replies[i] = outcomes[r.target.Mailbox].reply()
+	}
+	return replies
+}
+
+func (o outcome) reply() *smtp.SMTPError {
+	if o.err != nil {
+		reply, _ := toReply(o.err)
+		return reply
+	}
+	return delivered(o.id)
+}
+
+// copies makes one copy for each mailbox, in the order in which they were first named.
+func (tx *transaction) copies(m *message, placed placement) []store.Copy {
+	content := &store.Content{
+		From: tx.from, Summary: m.summary, SizeBytes: m.spool.size, Digest: m.digest,
+		Received: m.received, QueueID: m.summary.Top.ID, Host: m.summary.Top.By, Scan: placed.verdict,
+	}
+	seen := map[store.MailboxID]bool{}
+	var copies []store.Copy
+	for _, r := range tx.rcpt {
+		t := r.target
+		if seen[t.Mailbox] {
+			continue
+		}
+		seen[t.Mailbox] = true
+		id := store.NewMessageID()
+		copies = append(copies, store.Copy{
+			ID: id, Target: t, Rcpt: r.address, Folder: placed.folder, Tags: placed.tags, Content: content,
+			Key: store.ObjectKey(t.Tenant, t.Mailbox, id), DeliveryID: tx.deliveryID(m, t.Mailbox),
+		})
+	}
+	return copies
+}
+
+// deliveryID is the same when our MTA sends a message again because our 250 was lost: the object's digest
+// covers the sender (in Return-Path) and the bytes, among them the MTA's queue id in the topmost Received.
+// Without that line nothing tells such a message from one that was sent twice on purpose, and the id is empty.
+func (tx *transaction) deliveryID(m *message, mailbox store.MailboxID) string {
+	top := m.summary.Top
+	if top.ID == "" || !strings.EqualFold(top.By, tx.lhlo) {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(string(mailbox) + "\x00" + hex.EncodeToString(m.digest[:])))
+	return hex.EncodeToString(sum[:])
+}
+
+// storeCopies writes the objects, then the rows, and removes the objects that surely no row speaks of.
+func (tx *transaction) storeCopies(ctx context.Context, m *message, copies []store.Copy) map[store.MailboxID]outcome {
+	outcomes := make(map[store.MailboxID]outcome, len(copies))
+	stored := make([]store.Copy, 0, len(copies))
+	first := map[store.TenantID]string{} // a key of each tenant's bytes; tenants share none
+	for _, c := range copies {
+		err := tx.putObject(ctx, m, c, first[c.Target.Tenant])
+		if err != nil {
+			outcomes[c.Target.Mailbox] = outcome{err: fmt.Errorf("store object: %w", err)}
+			if !errors.Is(err, blob.ErrExists) { // what is there then is not ours
+				tx.dropObject(c) // it may be there, whole; no row will speak of it
+			}
+			continue
+		}
+		if first[c.Target.Tenant] == "" {
+			first[c.Target.Tenant] = c.Key
+		}
+		stored = append(stored, c)
+	}
+	if len(stored) == 0 {
+		return outcomes
+	}
+	results := tx.server.deps.Index.Deliver(ctx, stored)
+	for i, c := range stored {
+		o := outcome{err: errors.New("the index gave no result")}
+		if i < len(results) {
+			o = outcome{id: results[i].ID, duplicate: results[i].Duplicate, err: results[i].Err}
+		}
+		outcomes[c.Target.Mailbox] = o
+		if o.isUnused(c) {
+			tx.dropObject(c)
+		}
+	}
+	return outcomes
+}
+
+// isUnused says whether certainly no row speaks of the object of c: the mailbox has the message under another
+// id, or the index refused it before it committed anything. After any other error the row may be there.
+func (o outcome) isUnused(c store.Copy) bool {
+	if o.err == nil {
+		return o.duplicate && o.id != c.ID
+	}
+	return errors.Is(o.err, store.ErrNotFound) || errors.Is(o.err, store.ErrSuspended) || errors.Is(o.err, store.ErrQuota)
+}
+
+// putObject stores the object of c: as a copy of the object like, which shares its bytes where the backend
+// can, or anew when there is none or copying does not work.
+func (tx *transaction) putObject(ctx context.Context, m *message, c store.Copy, like string) error {
+	objects := tx.server.deps.Objects
+	if like != "" {
+		err := objects.Copy(ctx, like, c.Key)
+		if err == nil {
+			return nil
+		}
+		tx.server.log.Warn("copy object", "queue_id", m.summary.Top.ID, "key", c.Key, "err", err)
+	}
+	return objects.Put(ctx, c.Key, m.spool.reader(), m.spool.size)
+}
+
+// dropObject removes an object that no row speaks of. When it can't, the sweep will.
+func (tx *transaction) dropObject(c store.Copy) {
+	ctx, cancel := context.WithTimeout(context.Background(), cleanupTimeout)
+	defer cancel()
+	if err := tx.server.deps.Objects.Delete(ctx, c.Key); err != nil {
+		tx.server.log.Warn("delete unused object", "key", c.Key, "err", err)
+	}
+}
+
+// report writes the line of the log, and counts, for one copy.
+func (tx *transaction) report(m *message, c store.Copy, o outcome, took time.Duration) {
+	log := tx.server.log.With("queue_id", m.summary.Top.ID, "mailbox", c.Target.Address.String(),
+		"rcpt", c.Rcpt.String(), "tenant_id", string(c.Target.Tenant), "size", m.spool.size, "took", took)
+	switch {
+	case o.err != nil:
+		reply, result := toReply(o.err)
+		tx.server.metrics.deliveries.WithLabelValues(result).Inc()
+		log.Warn("not delivered", "message_id", string(c.ID), "reply", reply.Code, "err", o.err)
+	case o.duplicate:
+		tx.server.metrics.deliveries.WithLabelValues("duplicate").Inc()
+		log.Info("delivered before", "message_id", string(o.id))
+	default:
+		tx.server.metrics.deliveries.WithLabelValues("delivered").Inc()
+		log.Info("delivered", "message_id", string(o.id))
+	}
+}

@@ -1,0 +1,91 @@
+package lmtp
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/mairust/mairust/internal/mail"
+)
+
+// message is one message received whole, as it will be stored: a Return-Path line (RFC 5321, 4.4) and the
+// bytes as they came.
+type message struct {
+	spool *spool
+	// prefixBytes is the length of the Return-Path line.
+	prefixBytes int64
+	digest      [32]byte
+	// bodyDigest is what the scan header speaks of.
+	bodyDigest [32]byte
+	received   time.Time
+	summary    *mail.Summary
+}
+
+func (m *message) close(log *slog.Logger) {
+	if err := m.spool.close(); err != nil {
+		log.Warn("close spool", "err", err)
+	}
+}
+
+// errClient says that the connection failed before the message was complete.
+var errClient = errors.New("receive message")
+
+// receive reads the message to its end, whatever happens, so that the replies come when the client waits for
+// them. On error there may be a message all the same, to be closed. errClient is wrapped when the client went
+// away; then nothing can be said to it any more.
+func (tx *transaction) receive(r io.Reader) (*message, error) {
+	o := tx.server.options
+	m := &message{spool: newSpool(tx.server.deps.SpoolDir, o.SpoolMemoryBytes)}
+	prefix := "Return-Path: <" + tx.from.SMTP() + ">\r\n"
+	m.prefixBytes = int64(len(prefix))
+	digest, body := sha256.New(), mail.NewMessageBodyHash()
+
+	_, failure := io.WriteString(io.MultiWriter(m.spool, digest), prefix)
+	if failure == nil {
+		failure = tx.copyMessage(io.MultiWriter(m.spool, digest, body), r)
+	}
+	if failure != nil && !errors.Is(failure, errClient) {
+		if _, err := io.Copy(io.Discard, r); err != nil {
+			failure = fmt.Errorf("%w: %w, and before: %w", errClient, err, failure)
+		}
+	}
+	if failure != nil {
+		tx.server.log.Warn("message not received", "from", tx.from.String(), "size", m.spool.size, "err", failure)
+		return m, failure
+	}
+	tx.server.metrics.bytes.Add(float64(m.spool.size - m.prefixBytes))
+	m.received = tx.server.deps.Now()
+	m.digest, m.bodyDigest = [32]byte(digest.Sum(nil)), body.Sum()
+	return m, m.summarize()
+}
+
+// copyMessage copies r to w, up to the limit of a message's size.
+func (tx *transaction) copyMessage(w io.Writer, r io.Reader) error {
+	limit := tx.server.options.MaxMessageBytes
+	source := r
+	if limit > 0 {
+		source = io.LimitReader(r, limit+1)
+	}
+	n, err := io.Copy(w, source)
+	switch {
+	case errors.Is(err, errSpool):
+		return err
+	case err != nil:
+		return fmt.Errorf("%w: after %d bytes: %w", errClient, n, err)
+	case limit > 0 && n > limit:
+		return errTooBig
+	}
+	return nil
+}
+
+func (m *message) summarize() error {
+	summary, err := mail.Summarize(m.spool.reader(), mail.Limits{})
+	if err != nil {
+		return fmt.Errorf("read spool: %w", err)
+	}
+	m.summary = summary
+	return nil
+}

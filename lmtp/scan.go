@@ -1,0 +1,143 @@
+package lmtp
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mairust/mairust/internal/mail"
+)
+
+const (
+	// maxScanAge is how long a verdict is believed: longer than mail stays in a queue.
+	maxScanAge = 7 * 24 * time.Hour
+	// maxClockSkew is how far the milter's clock may be ahead of ours.
+	maxClockSkew = 5 * time.Minute
+	// maxScanHeader is how much of a header is searched for the field; Postfix's header_size_limit is a tenth.
+	maxScanHeader = 1 << 20
+	// maxScanField bounds the field itself.
+	maxScanField = 8 << 10
+
+	tagUnscanned     = "unscanned"
+	folderInbox      = "INBOX"
+	folderQuarantine = "Quarantine"
+)
+
+// Why a scan header is not believed; the words are those of the metric.
+const (
+	scanMissing = "missing"
+	scanInvalid = "invalid" // malformed, or its MAC is wrong
+	scanOld     = "old"
+	scanFuture  = "future"
+	scanForeign = "queue_id" // it speaks of another message
+)
+
+// placement is what the verdict makes of a message.
+type placement struct {
+	folder  string
+	tags    []string
+	verdict mail.Verdict
+}
+
+// place believes the first scan header if it is valid, young, and about the message that our MTA received
+// last; else the message goes to INBOX with the tag "unscanned".
+func (tx *transaction) place(m *message) (placement, error) {
+	scan, reason, err := tx.readScan(m)
+	if err != nil {
+		return placement{}, err
+	}
+	if reason != "" {
+		tx.server.metrics.unscanned.WithLabelValues(reason).Inc()
+		return placement{folder: folderInbox, tags: []string{tagUnscanned}}, nil
+	}
+	p := placement{
+		folder:  folderInbox,
+		tags:    slices.Clone(scan.Tags),
+		verdict: mail.Verdict{Action: scan.Action, Tags: scan.Tags, Score: scan.Score},
+	}
+	if scan.Action >= mail.Quarantine {
+		p.folder = folderQuarantine
+	}
+	return p, nil
+}
+
+// readScan gives the verdict, or why there is none to be believed; an error is one of reading the spool.
+func (tx *transaction) readScan(m *message) (scan mail.Scan, reason string, err error) {
+	object := m.spool.reader()
+	header := io.NewSectionReader(object, m.prefixBytes, min(object.Size()-m.prefixBytes, maxScanHeader))
+	value, found, err := firstField(header, mail.ScanField)
+	switch {
+	case err != nil:
+		return scan, "", fmt.Errorf("read spool: %w", err)
+	case !found:
+		return scan, scanMissing, nil
+	}
+	scan, bad := mail.ParseScan(value, tx.from, m.bodyDigest, tx.server.deps.Verify)
+	now := tx.server.deps.Now()
+	switch {
+	case bad != nil:
+		tx.server.log.Warn("scan header not believed", "queue_id", m.summary.Top.ID, "err", bad)
+		return scan, scanInvalid, nil
+	case now.Sub(scan.Time) > maxScanAge:
+		return scan, scanOld, nil
+	case scan.Time.Sub(now) > maxClockSkew:
+		return scan, scanFuture, nil
+	case scan.QueueID == "" || scan.QueueID != m.summary.Top.ID:
+		return scan, scanForeign, nil
+	}
+	return scan, "", nil
+}
+
+// firstField gives the value of the first field called name in the header at the beginning of r, folded as it
+// stands, cut at maxScanField.
+func firstField(r io.Reader, name string) (value string, found bool, err error) {
+	in := bufio.NewReader(r)
+	var field []byte
+	for {
+		line, whole, err := readHeaderLine(in)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return "", false, err
+		}
+		folded := len(line) > 0 && (line[0] == ' ' || line[0] == '\t')
+		if field != nil && !folded {
+			return string(field), true, nil
+		}
+		if err != nil || whole && len(bytes.TrimRight(line, "\r\n")) == 0 {
+			return "", false, nil // the end of the header
+		}
+		if field != nil {
+			field = append(field, line...)
+			field = field[:min(len(field), maxScanField)]
+			continue
+		}
+		n, v, ok := bytes.Cut(line, []byte(":"))
+		if ok && strings.EqualFold(string(bytes.TrimRight(n, " \t")), name) {
+			field = append([]byte{}, v...)
+		}
+	}
+}
+
+// readHeaderLine gives a line with its end; of a line that is too long, its beginning, and whole is false.
+// The slice is valid until the next call.
+func readHeaderLine(in *bufio.Reader) (line []byte, whole bool, err error) {
+	line, err = in.ReadSlice('\n')
+	if !errors.Is(err, bufio.ErrBufferFull) {
+		if errors.Is(err, io.EOF) && len(line) > 0 {
+			err = nil
+		}
+		return line, true, err
+	}
+	line = bytes.Clone(line)
+	for errors.Is(err, bufio.ErrBufferFull) {
+		_, err = in.ReadSlice('\n')
+	}
+	if errors.Is(err, io.EOF) {
+		err = nil // the next call says so
+	}
+	return line, false, err
+}

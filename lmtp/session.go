@@ -1,0 +1,186 @@
+package lmtp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/emersion/go-smtp"
+
+	"github.com/mairust/mairust/internal/mail"
+	"github.com/mairust/mairust/store"
+)
+
+// session is what go-smtp calls for one connection.
+type session struct {
+	server *Server
+	wire   *wire
+	lhlo   string
+
+	// mu guards tx: a transaction that came by BDAT is received by a goroutine of its own.
+	mu sync.Mutex
+	tx *transaction
+}
+
+// transaction is one message on its way in, from MAIL to the replies.
+type transaction struct {
+	server *Server
+	// lhlo is the name of the client, our MTA.
+	lhlo string
+	from mail.Address
+	rcpt []recipient
+}
+
+// recipient is one accepted RCPT. The same may come twice.
+type recipient struct {
+	// given is the address as go-smtp spells it, by which it wants the reply.
+	given   string
+	address mail.Address
+	target  store.Target
+}
+
+func (s *Server) newSession(c *smtp.Conn) (smtp.Session, error) {
+	w, ok := c.Conn().(*wire)
+	if !ok {
+		return nil, fmt.Errorf("connection of type %T has no wire", c.Conn())
+	}
+	return &session{server: s, wire: w, lhlo: c.Hostname()}, nil
+}
+
+// Mail begins a transaction. go-smtp would take a second MAIL and keep the recipients of the first.
+func (s *session) Mail(from string, _ *smtp.MailOptions) (err error) {
+	defer s.server.recovered(&err)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.tx != nil {
+		return refuse(errNested)
+	}
+	s.tx = &transaction{server: s.server, lhlo: s.lhlo, from: parseSender(from)}
+	s.wire.begin()
+	return nil
+}
+
+// parseSender reads what go-smtp made of the path in MAIL: the quotes are gone. A sender that is no address
+// is kept as it is; Postfix took the message, and it is not for us to refuse.
+func parseSender(from string) mail.Address {
+	a, err := mail.ParseUnquoted(from)
+	if err == nil {
+		return a
+	}
+	local, domain := from, ""
+	if i := strings.LastIndexByte(from, '@'); i >= 0 {
+		local, domain = from[:i], from[i+1:]
+	}
+	return mail.Address{Local: mail.Clean(local, 256), Domain: mail.Clean(strings.ToLower(domain), 255)}
+}
+
+// Rcpt adds a recipient, if there is a mailbox for it.
+func (s *session) Rcpt(to string, _ *smtp.RcptOptions) (err error) {
+	defer s.server.recovered(&err)
+	tx := s.transaction()
+	if tx == nil { // go-smtp has seen to it
+		return refuse(errors.New("RCPT without MAIL"))
+	}
+	address, target, err := s.server.resolve(to)
+	if err != nil {
+		reply, reason := toReply(err)
+		s.server.metrics.refused.WithLabelValues(reason).Inc()
+		s.server.log.Info("recipient refused", "rcpt", mail.Clean(to, 320), "reply", reply.Code, "err", err)
+		return reply
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	tx.rcpt = append(tx.rcpt, recipient{given: to, address: address, target: target})
+	return nil
+}
+
+func (s *Server) resolve(to string) (mail.Address, store.Target, error) {
+	address, err := mail.ParseUnquoted(to)
+	if err != nil {
+		return mail.Address{}, store.Target{}, fmt.Errorf("%w: %w", errAddress, err)
+	}
+	ctx, cancel := context.WithTimeout(s.base, s.options.ResolveTimeout)
+	defer cancel()
+	target, err := s.deps.Index.Resolve(ctx, address, s.options.RecipientDelimiter)
+	return address, target, err
+}
+
+// LMTPData receives the message and delivers it. Every recipient gets its own status; the error that it
+// returns is for those that got none, and is never nil, because nil would be a 250.
+func (s *session) LMTPData(r io.Reader, status smtp.StatusCollector) (err error) {
+	fallback, _ := toReply(errors.New("no status"))
+	err = fallback
+	defer s.server.recovered(&err)
+	tx := s.transaction()
+	if tx == nil {
+		return err // reset before it began
+	}
+	if body := s.wire.body(); body != nil {
+		r = body
+	}
+	m, failure := tx.receive(r)
+	if m != nil {
+		defer m.close(s.server.log)
+	}
+	if errors.Is(failure, errClient) {
+		reply, _ := toReply(failure)
+		return reply // nobody is listening; to go-smtp it is the end of the transaction
+	}
+	began := time.Now()
+	replies := make([]*smtp.SMTPError, 0, len(tx.rcpt))
+	if failure != nil {
+		replies = tx.refuseAll(failure)
+	} else {
+		replies = tx.deliver(m)
+	}
+	s.server.metrics.duration.Observe(time.Since(began).Seconds())
+	for i, reply := range replies {
+		status.SetStatus(tx.rcpt[i].given, reply)
+	}
+	return err
+}
+
+// Data is never called for LMTP.
+func (s *session) Data(io.Reader) error { return refuse(errors.New("not LMTP")) }
+
+// Reset ends the transaction: go-smtp calls it after a message, for RSET, and for a second LHLO.
+func (s *session) Reset() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tx = nil
+	s.wire.finish()
+}
+
+// Logout ends the session.
+func (s *session) Logout() error {
+	s.Reset()
+	return nil
+}
+
+func (s *session) transaction() *transaction {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.tx
+}
+
+// refuse is toReply for returning: never a nil *smtp.SMTPError in an error.
+func refuse(err error) error {
+	reply, _ := toReply(err)
+	return reply
+}
+
+// recovered makes a panic of the function that defers it a temporary refusal.
+func (s *Server) recovered(err *error) {
+	p := recover()
+	if p == nil {
+		return
+	}
+	s.metrics.panics.Inc()
+	s.log.Error("panic in lmtp", "err", fmt.Sprint(p), "stack", string(debug.Stack()))
+	*err = refuse(errors.New("panic"))
+}
