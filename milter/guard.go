@@ -1,0 +1,233 @@
+package milter
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+
+	gomilter "github.com/emersion/go-milter"
+	"github.com/mairust/mairust/internal/mail"
+)
+
+// maxPacketBytes bounds a packet with its command byte. Postfix sends bodies in pieces of 64 KiB, but
+// a header field whole, up to its header_size_limit (100 kB unless raised). go-milter stops at 1 MiB.
+const maxPacketBytes = 1 << 20
+
+// errMalformed is wrapped by every error about bytes that are not the milter protocol.
+var errMalformed = errors.New("malformed milter packet")
+
+// guard is the connection as go-milter sees it: it reads whole packets, lets only well-formed ones
+// through (the library would misread or drop others), and tells the server when the connection ends.
+//
+// Postfix lets the rest of the body ride on the end-of-message packet, as the protocol allows.
+// go-milter ignores it there, so the guard hands it over as a body packet of its own first.
+type guard struct {
+	net.Conn
+	srv *Server
+
+	buf  []byte // the packets below live here
+	now  []byte // what the library is reading
+	next []byte // the packet after it, if one was split in two
+	last gomilter.Code
+
+	// split is true while the library handles a body packet that Postfix did not send, to which it
+	// must not reply.
+	split bool
+
+	busy   bool // a message is in progress; guarded by srv.mu
+	closed sync.Once
+}
+
+// readOffer reads the first packet, which must be the handshake, and keeps it for the library.
+func (g *guard) readOffer() (offer, error) {
+	p, err := g.readPacket()
+	if err != nil {
+		return offer{}, err
+	}
+	if gomilter.Code(p[4]) != gomilter.CodeOptNeg {
+		return offer{}, fmt.Errorf("%w: it begins with %q and not a handshake", errMalformed, p[4])
+	}
+	g.now = p
+	return offer{
+		version:  binary.BigEndian.Uint32(p[5:]),
+		actions:  gomilter.OptAction(binary.BigEndian.Uint32(p[9:])),
+		protocol: gomilter.OptProtocol(binary.BigEndian.Uint32(p[13:])),
+	}, nil
+}
+
+// Read yields checked packets. After any error it says io.EOF, which the library takes without a word:
+// the reason was logged here.
+func (g *guard) Read(b []byte) (int, error) {
+	if len(g.now) == 0 {
+		if err := g.advance(); err != nil {
+			g.report(err)
+			return 0, io.EOF
+		}
+	}
+	n := copy(b, g.now)
+	g.now = g.now[n:]
+	return n, nil
+}
+
+// Write passes on the library's answers. An error ends the connection at the next Read.
+func (g *guard) Write(b []byte) (int, error) {
+	if _, err := g.Conn.Write(b); err != nil {
+		g.report(err)
+		_ = g.Conn.Close()
+	}
+	return len(b), nil
+}
+
+// Close ends the connection. The library calls it when its goroutine ends.
+func (g *guard) Close() error {
+	err := g.Conn.Close()
+	g.closed.Do(func() { g.srv.dropConn(g) })
+	return err
+}
+
+// advance makes the next packet the current one.
+func (g *guard) advance() error {
+	g.split = false
+	if g.next != nil {
+		g.now, g.next = g.next, nil
+		return nil
+	}
+	if !g.settle() {
+		return io.EOF
+	}
+	p, err := g.readPacket()
+	if err != nil {
+		return err
+	}
+	code := gomilter.Code(p[4])
+	if code == gomilter.CodeOptNeg {
+		return fmt.Errorf("%w: a second handshake", errMalformed)
+	}
+	if code == gomilter.CodeMail {
+		g.setBusy(true)
+	}
+	g.last = code
+	g.now = p
+	if code == gomilter.CodeEOB && len(p) > 5 {
+		p[4] = byte(gomilter.CodeBody)
+		g.split = true
+		g.next = []byte{0, 0, 0, 1, byte(gomilter.CodeEOB)}
+	}
+	return nil
+}
+
+// settle is called between packets. It notes that a message has ended, and says whether to read on:
+// while draining, not beyond the end of a message.
+func (g *guard) settle() bool {
+	g.srv.mu.Lock()
+	defer g.srv.mu.Unlock()
+	if g.last == gomilter.CodeEOB || g.last == gomilter.CodeAbort {
+		g.busy = false
+	}
+	return g.busy || !g.srv.draining
+}
+
+func (g *guard) setBusy(busy bool) {
+	g.srv.mu.Lock()
+	defer g.srv.mu.Unlock()
+	g.busy = busy
+}
+
+// readPacket reads one packet, with its length, into the guard's buffer and checks it.
+func (g *guard) readPacket() ([]byte, error) {
+	var head [4]byte
+	if _, err := io.ReadFull(g.Conn, head[:]); err != nil {
+		return nil, err
+	}
+	n := binary.BigEndian.Uint32(head[:])
+	if n == 0 || n > maxPacketBytes {
+		return nil, fmt.Errorf("%w: length %d", errMalformed, n)
+	}
+	if need := 4 + int(n); cap(g.buf) < need {
+		g.buf = make([]byte, max(need, 4096))
+	}
+	p := g.buf[:4+n]
+	copy(p, head[:])
+	if _, err := io.ReadFull(g.Conn, p[4:]); err != nil {
+		return nil, err
+	}
+	return p, checkPacket(gomilter.Code(p[4]), p[5:])
+}
+
+// report logs why a connection ends, unless the peer just closed it.
+func (g *guard) report(err error) {
+	switch {
+	case errors.Is(err, errMalformed):
+		g.srv.metrics.malformed.Inc()
+		g.srv.log.Warn("milter connection closed", "err", mail.Clean(err.Error(), 200))
+	case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
+	default:
+		g.srv.log.Debug("milter connection lost", "err", err)
+	}
+}
+
+// checkPacket tells whether the data of a command is what go-milter can read without loss.
+func checkPacket(code gomilter.Code, data []byte) error {
+	ok := false
+	switch code {
+	case gomilter.CodeOptNeg:
+		ok = len(data) == 12
+	case gomilter.CodeConn:
+		ok = validConnect(data)
+	case gomilter.CodeMacro:
+		ok = validMacros(data)
+	case gomilter.CodeHelo:
+		ok = cStrings(data) == 1
+	case gomilter.CodeMail, gomilter.CodeRcpt:
+		ok = cStrings(data) >= 1
+	case gomilter.CodeHeader:
+		ok = cStrings(data) == 2 && data[0] != 0
+	case gomilter.CodeBody, gomilter.CodeEOB:
+		ok = true
+	case gomilter.CodeEOH, gomilter.CodeAbort, gomilter.CodeQuit:
+		ok = len(data) == 0
+	}
+	if !ok {
+		return fmt.Errorf("%w: command %q with %d bytes", errMalformed, byte(code), len(data))
+	}
+	return nil
+}
+
+// validConnect: host NUL family, and for all but the unknown family two bytes of port, address NUL.
+func validConnect(data []byte) bool {
+	_, rest, found := bytes.Cut(data, []byte{0})
+	if !found || len(rest) == 0 {
+		return false
+	}
+	family, rest := gomilter.ProtoFamily(rest[0]), rest[1:]
+	switch family {
+	case gomilter.FamilyUnknown:
+		return true
+	case gomilter.FamilyUnix:
+		return cStrings(rest) >= 1 // with or without the port, which the library does not use
+	case gomilter.FamilyInet, gomilter.FamilyInet6:
+		return len(rest) > 2 && cStrings(rest[2:]) == 1
+	}
+	return false
+}
+
+// validMacros: the stage, then pairs of name and value.
+func validMacros(data []byte) bool {
+	if len(data) == 0 {
+		return false
+	}
+	n := cStrings(data[1:])
+	return len(data) == 1 || n > 0 && n%2 == 0 && data[1] != 0
+}
+
+// cStrings counts the NUL-terminated strings that data is made of; 0 if it does not end in NUL.
+func cStrings(data []byte) int {
+	if len(data) == 0 || data[len(data)-1] != 0 {
+		return 0
+	}
+	return bytes.Count(data, []byte{0})
+}

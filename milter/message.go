@@ -1,0 +1,200 @@
+package milter
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	gomilter "github.com/emersion/go-milter"
+	"github.com/mairust/mairust/internal/mail"
+)
+
+const (
+	// maxRecipients bounds the envelope; Postfix's own bound is 1000 (smtpd_recipient_limit).
+	maxRecipients = 10_000
+	// maxHeaderBytes bounds the header fields kept apart for checks; the spool has them all.
+	maxHeaderBytes = 1 << 20
+	// maxForged bounds the different names of X-MaiRust fields in one message. No mail system writes
+	// more than one; a message beyond that is refused.
+	maxForged = 64
+	// ownPrefix begins the names of the fields that only MaiRust may write, in lower case.
+	ownPrefix = "x-mairust-"
+)
+
+// message is what is known of the message in progress.
+type message struct {
+	from        mail.Address
+	rcpt        []mail.Recipient
+	unknownRcpt bool // there are more, of which nothing is known
+	queueID     string
+	login       string
+	received    time.Time
+
+	header      []mail.Field
+	headerBytes int
+	headerEnded bool
+	forged      []forgedField
+	tooForged   bool
+
+	spool *spool
+	body  bodyHash
+}
+
+// bodyHash is mail.BodyHash.
+type bodyHash interface {
+	io.Writer
+	Sum() [32]byte
+}
+
+// forgedField is a field name of ours that came from outside, and how often.
+type forgedField struct {
+	name  string
+	count int
+}
+
+func (s *session) newMessage(from string, m *gomilter.Modifier) *message {
+	msg := &message{
+		from:     sender(from, macro(m, "mail_addr")),
+		received: s.srv.now(),
+		spool:    &spool{dir: s.srv.dir, memory: s.srv.spoolMemory, max: s.srv.spoolMax},
+		body:     mail.NewBodyHash(),
+	}
+	msg.noteMacros(m)
+	return msg
+}
+
+// noteMacros keeps what is only known from some stage on: the login from MAIL, the queue id, with
+// smtpd_delay_open_until_valid_rcpt, from the end of the header.
+func (msg *message) noteMacros(m *gomilter.Modifier) {
+	msg.login = orDefault(msg.login, macro(m, "auth_authen"))
+	msg.queueID = orDefault(macro(m, "i"), msg.queueID)
+}
+
+func (msg *message) addRecipient(to string, m *gomilter.Modifier) {
+	msg.noteMacros(m)
+	a, err := mail.ParseAddress(to)
+	if err != nil {
+		a = anyAddress(orDefault(macro(m, "rcpt_addr"), to))
+	}
+	msg.rcpt = append(msg.rcpt, mail.Recipient{Address: a, Mailer: macro(m, "rcpt_mailer")})
+}
+
+// addField takes a field with its leading space and the line ends that Postfix gives, which are LF.
+func (msg *message) addField(name, value string) {
+	if strings.HasPrefix(strings.ToLower(name), ownPrefix) {
+		msg.addForged(strings.ToLower(name))
+		return
+	}
+	value = strings.ReplaceAll(strings.ReplaceAll(value, "\r\n", "\n"), "\n", "\r\n")
+	_, _ = io.WriteString(msg.spool, name+":"+value+"\r\n")
+	msg.headerBytes += len(name) + len(value) + 3
+	if msg.headerBytes <= maxHeaderBytes {
+		msg.header = append(msg.header, mail.Field{Name: name, Value: value})
+	}
+}
+
+func (msg *message) addForged(name string) {
+	i := slices.IndexFunc(msg.forged, func(f forgedField) bool { return f.name == name })
+	switch {
+	case i >= 0:
+		msg.forged[i].count++
+	case len(msg.forged) < maxForged:
+		msg.forged = append(msg.forged, forgedField{name: name, count: 1})
+	default:
+		msg.tooForged = true
+	}
+}
+
+func (msg *message) endHeader() {
+	if !msg.headerEnded {
+		_, _ = io.WriteString(msg.spool, "\r\n")
+		msg.headerEnded = true
+	}
+}
+
+func (msg *message) addBody(p []byte) {
+	msg.endHeader()
+	_, _ = msg.spool.Write(p)
+	_, _ = msg.body.Write(p)
+}
+
+// elsewhere tells whether a recipient is, or may be, delivered by another than MaiRust's LMTP.
+func (msg *message) elsewhere(mailers []string) bool {
+	return msg.unknownRcpt || slices.ContainsFunc(msg.rcpt, func(r mail.Recipient) bool {
+		return !slices.Contains(mailers, r.Mailer)
+	})
+}
+
+// examine makes what the checks see. Only an unreadable spool is an error.
+func (s *session) examine() (*mail.Message, error) {
+	msg := s.msg
+	if err := msg.spool.Err(); err != nil {
+		return nil, err
+	}
+	m := &mail.Message{
+		Envelope: mail.Envelope{
+			From:    msg.from,
+			Rcpt:    msg.rcpt,
+			QueueID: msg.queueID,
+			Host:    s.host,
+			Client:  s.client,
+		},
+		Direction: s.direction(msg.login),
+		Header:    msg.header,
+		SizeBytes: msg.spool.Size(),
+		Received:  msg.received,
+		Open:      msg.spool.Open,
+	}
+	m.Client.Login = msg.login
+	if len(s.srv.sources) == 0 {
+		m.Summary = &mail.Summary{SizeBytes: m.SizeBytes}
+		return m, nil
+	}
+	summary, err := s.summarize()
+	m.Summary = summary
+	return m, err
+}
+
+// summarize reads the spool once. A panic there must not turn one strange message into a 451 for
+// ever: the message is then judged with an empty summary.
+func (s *session) summarize() (summary *mail.Summary, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			s.srv.metrics.panics.Inc()
+			s.srv.log.Error("panic while reading a message", "queue_id", s.msg.queueID, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			summary, err = &mail.Summary{SizeBytes: s.msg.spool.Size()}, nil
+		}
+	}()
+	r, err := s.msg.spool.Open()
+	if err != nil {
+		return nil, err
+	}
+	summary, err = mail.Summarize(r, mail.Limits{})
+	return summary, errors.Join(err, r.Close())
+}
+
+// sender prefers Postfix's resolved form of the reverse path, because that is what LMTP is given: a
+// bare "root" has a domain there.
+func sender(arg, resolved string) mail.Address {
+	if arg == "" {
+		return mail.Address{}
+	}
+	if a, err := mail.ParseAddress(resolved); err == nil && !a.IsZero() {
+		return a
+	}
+	return anyAddress(arg)
+}
+
+// anyAddress reads what Postfix took for an address, at worst as a local part: never as the null sender.
+func anyAddress(s string) mail.Address {
+	for _, parse := range []func(string) (mail.Address, error){mail.ParseRecipient, mail.ParseUnquoted} {
+		if a, err := parse(s); err == nil {
+			return a
+		}
+	}
+	return mail.Address{Local: mail.Clean(s, 256)}
+}

@@ -1,0 +1,190 @@
+package milter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	gomilter "github.com/emersion/go-milter"
+)
+
+// Serve accepts connections of ln until ctx ends or Shutdown is called, and then returns nil with ln
+// closed; connections it accepted go on until Shutdown. Role is one of the Role constants, empty for
+// RoleAuto. Any other error of ln is returned.
+func (s *Server) Serve(ctx context.Context, ln net.Listener, role string) error {
+	role = orDefault(role, RoleAuto)
+	if !validRole(role) {
+		return fmt.Errorf("milter: listener role %q: use auto, inbound, submission or local", role)
+	}
+	if !s.addListener(ln) {
+		return errors.Join(ln.Close())
+	}
+	defer s.dropListener(ln)
+	stop := context.AfterFunc(ctx, func() { s.dropListener(ln) })
+	defer stop()
+
+	for {
+		conn, err := ln.Accept()
+		if err != nil {
+			if ctx.Err() != nil || s.isDraining() {
+				return nil
+			}
+			return fmt.Errorf("milter: accept: %w", err)
+		}
+		s.start(conn, role)
+	}
+}
+
+// start gives conn to a go-milter server of its own. That server makes its Milter anew after some
+// answers, which would lose what is known of the connection; with one server for each connection it
+// is always handed the same session.
+func (s *Server) start(conn net.Conn, role string) {
+	g := &guard{Conn: conn, srv: s}
+	if !s.addConn(g) {
+		_ = conn.Close()
+		return
+	}
+	sess := &session{srv: s, conn: g, role: role}
+	go func() {
+		offered, err := g.readOffer()
+		if err != nil {
+			g.report(err)
+			_ = g.Close()
+			return
+		}
+		accepted, err := accept(offered)
+		if err != nil {
+			s.log.Error("milter handshake refused", "err", err)
+			_ = g.Close()
+			return
+		}
+		sess.accepted = accepted.protocol
+		lib := gomilter.Server{
+			NewMilter: func() gomilter.Milter { return sess },
+			Actions:   accepted.actions,
+			Protocol:  accepted.protocol,
+		}
+		// It returns as soon as the only connection is taken and serves that in a goroutine, whose
+		// end is seen by guard.Close.
+		_ = lib.Serve(&single{conn: g})
+	}()
+}
+
+// single is a listener with one connection to give.
+type single struct{ conn net.Conn }
+
+func (l *single) Accept() (net.Conn, error) {
+	if l.conn == nil {
+		return nil, net.ErrClosed
+	}
+	c := l.conn
+	l.conn = nil
+	return c, nil
+}
+
+func (l *single) Close() error   { return nil }
+func (l *single) Addr() net.Addr { return &net.UnixAddr{Net: "unix"} }
+
+// Shutdown stops accepting, closes connections that have no message in progress, and waits for the
+// others to come to the end of their message. When ctx ends first, checks are cancelled, what is left
+// is closed (Postfix then answers 451 and the sender tries again) and the error of ctx is returned.
+// It may be called again.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.drain()
+	done := make(chan struct{})
+	go func() {
+		s.wg.Wait()
+		close(done)
+	}()
+	defer s.cancel()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+	}
+	s.cancel()
+	s.closeConns()
+	select {
+	case <-done:
+	case <-time.After(time.Second): // a check that ignores its context is left to itself
+	}
+	return fmt.Errorf("milter: shutdown: %w", ctx.Err())
+}
+
+// drain closes all listeners and idle connections and tells the others to end with their message.
+func (s *Server) drain() {
+	s.mu.Lock()
+	s.draining = true
+	var idle []*guard
+	for g := range s.conns {
+		if !g.busy {
+			idle = append(idle, g)
+		}
+	}
+	listeners := s.listeners
+	s.listeners = map[net.Listener]struct{}{}
+	s.mu.Unlock()
+
+	for ln := range listeners {
+		_ = ln.Close()
+	}
+	for _, g := range idle {
+		_ = g.Conn.Close() // its reader sees that and closes the guard
+	}
+}
+
+func (s *Server) closeConns() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for g := range s.conns {
+		_ = g.Conn.Close()
+	}
+}
+
+func (s *Server) isDraining() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.draining
+}
+
+func (s *Server) addListener(ln net.Listener) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.draining {
+		return false
+	}
+	s.listeners[ln] = struct{}{}
+	return true
+}
+
+func (s *Server) dropListener(ln net.Listener) {
+	s.mu.Lock()
+	_, open := s.listeners[ln]
+	delete(s.listeners, ln)
+	s.mu.Unlock()
+	if open {
+		_ = ln.Close()
+	}
+}
+
+func (s *Server) addConn(g *guard) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.draining {
+		return false
+	}
+	s.conns[g] = struct{}{}
+	s.wg.Add(1)
+	s.metrics.connections.Inc()
+	return true
+}
+
+func (s *Server) dropConn(g *guard) {
+	s.mu.Lock()
+	delete(s.conns, g)
+	s.mu.Unlock()
+	s.metrics.connections.Dec()
+	s.wg.Done()
+}
