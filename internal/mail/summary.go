@@ -1,18 +1,121 @@
 package mail
 
-import "time"
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+)
+
+// Limits bound what Summarize keeps of a message; zero values mean the defaults. Memory stays below a few
+// megabytes whatever the message, and time linear in its size.
+type Limits struct {
+	// HeaderBytes and Fields that are looked at in the header of each part; default 256 KiB and 2000.
+	HeaderBytes int
+	Fields      int
+	// Parts and Depth of the MIME tree; default 1000 and 64.
+	Parts int
+	Depth int
+	// Persons per address field; default 100.
+	Persons int
+	// Preview is the length of the preview in characters; default 256.
+	Preview int
+	// Text is how much decoded text is looked at for the preview, in bytes; default 64 KiB.
+	Text int
+}
+
+func (l Limits) withDefaults() Limits {
+	for _, f := range []struct {
+		value   *int
+		initial int
+	}{
+		{&l.HeaderBytes, 256 << 10}, {&l.Fields, 2000}, {&l.Parts, 1000}, {&l.Depth, 64},
+		{&l.Persons, 100}, {&l.Preview, 256}, {&l.Text, 64 << 10},
+	} {
+		if *f.value <= 0 {
+			*f.value = f.initial
+		}
+	}
+	return l
+}
+
+// What strings of a Summary are cut to, in bytes.
+const (
+	maxSubject   = 2 << 10
+	maxName      = 1 << 10
+	maxBoundary  = 256 // RFC 2046, 5.1.1 allows 70
+	maxMediaType = 127 // RFC 6838, 4.2 allows 127 each
+	maxEncoding  = 32
+)
+
+// Summarize reads the message in r to its end, once, in pieces, and keeps what fits into limits. Any input is
+// a message: one without header, without line ends, with lines of any length. The error is r's own,
+// wrapped; the Summary is nil then.
+func Summarize(r io.Reader, limits Limits) (*Summary, error) {
+	w := walkers.Get().(*walker)
+	defer w.release()
+	w.reset(r, limits.withDefaults())
+	if err := w.walk(); err != nil {
+		return nil, fmt.Errorf("read message: %w", err)
+	}
+	s := w.sum
+	s.Preview = w.body.preview(w.limits.Preview, &w.defects)
+	if w.lines.nul {
+		w.defects.add(DefectNUL)
+	}
+	s.Defects = w.defects
+	return s, nil
+}
+
+// Attachments gives the parts that a person would call attachments, in document order. These are the leaves,
+// and the attached messages as a whole, that
+//   - say so (Content-Disposition), or
+//   - have a file name, pictures shown within HTML included, or
+//   - are not text and have no Content-ID (pictures within HTML have one).
+//
+// Containers and what is inside an attached message are none.
+func (s *Summary) Attachments() []Part {
+	var found []Part
+	inside := -1 // depth of the attached message that the part is in
+	for _, p := range s.Parts {
+		if inside >= 0 && p.Depth > inside {
+			continue
+		}
+		inside = -1
+		if p.isMessage() {
+			inside = p.Depth
+		}
+		if p.isAttachment() {
+			found = append(found, p)
+		}
+	}
+	return found
+}
+
+func (p Part) isMessage() bool {
+	return p.Type == "message/rfc822" || p.Type == "message/global"
+}
+
+func (p Part) isAttachment() bool {
+	if strings.HasPrefix(p.Type, "multipart/") {
+		return false
+	}
+	return p.Disposition == "attachment" || p.Name != "" ||
+		!strings.HasPrefix(p.Type, "text/") && p.ContentID == ""
+}
 
 // Summary is what a message says of itself, read in one pass with bounded memory. Every string is Clean.
 // Malformed input gives a poorer summary, never an error.
 type Summary struct {
-	Subject   string
-	From      []Person
-	ReplyTo   []Person
-	To        []Person
-	Cc        []Person
+	Subject string
+	From    []Person
+	ReplyTo []Person
+	To      []Person
+	Cc      []Person
+	// MessageID and InReplyTo (the first, when there are several) are without angle brackets.
 	MessageID string
 	InReplyTo string
-	// Date is the zero time when the field is missing or unreadable.
+	// Date is in UTC; the zero time when the field is missing or unreadable.
 	Date time.Time
 	// Preview is the beginning of the readable text, white space folded.
 	Preview string
@@ -35,7 +138,8 @@ type Person struct {
 
 // Part is one MIME entity.
 type Part struct {
-	// ID is the IMAP section number (RFC 9051, 6.4.5): "1", "2.1"; a container has one too ("" for the root).
+	// ID is the IMAP section number (RFC 9051, 6.4.5): "1", "2.1"; a container has one too ("" for the root,
+	// "2.TEXT" for the one that is the body of the attached message "2").
 	ID string `json:"id"`
 	// Type is "type/subtype" in lower case.
 	Type string `json:"type"`

@@ -1,0 +1,215 @@
+package mail
+
+import (
+	"bytes"
+	"io"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/emersion/go-message/charset"
+	"golang.org/x/text/encoding"
+	"golang.org/x/text/encoding/charmap"
+	"golang.org/x/text/encoding/japanese"
+	"golang.org/x/text/encoding/korean"
+	"golang.org/x/text/encoding/simplifiedchinese"
+	"golang.org/x/text/transform"
+)
+
+// labelled are the names that mail uses for charsets and that the registries do not know, or know as
+// something narrower than what senders mean by them. nil means UTF-8 and ASCII, which need no decoding.
+var labelled = map[string]encoding.Encoding{
+	"utf-8": nil, "utf8": nil, "us-ascii": nil, "ascii": nil, "x-utf_8j": nil,
+
+	"iso-2022-jp": japanese.ISO2022JP, "iso-2022-jp-1": japanese.ISO2022JP, "iso-2022-jp-2": japanese.ISO2022JP,
+	"iso-2022-jp-3": japanese.ISO2022JP, "iso-2022-jp-2004": japanese.ISO2022JP, "iso-2022-jp-ms": japanese.ISO2022JP,
+	"csiso2022jp": japanese.ISO2022JP, "iso2022jp": japanese.ISO2022JP, "jis": japanese.ISO2022JP,
+	"cp50220": japanese.ISO2022JP, "cp50221": japanese.ISO2022JP, "cp50222": japanese.ISO2022JP,
+
+	"shift_jis": japanese.ShiftJIS, "shift-jis": japanese.ShiftJIS, "sjis": japanese.ShiftJIS, "x-sjis": japanese.ShiftJIS,
+	"ms_kanji": japanese.ShiftJIS, "windows-31j": japanese.ShiftJIS, "cp932": japanese.ShiftJIS, "ms932": japanese.ShiftJIS,
+	"sjis-win": japanese.ShiftJIS, "shift_jis-2004": japanese.ShiftJIS,
+
+	"euc-jp": japanese.EUCJP, "eucjp": japanese.EUCJP, "x-euc-jp": japanese.EUCJP, "eucjp-win": japanese.EUCJP,
+	"eucjp-ms": japanese.EUCJP, "cp51932": japanese.EUCJP, "ujis": japanese.EUCJP,
+
+	"gb2312": simplifiedchinese.GB18030, "gbk": simplifiedchinese.GB18030, "cp936": simplifiedchinese.GB18030,
+	"gb18030": simplifiedchinese.GB18030, "x-gbk": simplifiedchinese.GB18030,
+
+	"euc-kr": korean.EUCKR, "ks_c_5601-1987": korean.EUCKR, "ksc5601": korean.EUCKR, "cp949": korean.EUCKR,
+
+	// What says Latin-1 is windows-1252 in practice (WHATWG Encoding Standard).
+	"iso-8859-1": charmap.Windows1252, "latin1": charmap.Windows1252,
+}
+
+// decodeCharset gives b, labelled with a charset or with "", as valid UTF-8. ok is false when the label
+// was no help and the charset guessed.
+func decodeCharset(label string, b []byte) (text string, ok bool) {
+	r, ok := charsetReader(label, b)
+	out, err := io.ReadAll(r)
+	if err != nil { // decoders replace what they cannot read; only a broken one gets here
+		return strings.ToValidUTF8(string(b), "\uFFFD"), false
+	}
+	return strings.ToValidUTF8(string(out), "\uFFFD"), ok
+}
+
+// charsetReader decodes b to UTF-8 as it is read. Labels that are missing, unknown or plainly wrong are
+// replaced by a guess; then ok is false unless the text is plain ASCII or needed no label.
+func charsetReader(label string, b []byte) (r io.Reader, ok bool) {
+	label = strings.ToLower(label)
+	enc, known := labelled[label]
+	switch {
+	case known && enc == nil, label == "":
+		if utf8.Valid(b) && !hasJISEscape(b) {
+			return bytes.NewReader(b), true
+		}
+		return decoderOf(guess(b), b), label == "" && hasJISEscape(b)
+	case enc == japanese.ISO2022JP && !hasJISEscape(b) && has8Bit(b):
+		return decoderOf(guess(b), b), false
+	case known:
+		return decoderOf(enc, b), true
+	}
+	if r, err := charset.Reader(label, bytes.NewReader(b)); err == nil {
+		return r, true
+	}
+	return decoderOf(guess(b), b), false
+}
+
+func decoderOf(enc encoding.Encoding, b []byte) io.Reader {
+	if enc == nil {
+		return bytes.NewReader(b)
+	}
+	return transform.NewReader(bytes.NewReader(b), enc.NewDecoder())
+}
+
+// guess chooses the charset of text without a usable label; nil is UTF-8.
+func guess(b []byte) encoding.Encoding {
+	switch {
+	case hasJISEscape(b) && !has8Bit(b):
+		return japanese.ISO2022JP
+	case mostlyUTF8(b):
+		return nil
+	}
+	sjis, euc := scoreShiftJIS(b), scoreEUCJP(b)
+	switch {
+	case sjis <= 0 && euc <= 0:
+		return charmap.Windows1252
+	case euc >= sjis:
+		return japanese.EUCJP
+	default:
+		return japanese.ShiftJIS
+	}
+}
+
+// mostlyUTF8 reports text in which at most one of ten characters outside ASCII is broken, or that is only
+// cut short at its end.
+func mostlyUTF8(b []byte) bool {
+	good, bad := 0, 0
+	for len(b) > 0 {
+		if b[0] < utf8.RuneSelf {
+			b = b[1:]
+			continue
+		}
+		r, n := utf8.DecodeRune(b)
+		switch {
+		case r != utf8.RuneError || n > 1:
+			good++
+		case !utf8.FullRune(b):
+			return good >= 9*bad
+		default:
+			bad++
+		}
+		b = b[n:]
+	}
+	return good >= 9*bad
+}
+
+func has8Bit(b []byte) bool {
+	for _, c := range b {
+		if c >= utf8.RuneSelf {
+			return true
+		}
+	}
+	return false
+}
+
+// hasJISEscape looks for the escape sequences of ISO-2022-JP (RFC 1468) that lead to Japanese: two bytes
+// a character ("ESC $"), or half-width kana ("ESC ( I").
+func hasJISEscape(b []byte) bool {
+	for {
+		i := bytes.IndexByte(b, 0x1b)
+		if i < 0 || i+2 >= len(b) {
+			return false
+		}
+		b = b[i+1:]
+		if b[0] == '$' && (b[1] == 'B' || b[1] == '@' || b[1] == '(') || b[0] == '(' && b[1] == 'I' {
+			return true
+		}
+	}
+}
+
+// The scores count what Japanese is made of: kana and punctuation twice, common kanji (JIS level 1) once,
+// rare kanji not at all, half-width kana against. Bytes that cannot be in the charset count heavily against, so
+// that Latin text comes out at zero or below.
+const (
+	likely   = 2
+	possible = 1
+	unlikely = -1
+	wrong    = -10
+)
+
+// scoreShiftJIS judges b as Shift_JIS with the extensions of code page 932.
+func scoreShiftJIS(b []byte) (score int) {
+	for i := 0; i < len(b); i++ {
+		c := b[i]
+		switch {
+		case c < 0x80:
+			continue
+		case c >= 0xa1 && c <= 0xdf:
+			score += unlikely
+			continue
+		case c == 0x80 || c == 0xa0 || c > 0xfc:
+			score += wrong
+			continue
+		}
+		if i++; i == len(b) {
+			break
+		}
+		t := b[i]
+		switch {
+		case t < 0x40 || t == 0x7f || t > 0xfc:
+			score += wrong
+		case c >= 0x81 && c <= 0x83:
+			score += likely
+		case c >= 0x88 && c <= 0x97:
+			score += possible
+		}
+	}
+	return score
+}
+
+// scoreEUCJP judges b as EUC-JP.
+func scoreEUCJP(b []byte) (score int) {
+	for i := 0; i < len(b); i++ {
+		c := b[i]
+		if c < 0x80 {
+			continue
+		}
+		if i++; i == len(b) {
+			break
+		}
+		t := b[i]
+		switch {
+		case c == 0x8e && t >= 0xa1 && t <= 0xdf:
+			score += unlikely
+		case c == 0x8f && t >= 0xa1:
+			i++
+		case c < 0xa1 || c == 0xff || t < 0xa1 || t == 0xff:
+			score += wrong
+		case c == 0xa1 || c == 0xa4 || c == 0xa5:
+			score += likely
+		case c >= 0xb0 && c <= 0xcf:
+			score += possible
+		}
+	}
+	return score
+}

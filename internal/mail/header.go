@@ -1,0 +1,248 @@
+package mail
+
+import (
+	"bytes"
+	"net/mail"
+	"strings"
+	"time"
+)
+
+// headerField is a field that Summarize reads; fieldOther is any other.
+type headerField int
+
+const (
+	fieldOther headerField = iota
+	fieldSubject
+	fieldFrom
+	fieldReplyTo
+	fieldTo
+	fieldCc
+	fieldMessageID
+	fieldInReplyTo
+	fieldDate
+	fieldReceived
+	fieldContentType
+	fieldEncoding
+	fieldDisposition
+	fieldContentID
+	fieldCount
+)
+
+// maxRaw is how much of each field is kept before decoding.
+var maxRaw = [fieldCount]int{
+	fieldSubject: 16 << 10, fieldFrom: 64 << 10, fieldReplyTo: 64 << 10, fieldTo: 64 << 10, fieldCc: 64 << 10,
+	fieldMessageID: 4 << 10, fieldInReplyTo: 4 << 10, fieldDate: 1 << 10, fieldReceived: 8 << 10,
+	fieldContentType: 16 << 10, fieldEncoding: 1 << 10, fieldDisposition: 16 << 10, fieldContentID: 4 << 10,
+}
+
+// header collects the fields of one entity that matter, the first of each name.
+type header struct {
+	buf   []byte
+	spans [fieldCount]struct{ start, end int }
+	seen  [fieldCount]bool
+	// current takes continuation lines; fieldOther drops them.
+	current headerField
+	fields  int
+	bytes   int
+	defects *defects
+}
+
+func (h *header) reset(d *defects) {
+	*h = header{buf: h.buf[:0], defects: d}
+}
+
+// lineKind says what a line is within a header.
+type lineKind int
+
+const (
+	lineField lineKind = iota
+	lineBlank          // the end of the header
+	lineBody           // no field at all: the body begins here, without a blank line
+)
+
+// add takes the next piece of a line.
+func (h *header) add(p piece, l Limits) lineKind {
+	switch {
+	case !p.first:
+		h.keep(p.text, l)
+		return lineField
+	case len(p.text) == 0 && len(p.eol) > 0:
+		return lineBlank
+	case p.text[0] == ' ' || p.text[0] == '\t':
+		if h.fields == 0 {
+			return lineBody
+		}
+		h.keep([]byte("\r\n"), l)
+		h.keep(p.text, l)
+		return lineField
+	}
+	colon := bytes.IndexByte(p.text, ':')
+	if colon <= 0 || !isFieldName(bytes.TrimRight(p.text[:colon], " \t")) {
+		if h.fields == 0 && bytes.HasPrefix(p.text, []byte("From ")) { // of an mbox
+			return lineField
+		}
+		return lineBody
+	}
+	h.begin(bytes.TrimRight(p.text[:colon], " \t"), l)
+	h.keep(p.text[colon+1:], l)
+	return lineField
+}
+
+// begin starts the field of that name.
+func (h *header) begin(name []byte, l Limits) {
+	h.fields++
+	h.bytes += len(name)
+	h.current = knownField(name)
+	if h.fields > l.Fields {
+		h.defects.add(DefectHeaderTooLong)
+		h.current = fieldOther
+	}
+	if h.current == fieldOther {
+		return
+	}
+	if h.seen[h.current] {
+		if h.current != fieldReceived {
+			h.defects.add(DefectDuplicateField)
+		}
+		h.current = fieldOther
+		return
+	}
+	h.seen[h.current] = true
+	h.spans[h.current].start, h.spans[h.current].end = len(h.buf), len(h.buf)
+}
+
+// keep appends to the current field as far as the limits go.
+func (h *header) keep(text []byte, l Limits) {
+	h.bytes += len(text)
+	if h.bytes > l.HeaderBytes {
+		h.defects.add(DefectHeaderTooLong)
+		return
+	}
+	if h.current == fieldOther {
+		return
+	}
+	span := &h.spans[h.current]
+	room := maxRaw[h.current] - (span.end - span.start)
+	if len(text) > room {
+		h.defects.add(DefectHeaderTooLong)
+		text = text[:room]
+	}
+	h.buf = append(h.buf, text...)
+	span.end = len(h.buf)
+}
+
+// folded gives a field with its line ends.
+func (h *header) folded(f headerField) string {
+	return string(h.buf[h.spans[f].start:h.spans[f].end])
+}
+
+// value gives a field unfolded and in UTF-8.
+func (h *header) value(f headerField) string {
+	if h.spans[f].start == h.spans[f].end {
+		return ""
+	}
+	return strings.TrimSpace(decodeRaw(unfold(h.folded(f)), h.defects))
+}
+
+// isFieldName checks RFC 5322, 2.2: printable ASCII without colon.
+func isFieldName(name []byte) bool {
+	for _, c := range name {
+		if c <= ' ' || c >= 0x7f {
+			return false
+		}
+	}
+	return len(name) > 0
+}
+
+func knownField(name []byte) headerField {
+	var lower [len("content-transfer-encoding")]byte
+	if len(name) > len(lower) {
+		return fieldOther
+	}
+	for i, c := range name {
+		if c >= 'A' && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		lower[i] = c
+	}
+	switch string(lower[:len(name)]) {
+	case "subject":
+		return fieldSubject
+	case "from":
+		return fieldFrom
+	case "reply-to":
+		return fieldReplyTo
+	case "to":
+		return fieldTo
+	case "cc":
+		return fieldCc
+	case "message-id":
+		return fieldMessageID
+	case "in-reply-to":
+		return fieldInReplyTo
+	case "date":
+		return fieldDate
+	case "received":
+		return fieldReceived
+	case "content-type":
+		return fieldContentType
+	case "content-transfer-encoding":
+		return fieldEncoding
+	case "content-disposition":
+		return fieldDisposition
+	case "content-id":
+		return fieldContentID
+	}
+	return fieldOther
+}
+
+// fill writes what the header of the whole message says into s.
+func (h *header) fill(s *Summary, l Limits) {
+	d := h.defects
+	s.Subject = readable(decodeWords(h.value(fieldSubject), d), maxSubject)
+	s.From = parsePersons(h.value(fieldFrom), l.Persons, d)
+	s.ReplyTo = parsePersons(h.value(fieldReplyTo), l.Persons, d)
+	s.To = parsePersons(h.value(fieldTo), l.Persons, d)
+	s.Cc = parsePersons(h.value(fieldCc), l.Persons, d)
+	s.MessageID = msgID(h.value(fieldMessageID))
+	s.InReplyTo = msgID(h.value(fieldInReplyTo))
+	if h.seen[fieldReceived] {
+		s.Top = parseReceived(h.folded(fieldReceived))
+	}
+	if len(s.From) == 0 || s.From[0].Address == "" {
+		d.add(DefectNoFrom)
+	}
+	if date := h.value(fieldDate); date != "" {
+		if s.Date = parseDate(date); s.Date.IsZero() {
+			d.add(DefectDate)
+		}
+	}
+}
+
+// msgID gives the first message id of a field without its brackets (RFC 5322, 3.6.4).
+func msgID(value string) string {
+	if _, rest, ok := strings.Cut(value, "<"); ok {
+		value, _, _ = strings.Cut(rest, ">")
+	}
+	return readable(value, maxName)
+}
+
+// oldDates are forms that net/mail does not read and that are seen in mail.
+var oldDates = []string{
+	"Mon, 2 Jan 2006 15:04:05", "2 Jan 2006 15:04:05", "Mon Jan 2 15:04:05 2006", "Mon Jan 2 15:04:05 MST 2006",
+	"Monday, 2 Jan 2006 15:04:05 -0700", time.RFC3339, "2006-01-02 15:04:05 -0700", "2006-01-02 15:04:05", "2006/01/02 15:04:05",
+}
+
+// parseDate gives the zero time for what it cannot read and for years that no mail is from.
+func parseDate(value string) time.Time {
+	value = foldSpace(value)
+	t, err := mail.ParseDate(value)
+	for i := 0; err != nil && i < len(oldDates); i++ {
+		t, err = time.Parse(oldDates[i], value)
+	}
+	t = t.UTC()
+	if err != nil || t.Year() < 1970 || t.Year() > 9999 {
+		return time.Time{}
+	}
+	return t
+}

@@ -1,0 +1,56 @@
+package mail
+
+import "strings"
+
+// parseReceived finds host and queue id in a Received field (RFC 5321, 4.4), folded as it came.
+//
+// Postfix puts "by" at the beginning of a line of its own. That line counts where there is one, because the
+// line before it holds the client's HELO, which may be any words.
+func parseReceived(value string) Received {
+	for line := range strings.SplitSeq(value, "\n") {
+		line = strings.TrimLeft(line, " \t")
+		if len(line) > 3 && strings.EqualFold(line[:2], "by") && (line[2] == ' ' || line[2] == '\t') {
+			return receivedClauses(line)
+		}
+	}
+	return receivedClauses(unfold(value))
+}
+
+// receivedClauses reads pairs of words up to the date; comments do not count.
+func receivedClauses(s string) (r Received) {
+	words := strings.Fields(withoutComments(s))
+	for i := 0; i+1 < len(words); i += 2 {
+		key, value := strings.ToLower(words[i]), words[i+1]
+		clause, last := strings.CutSuffix(value, ";")
+		if j := strings.IndexByte(clause, ';'); j >= 0 {
+			clause, last = clause[:j], true
+		}
+		switch {
+		case key == "by" && r.By == "":
+			r.By = Clean(strings.ToLower(strings.TrimSuffix(clause, ".")), maxDomain)
+		case key == "id" && r.ID == "":
+			r.ID = Clean(strings.Trim(clause, "<>"), maxScanID)
+		}
+		if last {
+			break
+		}
+	}
+	return r
+}
+
+func withoutComments(s string) string {
+	var b strings.Builder
+	var e enclosures
+	for i := 0; i < len(s); {
+		if s[i] == '(' {
+			if end := e.skip(s, i); end > i+1 {
+				b.WriteByte(' ')
+				i = end
+				continue
+			}
+		}
+		b.WriteByte(s[i])
+		i++
+	}
+	return b.String()
+}
