@@ -18,7 +18,7 @@ type Session struct {
 
 // Principal is whoever asks.
 type Principal struct {
-	Kind  string `json:"kind" enum:"session,api_key,socket"`
+	Kind  string `json:"kind" enum:"user,api_key,socket"`
 	ID    string `json:"id"`
 	Login string `json:"login" doc:"The login, or the name of the API key."`
 	Role  string `json:"role" enum:"super_admin,tenant_admin,helpdesk,auditor,user"`

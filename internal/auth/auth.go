@@ -23,6 +23,8 @@ var (
 	// ErrCredentials says that login and password, or the token, do not belong to anyone who may come in.
 	// It never says which part was wrong.
 	ErrCredentials = errors.New("unknown login or wrong password")
+	// ErrForbidden says that somebody is known and may not do this.
+	ErrForbidden = errors.New("not allowed for this role")
 	// ErrBusy says that too many passwords are being checked at this moment.
 	ErrBusy = errors.New("too many logins at once")
 )
@@ -248,7 +250,7 @@ func (a *Authenticator) Logout(ctx context.Context, token string) error {
 }
 
 func userPrincipal(u *store.User) Principal {
-	return Principal{Kind: KindSession, ID: string(u.ID), Login: u.Login, Tenant: u.Tenant, Role: Role(u.Role), User: u.ID}
+	return Principal{Kind: KindUser, ID: string(u.ID), Login: u.Login, Tenant: u.Tenant, Role: Role(u.Role), User: u.ID}
 }
 
 func notFoundIsDenied(doing string, err error) error {

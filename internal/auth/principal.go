@@ -12,9 +12,9 @@ type Kind string
 
 // The kinds. They are written to the audit log.
 const (
-	KindSession Kind = "session" // a person who logged in
-	KindAPIKey  Kind = "api_key"
-	KindSocket  Kind = "socket" // root or the service user, on the admin socket of the host
+	KindUser   Kind = "user" // a person who logged in
+	KindAPIKey Kind = "api_key"
+	KindSocket Kind = "socket" // root or the service user, on the admin socket of the host
 )
 
 // Role says what somebody may do.

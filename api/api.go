@@ -1,0 +1,160 @@
+// Package api is the REST API, below /api/v1: JSON, OpenAPI 3.1 made from this code, errors as RFC 9457.
+//
+// Handlers are functions with typed input and output; the router is known to router.go alone. Who may call
+// what stands beside each operation, and a caller's scope goes into every query: what belongs to another
+// tenant is answered exactly like what does not exist.
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/mairust/mairust/api/wire"
+	"github.com/mairust/mairust/internal/auth"
+	"github.com/mairust/mairust/internal/keyring"
+	"github.com/mairust/mairust/internal/listen"
+	"github.com/mairust/mairust/store"
+	"github.com/mairust/mairust/store/blob"
+)
+
+// Options are the section `http` of the configuration.
+type Options struct {
+	Listeners []listen.Options `yaml:"listeners"`
+	// PublicURL is the address under which browsers see the server; default "http://127.0.0.1:8080". It
+	// decides about cookies: plain http is for loopback only.
+	PublicURL string `yaml:"public_url,omitempty"`
+}
+
+// Deps are what a Server works with. All but Admin, Log, Registerer, Now and Version are required.
+type Deps struct {
+	Store   Store
+	Objects blob.Bucket
+	Auth    *auth.Authenticator
+	// Keyring signs cursors.
+	Keyring *keyring.Ring
+	Admin   Admin
+	// Log may be nil.
+	Log *slog.Logger
+	// Registerer takes the metrics; nil means none are kept.
+	Registerer prometheus.Registerer
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+	// Version is shown in the OpenAPI document.
+	Version string
+}
+
+// Store is what the API reads of package store.
+type Store interface {
+	Mailboxes(ctx context.Context, scope store.Scope, after string, limit int) ([]store.Mailbox, error)
+	MailboxByAddress(ctx context.Context, scope store.Scope, addressOrID string) (*store.Mailbox, error)
+	Messages(ctx context.Context, scope store.Scope, f store.MessageFilter) ([]store.Message, error)
+	Message(ctx context.Context, scope store.Scope, id store.MessageID) (*store.Message, error)
+	OwnsMailbox(ctx context.Context, user store.UserID, mailbox store.MailboxID) (bool, error)
+	APIKeys(ctx context.Context, scope store.Scope, after store.APIKeyID, limit int) ([]store.APIKey, error)
+	Audit(ctx context.Context, e store.AuditEntry) error
+}
+
+// Admin is what people change through the API; every act authorises and audits itself. The asker is told of
+// auth.ErrForbidden, store.ErrNotFound and store.ErrExists, and of errors with a method Refusal() string.
+type Admin interface {
+	Setup(ctx context.Context, p auth.Principal, s wire.Setup) (wire.SetupResult, error)
+	CreateAPIKey(ctx context.Context, p auth.Principal, k wire.NewAPIKey) (wire.APIKeyCreated, error)
+	RevokeAPIKey(ctx context.Context, p auth.Principal, id store.APIKeyID) error
+}
+
+// Server is the API. It has two faces: Handler for the network, AdminHandler for the admin socket.
+type Server struct {
+	d       Deps
+	public  *url.URL
+	cookie  sessionCookie
+	origins *http.CrossOriginProtection
+	metrics *metrics
+	handler http.Handler
+	admin   http.Handler
+}
+
+// New makes a Server. It listens nowhere: the caller serves its handlers.
+func New(o Options, d Deps) (*Server, error) {
+	if d.Store == nil || d.Objects == nil || d.Auth == nil || d.Keyring == nil || d.Admin == nil {
+		return nil, errors.New("api: Store, Objects, Auth, Keyring and Admin are required")
+	}
+	if d.Log == nil {
+		d.Log = slog.New(slog.DiscardHandler)
+	}
+	if d.Now == nil {
+		d.Now = time.Now
+	}
+	public, err := parsePublicURL(o.PublicURL)
+	if err != nil {
+		return nil, err
+	}
+	m, err := newMetrics(d.Registerer)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{d: d, public: public, cookie: newSessionCookie(public), origins: http.NewCrossOriginProtection(), metrics: m}
+	if err := s.origins.AddTrustedOrigin(public.Scheme + "://" + public.Host); err != nil {
+		return nil, fmt.Errorf("http.public_url: %w", err)
+	}
+	network, err := s.newRouter(s.registerAPI)
+	if err != nil {
+		return nil, err
+	}
+	socket, err := s.newRouter(s.registerAPI, s.registerSetup)
+	if err != nil {
+		return nil, err
+	}
+	s.handler = s.wrap(s.protectOrigins(network))
+	s.admin = s.wrap(asSocket(socket))
+	return s, nil
+}
+
+// Handler serves the network.
+func (s *Server) Handler() http.Handler { return s.handler }
+
+// AdminHandler serves the admin socket: the same API and /admin/v1, where everyone is a super admin. Who may
+// connect is for the caller to check; the uid of the peer, if known, is given with WithPeer.
+func (s *Server) AdminHandler() http.Handler { return s.admin }
+
+// HTTPServer gives h the bounds that strangers need: time for the header, its size, idle connections.
+// Bodies and answers have their own deadlines.
+func (s *Server) HTTPServer(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(s.d.Log.Handler(), slog.LevelDebug),
+	}
+}
+
+// parsePublicURL refuses what would send sessions over the network in clear text.
+func parsePublicURL(text string) (*url.URL, error) {
+	if text == "" {
+		text = "http://127.0.0.1:8080"
+	}
+	u, err := url.Parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("http.public_url: %w", err)
+	}
+	if u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || u.Path != "" && u.Path != "/" || u.RawQuery != "" {
+		return nil, fmt.Errorf("http.public_url: %q must be https://HOST[:PORT], or http:// on loopback", text)
+	}
+	if u.Scheme == "http" && !isLoopback(u.Hostname()) {
+		return nil, fmt.Errorf("http.public_url: %q: plain http is for loopback only", text)
+	}
+	return u, nil
+}
+
+func isLoopback(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && addr.IsLoopback()
+}

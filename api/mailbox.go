@@ -1,0 +1,142 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/mairust/mairust/api/wire"
+	"github.com/mairust/mairust/internal/auth"
+	"github.com/mairust/mairust/internal/mail"
+	"github.com/mairust/mairust/store"
+)
+
+// page is what every list takes.
+type page struct {
+	Limit  int    `query:"limit" minimum:"1" maximum:"100" default:"50"`
+	Cursor string `query:"cursor" maxLength:"1024" doc:"pagination.cursor of the page before, with the same filters."`
+}
+
+// paged cuts what was read with a limit one larger than asked for, and makes the cursor of the next page.
+func paged[T, W any](s *Server, l list, rows []T, limit int, position func(T) string, show func(T) W) wire.List[W] {
+	out := wire.List[W]{Data: make([]W, 0, len(rows))}
+	if len(rows) > limit {
+		rows = rows[:limit]
+		out.Pagination = wire.Pagination{HasMore: true, Cursor: s.cursor(l, position(rows[limit-1]))}
+	}
+	for _, r := range rows {
+		out.Data = append(out.Data, show(r))
+	}
+	return out
+}
+
+type mailboxesInput struct {
+	page
+}
+
+type mailboxesOutput struct {
+	Body wire.List[wire.Mailbox]
+}
+
+type mailboxInput struct {
+	Mailbox string `path:"mailbox" maxLength:"320" doc:"Address or id."`
+}
+
+type mailboxOutput struct {
+	Body wire.Mailbox
+}
+
+func (s *Server) registerMailboxes(api huma.API) {
+	handle(s, api, auth.ListMailboxes, huma.Operation{
+		OperationID: "list-mailboxes", Method: http.MethodGet, Path: "/api/v1/mailboxes", Tags: []string{"mailboxes"},
+		Summary: "List the mailboxes you can see, by address",
+	}, s.mailboxes)
+	handle(s, api, auth.ListMailboxes, huma.Operation{
+		OperationID: "get-mailbox", Method: http.MethodGet, Path: "/api/v1/mailboxes/{mailbox}", Tags: []string{"mailboxes"},
+		Summary: "Read a mailbox with its folders",
+	}, s.oneMailbox)
+}
+
+func (s *Server) mailboxes(ctx context.Context, in *mailboxesInput) (*mailboxesOutput, error) {
+	l := list{kind: "mailboxes", scope: asker(ctx).Scope()}
+	after, err := s.position(l, in.Cursor)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := s.d.Store.Mailboxes(ctx, l.scope, after, in.Limit+1)
+	if err != nil {
+		return nil, err
+	}
+	return &mailboxesOutput{Body: paged(s, l, rows, in.Limit, foldedAddress, mailboxOf)}, nil
+}
+
+// foldedAddress is what mailboxes are sorted by.
+func foldedAddress(m store.Mailbox) string {
+	a, err := mail.ParseAddress(m.Address)
+	if err != nil {
+		return strings.ToLower(m.Address)
+	}
+	return a.Fold().String()
+}
+
+func (s *Server) oneMailbox(ctx context.Context, in *mailboxInput) (*mailboxOutput, error) {
+	m, err := s.d.Store.MailboxByAddress(ctx, asker(ctx).Scope(), in.Mailbox)
+	if err != nil {
+		return nil, err
+	}
+	return &mailboxOutput{Body: mailboxOf(*m)}, nil
+}
+
+func mailboxOf(m store.Mailbox) wire.Mailbox {
+	out := wire.Mailbox{
+		ID: string(m.ID), TenantID: string(m.Tenant), Address: m.Address, QuotaBytes: m.QuotaBytes,
+		UsedBytes: m.UsedBytes, Messages: m.Messages, CreatedAt: m.Created.UTC(),
+	}
+	for _, f := range m.Folders {
+		out.Folders = append(out.Folders, wire.Folder{ID: string(f.ID), Name: f.Name, Messages: f.Messages})
+	}
+	return out
+}
+
+// mailbox finds the one that a request is about: by address or id, or the only one the asker has.
+func (s *Server) mailbox(ctx context.Context, addressOrID string) (*store.Mailbox, error) {
+	scope := asker(ctx).Scope()
+	if addressOrID != "" {
+		return s.d.Store.MailboxByAddress(ctx, scope, addressOrID)
+	}
+	few, err := s.d.Store.Mailboxes(ctx, scope, "", 2)
+	if err != nil {
+		return nil, err
+	}
+	if len(few) != 1 {
+		return nil, newProblem(codeMailboxRequired)
+	}
+	return &few[0], nil
+}
+
+// auditRead notes that somebody reads mail of a mailbox that is not theirs. It comes before the answer: a
+// read that cannot be noted does not happen.
+func (s *Server) auditRead(ctx context.Context, m *store.Message, reason string) error {
+	own, err := s.owns(ctx, asker(ctx), m.Mailbox)
+	if err != nil || own {
+		return err
+	}
+	p := asker(ctx)
+	return s.d.Store.Audit(ctx, store.AuditEntry{
+		Tenant: m.Tenant, Actor: p.ID, ActorKind: string(p.Kind), Action: string(auth.ReadMessages),
+		Target: string(m.ID), RequestID: auth.RequestID(ctx), Reason: mail.Clean(reason, 500),
+	})
+}
+
+// owns tells whether the mailbox was given to the person who asks, whatever else the role allows.
+func (s *Server) owns(ctx context.Context, p auth.Principal, id store.MailboxID) (bool, error) {
+	if p.Role == auth.User {
+		return true, nil // the scope let through nothing else
+	}
+	if p.User == "" {
+		return false, nil
+	}
+	return s.d.Store.OwnsMailbox(ctx, p.User, id)
+}

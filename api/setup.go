@@ -1,0 +1,48 @@
+package api
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/mairust/mairust/api/wire"
+	"github.com/mairust/mairust/internal/auth"
+)
+
+type setupInput struct {
+	Body wire.Setup
+}
+
+type setupOutput struct {
+	Body wire.SetupResult
+}
+
+// registerAPI registers what both faces have.
+func (s *Server) registerAPI(api huma.API) {
+	s.registerLogin(api)
+	s.registerMailboxes(api)
+	s.registerMessages(api)
+	s.registerAPIKeys(api)
+}
+
+// registerSetup registers what only the admin socket has.
+func (s *Server) registerSetup(api huma.API) {
+	tags := []string{"setup"}
+	handle(s, api, auth.SetUp, huma.Operation{
+		OperationID: "set-up", Method: http.MethodPost, Path: "/admin/v1/setup", Tags: tags,
+		Summary: "Make a tenant, its domains, its mailboxes and a super admin; what is there stays",
+	}, s.setUp)
+	handle(s, api, auth.ManageAPIKeys, huma.Operation{
+		OperationID: "create-first-api-key", Method: http.MethodPost, Path: "/admin/v1/api-keys", Tags: tags,
+		Summary: "Make an API key", DefaultStatus: http.StatusCreated,
+	}, s.createAPIKey)
+}
+
+func (s *Server) setUp(ctx context.Context, in *setupInput) (*setupOutput, error) {
+	result, err := s.d.Admin.Setup(ctx, asker(ctx), in.Body)
+	if err != nil {
+		return nil, err
+	}
+	return &setupOutput{Body: result}, nil
+}
