@@ -7,7 +7,10 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
+	"unicode"
 
+	"github.com/mairust/mairust/milter/rspamd"
 	"github.com/mairust/mairust/store/sqldb"
 )
 
@@ -22,6 +25,8 @@ func (c *Config) check(src Source) Findings {
 	ck.paths(c)
 	ck.database(c)
 	ck.publicURL(c)
+	ck.delimiter(c.LMTP.RecipientDelimiter)
+	ck.rspamd(c.Milter.Rspamd, c.Milter.TimeoutMS)
 	ck.listeners(c)
 	return ck.findings
 }
@@ -43,6 +48,10 @@ func (ck *checker) single(path string, v reflect.Value) {
 	switch {
 	case v.Kind() == reflect.String:
 		ck.text(path, k, v.String())
+	case v.Type() == durationType:
+		if v.Int() < 0 {
+			ck.report(path, "%s is negative", durationText(time.Duration(v.Int())))
+		}
 	case v.CanInt():
 		ck.number(path, k, v.Int())
 	case v.CanFloat() && v.Float() < 0:
@@ -83,13 +92,12 @@ func (ck *checker) paths(c *Config) {
 		{"data_dir", c.DataDir}, {"run_dir", c.RunDir},
 		{"database.path", c.Database.Path}, {"storage.options.base_path", c.Storage.Options.BasePath},
 	} {
-		if strings.ContainsRune(p.path, 0) || strings.HasPrefix(p.path, "~") {
+		if ck.src.Has(p.key) && (strings.ContainsRune(p.path, 0) || strings.HasPrefix(p.path, "~")) {
 			ck.report(p.key, "not a path; ~ is not expanded, write the folder out")
 		}
 	}
-	if n := len(c.AdminSocket()); n > maxSocketPath {
-		ck.report("run_dir", "too long: the path of %s has %d bytes, a unix socket takes %d; set run_dir to a shorter folder",
-			filepath.Base(c.AdminSocket()), n, maxSocketPath)
+	if n := len(filepath.Join(c.RunDir, "milter.sock")); n > maxSocketPath {
+		ck.report("run_dir", "too long: with the names of the sockets it comes to %d bytes, a unix socket takes %d; set run_dir to a shorter folder", n, maxSocketPath)
 	}
 	scheme, rest, _ := strings.Cut(c.Secrets.Keyring, ":")
 	if scheme != "file" && scheme != "env" || rest == "" {
@@ -141,6 +149,38 @@ func (ck *checker) publicURL(c *Config) {
 	}
 	if u.Scheme == "http" && !loopback(u.Hostname()) {
 		ck.report("http.public_url", "plain http is for loopback only; use https")
+	}
+}
+
+// delimiter allows what Postfix allows, short of what stands in every address.
+func (ck *checker) delimiter(s string) {
+	if s == "none" {
+		return
+	}
+	for _, r := range s {
+		if r <= ' ' || r >= 0x7f || r == '@' || r == '"' || r == '\\' || unicode.IsLetter(r) || unicode.IsDigit(r) {
+			ck.report("lmtp.recipient_delimiter", "wants a sign such as \"+\" or \"-\", or none")
+			return
+		}
+	}
+}
+
+// rspamd says nothing of the URL itself: a password may be in it.
+func (ck *checker) rspamd(o rspamd.Options, milterTimeoutMS int) {
+	if o.URL == "" {
+		return
+	}
+	u, err := url.Parse(o.URL)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil {
+		ck.report("milter.rspamd.url", "wants a URL like http://127.0.0.1:11333; a password goes into milter.rspamd.password")
+		return
+	}
+	if o.TimeoutMS > milterTimeoutMS {
+		ck.report("milter.rspamd.timeout_ms", "%d is longer than milter.timeout_ms (%d)", o.TimeoutMS, milterTimeoutMS)
+		return
+	}
+	if _, err := rspamd.New(o, nil); err != nil {
+		ck.report("milter.rspamd", "%s", err)
 	}
 }
 

@@ -5,8 +5,12 @@ package config
 import (
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/mairust/mairust/internal/listen"
+	"github.com/mairust/mairust/lmtp"
+	"github.com/mairust/mairust/lmtp/lookup"
+	"github.com/mairust/mairust/milter/rspamd"
 	"github.com/mairust/mairust/store/sqldb"
 )
 
@@ -16,17 +20,17 @@ type Config struct {
 	// DataDir holds everything that must survive a restart: database, mail, keyring.
 	DataDir string `yaml:"data_dir"`
 	// RunDir holds sockets and other files that a restart makes anew.
-	RunDir   string        `yaml:"run_dir"`
-	Secrets  Secrets       `yaml:"secrets"`
-	Database sqldb.Options `yaml:"database"`
-	Storage  Storage       `yaml:"storage"`
-	Milter   Milter        `yaml:"milter"`
-	LMTP     LMTP          `yaml:"lmtp"`
-	Lookup   Lookup        `yaml:"lookup"`
-	HTTP     HTTP          `yaml:"http"`
-	Ops      Ops           `yaml:"ops"`
-	Log      Log           `yaml:"log"`
-	Shutdown Shutdown      `yaml:"shutdown"`
+	RunDir   string         `yaml:"run_dir"`
+	Secrets  Secrets        `yaml:"secrets"`
+	Database sqldb.Options  `yaml:"database"`
+	Storage  Storage        `yaml:"storage"`
+	Milter   Milter         `yaml:"milter"`
+	LMTP     lmtp.Options   `yaml:"lmtp"`
+	Lookup   lookup.Options `yaml:"lookup"`
+	HTTP     HTTP           `yaml:"http"`
+	Ops      Ops            `yaml:"ops"`
+	Log      Log            `yaml:"log"`
+	Shutdown Shutdown       `yaml:"shutdown"`
 }
 
 // Secrets says where the installation's own secrets are.
@@ -50,17 +54,17 @@ type StorageOptions struct {
 
 // Milter configures the inbound filter.
 type Milter struct {
-	Listeners []listen.Options `yaml:"listeners"`
+	Listeners        []listen.Options `yaml:"listeners"`
+	TimeoutMS        int              `yaml:"timeout_ms"`
+	MaxConnections   int              `yaml:"max_connections"`
+	SpoolMemoryBytes int              `yaml:"spool_memory_bytes"`
+	SpoolMaxBytes    int64            `yaml:"spool_max_bytes"`
+	Quarantine       Quarantine       `yaml:"quarantine"`
+	Rspamd           rspamd.Options   `yaml:"rspamd"`
 }
-
-// LMTP configures the delivery agent.
-type LMTP struct {
-	Listeners []listen.Options `yaml:"listeners"`
-}
-
-// Lookup configures the recipient lookup (Postfix's socketmap).
-type Lookup struct {
-	Listeners []listen.Options `yaml:"listeners"`
+type Quarantine struct {
+	Elsewhere string   `yaml:"elsewhere"`
+	Mailers   []string `yaml:"mailers"`
 }
 
 // HTTP configures the REST API.
@@ -104,11 +108,33 @@ func newDefault(root bool) *Config {
 	return c
 }
 
-// fixedDefaults are the defaults that depend on no other key.
+// fixedDefaults are the defaults that depend on no other key. Each package would put the same for a zero value;
+// they are written out so that an admin sees them.
 func fixedDefaults() *Config {
 	return &Config{
 		Database: sqldb.Options{Backend: sqldb.SQLite, MaxConnections: 20, MinConnections: 5},
 		Storage:  Storage{Backend: "fs"},
+		Milter: Milter{
+			TimeoutMS:        10_000,
+			MaxConnections:   1000,
+			SpoolMemoryBytes: 1 << 20,
+			SpoolMaxBytes:    256 << 20,
+			Quarantine:       Quarantine{Elsewhere: "hold", Mailers: []string{"lmtp", "local"}},
+			Rspamd: rspamd.Options{
+				TimeoutMS: 8000, MaxBytes: 50 << 20, OnError: "allow", AddHeader: "tag", Greylist: "tempfail",
+			},
+		},
+		LMTP: lmtp.Options{
+			RecipientDelimiter: "+",
+			MaxRecipients:      1000,
+			SpoolMemoryBytes:   1 << 20,
+			CommandTimeout:     5 * time.Minute,
+			DataTimeout:        3 * time.Minute,
+			MessageTimeout:     30 * time.Minute,
+			ResolveTimeout:     30 * time.Second,
+			DeliverTimeout:     5 * time.Minute,
+		},
+		Lookup:   lookup.Options{IdleTimeout: 5 * time.Minute, RequestTimeout: 10 * time.Second},
 		Log:      Log{Level: "info", Format: "json"},
 		Shutdown: Shutdown{TimeoutSeconds: 60, DrainTimeoutSeconds: 30},
 	}

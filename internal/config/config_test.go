@@ -3,6 +3,7 @@ package config_test
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -15,3 +16,6 @@ func write(t testing.TB, text string) string {
 	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
 	return path
 }
+
+// keyOrItem matches what Defaults comments out, apart from its prose.
+var keyOrItem = regexp.MustCompile(`(?m)^([a-z_]+:( |$)|  - )`)

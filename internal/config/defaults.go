@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Defaults writes the embedded defaults of this process's user as a commented file, which loads to exactly them.
@@ -87,6 +88,9 @@ func hint(k key) string {
 
 // flow writes a value on one line.
 func flow(path string, v reflect.Value) string {
+	if v.Type() == durationType {
+		return durationText(time.Duration(v.Int()))
+	}
 	switch v.Kind() {
 	case reflect.Pointer:
 		if v.IsNil() {

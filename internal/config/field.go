@@ -2,9 +2,11 @@ package config
 
 import (
 	"reflect"
+	"regexp"
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/token"
 )
 
 // field is one key of a section.
@@ -66,6 +68,9 @@ func parentKey(path string) string {
 
 // wanted says what a key of this type takes.
 func wanted(t reflect.Type) string {
+	if t == durationType {
+		return "a duration with its unit"
+	}
 	switch t.Kind() {
 	case reflect.Bool:
 		return "true or false"
@@ -100,10 +105,24 @@ func kindOf(n ast.Node) string {
 	case *ast.MappingNode, *ast.MappingValueNode:
 		return "keys"
 	case *ast.StringNode:
-		if n.Value == "" {
-			return "empty text"
-		}
+		return kindOfText(n)
+	default:
 		return "text"
+	}
+}
+
+// digits are what the library takes for text when they are more than fit into 64 bits.
+var digits = regexp.MustCompile(`^[-+]?[0-9_]+$`)
+
+func kindOfText(n *ast.StringNode) string {
+	quoted := n.Token.Type == token.SingleQuoteType || n.Token.Type == token.DoubleQuoteType
+	switch {
+	case n.Value == "":
+		return "empty text"
+	case quoted:
+		return "text in quotes"
+	case digits.MatchString(n.Value):
+		return "a number of this size"
 	default:
 		return "text"
 	}

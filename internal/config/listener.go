@@ -48,8 +48,11 @@ func (ck *checker) listener(key, list string, o listen.Options) {
 	if o.Role != "" && list != "milter.listeners" {
 		ck.report(key+".role", "only milter.listeners have roles; remove it")
 	}
-	if path, unix := strings.CutPrefix(o.Address, "unix:"); unix && len(path) > maxSocketPath {
-		ck.report(key+".address", "the path has %d bytes, a unix socket takes %d; use a shorter one, or set run_dir", len(path), maxSocketPath)
+	if !ck.src.Has(list) && ck.findings.covers("run_dir") {
+		return // its path follows from run_dir, which is told
+	}
+	if err := o.Validate(); err != nil {
+		ck.report(key, "%s", err)
 	}
 }
 

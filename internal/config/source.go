@@ -36,6 +36,9 @@ func (s Source) Has(key string) bool {
 // finding places a problem at key, or where its nearest parent stands in the file.
 func (s Source) finding(key, format string, args ...any) Finding {
 	f := Finding{File: s.String(), Key: key, Problem: fmt.Sprintf(format, args...)}
+	if key == "run_dir" && !s.Has(key) {
+		key = "data_dir" // from which it follows
+	}
 	for k := key; k != ""; k = parentKey(k) {
 		if p, ok := s.positions[k]; ok {
 			f.Line, f.Col = p.line, p.col

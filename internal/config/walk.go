@@ -31,5 +31,3 @@ func walk(path string, v reflect.Value, leaf func(path string, v reflect.Value))
 func isList(t reflect.Type) bool {
 	return t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Struct
 }
-
-func isNumber(v reflect.Value) bool { return v.CanInt() || v.CanFloat() }
