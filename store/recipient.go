@@ -30,7 +30,7 @@ const maxAliasSteps = 8
 // What was found is remembered for at most 5 seconds, what was not found never. Deliver checks again.
 // Errors: ErrNotFound, ErrSuspended, ErrQuota; any other is a fault of the database.
 func (s *Store) Resolve(ctx context.Context, rcpt mail.Address, delimiters string) (Target, error) {
-	key := rcpt.Fold().String()
+	key := delimiters + "\x00" + rcpt.Fold().String()
 	if target, ok := s.found.get(key); ok {
 		return target, nil
 	}

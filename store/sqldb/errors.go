@@ -77,7 +77,7 @@ func classOf(err error) error {
 		return classOfSQLite(lite.Code())
 	case errors.Is(err, sql.ErrNoRows):
 		return ErrNoRows
-	case errors.As(err, &connect), errors.As(err, &network),
+	case errors.As(err, &connect), errors.As(err, &network), pgconn.SafeToRetry(err),
 		errors.Is(err, driver.ErrBadConn), errors.Is(err, sql.ErrConnDone), errors.Is(err, sql.ErrTxDone),
 		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed),
 		errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):

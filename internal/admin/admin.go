@@ -1,0 +1,58 @@
+// Package admin holds every act of a person, once: authorise, change, audit. The API, the UI and the on-host
+// commands only translate.
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/mairust/mairust/internal/auth"
+	"github.com/mairust/mairust/store"
+)
+
+// Options of Admin. Store is required.
+type Options struct {
+	Store *store.Store
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+}
+
+// Admin performs acts. Its methods may be called from many goroutines.
+type Admin struct {
+	store *store.Store
+	now   func() time.Time
+}
+
+// New makes an Admin.
+func New(o Options) *Admin {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return &Admin{store: o.Store, now: o.Now}
+}
+
+// Refused is an error about what was asked, with a sentence for whoever asked.
+type Refused struct{ Sentence string }
+
+func (e *Refused) Error() string { return e.Sentence }
+
+// Refusal is the sentence, for fronts that tell it to the asker.
+func (e *Refused) Refusal() string { return e.Sentence }
+
+func refuse(format string, args ...any) error {
+	return &Refused{Sentence: fmt.Sprintf(format, args...)}
+}
+
+// audit records what p did. after is stored as JSON and must hold no secret.
+func (a *Admin) audit(ctx context.Context, p auth.Principal, tenant store.TenantID, action, target string, after any) error {
+	raw, err := json.Marshal(after)
+	if err != nil {
+		return fmt.Errorf("audit %s: %w", action, err)
+	}
+	return a.store.Audit(ctx, store.AuditEntry{
+		Tenant: tenant, ActorKind: string(p.Kind), Actor: p.Login, Action: action, Target: target,
+		After: string(raw), RequestID: auth.RequestID(ctx),
+	})
+}

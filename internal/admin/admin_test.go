@@ -1,0 +1,117 @@
+package admin_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/mairust/mairust/api/wire"
+	"github.com/mairust/mairust/internal/admin"
+	"github.com/mairust/mairust/internal/auth"
+	"github.com/mairust/mairust/store"
+	"github.com/mairust/mairust/store/storetest"
+)
+
+var root = auth.Socket("0")
+
+func TestSetupMakesWhatIsMissingAndMayBeRepeated(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		a := admin.New(admin.Options{Store: s})
+		want := wire.Setup{
+			Tenant: "example", Domains: []string{"Example.TEST", "日本.example"}, Admin: "admin@example.test", AdminPassword: "correct horse",
+			Mailboxes: []string{"bob@example.test", "admin@example.test"},
+		}
+		first, err := a.Setup(t.Context(), root, want)
+		require.NoError(t, err)
+		created, random := 0, 0
+		for _, m := range first.Things {
+			if m.Created {
+				created++
+			}
+			if m.Password != "" {
+				random++
+				assert.Equal(t, "bob@example.test", m.Name)
+			}
+		}
+		assert.Equal(t, 1+2+1+1+2, created, "tenant, domains, admin, bob, mailboxes")
+		assert.Equal(t, 1, random)
+		again, err := a.Setup(t.Context(), root, want)
+		require.NoError(t, err)
+		for _, m := range again.Things {
+			assert.False(t, m.Created, m.Name)
+			assert.Empty(t, m.Password)
+		}
+		log, err := s.AuditLog(t.Context(), store.System, timeZero, 100)
+		require.NoError(t, err)
+		assert.Len(t, log, created)
+	})
+}
+
+func TestBadSetupIsRefusedBeforeAnythingIsMade(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		a := admin.New(admin.Options{Store: s})
+		good := wire.Setup{Tenant: "example", Domains: []string{"example.test"}}
+		for name, spoil := range map[string]func(*wire.Setup){
+			"no tenant":      func(w *wire.Setup) { w.Tenant = " " },
+			"reserved":       func(w *wire.Setup) { w.Tenant = "System" },
+			"no domain":      func(w *wire.Setup) { w.Domains = nil },
+			"bad domain":     func(w *wire.Setup) { w.Domains = []string{"a b"} },
+			"bad admin":      func(w *wire.Setup) { w.Admin = "admin" },
+			"bad mailbox":    func(w *wire.Setup) { w.Mailboxes = []string{"bob@example.test", "@"} },
+			"short password": func(w *wire.Setup) { w.MailboxPassword = "x" },
+		} {
+			bad := good
+			spoil(&bad)
+			_, err := a.Setup(t.Context(), root, bad)
+			var refused *admin.Refused
+			assert.ErrorAs(t, err, &refused, name)
+		}
+		_, err := s.TenantByName(t.Context(), "example")
+		require.ErrorIs(t, err, store.ErrNotFound)
+
+		foreign := good
+		foreign.Mailboxes = []string{"bob@other.test"}
+		_, err = a.Setup(t.Context(), root, foreign)
+		require.ErrorContains(t, err, "--domain")
+		for _, role := range []auth.Role{auth.TenantAdmin, auth.Helpdesk, auth.Auditor, auth.User, ""} {
+			_, err = a.Setup(t.Context(), auth.Principal{Role: role, Tenant: "x", User: "y"}, good)
+			assert.ErrorIs(t, err, auth.ErrForbidden, role)
+		}
+	})
+}
+
+func TestAPIKeysStayInTheirTenant(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		a := admin.New(admin.Options{Store: s})
+		one := storetest.NewSite(t, s, "one", "one.test").Tenant.ID
+		storetest.NewSite(t, s, "two", "two.test")
+		ctx := t.Context()
+		boss := auth.Principal{Kind: auth.KindUser, Role: auth.TenantAdmin, Tenant: one, User: "u"}
+
+		key, err := a.CreateAPIKey(ctx, root, wire.NewAPIKey{Name: "all", Role: "super_admin"})
+		require.NoError(t, err)
+		assert.Empty(t, key.TenantID)
+		own, err := a.CreateAPIKey(ctx, boss, wire.NewAPIKey{Name: "desk", Role: "helpdesk", ExpiresDays: 1})
+		require.NoError(t, err)
+		assert.Equal(t, string(one), own.TenantID)
+		assert.NotNil(t, own.ExpiresAt)
+
+		for _, bad := range []wire.NewAPIKey{
+			{Name: "x", Role: "super_admin"}, {Name: "x", Role: "helpdesk", Tenant: "two"}, {Name: "x", Role: "user"},
+			{Name: "x", Role: "helpdesk", Tenant: "nowhere"}, {Name: "x", Role: "super_admin", Tenant: "one"}, {Name: "x", Role: "boss"},
+		} {
+			_, err := a.CreateAPIKey(ctx, boss, bad)
+			assert.Error(t, err, bad)
+		}
+		_, err = a.CreateAPIKey(ctx, root, wire.NewAPIKey{Name: "x", Role: "helpdesk"})
+		require.ErrorContains(t, err, "needs a tenant")
+
+		require.ErrorIs(t, a.RevokeAPIKey(ctx, boss, store.APIKeyID(key.ID)), store.ErrNotFound)
+		require.NoError(t, a.RevokeAPIKey(ctx, boss, store.APIKeyID(own.ID)))
+		require.ErrorIs(t, a.RevokeAPIKey(ctx, auth.Principal{Role: auth.Helpdesk, Tenant: one}, store.APIKeyID(key.ID)), auth.ErrForbidden)
+	})
+}
+
+var timeZero time.Time

@@ -1,0 +1,134 @@
+package store_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/mairust/mairust/internal/mail"
+	"github.com/mairust/mairust/store"
+	"github.com/mairust/mairust/store/storetest"
+)
+
+func address(t *testing.T, s string) mail.Address {
+	t.Helper()
+	a, err := mail.ParseAddress(s)
+	require.NoError(t, err)
+	return a
+}
+
+func TestResolveFollowsAddressesAliasesDomainsAndDetails(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		ctx := t.Context()
+		site := storetest.NewSite(t, s, "example", "example.test", "bob", "bob+exact", "abc..def", "taro")
+		alias := func(from, to string) {
+			_, err := s.EnsureAlias(ctx, site.Tenant.ID, address(t, from), address(t, to))
+			require.NoError(t, err)
+		}
+		alias("info@example.test", "sales@example.test")
+		alias("sales@example.test", "Bob@Example.Test")
+		alias("loop1@example.test", "loop2@example.test")
+		alias("loop2@example.test", "loop1@example.test")
+		alias("away@example.test", "someone@elsewhere.test")
+		for i := range 12 {
+			alias(fmt.Sprintf("chain%d@example.test", i), fmt.Sprintf("chain%d@example.test", i+1))
+		}
+		alias("chain12@example.test", "bob@example.test")
+		_, _, err := s.EnsureDomain(ctx, site.Tenant.ID, "example.alias", site.Domain.ID)
+		require.NoError(t, err)
+
+		for rcpt, want := range map[string]string{
+			"bob@example.test":        "bob",
+			"BOB@EXAMPLE.TEST":        "bob",
+			"bob+news@example.test":   "bob",
+			"bob+exact@example.test":  "bob+exact", // an exact address wins
+			"info@example.test":       "bob",
+			"info+x@example.test":     "bob",
+			"bob@example.alias":       "bob",
+			"bob+news@example.alias":  "bob",
+			"info@example.alias":      "bob",
+			"abc..def@example.test":   "abc..def",
+			`"abc..def"@example.test`: "abc..def",
+			"chain6@example.test":     "bob", // 7 steps
+			"taro@example.test":       "taro",
+		} {
+			target, err := s.Resolve(ctx, address(t, rcpt), "+")
+			require.NoError(t, err, rcpt)
+			assert.Equal(t, site.Mailboxes[want].ID, target.Mailbox, rcpt)
+			assert.Equal(t, want+"@example.test", target.Address.String(), rcpt)
+		}
+		for _, rcpt := range []string{
+			"nobody@example.test", "bob@other.test", "loop1@example.test", "away@example.test", "chain0@example.test",
+			"bobby@example.test", "+bob@example.test",
+		} {
+			_, err := s.Resolve(ctx, address(t, rcpt), "+")
+			assert.ErrorIs(t, err, store.ErrNotFound, rcpt)
+		}
+		_, err = s.Resolve(ctx, address(t, "bob+news@example.test"), "-")
+		assert.ErrorIs(t, err, store.ErrNotFound, "another delimiter")
+		target, err := s.Resolve(ctx, address(t, "bob+news@example.test"), "-+")
+		require.NoError(t, err)
+		assert.Equal(t, "news", target.Detail)
+	})
+}
+
+func TestResolveSeesSuspensionQuotaAndNewMailboxes(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		ctx := t.Context()
+		site := storetest.NewSite(t, s, "example", "example.test", "bob")
+		_, err := s.Resolve(ctx, address(t, "new@example.test"), "+")
+		require.ErrorIs(t, err, store.ErrNotFound)
+		storetest.NewSite(t, s, "example", "example.test", "new")
+		_, err = s.Resolve(ctx, address(t, "new@example.test"), "+")
+		require.NoError(t, err, "what was not found is not remembered")
+
+		storetest.Deliver(t, s, storetest.NewCopy(t, site.Target("bob"), "x"))
+		require.NoError(t, s.SetMailboxQuota(ctx, site.Tenant.ID, site.Mailboxes["bob"].ID, 1))
+		_, err = s.Resolve(ctx, address(t, "bob@example.test"), "+")
+		require.ErrorIs(t, err, store.ErrQuota)
+		require.NoError(t, s.SuspendTenant(ctx, site.Tenant.ID, true))
+		_, err = s.Resolve(ctx, address(t, "bob@example.test"), "+")
+		require.ErrorIs(t, err, store.ErrSuspended)
+	})
+}
+
+func TestWhatWasFoundIsForgottenAfterFiveSeconds(t *testing.T) {
+	now := time.Now()
+	db := storetest.OpenDB(t, storetest.Options(t, "sqlite"))
+	s := store.New(store.Options{DB: db, Now: func() time.Time { return now }})
+	other := store.New(store.Options{DB: db})
+	site := storetest.NewSite(t, s, "example", "example.test", "bob")
+	_, err := s.Resolve(t.Context(), address(t, "bob@example.test"), "+")
+	require.NoError(t, err)
+	require.NoError(t, other.SuspendTenant(t.Context(), site.Tenant.ID, true))
+	_, err = s.Resolve(t.Context(), address(t, "bob@example.test"), "+")
+	require.NoError(t, err, "another node's change is not seen at once")
+	now = now.Add(6 * time.Second)
+	_, err = s.Resolve(t.Context(), address(t, "bob@example.test"), "+")
+	require.ErrorIs(t, err, store.ErrSuspended)
+}
+
+func TestNamesBelongToOneTenantAndOneUse(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		ctx := t.Context()
+		one := storetest.NewSite(t, s, "one", "one.test", "bob")
+		two := storetest.NewSite(t, s, "two", "two.test", "bob")
+		_, _, err := s.EnsureDomain(ctx, two.Tenant.ID, "one.test", "")
+		assert.ErrorIs(t, err, store.ErrExists)
+		_, err = s.EnsureAlias(ctx, two.Tenant.ID, address(t, "x@one.test"), address(t, "bob@two.test"))
+		assert.ErrorIs(t, err, store.ErrNotFound, "a tenant cannot take addresses of another's domain")
+		_, _, err = s.EnsureMailbox(ctx, two.Tenant.ID, address(t, "x@one.test"), "")
+		assert.ErrorIs(t, err, store.ErrNotFound)
+		_, err = s.EnsureAlias(ctx, one.Tenant.ID, address(t, "bob@one.test"), address(t, "x@one.test"))
+		assert.ErrorIs(t, err, store.ErrExists, "a mailbox has the address")
+		_, err = s.EnsureAlias(ctx, one.Tenant.ID, address(t, "info@one.test"), address(t, "bob@one.test"))
+		assert.NoError(t, err)
+		_, _, err = s.EnsureMailbox(ctx, one.Tenant.ID, address(t, "info@one.test"), "")
+		assert.ErrorIs(t, err, store.ErrExists, "an alias has the address")
+		_, _, err = s.EnsureUser(ctx, store.User{Tenant: two.Tenant.ID, Login: "BOB@one.test", Role: "user"})
+		assert.ErrorIs(t, err, store.ErrExists)
+	})
+}

@@ -1,0 +1,207 @@
+package sqldb_test
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/mairust/mairust/internal/lab"
+	"github.com/mairust/mairust/internal/lab/labtest"
+	"github.com/mairust/mairust/store/sqldb"
+)
+
+func open(t *testing.T, o sqldb.Options) *sqldb.DB {
+	t.Helper()
+	db, err := sqldb.Open(t.Context(), o)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	_, err = db.Migrate(t.Context())
+	require.NoError(t, err)
+	return db
+}
+
+func both(t *testing.T, test func(t *testing.T, db *sqldb.DB)) {
+	t.Run("sqlite", func(t *testing.T) {
+		test(t, open(t, sqldb.Options{Path: filepath.Join(t.TempDir(), "日本 語%.db")}))
+	})
+	t.Run("postgres", func(t *testing.T) {
+		test(t, open(t, sqldb.Options{Backend: "postgres", URL: labtest.Postgres(t).URL()}))
+	})
+}
+
+func insertTenant(ctx context.Context, tx *sqldb.Tx, id string) error {
+	_, err := tx.Exec(ctx, `INSERT INTO tenants (id, name, name_fold, state, created_us) VALUES ($1, $1, $1, 'active', 0)`, id)
+	return err
+}
+
+func countTenants(t *testing.T, db *sqldb.DB) int {
+	t.Helper()
+	var n int
+	require.NoError(t, db.Get(t.Context(), `SELECT COUNT(*) FROM tenants`, nil, &n))
+	return n
+}
+
+func TestTransactionIsWholeOrNothing(t *testing.T) {
+	both(t, func(t *testing.T, db *sqldb.DB) {
+		ctx := t.Context()
+		boom := errors.New("boom")
+		err := db.Write(ctx, func(tx *sqldb.Tx) error {
+			require.NoError(t, insertTenant(ctx, tx, "a"))
+			return boom
+		})
+		require.ErrorIs(t, err, boom)
+		assert.Panics(t, func() {
+			_ = db.Write(ctx, func(tx *sqldb.Tx) error {
+				require.NoError(t, insertTenant(ctx, tx, "b"))
+				panic("boom")
+			})
+		})
+		require.Zero(t, countTenants(t, db))
+		require.NoError(t, db.Write(ctx, func(tx *sqldb.Tx) error { return insertTenant(ctx, tx, "c") }), "the writer is free again")
+		require.Equal(t, 1, countTenants(t, db))
+	})
+}
+
+func TestErrorsHaveClasses(t *testing.T) {
+	both(t, func(t *testing.T, db *sqldb.DB) {
+		ctx := t.Context()
+		require.NoError(t, db.Write(ctx, func(tx *sqldb.Tx) error { return insertTenant(ctx, tx, "a") }))
+		err := db.Write(ctx, func(tx *sqldb.Tx) error { return insertTenant(ctx, tx, "a") })
+		assert.ErrorIs(t, err, sqldb.ErrConflict)
+		var id string
+		assert.ErrorIs(t, db.Get(ctx, `SELECT id FROM tenants WHERE id = $1`, []any{"none"}, &id), sqldb.ErrNoRows)
+		gone, cancel := context.WithCancel(ctx)
+		cancel()
+		assert.ErrorIs(t, db.Get(gone, `SELECT id FROM tenants WHERE id = $1`, []any{"none"}, &id), sqldb.ErrUnavailable)
+		assert.NoError(t, db.Ping(ctx))
+	})
+}
+
+func TestMigrateIsIdempotentAndChecked(t *testing.T) {
+	both(t, func(t *testing.T, db *sqldb.DB) {
+		require.NoError(t, db.CheckSchema(t.Context()))
+		ran, err := db.Migrate(t.Context())
+		require.NoError(t, err)
+		assert.Empty(t, ran)
+	})
+	db, err := sqldb.Open(t.Context(), sqldb.Options{Path: filepath.Join(t.TempDir(), "x.db")})
+	require.NoError(t, err)
+	defer db.Close()
+	assert.ErrorIs(t, db.CheckSchema(t.Context()), sqldb.ErrSchema)
+}
+
+func TestBothDialectsHaveTheSameColumns(t *testing.T) {
+	columns := map[string][]string{}
+	read := func(db *sqldb.DB, query string) {
+		require.NoError(t, db.Each(t.Context(), query, nil, func(scan sqldb.Scan) error {
+			var table, column string
+			err := scan(&table, &column)
+			if !strings.HasPrefix(table, "goose_") && !strings.HasPrefix(table, "sqlite_") {
+				columns[db.Backend()] = append(columns[db.Backend()], table+"."+column)
+			}
+			return err
+		}))
+	}
+	both(t, func(_ *testing.T, db *sqldb.DB) {
+		if db.Backend() == sqldb.SQLite {
+			read(db, `SELECT t.name, c.name FROM sqlite_master t JOIN pragma_table_info(t.name) c WHERE t.type = 'table'`)
+		} else {
+			read(db, `SELECT CAST(table_name AS TEXT), CAST(column_name AS TEXT) FROM information_schema.columns WHERE table_schema = 'public'`)
+		}
+	})
+	for _, list := range columns {
+		slices.Sort(list)
+	}
+	require.Len(t, slices.Collect(maps.Keys(columns)), 2)
+	assert.Equal(t, columns[sqldb.SQLite], columns[sqldb.Postgres])
+}
+
+func TestEveryTextColumnOfPostgresSortsAsBytes(t *testing.T) {
+	db := open(t, sqldb.Options{Backend: "postgres", URL: labtest.Postgres(t).URL()})
+	const query = `SELECT CAST(table_name || '.' || column_name AS TEXT) FROM information_schema.columns
+		WHERE table_schema = 'public' AND data_type = 'text' AND collation_name IS DISTINCT FROM 'C'`
+	require.NoError(t, db.Each(t.Context(), query, nil, func(scan sqldb.Scan) error {
+		var column string
+		err := scan(&column)
+		t.Errorf("%s is not COLLATE \"C\"", column)
+		return err
+	}))
+}
+
+func TestSecondProcessOnTheSameSQLiteIsRefused(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	first, err := sqldb.Open(t.Context(), sqldb.Options{Path: path})
+	require.NoError(t, err)
+	_, err = sqldb.Open(t.Context(), sqldb.Options{Path: path})
+	require.ErrorIs(t, err, sqldb.ErrLocked)
+	assert.Contains(t, err.Error(), path)
+	require.NoError(t, first.Close())
+	second, err := sqldb.Open(t.Context(), sqldb.Options{Path: path})
+	require.NoError(t, err)
+	require.NoError(t, second.Close())
+}
+
+func TestSQLiteComesBackAfterItsFilesDo(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "db")
+	db, err := sqldb.Open(t.Context(), sqldb.Options{Path: filepath.Join(dir, "x.db")})
+	require.NoError(t, err)
+	defer db.Close()
+	_, err = db.Migrate(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "not-a-database"), nil, 0o600))
+	require.Error(t, db.Write(t.Context(), func(*sqldb.Tx) error { return sqldb.ErrUnavailable }), "as an I/O error would")
+	require.NoError(t, db.Ping(t.Context()), "a new connection is opened")
+}
+
+func TestPostgresGoneIsUnavailableAndComesBack(t *testing.T) {
+	server, err := lab.StartPostgres(t.Context(), lab.PostgresOptions{})
+	if err != nil {
+		labtest.Postgres(t) // skips or fails with the reason
+	}
+	require.NoError(t, err)
+	defer server.Close()
+	db := open(t, sqldb.Options{Backend: "postgres", URL: server.URL()})
+	server.Stop(lab.StopImmediate)
+	err = db.Write(t.Context(), func(tx *sqldb.Tx) error { return insertTenant(t.Context(), tx, "a") })
+	require.ErrorIs(t, err, sqldb.ErrUnavailable)
+	require.NoError(t, server.Start(t.Context()))
+	require.Eventually(t, func() bool { return db.Ping(t.Context()) == nil }, eventually, tick)
+	require.NoError(t, db.Write(t.Context(), func(tx *sqldb.Tx) error { return insertTenant(t.Context(), tx, "a") }))
+}
+
+func TestPostgresThatAcknowledgesTooEarlyIsRefused(t *testing.T) {
+	url := labtest.Postgres(t).URL()
+	_, err := sqldb.Open(t.Context(), sqldb.Options{Backend: "postgres", URL: withParam(url, "synchronous_commit=off")})
+	require.ErrorContains(t, err, "synchronous_commit is off")
+}
+
+func TestErrorsNeverHoldThePassword(t *testing.T) {
+	for _, url := range []string{
+		"postgres://u:geheim@127.0.0.1:1/x", "postgres://u:geheim@[::bad/x", "geheim", "postgres://u:geheim@127.0.0.1:99999/x",
+	} {
+		_, err := sqldb.Open(t.Context(), sqldb.Options{Backend: "postgres", URL: url})
+		require.Error(t, err)
+		assert.NotContains(t, err.Error(), "geheim")
+	}
+}
+
+const (
+	eventually = 20 * time.Second
+	tick       = 50 * time.Millisecond
+)
+
+func withParam(url, param string) string {
+	if strings.Contains(url, "?") {
+		return url + "&" + param
+	}
+	return url + "?" + param
+}
