@@ -42,11 +42,11 @@ func saveCache(name, dir string) error {
 		return nil
 	}
 	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
-		return nil //nolint:nilerr // see above
+		return nil
 	}
 	tmp, err := os.MkdirTemp(filepath.Dir(to), "new-")
 	if err != nil {
-		return nil //nolint:nilerr // see above
+		return nil
 	}
 	defer os.RemoveAll(tmp) //nolint:errcheck // gone after the rename
 	if err := copyPatterns(dir, tmp); err != nil {

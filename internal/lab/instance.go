@@ -112,21 +112,6 @@ func (i *instance) awaitReady(ctx context.Context, c *child, ready func(ctx cont
 	})
 }
 
-// running says whether the main process is there.
-func (i *instance) running() bool {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.child == nil {
-		return false
-	}
-	select {
-	case <-i.child.done:
-		return false
-	default:
-		return true
-	}
-}
-
 // stop sends sig to the main process and waits for its end; after killAfter, or when sig is SIGKILL, its
 // whole process group is killed. Calling it when the service is stopped does nothing.
 func (i *instance) stop(sig syscall.Signal) {

@@ -108,7 +108,7 @@ func (a *account) own(dir string) error {
 		if err != nil {
 			return err
 		}
-		return os.Lchown(path, int(a.uid), int(a.gid))
+		return os.Lchown(path, int(a.uid), int(a.gid)) // #nosec G122 -- a directory nobody else knows yet
 	})
 }
 

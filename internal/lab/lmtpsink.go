@@ -143,7 +143,10 @@ func (s *LMTPSink) serve(c net.Conn) {
 	if t.say("220 sink.example.test LMTP") != nil {
 		return
 	}
-	for t.step() == nil { //nolint:revive // the steps are the loop
+	for {
+		if err := t.step(); err != nil {
+			return // the client is gone, or was told to go
+		}
 	}
 }
 

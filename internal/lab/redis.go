@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strconv"
@@ -95,13 +96,10 @@ func (r *Redis) ping(ctx context.Context) error {
 	return nil
 }
 
-// closeAfter closes c when err is not nil; it returns err. For the paths of a start that did not succeed.
+// closeAfter closes c when err is not nil; it returns err, joined with Close's. For the paths of a start that did not succeed.
 func closeAfter(err error, c interface{ Close() error }) error {
 	if err == nil {
 		return nil
 	}
-	if errClose := c.Close(); errClose != nil {
-		return fmt.Errorf("%w (and %v)", err, errClose)
-	}
-	return err
+	return errors.Join(err, c.Close())
 }

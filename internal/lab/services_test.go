@@ -67,7 +67,7 @@ func redisSays(t *testing.T, addr, command string) string {
 	t.Helper()
 	c, err := net.Dial("tcp", addr)
 	require.NoError(t, err)
-	defer c.Close() //nolint:errcheck // a test
+	defer c.Close()
 	_, err = c.Write([]byte(command + "\r\n"))
 	require.NoError(t, err)
 	buf := make([]byte, 100)
@@ -109,7 +109,7 @@ func checkv2(t *testing.T, r *lab.Rspamd, msg, ip string) (string, map[string]an
 	}
 	res, err := http.DefaultClient.Do(req)
 	require.NoError(t, err)
-	defer res.Body.Close() //nolint:errcheck // a test
+	defer res.Body.Close()
 	body, err := io.ReadAll(res.Body)
 	require.NoError(t, err)
 	var answer struct {

@@ -1,7 +1,6 @@
 package lab
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/base64"
@@ -244,19 +243,17 @@ func (c *SMTPConn) hello(r *Replies, o SendOptions) (ok bool, err error) {
 // xclientLine is the command with its attributes in a fixed order and their values in xtext (RFC 3461 section 4).
 func xclientLine(attrs map[string]string) string {
 	var b strings.Builder
-	w := bufio.NewWriter(&b)
-	fmt.Fprint(w, "XCLIENT")
+	b.WriteString("XCLIENT")
 	for _, name := range slices.Sorted(maps.Keys(attrs)) {
-		fmt.Fprintf(w, " %s=", name)
+		fmt.Fprintf(&b, " %s=", name)
 		for _, ch := range []byte(attrs[name]) {
 			if ch < '!' || ch > '~' || ch == '+' || ch == '=' {
-				fmt.Fprintf(w, "+%02X", ch)
+				fmt.Fprintf(&b, "+%02X", ch)
 			} else {
-				fmt.Fprintf(w, "%c", ch)
+				fmt.Fprintf(&b, "%c", ch)
 			}
 		}
 	}
-	_ = w.Flush() // a strings.Builder takes everything
 	return b.String()
 }
 

@@ -60,13 +60,3 @@ func Eventually(ctx context.Context, probe func(ctx context.Context) error) erro
 		}
 	}
 }
-
-// accepts says whether something accepts TCP connections at addr.
-func accepts(ctx context.Context, addr string) error {
-	var d net.Dialer
-	c, err := d.DialContext(ctx, "tcp", addr)
-	if err != nil {
-		return err
-	}
-	return c.Close()
-}

@@ -1,0 +1,86 @@
+# MaiRust. `make help` lists the targets.
+
+GO          ?= go
+VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+FUZZTIME    ?= 60s
+TESTFLAGS   ?=
+DEMO_DIR    ?= ./mairust-demo
+
+# Pinned, so that the same tree has the same findings everywhere.
+GOLANGCI_VERSION := v2.15.0
+GOLANGCI         := bin/golangci-lint-$(GOLANGCI_VERSION)
+
+# Build, vet and lint compile the dependencies once, because they compile them alike.
+STATIC := CGO_ENABLED=0 GOFLAGS="$$($(GO) env GOFLAGS) -trimpath"
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## This list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-18s %s\n", $$1, $$2 }'
+
+.PHONY: build
+build: ## Build bin/mairust (static)
+	$(STATIC) $(GO) build -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)" -o bin/mairust ./cmd/mairust
+
+.PHONY: test
+test: prepare check-generated vet lint test-go fuzz-short ## Everything CI runs: install what tests need, check, lint, test
+
+.PHONY: test-go
+test-go: ## Only the Go tests, with the race detector (TESTFLAGS="-run Foo")
+	CGO_ENABLED=1 $(GO) test -race -timeout 10m $(TESTFLAGS) ./...
+
+.PHONY: install-services
+install-services: ## Install the programs that the tests start (apt-get; nothing is done when they are there)
+	@tools/install-services.sh || { [ "$$CI" != true ] && \
+		echo "WARNING: tests that need what is missing will be SKIPPED"; }
+
+# The package manager waits for the network while the linter compiles.
+.PHONY: prepare
+prepare:
+	@$(MAKE) --no-print-directory -j2 install-services lint-tool
+
+.PHONY: vet
+vet: ## go vet
+	$(STATIC) $(GO) vet ./...
+
+.PHONY: lint-tool
+lint-tool:
+	@tools/install-golangci-lint.sh $(GOLANGCI_VERSION) $(GOLANGCI) || { [ "$$CI" != true ] && \
+		echo "WARNING: no golangci-lint, linting will be SKIPPED"; }
+
+.PHONY: lint
+lint: lint-tool ## golangci-lint (.golangci.yml), installed into bin/ when needed
+	@if [ -x $(GOLANGCI) ]; then $(STATIC) $(GOLANGCI) run ./...; else echo "SKIPPED: no golangci-lint"; fi
+
+.PHONY: generate
+generate: ## Write the generated files (references, OpenAPI) again
+	$(GO) generate ./...
+
+.PHONY: check-generated
+check-generated: ## Fail when a generated file differs from its source
+	@tools/check-generated.sh
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for FUZZTIME (60s) each
+	@tools/fuzz.sh $(FUZZTIME)
+
+.PHONY: fuzz-short
+fuzz-short: ## Run every fuzz target for a few seconds
+	@tools/fuzz.sh 3s
+
+.PHONY: bench
+bench: ## Run the benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: demo
+demo: build ## Show it working: a daemon and a private Postfix under ./mairust-demo; Ctrl-C ends it
+	./bin/mairust demo --dir $(DEMO_DIR)
+
+.PHONY: demo-reset
+demo-reset: build ## Remove all that the demo made
+	./bin/mairust demo --dir $(DEMO_DIR) --reset
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf bin
