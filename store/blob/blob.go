@@ -33,19 +33,23 @@ type Info struct {
 type Bucket interface {
 	// Put stores size bytes from r under key. When it returns nil, object and name survive a power
 	// cut; when it returns an error there is either no object under key or a whole one, never a part.
-	// ErrExists when the key is taken, ErrFull when there is no space. r is read from its beginning.
+	// ErrExists when the key is taken, ErrFull when there is no space. r is read from its beginning;
+	// one that holds less or more than size bytes is an error, and nothing is stored.
 	Put(ctx context.Context, key string, r io.ReadSeeker, size int64) error
 	// Copy makes the object src readable under dst too, sharing bytes where it can; as durable as Put.
 	// ErrNotFound when src is missing, ErrExists when dst is taken.
 	Copy(ctx context.Context, src, dst string) error
-	// Get yields n bytes from offset (n < 0: to the end). A range beyond the end is cut. The caller closes.
+	// Get yields n bytes from offset (n < 0: to the end). A range beyond the end is cut, a negative offset
+	// is an error. Info is of the whole object. The caller closes. ErrNotFound when there is none.
 	Get(ctx context.Context, key string, offset, n int64) (io.ReadCloser, Info, error)
-	// Stat describes the object.
+	// Stat describes the object. ErrNotFound when there is none.
 	Stat(ctx context.Context, key string) (Info, error)
-	// Delete removes the object; deleting what is not there is no error.
+	// Delete removes the object, and what it removed stays removed after a power cut. Deleting what is
+	// not there is no error. Readers that have the object open go on.
 	Delete(ctx context.Context, key string) error
-	// List yields the objects whose key starts with prefix, in no set order. Objects that come or go
-	// meanwhile may be missed or listed.
+	// List yields the objects whose key starts with prefix ("" for all), in no set order. Objects that come
+	// or go meanwhile may be missed or listed. The first error is yielded last. ErrKey when no key can
+	// start with prefix.
 	List(ctx context.Context, prefix string) iter.Seq2[Info, error]
 	// Check proves that objects can be written and removed right now.
 	Check(ctx context.Context) error

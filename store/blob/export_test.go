@@ -1,0 +1,7 @@
+package blob
+
+// WithoutUnnamedFiles makes f behave as on a file system that has no O_TMPFILE.
+func WithoutUnnamedFiles(f *FS) { f.noTmpfile = true }
+
+// WithoutDirectoryFlush leaves out the fsync of directories, to show that the power-cut test would notice.
+func WithoutDirectoryFlush(f *FS) { f.flushNames = false }

@@ -1,0 +1,259 @@
+package blob
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// FS keeps objects as files below a directory, one file per key. Directories have mode 0700, files 0600.
+// Symbolic links inside are never followed, and nothing but regular files counts as an object.
+//
+// A file is written without a name (O_TMPFILE), flushed, and only then linked under its name; the directory
+// is flushed last, and so is every parent that the put relies on. Directories are never removed: another
+// put may be about to use them. Whoever cleans up empty ones must do so while the process is stopped.
+type FS struct {
+	base       *dir
+	minFree    int64
+	noTmpfile  bool // the file system has no O_TMPFILE, or /proc is missing
+	made       madeDirs
+	flushes    flushes
+	flushNames bool // false only in the test that shows what would be lost without
+}
+
+// FSOptions tune an FS. Zero values mean the defaults.
+type FSOptions struct {
+	// MinFreeBytes is the free space below which Check reports ErrFull; default 64 MiB, negative for none.
+	MinFreeBytes int64
+}
+
+var _ Bucket = (*FS)(nil)
+
+// NewFS opens the bucket at base, a directory that is made when missing. Close it in the end.
+func NewFS(base string, o FSOptions) (*FS, error) {
+	if err := makeBase(base); err != nil {
+		return nil, fmt.Errorf("open object store %s: %w", base, err)
+	}
+	d, err := openBase(base)
+	if err != nil {
+		return nil, fmt.Errorf("open object store %s: %w", base, err)
+	}
+	f := &FS{base: d, minFree: cmp.Or(o.MinFreeBytes, 64<<20), flushNames: true}
+	if err := f.prepareTemp(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open object store %s: %w", base, err), d.Close())
+	}
+	return f, nil
+}
+
+// Close gives the directory back. No method may be called after it.
+func (f *FS) Close() error { return f.base.Close() }
+
+// Put writes an object. ctx is honoured until the object gets its name.
+func (f *FS) Put(ctx context.Context, key string, r io.ReadSeeker, size int64) error {
+	if err := checkPut(ctx, key, size); err != nil {
+		return fmt.Errorf("put %s: %w", key, err)
+	}
+	if err := f.put(ctx, key, r, size); err != nil {
+		return fmt.Errorf("put %s: %w", key, writeError(err))
+	}
+	return nil
+}
+
+func (f *FS) put(ctx context.Context, key string, r io.ReadSeeker, size int64) error {
+	parent, name := splitKey(key)
+	d, err := f.durableDir(parent)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	file, err := f.create(d)
+	if err != nil {
+		return err
+	}
+	defer file.discard()
+	if err := copyExactly(ctx, file, r, size); err != nil {
+		return err
+	}
+	// After a failed fsync the pages count as clean, so a second one would succeed without them: give up.
+	if err := file.Sync(); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return f.settle(d, parent, name, file.link(d, name))
+}
+
+// Copy links the file under a second name, and copies its bytes where links end (another file system, too
+// many links, a file system that has none).
+func (f *FS) Copy(ctx context.Context, src, dst string) error {
+	if err := errors.Join(CheckKey(src), CheckKey(dst), ctx.Err()); err != nil {
+		return fmt.Errorf("copy %s to %s: %w", src, dst, err)
+	}
+	err := f.link(src, dst)
+	if linksEnd(err) {
+		err = f.copyBytes(ctx, src, dst)
+	}
+	if err != nil {
+		return fmt.Errorf("copy %s to %s: %w", src, dst, writeError(err))
+	}
+	return nil
+}
+
+func (f *FS) link(src, dst string) error {
+	srcDir, srcName := splitKey(src)
+	from, err := f.base.open(srcDir)
+	if err != nil {
+		return readError(err)
+	}
+	defer from.Close()
+	if _, err := from.stat(srcName); err != nil {
+		return readError(err)
+	}
+	dstDir, dstName := splitKey(dst)
+	to, err := f.durableDir(dstDir)
+	if err != nil {
+		return err
+	}
+	defer to.Close()
+	err = ignoringEINTR(func() error { return unix.Linkat(from.fd(), srcName, to.fd(), dstName, 0) })
+	return f.settle(to, dstDir, dstName, os.NewSyscallError("linkat", err))
+}
+
+func (f *FS) copyBytes(ctx context.Context, src, dst string) error {
+	file, info, err := f.openObject(src)
+	if err != nil {
+		return readError(err)
+	}
+	defer file.Close()
+	return f.put(ctx, dst, file, info.SizeBytes)
+}
+
+// settle makes the name durable that linking gave, or failed to give with linkErr. When it cannot be made
+// durable it is taken back, so that the caller, who is told of the error, may try again. A name that was taken is
+// flushed too: a caller that finds its own object may rely on it, and who made it may not be there yet.
+func (f *FS) settle(d *dir, parent, name string, linkErr error) error {
+	if linkErr != nil && !errors.Is(linkErr, unix.EEXIST) {
+		return linkErr
+	}
+	err := f.flush(d, parent)
+	switch {
+	case err == nil:
+		return linkErr
+	case linkErr == nil:
+		return errors.Join(err, d.unlink(name))
+	}
+	return err
+}
+
+// Get opens the file. ctx counts for the opening only.
+func (f *FS) Get(ctx context.Context, key string, offset, n int64) (io.ReadCloser, Info, error) {
+	if err := checkGet(ctx, key, offset); err != nil {
+		return nil, Info{}, fmt.Errorf("get %s: %w", key, err)
+	}
+	file, info, err := f.openObject(key)
+	if err != nil {
+		return nil, Info{}, fmt.Errorf("get %s: %w", key, readError(err))
+	}
+	start, length := cutRange(info.SizeBytes, offset, n)
+	return struct {
+		*io.SectionReader
+		io.Closer
+	}{io.NewSectionReader(file, start, length), file}, info, nil
+}
+
+func (f *FS) openObject(key string) (*os.File, Info, error) {
+	parent, name := splitKey(key)
+	d, err := f.base.open(parent)
+	if err != nil {
+		return nil, Info{}, err
+	}
+	defer d.Close()
+	file, err := d.openFile(name)
+	if err != nil {
+		return nil, Info{}, err
+	}
+	fi, err := file.Stat()
+	if err == nil && !fi.Mode().IsRegular() {
+		err = unix.ENOENT
+	}
+	if err != nil {
+		return nil, Info{}, errors.Join(err, file.Close())
+	}
+	return file, Info{Key: key, SizeBytes: fi.Size(), Modified: fi.ModTime()}, nil
+}
+
+// Stat describes the file.
+func (f *FS) Stat(ctx context.Context, key string) (Info, error) {
+	if err := checkGet(ctx, key, 0); err != nil {
+		return Info{}, fmt.Errorf("stat %s: %w", key, err)
+	}
+	parent, name := splitKey(key)
+	d, err := f.base.open(parent)
+	if err != nil {
+		return Info{}, fmt.Errorf("stat %s: %w", key, readError(err))
+	}
+	defer d.Close()
+	info, err := d.stat(name)
+	if err != nil {
+		return Info{}, fmt.Errorf("stat %s: %w", key, readError(err))
+	}
+	info.Key = key
+	return info, nil
+}
+
+// Delete removes the file and flushes its directory, which stays even when it is empty now.
+func (f *FS) Delete(ctx context.Context, key string) error {
+	if err := checkGet(ctx, key, 0); err != nil {
+		return fmt.Errorf("delete %s: %w", key, err)
+	}
+	parent, name := splitKey(key)
+	d, err := f.base.open(parent)
+	if err == nil {
+		defer d.Close()
+		err = d.unlink(name)
+		if err == nil || isMissing(err) { // missing: perhaps by a delete whose flush failed
+			err = f.flush(d, parent)
+		}
+	}
+	if err != nil && !isMissing(err) {
+		return fmt.Errorf("delete %s: %w", key, err)
+	}
+	return nil
+}
+
+// writeError and readError add the error that callers test for.
+func writeError(err error) error {
+	switch {
+	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
+		return fmt.Errorf("%w: %w", ErrFull, err)
+	case errors.Is(err, unix.EEXIST):
+		return fmt.Errorf("%w: %w", ErrExists, err)
+	}
+	return err
+}
+
+func readError(err error) error {
+	if isMissing(err) {
+		return fmt.Errorf("%w: %w", ErrNotFound, err)
+	}
+	return err
+}
+
+// isMissing: no such name, a parent that is a file, or something that is no object: a directory, a symbolic link.
+func isMissing(err error) bool {
+	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.EISDIR) || errors.Is(err, unix.ELOOP)
+}
+
+// linksEnd says whether bytes must be copied because no link could be made.
+func linksEnd(err error) bool {
+	return errors.Is(err, unix.EXDEV) || errors.Is(err, unix.EMLINK) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EOPNOTSUPP)
+}
+
+func modified(st *unix.Stat_t) time.Time { return time.Unix(st.Mtim.Unix()) }

@@ -1,0 +1,186 @@
+package blob
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// dir is an open directory. Its methods take names, never paths, except open.
+type dir struct{ file *os.File }
+
+func openBase(path string) (*dir, error) {
+	fd, err := openat(unix.AT_FDCWD, path, unix.O_DIRECTORY, 0)
+	if err != nil {
+		return nil, err
+	}
+	return &dir{os.NewFile(uintptr(fd), path)}, nil
+}
+
+// Close closes the directory.
+func (d *dir) Close() error { return d.file.Close() }
+
+func (d *dir) fd() int { return int(d.file.Fd()) }
+
+// open walks down a relative path of segments, "" being d itself, and follows no symbolic link.
+func (d *dir) open(path string) (*dir, error) {
+	fd, err := openat(d.fd(), ".", unix.O_DIRECTORY, 0)
+	if err != nil || path == "" {
+		return newDir(fd, path, err)
+	}
+	for segment := range strings.SplitSeq(path, "/") {
+		next, err := openat(fd, segment, unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+		_ = unix.Close(fd) // only read from
+		if err != nil {
+			return nil, err
+		}
+		fd = next
+	}
+	return newDir(fd, path, nil)
+}
+
+func newDir(fd int, path string, err error) (*dir, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &dir{os.NewFile(uintptr(fd), path)}, nil
+}
+
+// openFile opens a file for reading. Non-blocking, so that a FIFO put there cannot hang the reader.
+func (d *dir) openFile(name string) (*os.File, error) {
+	fd, err := openat(d.fd(), name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+// stat describes a regular file; anything else is missing. The key is left to the caller.
+func (d *dir) stat(name string) (Info, error) {
+	var st unix.Stat_t
+	err := ignoringEINTR(func() error { return unix.Fstatat(d.fd(), name, &st, unix.AT_SYMLINK_NOFOLLOW) })
+	if err == nil && st.Mode&unix.S_IFMT != unix.S_IFREG {
+		err = unix.ENOENT
+	}
+	if err != nil {
+		return Info{}, os.NewSyscallError("fstatat", err)
+	}
+	return Info{SizeBytes: st.Size, Modified: modified(&st)}, nil
+}
+
+func (d *dir) unlink(name string) error {
+	return os.NewSyscallError("unlinkat", ignoringEINTR(func() error { return unix.Unlinkat(d.fd(), name, 0) }))
+}
+
+func (d *dir) mkdir(name string) error {
+	return os.NewSyscallError("mkdirat", ignoringEINTR(func() error { return unix.Mkdirat(d.fd(), name, 0o700) }))
+}
+
+// madeDirs remembers directories whose names, and those of all their parents, are known to be on disk.
+type madeDirs struct {
+	mu    sync.Mutex
+	paths map[string]struct{}
+}
+
+// maxMadeDirs bounds the memory; forgetting costs one flush per directory.
+const maxMadeDirs = 50_000
+
+func (m *madeDirs) has(path string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, ok := m.paths[path]
+	return ok
+}
+
+func (m *madeDirs) add(path string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.paths == nil || len(m.paths) >= maxMadeDirs {
+		m.paths = map[string]struct{}{}
+	}
+	m.paths[path] = struct{}{}
+}
+
+func (m *madeDirs) forgetAll() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.paths = nil
+}
+
+// durableDir opens the directory at path, made if need be, whose name is on disk when it returns.
+func (f *FS) durableDir(path string) (*dir, error) {
+	if f.made.has(path) {
+		d, err := f.base.open(path)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return d, err
+		}
+		f.made.forgetAll() // somebody removed directories by hand
+	}
+	if path == "" {
+		return f.base.open("")
+	}
+	above, name := splitKey(path)
+	parent, err := f.durableDir(above)
+	if err != nil {
+		return nil, err
+	}
+	defer parent.Close()
+	if err := parent.mkdir(name); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, err
+	}
+	// Also when it was there: whoever made it may not have flushed it yet, and this put relies on it.
+	if err := f.flush(parent, above); err != nil {
+		return nil, err
+	}
+	d, err := parent.open(name)
+	if err != nil {
+		return nil, err
+	}
+	f.made.add(path)
+	return d, nil
+}
+
+// makeBase makes the base directory and what is missing above it, all durable.
+func makeBase(base string) error {
+	_, err := os.Stat(base)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	above := filepath.Dir(base)
+	if err := makeBase(above); err != nil {
+		return err
+	}
+	if err := os.Mkdir(base, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	d, err := os.Open(above)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+func openat(dirfd int, name string, flags int, mode uint32) (fd int, err error) {
+	err = ignoringEINTR(func() error {
+		fd, err = unix.Openat(dirfd, name, flags|unix.O_CLOEXEC, mode)
+		return err
+	})
+	if err != nil {
+		return -1, os.NewSyscallError("openat", err)
+	}
+	return fd, nil
+}
+
+// ignoringEINTR repeats a call that a signal interrupted, as network file systems let happen.
+func ignoringEINTR(call func() error) error {
+	for {
+		if err := call(); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}

@@ -1,0 +1,94 @@
+package blob
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"strings"
+)
+
+// listBatch is how many names of a directory are in memory at once.
+const listBatch = 512
+
+// List walks the directories. It skips what is no object: files of other names (lost+found), links, devices.
+func (f *FS) List(ctx context.Context, prefix string) iter.Seq2[Info, error] {
+	return func(yield func(Info, error) bool) {
+		err := CheckPrefix(prefix)
+		if err == nil {
+			parent, begin := splitKey(prefix)
+			w := walker{ctx: ctx, yield: yield}
+			err = w.walk(f.base, parent, parent, begin)
+		}
+		if err != nil && !errors.Is(err, errStop) {
+			yield(Info{}, fmt.Errorf("list %q: %w", prefix, err))
+		}
+	}
+}
+
+// errStop says that the consumer wants no more.
+var errStop = errors.New("stop")
+
+type walker struct {
+	ctx   context.Context
+	yield func(Info, error) bool
+}
+
+// walk yields what is below path, seen from d, whose names there begin with begin. key is its full path.
+func (w walker) walk(d *dir, path, key, begin string) error {
+	sub, err := d.open(path)
+	if isMissing(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer sub.Close()
+	for {
+		entries, err := sub.file.ReadDir(listBatch)
+		for _, e := range entries {
+			if !strings.HasPrefix(e.Name(), begin) || !isSegmentStart(e.Name()) {
+				continue
+			}
+			if err := w.entry(sub, e, joinKey(key, e.Name())); err != nil {
+				return err
+			}
+		}
+		if errors.Is(err, io.EOF) || isMissing(err) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (w walker) entry(d *dir, e fs.DirEntry, key string) error {
+	if err := w.ctx.Err(); err != nil {
+		return err
+	}
+	if e.IsDir() {
+		return w.walk(d, e.Name(), key, "")
+	}
+	info, err := d.stat(e.Name())
+	if isMissing(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	info.Key = key
+	if !w.yield(info, nil) {
+		return errStop
+	}
+	return nil
+}
+
+func joinKey(dir, name string) string {
+	if dir == "" {
+		return name
+	}
+	return dir + "/" + name
+}

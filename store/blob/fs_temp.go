@@ -1,0 +1,137 @@
+package blob
+
+import (
+	"crypto/rand"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// tempDir holds files under construction where O_TMPFILE is not to be had, and the probes of Check. No key
+// begins with a dot, so no object is ever there.
+const tempDir = ".tmp"
+
+// staleTemp is the age at which a file in tempDir belongs to a process that died.
+const staleTemp = 24 * time.Hour
+
+// tempFile is a file that has no name yet, or only one in tempDir.
+type tempFile struct {
+	*os.File
+	in   *dir   // nil for an O_TMPFILE
+	name string // in tempDir
+}
+
+// create opens a new file that will be linked into d.
+func (f *FS) create(d *dir) (*tempFile, error) {
+	if !f.noTmpfile {
+		file, err := createUnnamed(d)
+		if !errors.Is(err, unix.EOPNOTSUPP) { // a file system without it may be mounted inside
+			return file, err
+		}
+	}
+	return f.createNamed()
+}
+
+func createUnnamed(d *dir) (*tempFile, error) {
+	fd, err := openat(d.fd(), ".", unix.O_TMPFILE|unix.O_WRONLY, 0o600)
+	if errors.Is(err, unix.EISDIR) { // what file systems say that do not know the flag, open(2)
+		err = unix.EOPNOTSUPP
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &tempFile{File: os.NewFile(uintptr(fd), "object")}, nil
+}
+
+func (f *FS) createNamed() (*tempFile, error) {
+	in, err := f.durableDir(tempDir)
+	if err != nil {
+		return nil, err
+	}
+	name := rand.Text()
+	fd, err := openat(in.fd(), name, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, errors.Join(err, in.Close())
+	}
+	return &tempFile{File: os.NewFile(uintptr(fd), name), in: in, name: name}, nil
+}
+
+// link gives the file its name in d; EEXIST when that is taken.
+func (t *tempFile) link(d *dir, name string) error {
+	err := ignoringEINTR(func() error {
+		if t.in != nil {
+			return unix.Linkat(t.in.fd(), t.name, d.fd(), name, 0)
+		}
+		// AT_EMPTY_PATH would need CAP_DAC_READ_SEARCH; open(2) shows this way.
+		return unix.Linkat(unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(int(t.Fd())), d.fd(), name, unix.AT_SYMLINK_FOLLOW)
+	})
+	return os.NewSyscallError("linkat", err)
+}
+
+// discard closes the file and drops its temporary name. Both may fail without harm: the bytes were flushed
+// before, or are not wanted, and a name left over is swept at the next start.
+func (t *tempFile) discard() {
+	_ = t.Close()
+	if t.in != nil {
+		_ = t.in.unlink(t.name)
+		_ = t.in.Close()
+	}
+}
+
+// prepareTemp makes tempDir, sweeps it, and finds out whether unnamed files can be had. A store that cannot be
+// written just now (full, read-only) still opens: its objects can be read.
+func (f *FS) prepareTemp() error {
+	err := f.base.mkdir(tempDir)
+	if errors.Is(err, unix.EROFS) || errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		return nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	d, err := f.base.open(tempDir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if err := sweepTemp(d); err != nil {
+		return err
+	}
+	f.noTmpfile = !unnamedWorks(d)
+	return nil
+}
+
+func unnamedWorks(d *dir) bool {
+	file, err := createUnnamed(d)
+	if err != nil {
+		return !errors.Is(err, unix.EOPNOTSUPP)
+	}
+	defer file.discard()
+	name := rand.Text()
+	if err := file.link(d, name); err != nil {
+		return !errors.Is(err, unix.ENOENT) // ENOENT: there is no /proc
+	}
+	return d.unlink(name) == nil
+}
+
+func sweepTemp(d *dir) error {
+	for {
+		names, err := d.file.Readdirnames(1000)
+		for _, name := range names {
+			info, err := d.stat(name)
+			if err == nil && time.Since(info.Modified) > staleTemp {
+				_ = d.unlink(name) // it only takes space
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
