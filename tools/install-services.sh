@@ -12,7 +12,8 @@ tests=(
 	rspamd=rspamd
 	redis-server=redis-server
 	initdb=postgresql
-	strace=strace
+	gcc=gcc
+	cc-headers=libc6-dev
 )
 demo=(postfix=postfix rspamd=rspamd)
 
@@ -21,6 +22,7 @@ export PATH="$PATH:/usr/sbin:/sbin"
 has() {
 	case "$1" in
 	initdb) compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null ;;
+	cc-headers) [ -e /usr/include/stdio.h ] ;; # for cgo, which the race detector needs
 	*) command -v "$1" >/dev/null ;;
 	esac
 }

@@ -1,0 +1,70 @@
+package layers_test
+
+// row is what one package may import of this module, in its ordinary code (not its tests).
+type row struct {
+	// may are paths below the module; "x/..." is x and all below it.
+	may []string
+	// everything is for those that wire the others.
+	everything bool
+}
+
+// The words of the table.
+var (
+	// leaves are the vocabulary that nearly everybody speaks; they import nothing of ours.
+	leaves = []string{"internal/mail", "internal/keyring", "internal/listen"}
+	leaf   = row{}
+)
+
+// fronts are what the outside talks to. They never import one another.
+var fronts = []string{"milter", "lmtp", "api", "ui", "imap"}
+
+// table is who may import whom; the reasons are in docs/adr and in each package's comment. A package that is not
+// here fails the test: decide where it belongs, and add it.
+var table = map[string]row{
+	"cmd/mairust": {everything: true},
+
+	"milter":        may(with(leaves, "milter/rspamd")...), // its check, for its Options
+	"milter/rspamd": may(leaves...),
+	"lmtp":          may(with(leaves, "store", "store/blob")...),
+	"lmtp/lookup":   may(with(leaves, "store")...),
+
+	"migrations":          leaf,
+	"store":               may(with(leaves, "store/sqldb", "store/blob")...),
+	"store/sqldb":         may("migrations"),
+	"store/blob":          leaf,
+	"store/blob/blobtest": may("store/blob"),
+	"store/storetest":     may(with(leaves, "store", "store/sqldb", "store/blob", "store/blob/blobtest", "internal/lab/labtest")...),
+
+	"policy/rule": may(leaves...),
+
+	"api":      may(with(leaves, "api/wire", "internal/admin", "internal/auth", "store/search", "store", "store/blob")...),
+	"api/wire": leaf,
+
+	"internal/mail":    leaf,
+	"internal/keyring": leaf,
+	"internal/listen":  leaf,
+	"internal/config":  {everything: true}, // the Options of every package
+	"internal/auth":    may(with(leaves, "store")...),
+	"internal/admin":   may(with(leaves, "api/wire", "internal/auth", "store", "policy/...")...), // wire: what acts take and give
+
+	"internal/lab":         leaf,
+	"internal/lab/labtest": may("internal/lab"),
+	"internal/layers":      leaf,
+}
+
+// importers limits who may import a package, whatever their own rows say. Tests are not limited.
+var importers = map[string][]string{
+	"internal/lab":         {"cmd/mairust", "internal/lab/labtest"}, // the demo
+	"internal/lab/labtest": {"store/storetest"},
+	"store/storetest":      {},
+	"store/blob/blobtest":  {"store/storetest"},
+	"internal/config":      {"cmd/mairust"},
+	"cmd/mairust":          {},
+}
+
+func may(paths ...string) row { return row{may: paths} }
+
+// with is a new list of both.
+func with(list []string, more ...string) []string {
+	return append(append([]string(nil), list...), more...)
+}
