@@ -136,6 +136,9 @@ func (p *Postgres) URL() string {
 	return u.String()
 }
 
+// Dir is the cluster's directory; out.log in it is the server's log.
+func (p *Postgres) Dir() string { return p.server.inst.dir }
+
 // Addr is host:port of the server.
 func (p *Postgres) Addr() string { return loopback(p.server.port) }
 

@@ -52,6 +52,9 @@ func StartRedis(ctx context.Context) (*Redis, error) {
 	return r, nil
 }
 
+// Dir is the instance's directory.
+func (r *Redis) Dir() string { return r.inst.dir }
+
 // URL is for go-redis's ParseURL.
 func (r *Redis) URL() string { return "redis://" + r.Addr + "/0" }
 

@@ -124,6 +124,9 @@ func (r *Rspamd) overrides(o RspamdOptions) map[string]string {
 	return files
 }
 
+// Dir is the instance's directory.
+func (r *Rspamd) Dir() string { return r.inst.dir }
+
 // URL is the base of the check worker: URL() + "/checkv2".
 func (r *Rspamd) URL() string { return "http://" + r.Addr }
 
