@@ -18,9 +18,10 @@ type BodyHash struct {
 	cr    bool
 	any   bool
 	// header says that the blank line between header and body has not come yet; line is how much of
-	// the current header line was seen.
+	// the current header line was seen, and lineCR that it began with CR.
 	header bool
 	line   int
+	lineCR bool
 }
 
 // NewBodyHash hashes what is written as a body.
@@ -73,8 +74,8 @@ func (h *BodyHash) skipHeader(p []byte) []byte {
 			return nil
 		}
 		h.countHeader(p[:i])
-		empty := h.line == 0 || h.line == 1 && h.cr
-		p, h.line, h.cr = p[i+1:], 0, false
+		empty := h.line == 0 || h.line == 1 && h.lineCR
+		p, h.line = p[i+1:], 0
 		if empty {
 			h.header = false
 			return p
@@ -84,10 +85,10 @@ func (h *BodyHash) skipHeader(p []byte) []byte {
 }
 
 func (h *BodyHash) countHeader(line []byte) {
-	if len(line) > 0 {
-		h.cr = h.line == 0 && line[0] == '\r'
-		h.line += len(line)
+	if h.line == 0 && len(line) > 0 {
+		h.lineCR = line[0] == '\r'
 	}
+	h.line += len(line)
 }
 
 // takeLineEnds counts the line ends at the beginning of p, together with a CR left from before, and

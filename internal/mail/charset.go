@@ -114,7 +114,7 @@ func mostlyUTF8(b []byte) bool {
 		case r != utf8.RuneError || n > 1:
 			good++
 		case !utf8.FullRune(b):
-			return good >= 9*bad
+			return good > 0 && good >= 9*bad
 		default:
 			bad++
 		}
