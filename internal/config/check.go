@@ -1,16 +1,19 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
 	"unicode"
 
 	"github.com/mairust/mairust/milter/rspamd"
+	"github.com/mairust/mairust/policy/rule"
 	"github.com/mairust/mairust/store/sqldb"
 )
 
@@ -27,6 +30,7 @@ func (c *Config) check(src Source) Findings {
 	ck.publicURL(c)
 	ck.delimiter(c.LMTP.RecipientDelimiter)
 	ck.rspamd(c.Milter.Rspamd, c.Milter.TimeoutMS)
+	ck.rules(c.Milter.Rules)
 	ck.listeners(c)
 	return ck.findings
 }
@@ -54,12 +58,15 @@ func (ck *checker) single(path string, v reflect.Value) {
 		}
 	case v.CanInt():
 		ck.number(path, k, v.Int())
-	case v.CanFloat() && v.Float() < 0:
-		ck.report(path, "%v is negative", v.Float())
 	}
 }
 
 func (ck *checker) text(path string, k key, s string) {
+	if k.pattern {
+		if _, err := regexp.Compile(s); err != nil {
+			ck.report(path, "%s; patterns are RE2 (https://golang.org/s/re2syntax)", err)
+		}
+	}
 	if len(k.allowed) == 0 || slices.Contains(k.allowed, s) {
 		return
 	}
@@ -182,6 +189,29 @@ func (ck *checker) rspamd(o rspamd.Options, milterTimeoutMS int) {
 	if _, err := rspamd.New(o, nil); err != nil {
 		ck.report("milter.rspamd", "%s", err)
 	}
+}
+
+// rules checks each rule by itself, so that every bad one is told, and then their names together.
+func (ck *checker) rules(rules []rule.Options) {
+	for i, r := range rules {
+		if _, err := rule.New([]rule.Options{r}); err != nil {
+			ck.report(fmt.Sprintf("milter.rules[%d]", i), "%s", cause(err))
+		}
+	}
+	if ck.findings.covers("milter.rules") {
+		return
+	}
+	if _, err := rule.New(rules); err != nil {
+		ck.report("milter.rules", "%s", err)
+	}
+}
+
+// cause is err without what its outermost wrapping says, which is the rule's place in a list of one.
+func cause(err error) error {
+	if inner := errors.Unwrap(err); inner != nil {
+		return inner
+	}
+	return err
 }
 
 // clip keeps a value that is cited in a finding to one short line.

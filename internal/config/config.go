@@ -7,10 +7,13 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/mairust/mairust/api"
 	"github.com/mairust/mairust/internal/listen"
 	"github.com/mairust/mairust/lmtp"
 	"github.com/mairust/mairust/lmtp/lookup"
+	"github.com/mairust/mairust/milter"
 	"github.com/mairust/mairust/milter/rspamd"
+	"github.com/mairust/mairust/policy/rule"
 	"github.com/mairust/mairust/store/sqldb"
 )
 
@@ -27,7 +30,7 @@ type Config struct {
 	Milter   Milter         `yaml:"milter"`
 	LMTP     lmtp.Options   `yaml:"lmtp"`
 	Lookup   lookup.Options `yaml:"lookup"`
-	HTTP     HTTP           `yaml:"http"`
+	HTTP     api.Options    `yaml:"http"`
 	Ops      Ops            `yaml:"ops"`
 	Log      Log            `yaml:"log"`
 	Shutdown Shutdown       `yaml:"shutdown"`
@@ -52,26 +55,11 @@ type StorageOptions struct {
 	BasePath string `yaml:"base_path"`
 }
 
-// Milter configures the inbound filter.
+// Milter configures the inbound filter and its checks.
 type Milter struct {
-	Listeners        []listen.Options `yaml:"listeners"`
-	TimeoutMS        int              `yaml:"timeout_ms"`
-	MaxConnections   int              `yaml:"max_connections"`
-	SpoolMemoryBytes int              `yaml:"spool_memory_bytes"`
-	SpoolMaxBytes    int64            `yaml:"spool_max_bytes"`
-	Quarantine       Quarantine       `yaml:"quarantine"`
-	Rspamd           rspamd.Options   `yaml:"rspamd"`
-}
-type Quarantine struct {
-	Elsewhere string   `yaml:"elsewhere"`
-	Mailers   []string `yaml:"mailers"`
-}
-
-// HTTP configures the REST API.
-type HTTP struct {
-	Listeners []listen.Options `yaml:"listeners"`
-	// PublicURL is how browsers reach us; empty on a machine that only serves loopback.
-	PublicURL string `yaml:"public_url"`
+	milter.Options `yaml:",inline"`
+	// Rules are the site's own, in order.
+	Rules []rule.Options `yaml:"rules"`
 }
 
 // Ops configures metrics and health.
@@ -114,16 +102,16 @@ func fixedDefaults() *Config {
 	return &Config{
 		Database: sqldb.Options{Backend: sqldb.SQLite, MaxConnections: 20, MinConnections: 5},
 		Storage:  Storage{Backend: "fs"},
-		Milter: Milter{
+		Milter: Milter{Options: milter.Options{
 			TimeoutMS:        10_000,
 			MaxConnections:   1000,
 			SpoolMemoryBytes: 1 << 20,
 			SpoolMaxBytes:    256 << 20,
-			Quarantine:       Quarantine{Elsewhere: "hold", Mailers: []string{"lmtp", "local"}},
+			Quarantine:       milter.Quarantine{Elsewhere: "hold", Mailers: []string{"lmtp", "local"}},
 			Rspamd: rspamd.Options{
 				TimeoutMS: 8000, MaxBytes: 50 << 20, OnError: "allow", AddHeader: "tag", Greylist: "tempfail",
 			},
-		},
+		}, Rules: []rule.Options{}},
 		LMTP: lmtp.Options{
 			RecipientDelimiter: "+",
 			MaxRecipients:      1000,

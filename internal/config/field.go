@@ -1,6 +1,7 @@
 package config
 
 import (
+	"math"
 	"reflect"
 	"regexp"
 	"strings"
@@ -72,6 +73,8 @@ func wanted(t reflect.Type) string {
 		return "a duration with its unit"
 	}
 	switch t.Kind() {
+	case reflect.Pointer:
+		return wanted(t.Elem())
 	case reflect.Bool:
 		return "true or false"
 	case reflect.Int, reflect.Int32, reflect.Int64:
@@ -95,7 +98,10 @@ func kindOf(n ast.Node) string {
 	case *ast.BoolNode:
 		return "true or false"
 	case *ast.IntegerNode:
-		return "a number of this size"
+		if u, ok := n.Value.(uint64); ok && u > math.MaxInt64 {
+			return "a number that large"
+		}
+		return "a number"
 	case *ast.FloatNode:
 		return "a number with a fraction"
 	case *ast.InfinityNode, *ast.NanNode:
@@ -122,7 +128,7 @@ func kindOfText(n *ast.StringNode) string {
 	case quoted:
 		return "text in quotes"
 	case digits.MatchString(n.Value):
-		return "a number of this size"
+		return "a number that large"
 	default:
 		return "text"
 	}

@@ -5,7 +5,7 @@ import "strings"
 // key describes one key of the file: the comments of Defaults, docs/config.md, the checks of single values,
 // secrets and Diff all come from the table below.
 type key struct {
-	// path has [] for the index of a list; keys of listeners, alike everywhere, start with "listeners[].".
+	// path has [] for the index of a list; see tablePath.
 	path string
 	// doc is one line for the admin.
 	doc string
@@ -15,6 +15,8 @@ type key struct {
 	allowed []string
 	// min and max bound a number; max 0 is no bound, and no number is ever negative.
 	min, max int64
+	// pattern marks a regular expression (RE2).
+	pattern bool
 	// secret values are never printed, and may be given as env:NAME or file:PATH.
 	secret bool
 	// live keys apply on reload; all others need a restart.
@@ -58,6 +60,31 @@ var keys = []key{
 	{path: "milter.rspamd.on_error", doc: "What happens to mail while rspamd is down.", allowed: []string{"allow", "tempfail", "reject"}},
 	{path: "milter.rspamd.add_header", doc: "What rspamd's actions `add header` and `rewrite subject` mean.", allowed: []string{"tag", "quarantine"}},
 	{path: "milter.rspamd.greylist", doc: "What rspamd's action `greylist` means; `allow` where its greylisting module runs, which says `soft reject`.", allowed: []string{"tempfail", "allow"}},
+	{path: "milter.rules", doc: "The site's own rules, in order (docs/config.md has an example). The gravest verdict of those that match counts.", live: true},
+	{path: "milter.rules[].name", doc: "Stands in logs and reasons; `rule-N` when left out. No two rules share one."},
+	{path: "milter.rules[].direction", doc: "Which mail the rule looks at; `local` is sendmail's. `inbound` when left out.", allowed: []string{"inbound", "outbound", "local", "any"}},
+	{path: "milter.rules[].header", doc: "Header fields that must all be there and match."},
+	{path: "milter.rules[].header[].name", doc: "Name of the field, in any case of letters."},
+	{path: "milter.rules[].header[].matches", doc: "Looks at its decoded value.", pattern: true},
+	{path: "milter.rules[].sender_matches", doc: "Looks at the envelope sender, `local@domain`; empty for the null sender.", pattern: true},
+	{path: "milter.rules[].recipient_matches", doc: "Looks at each envelope recipient; one is enough.", pattern: true},
+	{path: "milter.rules[].client", doc: "Networks (CIDR) or addresses, one of which the SMTP client is in."},
+	{path: "milter.rules[].helo_matches", doc: "Looks at the name given in HELO or EHLO.", pattern: true},
+	{path: "milter.rules[].size_gt", doc: "The message is larger than so many bytes."},
+	{path: "milter.rules[].size_lt", doc: "The message is smaller than so many bytes."},
+	{path: "milter.rules[].attachment_name_matches", doc: "Looks at the decoded file name of each attachment; one is enough.", pattern: true},
+	{path: "milter.rules[].attachment_type", doc: "Media types, as `application/zip` or `image/*`; one attachment of one of them is enough."},
+	{path: "milter.rules[].body_contains", doc: "These very bytes are in the first 64 KiB of the body as sent."},
+	{path: "milter.rules[].authenticated", doc: "The client has logged in, or has not."},
+	{path: "milter.rules[].not", doc: "Exceptions, of the same conditions: the rule does not match if any one of them holds."},
+	{path: "milter.rules[].action", doc: "`tag` when left out and there are tags, else `allow`.", allowed: []string{"allow", "tag", "quarantine", "tempfail", "reject"}},
+	{path: "milter.rules[].tags", doc: "Put on the message; a-z, 0-9, `.`, `_`, `-`, at most 40 characters each."},
+	{path: "milter.rules[].score", doc: "On rspamd's scale; the greatest of all rules that match counts."},
+	{path: "milter.rules[].reply", doc: "Replaces the standard answer of `reject` and `tempfail`."},
+	{path: "milter.rules[].reply.code", doc: "5xx for `reject`, 4xx for `tempfail`."},
+	{path: "milter.rules[].reply.enhanced", doc: "The enhanced status code (RFC 3463)."},
+	{path: "milter.rules[].reply.text", doc: "One line of printable ASCII, at most 200 characters; required."},
+	{path: "milter.rules[].stop", doc: "Ends the list when the rule matches."},
 
 	{path: "lmtp", doc: "Takes accepted mail from Postfix and stores it."},
 	{path: "lmtp.listeners", doc: "Where Postfix's `virtual_transport` or `mailbox_transport` connects.", from: "`unix:<run_dir>/lmtp.sock` and `inet:127.0.0.1:2424`"},
@@ -78,7 +105,7 @@ var keys = []key{
 
 	{path: "http", doc: "The REST API."},
 	{path: "http.listeners", doc: "Where clients connect.", from: "`inet:127.0.0.1:8080`"},
-	{path: "http.public_url", doc: "How clients reach us, as `https://mail.example.com`; decides links and cookies. Plain http is for loopback only."},
+	{path: "http.public_url", doc: "How clients reach us, as `https://mail.example.com`; decides links and cookies. Plain http is for loopback only; `http://127.0.0.1:8080` when empty."},
 
 	{path: "ops", doc: "Metrics (`/metrics`) and health (`/health`), for the operator's network only."},
 	{path: "ops.listeners", doc: "Where Prometheus and health checks connect.", from: "`inet:127.0.0.1:9925`"},
@@ -112,7 +139,8 @@ func describe(path string) (key, bool) {
 	return key{}, false
 }
 
-// tablePath turns the indexes of a path into [] and drops what stands before "listeners[]".
+// tablePath turns the indexes of a path into []. It drops what stands before "listeners[]" and the "not" of
+// rules, because the keys below are the same everywhere.
 func tablePath(path string) string {
 	var b strings.Builder
 	for {
@@ -124,7 +152,7 @@ func tablePath(path string) string {
 		_, path, _ = strings.Cut(rest, "]")
 		b.WriteString("[]")
 	}
-	path = b.String()
+	path = strings.Replace(b.String(), "rules[].not.", "rules[].", 1)
 	if i := strings.Index(path, "listeners[]"); i > 0 {
 		return path[i:]
 	}

@@ -29,6 +29,7 @@ func Reference(w io.Writer) error {
 	}
 	writeRows(&b, "Listeners", "Each item of a list of listeners has these keys.",
 		rowsOf("listeners[]", reflect.ValueOf(listen.Options{})))
+	b.WriteString("\n## Example\n\n```yaml\n" + Example + "```\n")
 	_, err := io.WriteString(w, b.String())
 	return err
 }
@@ -45,6 +46,39 @@ allowed, the file is UTF-8 and at most 1 MiB.
 Keys marked 🔑 are secrets: never printed, and best given as ` + "`env:NAME` or `file:PATH`" + ` (a file of one line; a relative path is taken
 from the working directory). Keys marked ⟳ apply on ` + "`mairust reload`" + ` or SIGHUP; the others need a restart, and reload says which.
 Durations are written with their unit, as ` + "`30s`, `5m` or `1h30m`" + `.
+`
+
+// Example is a configuration of a small site with PostgreSQL; the reference ends with it.
+const Example = `database:
+  backend: postgres
+  url: file:/etc/mairust/database-url
+milter:
+  listeners:
+    - address: unix:/var/spool/postfix/mairust/milter.sock
+      socket_group: postfix
+  rspamd:
+    url: http://127.0.0.1:11333
+    add_header: quarantine
+  rules:
+    - name: programs
+      attachment_name_matches: '\.(exe|scr|js|vbs)$'
+      not:
+        client: [192.0.2.0/24]
+      action: reject
+      reply: {text: "We do not take programs by mail"}
+    - name: newsletters
+      header:
+        - {name: List-Unsubscribe, matches: .}
+      tags: [newsletter]
+http:
+  listeners:
+    - address: inet:0.0.0.0:8443
+      tls: implicit
+      cert: /etc/mairust/tls/cert.pem
+      key: /etc/mairust/tls/key.pem
+  public_url: https://mail.example.com:8443
+log:
+  level: warn
 `
 
 // row is one line of the reference.
@@ -68,15 +102,19 @@ func rowsOf(path string, v reflect.Value) []row {
 	var rows []row
 	for _, f := range fieldsOf(v) {
 		p := joinKey(path, f.name)
+		if tablePath(p) != p {
+			continue
+		}
 		t := f.value.Type()
 		switch {
 		case isSection(t):
+			if t.Kind() == reflect.Pointer {
+				rows = append(rows, newRow(p, f.value)) // sections that may be left out
+			}
 			rows = append(rows, rowsOf(p, f.value)...)
 		case isList(t):
 			rows = append(rows, newRow(p, f.value))
-			if t.Elem() != reflect.TypeFor[listen.Options]() {
-				rows = append(rows, rowsOf(p+"[]", reflect.New(t.Elem()).Elem())...)
-			}
+			rows = append(rows, rowsOf(p+"[]", reflect.New(t.Elem()).Elem())...)
 		default:
 			rows = append(rows, newRow(p, f.value))
 		}
@@ -111,6 +149,9 @@ func (r row) marks() string {
 
 // kind is the type, or the values that are allowed.
 func (r row) kind() string {
+	if r.key.pattern {
+		return "regular expression"
+	}
 	if len(r.key.allowed) > 0 {
 		return "`" + strings.Join(r.key.allowed, "`, `") + "`"
 	}
@@ -128,7 +169,7 @@ func (r row) defaultText() string {
 	switch {
 	case r.key.from != "":
 		return cell(r.key.from)
-	case r.value.IsZero() && (r.value.Kind() != reflect.Int && r.value.Kind() != reflect.Bool):
+	case strings.Contains(r.path, "[]"), r.value.IsZero() && !r.value.CanInt() && r.value.Kind() != reflect.Bool:
 		return "–"
 	}
 	return "`" + cell(flow(r.path, r.value)) + "`"
