@@ -105,7 +105,10 @@ func openEnv(name string) (*Ring, error) {
 	if !ok {
 		return nil, fmt.Errorf("open keyring: variable %s: %w", name, fs.ErrNotExist)
 	}
-	keys, err := parse([]byte(strings.ReplaceAll(text, ";", "\n")))
+	if !strings.Contains(text, "\n") {
+		text = strings.ReplaceAll(text, ";", "\n")
+	}
+	keys, err := parse([]byte(text))
 	if err != nil {
 		return nil, fmt.Errorf("open keyring: variable %s: %w", name, err)
 	}

@@ -53,7 +53,7 @@ type key struct {
 }
 
 // Open reads the keyring that ref names: "file:PATH", or "env:NAME" for a variable that holds the text of
-// such a file, with ";" allowed for line ends. The error wraps fs.ErrNotExist when there is none.
+// such a file, or its lines joined with ";". The error wraps fs.ErrNotExist when there is none.
 func Open(ref string) (*Ring, error) {
 	kind, name, _ := strings.Cut(ref, ":")
 	switch {
