@@ -3,6 +3,7 @@ package milter
 import (
 	"errors"
 	"strings"
+	"time"
 
 	gomilter "github.com/emersion/go-milter"
 	"github.com/mairust/mairust/internal/mail"
@@ -76,7 +77,7 @@ func (s *session) settle(v mail.Verdict) (settled mail.Verdict, hold bool) {
 }
 
 // report writes the one log line of a message and counts it.
-func (s *session) report(v mail.Verdict, hold bool, took any) {
+func (s *session) report(v mail.Verdict, hold bool, took time.Duration) {
 	direction := s.direction(s.msg.login).String()
 	s.srv.metrics.messages.WithLabelValues(direction, v.Action.String()).Inc()
 	s.srv.metrics.bytes.WithLabelValues(direction).Add(float64(s.msg.spool.Size()))

@@ -1,0 +1,195 @@
+package milter_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"io"
+	"log"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mairust/mairust/internal/mail"
+	"github.com/mairust/mairust/milter"
+	"github.com/stretchr/testify/require"
+)
+
+// packet makes a milter packet.
+func packet(code byte, data string) []byte {
+	p := binary.BigEndian.AppendUint32(nil, uint32(1+len(data)))
+	return append(append(p, code), data...)
+}
+
+func packets(list ...[]byte) []byte { return bytes.Join(list, nil) }
+
+// everything is what Postfix offers.
+var everything = packet('O', "\x00\x00\x00\x06\x00\x00\x01\xff\x00\x1f\xff\xff")
+
+// conversation is a whole SMTP session as Postfix tells it, with the body on the end-of-message packet.
+func conversation(body string) []byte {
+	return packets(everything,
+		packet('D', "Cj\x00mx.example.test\x00{daemon_name}\x00smtpd\x00"),
+		packet('C', "client.test\x004\x04\xd2192.0.2.1\x00"),
+		packet('H', "helo.test\x00"),
+		packet('D', "M{auth_authen}\x00\x00"),
+		packet('M', "<a@sender.test>\x00SIZE=10\x00"),
+		packet('D', "R{rcpt_mailer}\x00lmtp\x00"),
+		packet('R', "<bob@example.test>\x00"),
+		packet('L', "Subject\x00 hello\x00"),
+		packet('L', "X-Empty\x00\x00"),
+		packet('D', "Ni\x00ABC123\x00"),
+		packet('N', ""),
+		packet('E', body),
+		packet('A', ""),
+		packet('Q', ""))
+}
+
+// converse writes raw bytes to a milter and reads its answers until it closes the connection.
+func converse(t testing.TB, s *served, raw []byte) []byte {
+	t.Helper()
+	conn, err := net.Dial("unix", s.socket)
+	require.NoError(t, err)
+	defer conn.Close() //nolint:errcheck // read to its end
+	require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
+	go func() {
+		_, _ = conn.Write(raw) // the milter may close before it has read all
+		_ = conn.(*net.UnixConn).CloseWrite()
+	}()
+	answers, err := io.ReadAll(conn)
+	if err != nil {
+		require.ErrorContains(t, err, "reset") // closed with bytes of ours unread
+	}
+	return answers
+}
+
+// codes gives the command bytes of answers.
+func codes(t testing.TB, answers []byte) string {
+	t.Helper()
+	var b strings.Builder
+	for len(answers) > 0 {
+		n := binary.BigEndian.Uint32(answers)
+		b.WriteByte(answers[4])
+		answers = answers[4+n:]
+	}
+	return b.String()
+}
+
+func TestHandshakeTakesWhatTheMTAOffers(t *testing.T) {
+	var rec recorder
+	s := serve(t, milter.Options{}, rec.source())
+	// Of all that Postfix offers: replies to MAIL, RCPT and the end only, and one inserted field.
+	answers := converse(t, s, conversation("body\r\n"))
+	require.Equal(t, "Occic", codes(t, answers))
+	require.Equal(t, "\x00\x00\x00\x02\x00\x00\x00\x31\x00\x1f\xff\xff"[:12], maskUnwanted(string(answers[5:17])))
+	m := rec.last(t)
+	require.Equal(t, "Subject: hello\r\nX-Empty:\r\n\r\nbody\r\n", m.raw)
+	require.Equal(t, "ABC123", m.QueueID)
+
+	// An MTA that offers no options takes a space from each field and wants a reply to everything.
+	old := bytes.Replace(conversation("body\r\n"), []byte("\x00\x1f\xff\xff"), []byte("\x00\x00\x00\x00"), 1)
+	old = bytes.Replace(old, packet('L', "Subject\x00 hello\x00"), packet('L', "Subject\x00hello\x00"), 1)
+	require.Equal(t, "O"+"cc"+"cc"+"cc"+"c"+"ic", codes(t, converse(t, s, old)))
+	require.Equal(t, "Subject: hello\r\nX-Empty: \r\n\r\nbody\r\n", rec.last(t).raw)
+
+	for name, offer := range map[string]string{
+		"too old":         "\x00\x00\x00\x01\x00\x00\x01\xff\x00\x1f\xff\xff",
+		"no header edits": "\x00\x00\x00\x06\x00\x00\x00\x00\x00\x1f\xff\xff",
+	} {
+		require.Empty(t, converse(t, s, packet('O', offer)), name)
+	}
+}
+
+// maskUnwanted gives the handshake with the protocol options we never ask for set, for comparison.
+func maskUnwanted(s string) string {
+	protocol := binary.BigEndian.Uint32([]byte(s[8:]))
+	const unwanted = 0x7f | 1<<10 | 1<<14 | 1<<15 | 1<<16 | 1<<17
+	return s[:8] + string(binary.BigEndian.AppendUint32(nil, protocol|unwanted))
+}
+
+func TestBodyOnTheLastPacketIsNotLost(t *testing.T) {
+	var rec recorder
+	s := serve(t, milter.Options{}, rec.source())
+	raw := bytes.Replace(conversation("last\r\n"), packet('N', ""), packets(packet('N', ""), packet('B', "first\r\n")), 1)
+	require.Equal(t, "Occic", codes(t, converse(t, s, raw)))
+	require.True(t, strings.HasSuffix(rec.last(t).raw, "\r\n\r\nfirst\r\nlast\r\n"), "%q", rec.last(t).raw)
+}
+
+func TestMalformedPacketsEndTheConnection(t *testing.T) {
+	s := serve(t, milter.Options{})
+	for name, p := range map[string][]byte{
+		"no length":               {0, 0, 0, 0},
+		"too long":                {0xff, 0xff, 0xff, 0xff, 'B'},
+		"unknown command":         packet('Z', ""),
+		"second handshake":        everything,
+		"connect without family":  packet('C', "host\x00"),
+		"connect without host":    packet('C', "4"),
+		"connect, short port":     packet('C', "host\x004\x00"),
+		"connect, no address end": packet('C', "host\x004\x00\x19192.0.2.1"),
+		"connect, strange family": packet('C', "host\x00x\x00\x19192.0.2.1\x00"),
+		"macro without stage":     packet('D', ""),
+		"macro, odd number":       packet('D', "Cj\x00"),
+		"macro, no end":           packet('D', "Cj\x00x"),
+		"helo without end":        packet('H', "x"),
+		"helo, two strings":       packet('H', "x\x00y\x00"),
+		"mail, nothing":           packet('M', ""),
+		"rcpt without end":        packet('R', "<x>"),
+		"header, one string":      packet('L', "Subject\x00"),
+		"header, three strings":   packet('L', "Subject\x00a\x00b\x00"),
+		"header without name":     packet('L', "\x00value\x00"),
+		"abort with data":         packet('A', "x"),
+	} {
+		before := s.metric(t, "mairust_milter_malformed_packets_total")
+		answers := converse(t, s, packets(everything, p, packet('M', "<a@b.test>\x00")))
+		require.Equal(t, "O", codes(t, answers), name)
+		require.InDelta(t, before+1, s.metric(t, "mairust_milter_malformed_packets_total"), 0, name)
+	}
+	require.Empty(t, converse(t, s, packet('M', "<a@b.test>\x00")), "before the handshake")
+	require.NotContains(t, s.log.String(), "panic")
+}
+
+func TestCommandsOutOfOrderDoNoHarm(t *testing.T) {
+	var rec recorder
+	s := serve(t, milter.Options{}, rec.source())
+	for _, p := range [][]byte{packet('E', "x"), packet('B', "x"), packet('L', "a\x00b\x00"), packet('R', "<x@y.test>\x00"), packet('N', ""), packet('A', "")} {
+		converse(t, s, packets(everything, p, p, conversation("body\r\n")[len(everything):]))
+		require.Contains(t, rec.last(t).raw, "Subject: hello")
+	}
+	require.Len(t, rec.all(), 6)
+}
+
+func TestMoreRecipientsThanTheBoundAreRefusedForNow(t *testing.T) {
+	s := serve(t, milter.Options{})
+	raw := packets(everything, packet('M', "<>\x00"), bytes.Repeat(packet('R', "<bob@example.test>\x00"), 10_001))
+	answers := converse(t, s, raw)
+	require.True(t, bytes.HasSuffix(answers, packet('y', "452 4.5.3 Too many recipients\x00")))
+}
+
+func TestPanicInACheckCountsAsAnError(t *testing.T) {
+	s := serve(t, milter.Options{}, milter.Source{OnError: "tempfail", Check: check{"broken", nil}})
+	answers := converse(t, s, conversation("body\r\n"))
+	require.Contains(t, string(answers), "451 4.7.1 Try again later")
+	require.InDelta(t, 1, s.metric(t, "mairust_milter_panics_total"), 0)
+	require.InDelta(t, 1, s.metric(t, "mairust_milter_check_errors_total"), 0)
+	require.Contains(t, s.log.String(), "broken")
+}
+
+// FuzzPackets gives a milter arbitrary bytes after a handshake. The library would only print a panic,
+// or anything else it does not like, with package log: nothing may be printed.
+func FuzzPackets(f *testing.F) {
+	f.Add(conversation("body\r\n")[len(everything):])
+	f.Add(bytes.Repeat(conversation("")[len(everything):], 2))
+	f.Add(packets(packet('M', "<\"a b\"@x>\x00"), packet('R', "<>\x00"), packet('L', "X-MaiRust-Scan\x00v=1\x00"), packet('E', "")))
+	f.Add(packets(packet('C', "\x00U"), packet('C', "h\x00L\x00\x00/x\x00"), packet('D', "C"), packet('A', "")))
+	f.Add([]byte{0, 0, 0, 2, 'D'})
+	var printed syncBuffer
+	log.SetOutput(&printed)
+	s := serve(f, milter.Options{SpoolMemoryBytes: 100, SpoolMaxBytes: 5000}, says(mail.Verdict{
+		Action: mail.Quarantine, Edits: []mail.Edit{{Op: mail.RemoveField, Name: "Subject"}, {Op: mail.ReplaceField, Name: "X", Value: "y"}},
+	}))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		converse(t, s, packets(everything, raw))
+		require.Empty(t, printed.String())
+		require.Zero(t, s.metric(t, "mairust_milter_panics_total"))
+	})
+}
