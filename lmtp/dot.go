@@ -48,10 +48,7 @@ func (d *dotReader) fill() {
 	for len(d.rest) == 0 && d.err == nil {
 		line, err := d.r.ReadSlice('\n')
 		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
-			if errors.Is(err, io.EOF) {
-				err = io.ErrUnexpectedEOF
-			}
-			d.err = err
+			d.err = noEOF(err)
 			return
 		}
 		if d.lineStart && line[0] == '.' {

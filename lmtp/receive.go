@@ -30,7 +30,7 @@ func (m *message) close(log *slog.Logger) {
 	}
 }
 
-// errClient says that the connection failed before the message was complete.
+// errClient says that the client went away, or gave the message up, before it was complete.
 var errClient = errors.New("receive message")
 
 // receive reads the message to its end, whatever happens, so that the replies come when the client waits for

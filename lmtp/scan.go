@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/mairust/mairust/internal/mail"
+	"github.com/mairust/mairust/store"
 )
 
 const (
@@ -23,9 +24,8 @@ const (
 	// maxScanField bounds the field itself.
 	maxScanField = 8 << 10
 
-	tagUnscanned     = "unscanned"
-	folderInbox      = "INBOX"
-	folderQuarantine = "Quarantine"
+	// tagUnscanned marks a message without a verdict.
+	tagUnscanned = "unscanned"
 )
 
 // Why a scan header is not believed; the words are those of the metric.
@@ -53,15 +53,15 @@ func (tx *transaction) place(m *message) (placement, error) {
 	}
 	if reason != "" {
 		tx.server.metrics.unscanned.WithLabelValues(reason).Inc()
-		return placement{folder: folderInbox, tags: []string{tagUnscanned}}, nil
+		return placement{folder: store.Inbox, tags: []string{tagUnscanned}}, nil
 	}
 	p := placement{
-		folder:  folderInbox,
+		folder:  store.Inbox,
 		tags:    slices.Clone(scan.Tags),
 		verdict: mail.Verdict{Action: scan.Action, Tags: scan.Tags, Score: scan.Score},
 	}
 	if scan.Action >= mail.Quarantine {
-		p.folder = folderQuarantine
+		p.folder = store.Quarantine
 	}
 	return p, nil
 }

@@ -7,7 +7,6 @@ import (
 	"io"
 	"runtime/debug"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/emersion/go-smtp"
@@ -16,14 +15,12 @@ import (
 	"github.com/mairust/mairust/store"
 )
 
-// session is what go-smtp calls for one connection.
+// session is what go-smtp calls for one connection, one call at a time.
 type session struct {
 	server *Server
 	wire   *wire
 	lhlo   string
-
-	// mu guards tx: a transaction that came by BDAT is received by a goroutine of its own.
-	mu sync.Mutex
+	// tx is the open transaction, nil when there is none. go-smtp sees to it that RCPT and DATA come within one.
 	tx *transaction
 }
 
@@ -55,13 +52,11 @@ func (s *Server) newSession(c *smtp.Conn) (smtp.Session, error) {
 // Mail begins a transaction. go-smtp would take a second MAIL and keep the recipients of the first.
 func (s *session) Mail(from string, _ *smtp.MailOptions) (err error) {
 	defer s.server.recovered(&err)
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.tx != nil {
 		return refuse(errNested)
 	}
 	s.tx = &transaction{server: s.server, lhlo: s.lhlo, from: parseSender(from)}
-	s.wire.begin()
+	s.wire.setTransaction(true)
 	return nil
 }
 
@@ -82,10 +77,6 @@ func parseSender(from string) mail.Address {
 // Rcpt adds a recipient, if there is a mailbox for it.
 func (s *session) Rcpt(to string, _ *smtp.RcptOptions) (err error) {
 	defer s.server.recovered(&err)
-	tx := s.transaction()
-	if tx == nil { // go-smtp has seen to it
-		return refuse(errors.New("RCPT without MAIL"))
-	}
 	address, target, err := s.server.resolve(to)
 	if err != nil {
 		reply, reason := toReply(err)
@@ -93,9 +84,7 @@ func (s *session) Rcpt(to string, _ *smtp.RcptOptions) (err error) {
 		s.server.log.Info("recipient refused", "rcpt", mail.Clean(to, 320), "reply", reply.Code, "err", err)
 		return reply
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	tx.rcpt = append(tx.rcpt, recipient{given: to, address: address, target: target})
+	s.tx.rcpt = append(s.tx.rcpt, recipient{given: to, address: address, target: target})
 	return nil
 }
 
@@ -112,27 +101,20 @@ func (s *Server) resolve(to string) (mail.Address, store.Target, error) {
 
 // LMTPData receives the message and delivers it. Every recipient gets its own status; the error that it
 // returns is for those that got none, and is never nil, because nil would be a 250.
-func (s *session) LMTPData(r io.Reader, status smtp.StatusCollector) (err error) {
-	fallback, _ := toReply(errors.New("no status"))
-	err = fallback
+//
+// The message is read from the wire; what go-smtp has to offer is empty.
+func (s *session) LMTPData(_ io.Reader, status smtp.StatusCollector) (err error) {
 	defer s.server.recovered(&err)
-	tx := s.transaction()
-	if tx == nil {
-		return err // reset before it began
-	}
-	if body := s.wire.body(); body != nil {
-		r = body
-	}
-	m, failure := tx.receive(r)
+	tx := s.tx
+	m, failure := tx.receive(s.wire.body())
 	if m != nil {
 		defer m.close(s.server.log)
 	}
 	if errors.Is(failure, errClient) {
-		reply, _ := toReply(failure)
-		return reply // nobody is listening; to go-smtp it is the end of the transaction
+		return refuse(failure) // nobody is listening
 	}
 	began := time.Now()
-	replies := make([]*smtp.SMTPError, 0, len(tx.rcpt))
+	var replies []*smtp.SMTPError
 	if failure != nil {
 		replies = tx.refuseAll(failure)
 	} else {
@@ -142,7 +124,7 @@ func (s *session) LMTPData(r io.Reader, status smtp.StatusCollector) (err error)
 	for i, reply := range replies {
 		status.SetStatus(tx.rcpt[i].given, reply)
 	}
-	return err
+	return refuse(errors.New("no reply"))
 }
 
 // Data is never called for LMTP.
@@ -150,22 +132,14 @@ func (s *session) Data(io.Reader) error { return refuse(errors.New("not LMTP")) 
 
 // Reset ends the transaction: go-smtp calls it after a message, for RSET, and for a second LHLO.
 func (s *session) Reset() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.tx = nil
-	s.wire.finish()
+	s.wire.setTransaction(false)
 }
 
 // Logout ends the session.
 func (s *session) Logout() error {
 	s.Reset()
 	return nil
-}
-
-func (s *session) transaction() *transaction {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.tx
 }
 
 // refuse is toReply for returning: never a nil *smtp.SMTPError in an error.
