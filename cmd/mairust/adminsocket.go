@@ -1,0 +1,108 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/mairust/mairust/api"
+	"github.com/mairust/mairust/api/wire"
+	"github.com/mairust/mairust/internal/auth"
+	"github.com/mairust/mairust/internal/listen"
+)
+
+// peerAllowed is the context key of whether the peer of the admin socket may use it.
+type peerAllowed struct{}
+
+// withPeer notes who is at the other end of an admin socket connection, as the kernel knows it.
+func withPeer(ctx context.Context, c net.Conn) context.Context {
+	uid, known := listen.PeerUID(c)
+	allowed := known && (uid == 0 || uid == os.Geteuid())
+	return context.WithValue(api.WithPeer(ctx, strconv.Itoa(uid)), peerAllowed{}, allowed)
+}
+
+// requirePeer refuses everyone but root and the service's own user. The mode of the socket does so too.
+func requirePeer(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if allowed, ok := r.Context().Value(peerAllowed{}).(bool); !ok || !allowed {
+			http.Error(w, "only root and the user of the service may use this socket", http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// socketClient speaks to a running daemon through its admin socket.
+type socketClient struct {
+	path string
+	http *http.Client
+}
+
+func newSocketClient(path string) *socketClient {
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "unix", path)
+	}
+	return &socketClient{path: path, http: &http.Client{Transport: &http.Transport{DialContext: dial}}}
+}
+
+// Setup makes what is missing of an installation.
+func (c *socketClient) Setup(ctx context.Context, _ auth.Principal, want wire.Setup) (wire.SetupResult, error) {
+	var result wire.SetupResult
+	return result, c.call(ctx, http.MethodPost, "/admin/v1/setup", want, &result)
+}
+
+// CreateAPIKey makes an API key.
+func (c *socketClient) CreateAPIKey(ctx context.Context, _ auth.Principal, want wire.NewAPIKey) (wire.APIKeyCreated, error) {
+	var result wire.APIKeyCreated
+	return result, c.call(ctx, http.MethodPost, "/admin/v1/api-keys", want, &result)
+}
+
+// maxAnswer bounds what is read of an answer of the daemon.
+const maxAnswer = 16 << 20
+
+// call does one request and decodes the answer into result, or the problem into an error.
+func (c *socketClient) call(ctx context.Context, method, path string, body, result any) error {
+	raw, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://admin"+path, bytes.NewReader(raw))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return fmt.Errorf("admin socket %s: %w (is the daemon running, and are you root or its user?)", c.path, errors.Unwrap(err))
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return fmt.Errorf("admin socket %s: %w", c.path, err)
+	}
+	if resp.StatusCode >= 300 {
+		return problemError(resp.Status, answer)
+	}
+	return json.Unmarshal(answer, result)
+}
+
+// problemError makes the sentence for people out of a problem (RFC 9457).
+func problemError(status string, answer []byte) error {
+	var p wire.Problem
+	if json.Unmarshal(answer, &p) != nil || p.Title == "" {
+		return fmt.Errorf("the daemon answered %s: %s", status, bytes.TrimSpace(answer))
+	}
+	text := p.Title
+	if p.Detail != "" {
+		text = p.Detail
+	}
+	return errors.New(text)
+}

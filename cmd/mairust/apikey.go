@@ -1,0 +1,56 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mairust/mairust/api/wire"
+)
+
+func apiKeyCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "apikey", Short: "API keys", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(apiKeyCreateCommand())
+	return cmd
+}
+
+func apiKeyCreateCommand() *cobra.Command {
+	var want wire.NewAPIKey
+	cmd := &cobra.Command{
+		Use: "create", Short: "Make an API key and print it",
+		Long: `Makes an API key and prints the key alone. It is shown this once: only its digest is stored.
+The roles are super_admin (the whole installation), tenant_admin, helpdesk and auditor (one tenant).`,
+		Example: `  mairust apikey create --role super_admin
+  KEY=$(mairust apikey create --role helpdesk --tenant example --expires-days 90 --name "helpdesk tool")`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if want.ExpiresDays < 0 {
+				return misuse(cmd, fmt.Errorf("--expires-days is %d: use 0 for never, or a number of days", want.ExpiresDays))
+			}
+			c, _, err := loadConfig(cmd)
+			if err != nil {
+				return err
+			}
+			return withOffice(cmd.Context(), c, cmd.ErrOrStderr(), func(o office) error {
+				key, err := o.CreateAPIKey(cmd.Context(), onHost(), want)
+				if err != nil {
+					return err
+				}
+				_, err = fmt.Fprintln(cmd.OutOrStdout(), key.Key)
+				return err
+			})
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&want.Role, "role", "", "super_admin, tenant_admin, helpdesk or auditor (`ROLE`)")
+	f.StringVar(&want.Tenant, "tenant", "", "`NAME` of the tenant; for every role but super_admin")
+	f.StringVar(&want.Name, "name", "made on the host", "`NAME` to tell keys apart")
+	f.IntVar(&want.ExpiresDays, "expires-days", 0, "end the key after so many `DAYS`; 0 = never")
+	if err := cmd.MarkFlagRequired("role"); err != nil {
+		panic(err) // the flag is defined above
+	}
+	return cmd
+}

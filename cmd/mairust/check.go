@@ -1,0 +1,239 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/mairust/mairust/internal/config"
+	"github.com/mairust/mairust/internal/keyring"
+	"github.com/mairust/mairust/internal/listen"
+	"github.com/mairust/mairust/store/blob"
+	"github.com/mairust/mairust/store/sqldb"
+)
+
+func checkCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "check", Short: "Check the installation: configuration, keyring, database, storage, rspamd, listeners",
+		Long: `Checks everything that the daemon needs and prints a line for each: PASS, WARN or FAIL, with what mends it. It may run
+beside the daemon. The exit code is 1 when anything fails.`,
+		Example: "  mairust check --config /etc/mairust/config.yaml", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, src, err := loadConfig(cmd)
+			r := &checkReport{w: cmd.OutOrStdout()}
+			if err != nil {
+				r.fail("configuration", err, "mairust config check")
+				return errSilent
+			}
+			r.pass("configuration", src.String())
+			r.all(cmd.Context(), c)
+			if r.failed {
+				return errSilent
+			}
+			return nil
+		},
+	}
+}
+
+// checkReport prints the findings of mairust check.
+type checkReport struct {
+	w      io.Writer
+	failed bool
+}
+
+func (r *checkReport) line(word, what, text string) {
+	// A terminal that is gone has nobody to tell.
+	_, _ = fmt.Fprintf(r.w, "%s  %-14s %s\n", word, what, text)
+}
+
+func (r *checkReport) pass(what, text string) { r.line("PASS", what, text) }
+
+func (r *checkReport) warn(what, text, mend string) {
+	r.line("WARN", what, text+"\n                     mend: "+mend)
+}
+
+func (r *checkReport) fail(what string, err error, mend string) {
+	r.failed = true
+	text := strings.ReplaceAll(err.Error(), "\n", "\n                     ")
+	r.line("FAIL", what, text+"\n                     mend: "+mend)
+}
+
+func (r *checkReport) all(ctx context.Context, c *config.Config) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	running := daemonHealth(ctx, c)
+	r.keyring(c)
+	r.database(ctx, c, running)
+	r.storage(ctx, c)
+	r.disk(c)
+	r.rspamd(ctx, c)
+	r.listeners(ctx, c, running)
+}
+
+// daemonHealth asks the running daemon how it is; nil when none runs.
+func daemonHealth(ctx context.Context, c *config.Config) *healthReport {
+	var report healthReport
+	if err := newSocketClient(c.AdminSocket()).call(ctx, http.MethodGet, "/health", nil, &report); err != nil {
+		return nil
+	}
+	return &report
+}
+
+func (r *checkReport) keyring(c *config.Config) {
+	ref := c.Secrets.Keyring
+	switch _, err := keyring.Open(ref); {
+	case err == nil:
+		r.pass("keyring", ref)
+	case errors.Is(err, fs.ErrNotExist):
+		r.warn("keyring", ref+" does not exist yet", "mairust init, or the first mairust run, makes it")
+	default:
+		r.fail("keyring", err, "put back the keyring of this installation, readable by its user alone")
+	}
+}
+
+func (r *checkReport) database(ctx context.Context, c *config.Config, running *healthReport) {
+	log := slog.New(slog.DiscardHandler)
+	if c.Database.Backend == sqldb.SQLite {
+		if _, err := os.Stat(c.Database.Path); errors.Is(err, fs.ErrNotExist) {
+			r.warn("database", c.Database.Path+" does not exist yet", "mairust init, or the first mairust run, makes it")
+			return
+		}
+	}
+	o := c.Database
+	o.Log = log
+	db, err := sqldb.Open(ctx, o)
+	switch {
+	case errors.Is(err, sqldb.ErrLocked) && running != nil:
+		if p := running.Parts["database"]; p.Status != "ok" {
+			r.fail("database", errors.New(p.Error), "see the daemon's log")
+			return
+		}
+		r.pass("database", "SQLite, open in the running daemon")
+		return
+	case err != nil:
+		r.fail("database", err, "start the database, or mend the section database of the configuration")
+		return
+	}
+	defer db.Close() //nolint:errcheck // only read
+	if err := db.CheckSchema(ctx); err != nil {
+		r.fail("database", err, "mairust migrate")
+		return
+	}
+	r.pass("database", db.Backend()+", schema is current")
+}
+
+func (r *checkReport) storage(ctx context.Context, c *config.Config) {
+	path := c.Storage.Options.BasePath
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		r.warn("storage", path+" does not exist yet", "the first mairust run makes it")
+		return
+	}
+	objects, err := blob.NewFS(path, blob.FSOptions{})
+	if err == nil {
+		err = errors.Join(objects.Check(ctx), objects.Close())
+	}
+	if err != nil {
+		r.fail("storage", err, "make space, or give "+path+" to the user of the service")
+		return
+	}
+	r.pass("storage", path+": an object was written, made durable and removed")
+}
+
+// diskWarnPercent is the share of free space below which a disk is named.
+const diskWarnPercent = 10
+
+func (r *checkReport) disk(c *config.Config) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(c.DataDir, &st); err != nil {
+		return // storage and database have said so
+	}
+	free := st.Bavail * uint64(st.Bsize) //nolint:gosec // a block size is positive
+	percent := 100 * st.Bavail / max(st.Blocks, 1)
+	text := fmt.Sprintf("%s: %d %% free, %.1f GB", c.DataDir, percent, float64(free)/1e9)
+	if percent < diskWarnPercent {
+		r.warn("disk", text, "make space before deliveries are deferred")
+		return
+	}
+	r.pass("disk", text)
+}
+
+func (r *checkReport) rspamd(ctx context.Context, c *config.Config) {
+	if c.Milter.Rspamd.URL == "" {
+		r.warn("rspamd", "milter.rspamd.url is not set: only your own rules judge mail", "set it to rspamd's normal worker, such as http://127.0.0.1:11333")
+		return
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(c.Milter.Rspamd.URL, "/")+"/ping", nil)
+	if err == nil {
+		var resp *http.Response
+		if resp, err = (&http.Client{Timeout: 5 * time.Second}).Do(req); err == nil {
+			err = resp.Body.Close()
+			if resp.StatusCode != http.StatusOK {
+				err = fmt.Errorf("ping answered %s", resp.Status)
+			}
+		}
+	}
+	if err != nil {
+		r.fail("rspamd", err, "start rspamd, or correct milter.rspamd.url")
+		return
+	}
+	r.pass("rspamd", c.Milter.Rspamd.URL)
+}
+
+// listeners tries to connect to each where a daemon runs, and to listen where none does.
+func (r *checkReport) listeners(ctx context.Context, c *config.Config, running *healthReport) {
+	sections := []struct {
+		name string
+		list []listen.Options
+	}{
+		{"milter", c.Milter.Listeners}, {"lmtp", c.LMTP.Listeners}, {"lookup", c.Lookup.Listeners},
+		{"http", c.HTTP.Listeners}, {"ops", c.Ops.Listeners},
+	}
+	for _, s := range sections {
+		for _, o := range s.list {
+			err := tryListener(ctx, o, running != nil)
+			switch {
+			case err == nil && running != nil:
+				r.pass(s.name, o.Address+" answers")
+			case err == nil:
+				r.pass(s.name, o.Address+" is free")
+			case running != nil:
+				r.fail(s.name, err, "restart the daemon, so that it has this listener")
+			default:
+				r.fail(s.name, err, "stop what has the address, or choose another")
+			}
+		}
+	}
+}
+
+func tryListener(ctx context.Context, o listen.Options, running bool) error {
+	if !running {
+		if strings.HasPrefix(o.Address, "unix:") {
+			return nil // made at the start; a stale one is replaced
+		}
+		l, err := listen.Open(ctx, o, listen.Limits{}, listen.Hooks{})
+		if err != nil {
+			return err
+		}
+		return l.Close()
+	}
+	network, address, _ := strings.Cut(o.Address, ":")
+	if network != "unix" {
+		network = "tcp"
+	}
+	conn, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, network, address)
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}

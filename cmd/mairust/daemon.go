@@ -1,0 +1,224 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/mairust/mairust/internal/config"
+	"github.com/mairust/mairust/internal/listen"
+	"github.com/mairust/mairust/store/sqldb"
+)
+
+var (
+	errLogFormat   = errors.New("--log-format must be json or text")
+	errSplitSQLite = errors.New("SQLite allows one process only: use `mairust run`, or PostgreSQL to run roles apart")
+)
+
+// daemon is a running process: open → build → listen → wait → stop.
+type daemon struct {
+	config *config.Config
+	source config.Source
+	roles  []role
+	out    io.Writer
+
+	log       *slog.Logger
+	level     *slog.LevelVar
+	registry  *prometheus.Registry
+	sockets   *listen.Metrics
+	site      *site
+	rules     *liveRules
+	health    *health
+	services  []service
+	listeners []openListener
+	// reloading is held while a new configuration is applied.
+	reloading sync.Mutex
+}
+
+// service is one front: it serves listeners until it is shut down.
+type service struct {
+	name     string
+	serve    func(ctx context.Context, l *listen.Listener, o listen.Options) error
+	shutdown func(ctx context.Context) error
+	listen   []listen.Options
+	limits   listen.Limits
+}
+
+type openListener struct {
+	*listen.Listener
+	options listen.Options
+	service *service
+}
+
+func (d *daemon) run(ctx context.Context) error {
+	d.log, d.level = newLog(d.out, d.config.Log)
+	d.registry = prometheus.NewRegistry()
+	d.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	d.sockets = listen.NewMetrics(d.registry)
+
+	if err := d.open(ctx); err != nil {
+		return err
+	}
+	err := d.build()
+	if err == nil {
+		err = d.listen(ctx)
+	}
+	if err == nil {
+		err = d.serve(ctx)
+	}
+	return errors.Join(err, d.site.Close())
+}
+
+// open opens what the roles need; the milter alone needs only the keyring.
+func (d *daemon) open(ctx context.Context) error {
+	if len(d.roles) > 1 || d.roles[0] != roleMilter {
+		var err error
+		d.site, err = waitForSite(ctx, d.config, d.log, d.registry)
+		return err
+	}
+	d.site = &site{config: d.config}
+	if err := makeDirs(d.config); err != nil {
+		return err
+	}
+	var err error
+	d.site.ring, err = openRing(d.config, d.log)
+	return err
+}
+
+// databasePatience is how long a start waits for a database server that is starting too.
+const databasePatience = time.Minute
+
+// waitForSite opens the site, and tries again while its database cannot be reached.
+func waitForSite(ctx context.Context, c *config.Config, log *slog.Logger, r prometheus.Registerer) (*site, error) {
+	for deadline := time.Now().Add(databasePatience); ; {
+		s, err := openSite(ctx, c, log, r)
+		if err == nil || !errors.Is(err, sqldb.ErrUnavailable) || time.Now().After(deadline) {
+			return s, err
+		}
+		log.Warn("waiting for the database", "err", err)
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(2 * time.Second):
+		}
+	}
+}
+
+func (d *daemon) build() error {
+	d.health = newHealth(d.site)
+	for _, r := range d.roles {
+		build := map[role]func() error{roleMilter: d.buildMilter, roleLMTP: d.buildLMTP, roleServe: d.buildAPI}[r]
+		if err := build(); err != nil {
+			return err
+		}
+	}
+	return d.buildOps()
+}
+
+func (d *daemon) listen(ctx context.Context) error {
+	for i := range d.services {
+		s := &d.services[i]
+		for _, o := range s.listen {
+			hooks := listen.Hooks{Name: s.name, Log: d.log, Metrics: d.sockets}
+			l, err := listen.Open(ctx, o, s.limits, hooks)
+			if err != nil {
+				for _, open := range d.listeners {
+					err = errors.Join(err, open.Close())
+				}
+				return fmt.Errorf("%s: %w", s.name, err)
+			}
+			d.listeners = append(d.listeners, openListener{Listener: l, options: o, service: s})
+		}
+	}
+	return nil
+}
+
+// serve runs until ctx ends or a service fails, and then stops everything.
+func (d *daemon) serve(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var group sync.WaitGroup
+	for _, l := range d.listeners {
+		group.Go(func() {
+			// Not ctx: how the end comes is shutdown's decision.
+			if err := l.service.serve(context.Background(), l.Listener, l.options); err != nil && !errors.Is(err, net.ErrClosed) {
+				cancel(fmt.Errorf("%s on %s: %w", l.service.name, l.options.Address, err))
+			}
+		})
+	}
+	d.announce()
+	stopReload := d.reloadOnHangup()
+	<-ctx.Done()
+	stopReload()
+	err := d.shutdown()
+	group.Wait()
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		err = errors.Join(cause, err)
+	}
+	d.log.Info("stopped")
+	return err
+}
+
+func (d *daemon) announce() {
+	var at []string
+	for _, l := range d.listeners {
+		at = append(at, l.service.name+"="+listenerName(l))
+	}
+	d.log.Info("ready", "version", buildVersion(), "config", d.source.String(), "data_dir", d.config.DataDir,
+		"database", d.config.Database.Backend, "listeners", strings.Join(at, " "))
+	d.health.ready()
+}
+
+// listenerName is the address that was really taken, which differs from the wanted one for port 0.
+func listenerName(l openListener) string {
+	if strings.HasPrefix(l.options.Address, "unix:") {
+		return l.options.Address
+	}
+	return "inet:" + l.Addr().String()
+}
+
+// shutdown stops accepting at once and lets sessions end for as long as the configuration says. A second signal
+// ends the process on the spot; nothing acknowledged is lost by that.
+func (d *daemon) shutdown() error {
+	d.health.stopping()
+	again := make(chan os.Signal, 1)
+	signal.Notify(again, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(again)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(d.config.Shutdown.TimeoutSeconds)*time.Second)
+	defer cancel()
+	go func() {
+		select {
+		case <-again:
+			d.log.Warn("second signal, leaving at once")
+			os.Exit(1)
+		case <-ctx.Done():
+		}
+	}()
+	d.log.Info("stopping", "patience", time.Duration(d.config.Shutdown.TimeoutSeconds)*time.Second)
+	errs := make([]error, len(d.services))
+	var group sync.WaitGroup
+	for i, s := range d.services {
+		group.Go(func() {
+			if err := s.shutdown(ctx); err != nil {
+				errs[i] = fmt.Errorf("%s: shutdown: %w", s.name, err)
+			}
+		})
+	}
+	group.Wait()
+	for _, l := range d.listeners {
+		errs = append(errs, l.Close())
+	}
+	return errors.Join(errs...)
+}

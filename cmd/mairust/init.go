@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mairust/mairust/api/wire"
+	"github.com/mairust/mairust/internal/config"
+	"github.com/mairust/mairust/store/sqldb"
+)
+
+func initCommand() *cobra.Command {
+	var want wire.Setup
+	var adminFile, mailboxFile, output string
+	cmd := &cobra.Command{
+		Use: "init", Short: "Make a tenant, its domains, an admin and mailboxes",
+		Long: `Makes what is missing: database and keyring, the tenant, its domains, a super_admin, mailboxes. What is there stays
+as it is, so the command may be repeated, also while the daemon runs. On PostgreSQL it migrates an empty database.
+
+Without --mailbox-password-file each new mailbox gets a random password of its own, and without --password-file so does
+the admin. A random password is printed once, and nowhere kept.`,
+		Example: `  mairust init --tenant example --domain example.test --admin admin@example.test --password-file admin.pw
+  mairust init --tenant example --domain example.test --mailbox bob@example.test,alice@example.test`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if output != "text" && output != "json" {
+				return misuse(cmd, errors.New("--output must be text or json"))
+			}
+			if adminFile != "" && want.Admin == "" {
+				return misuse(cmd, errors.New("--password-file needs --admin"))
+			}
+			if mailboxFile != "" && len(want.Mailboxes) == 0 {
+				return misuse(cmd, errors.New("--mailbox-password-file needs --mailbox"))
+			}
+			var err error
+			if want.AdminPassword, err = readPassword(adminFile, cmd.InOrStdin()); err != nil {
+				return err
+			}
+			if want.MailboxPassword, err = readPassword(mailboxFile, cmd.InOrStdin()); err != nil {
+				return err
+			}
+			return setUp(cmd, want, output)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&want.Tenant, "tenant", "", "`NAME` of the tenant")
+	f.StringSliceVar(&want.Domains, "domain", nil, "mail domain of the tenant; `NAME`[,…], may be repeated")
+	f.StringVar(&want.Admin, "admin", "", "login of a super_admin, a mail `ADDRESS`")
+	f.StringVar(&adminFile, "password-file", "", "`FILE` whose first line is the admin's password; - is standard input")
+	f.StringSliceVar(&want.Mailboxes, "mailbox", nil, "mailbox to make; `ADDRESS`[,…], may be repeated")
+	f.StringVar(&mailboxFile, "mailbox-password-file", "", "`FILE` whose first line is the password of all new mailboxes")
+	f.StringVarP(&output, "output", "o", "text", "`text` or json")
+	for _, name := range []string{"tenant", "domain"} {
+		if err := cmd.MarkFlagRequired(name); err != nil {
+			panic(err) // the flag is defined above
+		}
+	}
+	return cmd
+}
+
+func setUp(cmd *cobra.Command, want wire.Setup, output string) error {
+	c, _, err := loadConfig(cmd)
+	if err != nil {
+		return err
+	}
+	if err := migrateFresh(cmd.Context(), c); err != nil {
+		return err
+	}
+	return withOffice(cmd.Context(), c, cmd.ErrOrStderr(), func(o office) error {
+		result, err := o.Setup(cmd.Context(), onHost(), want)
+		// Also after an error: a password that was made must be seen.
+		return errors.Join(printSetup(cmd.OutOrStdout(), result, output), err)
+	})
+}
+
+// migrateFresh migrates a PostgreSQL database, so that the first command on an empty one works. It does nothing to
+// one that is up to date.
+func migrateFresh(ctx context.Context, c *config.Config) error {
+	if c.Database.Backend != sqldb.Postgres {
+		return nil
+	}
+	db, err := sqldb.Open(ctx, c.Database)
+	if err != nil {
+		return err
+	}
+	_, err = db.Migrate(ctx)
+	return errors.Join(err, db.Close())
+}
+
+func printSetup(w io.Writer, result wire.SetupResult, output string) error {
+	if output == "json" {
+		encoder := json.NewEncoder(w)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(result)
+	}
+	for _, m := range result.Things {
+		state := "exists "
+		if m.Created {
+			state = "created"
+		}
+		line := fmt.Sprintf("%s  %-7s  %s", state, m.Kind, m.Name)
+		if m.Password != "" {
+			line += "  password: " + m.Password
+		}
+		if _, err := fmt.Fprintln(w, line); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"io"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/lmittmann/tint"
+
+	"github.com/mairust/mairust/internal/config"
+)
+
+// newLog makes the daemon's log on w: one JSON object a line, or text for people. The level can be changed later.
+func newLog(w io.Writer, o config.Log) (*slog.Logger, *slog.LevelVar) {
+	level := new(slog.LevelVar)
+	level.Set(logLevel(o.Level))
+	if o.Format == "text" {
+		return slog.New(tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: time.DateTime, NoColor: !isTerminal(w)})), level
+	}
+	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: logNames})), level
+}
+
+// logNames gives the standard fields the names that the documentation promises.
+func logNames(groups []string, a slog.Attr) slog.Attr {
+	if len(groups) > 0 {
+		return a
+	}
+	switch a.Key {
+	case slog.TimeKey:
+		return slog.String("timestamp", a.Value.Time().UTC().Format(time.RFC3339Nano))
+	case slog.MessageKey:
+		a.Key = "message"
+	}
+	return a
+}
+
+func logLevel(word string) slog.Level {
+	var level slog.Level
+	// The configuration was checked: the word is debug, info, warn or error.
+	if err := level.UnmarshalText([]byte(word)); err != nil {
+		return slog.LevelInfo
+	}
+	return level
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}

@@ -1,0 +1,103 @@
+// Command mairust is the daemon and its on-host commands; one file each.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set by the build (-ldflags "-X main.version=…").
+var version string
+
+func buildVersion() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "unknown"
+}
+
+func main() { os.Exit(run(os.Args[1:])) }
+
+// errSilent makes the process fail without another message: it was given already.
+var errSilent = errors.New("failed")
+
+// run is main with an exit code: 0, 1 for a failure, 2 for a wrong call.
+func run(args []string) int {
+	// What this process makes is for its user alone; what others need is opened up one by one.
+	syscall.Umask(0o077)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	cmd := rootCommand()
+	cmd.SetArgs(args)
+	err := cmd.ExecuteContext(ctx)
+	var usage *usageError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &usage):
+		fmt.Fprintf(os.Stderr, "mairust: %v\n%s\n", err, usage.hint)
+		return 2
+	case !errors.Is(err, errSilent):
+		fmt.Fprintf(os.Stderr, "mairust: %v\n", err)
+	}
+	return 1
+}
+
+// usageError is a wrong call; hint says where help is.
+type usageError struct {
+	error
+	hint string
+}
+
+func rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "mairust",
+		Short: "Scans, stores and serves the mail of the Postfix beside it",
+		Long: `MaiRust sits beside a Postfix that already runs. A milter scans what comes in, an LMTP agent stores it,
+and a server lets people and programs read it.
+
+Start with "mairust init", then "mairust run". "mairust demo" shows all of it in a folder of its own.`,
+		Version:       buildVersion(),
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.PersistentFlags().String("config", "", "configuration `FILE`; default: /etc/mairust/config.yaml, else ~/.config/mairust/config.yaml, else ./config.yaml, else embedded defaults")
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return misuse(cmd, err) })
+	root.AddCommand(
+		runCommand(), milterCommand(), lmtpCommand(), serveCommand(),
+		initCommand(), apiKeyCommand(), configCommand(), migrateCommand(), reloadCommand(), checkCommand(), demoCommand(),
+	)
+	strictArgs(root)
+	return root
+}
+
+// strictArgs turns wrong arguments of every command into a usageError.
+func strictArgs(cmd *cobra.Command) {
+	if check := cmd.Args; check != nil {
+		cmd.Args = func(cmd *cobra.Command, args []string) error {
+			if err := check(cmd, args); err != nil {
+				return misuse(cmd, err)
+			}
+			return nil
+		}
+	}
+	for _, sub := range cmd.Commands() {
+		strictArgs(sub)
+	}
+}
+
+func misuse(cmd *cobra.Command, err error) error {
+	return &usageError{error: err, hint: fmt.Sprintf("see: %s --help", cmd.CommandPath())}
+}

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/mairust/mairust/api"
+	"github.com/mairust/mairust/internal/admin"
+	"github.com/mairust/mairust/internal/auth"
+	"github.com/mairust/mairust/internal/keyring"
+	"github.com/mairust/mairust/internal/listen"
+	"github.com/mairust/mairust/lmtp"
+	"github.com/mairust/mairust/lmtp/lookup"
+	"github.com/mairust/mairust/milter"
+	"github.com/mairust/mairust/milter/rspamd"
+)
+
+// postfixLimits are those of listeners whose only client is Postfix: one address may take them all.
+func postfixLimits(connections int) listen.Limits {
+	if connections <= 0 {
+		connections = 1000
+	}
+	return listen.Limits{MaxConnections: connections, MaxPerClient: connections, Idle: time.Hour}
+}
+
+func (d *daemon) buildMilter() error {
+	o := d.config.Milter
+	var err error
+	if d.rules, err = newLiveRules(o.Rules); err != nil {
+		return err
+	}
+	log := d.log.With("component", "milter")
+	sources := []milter.Source{{Check: d.rules, First: true}}
+	if o.Rspamd.URL != "" {
+		client, err := rspamd.New(o.Rspamd, log)
+		if err != nil {
+			return err
+		}
+		sources = append(sources, milter.Source{Check: client, OnError: o.Rspamd.OnError})
+	}
+	server, err := milter.New(o.Options, milter.Deps{
+		Sources: sources, MAC: d.scanMAC, Log: log, Registerer: d.registry, SpoolDir: spoolDir(d.config),
+	})
+	if err != nil {
+		return err
+	}
+	d.services = append(d.services, service{
+		name: "milter", listen: o.Listeners, limits: postfixLimits(o.MaxConnections), shutdown: server.Shutdown,
+		serve: func(ctx context.Context, l *listen.Listener, o listen.Options) error {
+			return server.Serve(ctx, l, o.Role)
+		},
+	})
+	return nil
+}
+
+func (d *daemon) scanMAC(fields ...string) string { return d.site.ring.MAC(keyring.Scan, fields...) }
+
+func (d *daemon) scanVerify(mac string, fields ...string) error {
+	return d.site.ring.Verify(keyring.Scan, mac, fields...)
+}
+
+// buildLMTP builds the delivery agent and the lookup beside it, which answers for the same recipients.
+func (d *daemon) buildLMTP() error {
+	hostname, err := os.Hostname()
+	if err != nil {
+		return err
+	}
+	agent, err := lmtp.New(d.config.LMTP, lmtp.Deps{
+		Index: d.site.store, Objects: d.site.objects, Verify: d.scanVerify, SpoolDir: spoolDir(d.config), Hostname: hostname,
+		Log: d.log.With("component", "lmtp"), Registerer: d.registry,
+	})
+	if err != nil {
+		return err
+	}
+	finder, err := lookup.New(d.config.Lookup, lookup.Deps{
+		Index: d.site.store, RecipientDelimiter: d.config.LMTP.RecipientDelimiter,
+		Log: d.log.With("component", "lookup"), Registerer: d.registry,
+	})
+	if err != nil {
+		return err
+	}
+	d.services = append(d.services, service{
+		name: "lmtp", listen: d.config.LMTP.Listeners, limits: postfixLimits(0), shutdown: agent.Shutdown,
+		serve: func(ctx context.Context, l *listen.Listener, o listen.Options) error {
+			var config *tls.Config
+			if o.TLS == listen.TLSStartTLS {
+				config = l.TLSConfig()
+			}
+			return agent.Serve(ctx, l, config)
+		},
+	}, service{
+		name: "lookup", listen: d.config.Lookup.Listeners, limits: postfixLimits(0), shutdown: finder.Shutdown,
+		serve: func(ctx context.Context, l *listen.Listener, _ listen.Options) error { return finder.Serve(ctx, l) },
+	})
+	return nil
+}
+
+// buildAPI builds the REST API for the network and, with on-host commands beside it, for the admin socket.
+func (d *daemon) buildAPI() error {
+	log := d.log.With("component", "api")
+	authenticator, err := auth.New(auth.Options{Store: d.site.store, Log: log, Registerer: d.registry})
+	if err != nil {
+		return err
+	}
+	server, err := api.New(d.config.HTTP, api.Deps{
+		Store: d.site.store, Objects: d.site.objects, Auth: authenticator, Keyring: d.site.ring,
+		Admin: admin.New(admin.Options{Store: d.site.store}), Log: log, Registerer: d.registry, Version: buildVersion(),
+	})
+	if err != nil {
+		return err
+	}
+	d.services = append(d.services,
+		httpService("http", server.HTTPServer(server.Handler()), d.config.HTTP.Listeners),
+		d.adminService(server))
+	return nil
+}
+
+// httpService makes a service of an HTTP server.
+func httpService(name string, server *http.Server, listeners []listen.Options) service {
+	return service{
+		name: name, listen: listeners, limits: listen.Limits{Idle: 5 * time.Minute},
+		serve: func(_ context.Context, l *listen.Listener, _ listen.Options) error {
+			if err := server.Serve(l); err != http.ErrServerClosed {
+				return err
+			}
+			return nil
+		},
+		shutdown: server.Shutdown,
+	}
+}
+
+// adminService is the admin socket: the API, where root and the service's own user are super admins.
+func (d *daemon) adminService(s *api.Server) service {
+	mux := http.NewServeMux()
+	mux.Handle("/", s.AdminHandler())
+	mux.Handle("/health", d.health)
+	mux.HandleFunc("POST /admin/v1/reload", d.serveReload)
+	server := s.HTTPServer(requirePeer(mux))
+	server.ConnContext = func(ctx context.Context, c net.Conn) context.Context { return withPeer(ctx, c) }
+	return httpService("admin", server, []listen.Options{{Address: "unix:" + d.config.AdminSocket(), SocketMode: "0600"}})
+}

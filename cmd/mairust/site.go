@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/mairust/mairust/internal/config"
+	"github.com/mairust/mairust/internal/keyring"
+	"github.com/mairust/mairust/store"
+	"github.com/mairust/mairust/store/blob"
+	"github.com/mairust/mairust/store/sqldb"
+)
+
+// site is an installation that is open: its keys, its database, its objects.
+type site struct {
+	config  *config.Config
+	ring    *keyring.Ring
+	db      *sqldb.DB
+	store   *store.Store
+	objects *blob.FS
+	closers []io.Closer
+}
+
+// openSite opens what the configuration names. On the embedded database it makes what is missing and migrates;
+// on PostgreSQL, which others may use at the same time, migrating is an act of its own (mairust migrate).
+func openSite(ctx context.Context, c *config.Config, log *slog.Logger, r prometheus.Registerer) (*site, error) {
+	s := &site{config: c}
+	if err := s.open(ctx, log, r); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+func (s *site) open(ctx context.Context, log *slog.Logger, r prometheus.Registerer) error {
+	err := makeDirs(s.config)
+	if err == nil {
+		s.ring, err = openRing(s.config, log)
+	}
+	if err == nil {
+		s.db, err = openDatabase(ctx, s.config, log)
+	}
+	if err != nil {
+		return err
+	}
+	s.closers = append(s.closers, s.db)
+	s.store = store.New(store.Options{DB: s.db, Log: log.With("component", "store"), Registerer: r})
+	if _, err := s.store.Claim(ctx, s.ring.CheckValue()); err != nil {
+		return explainClaim(s.config, err)
+	}
+	if s.objects, err = blob.NewFS(s.config.Storage.Options.BasePath, blob.FSOptions{}); err != nil {
+		return err
+	}
+	s.closers = append(s.closers, s.objects)
+	return nil
+}
+
+// Close closes everything, last opened first.
+func (s *site) Close() error {
+	var errs []error
+	for len(s.closers) > 0 {
+		last := len(s.closers) - 1
+		errs = append(errs, s.closers[last].Close())
+		s.closers = s.closers[:last]
+	}
+	return errors.Join(errs...)
+}
+
+// makeDirs makes the data and run directories. Others may pass through them, since Postfix has to reach the
+// sockets, but list neither.
+func makeDirs(c *config.Config) error {
+	for _, dir := range []string{c.DataDir, c.RunDir, spoolDir(c)} {
+		if _, err := os.Stat(dir); err == nil {
+			continue
+		}
+		if err := os.MkdirAll(dir, 0o711); err != nil {
+			return fmt.Errorf("make directory: %w", err)
+		}
+		mode := os.FileMode(0o711)
+		if dir == spoolDir(c) {
+			mode = 0o700
+		}
+		if err := os.Chmod(dir, mode); err != nil { // MkdirAll is under the umask
+			return fmt.Errorf("make directory: %w", err)
+		}
+	}
+	return nil
+}
+
+// spoolDir is where messages too big for memory lie while they are judged or stored.
+func spoolDir(c *config.Config) string { return filepath.Join(c.DataDir, "spool") }
+
+// openRing makes the keyring on the first run.
+func openRing(c *config.Config, log *slog.Logger) (*keyring.Ring, error) {
+	ring, made, err := keyring.OpenOrCreate(c.Secrets.Keyring)
+	if err != nil {
+		return nil, fmt.Errorf("secrets.keyring: %w", err)
+	}
+	if made {
+		log.Info("made a new keyring: keep a copy with your backups", "keyring", c.Secrets.Keyring)
+	}
+	return ring, nil
+}
+
+func openDatabase(ctx context.Context, c *config.Config, log *slog.Logger) (*sqldb.DB, error) {
+	o := c.Database
+	o.Log = log.With("component", "database")
+	db, err := sqldb.Open(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	if db.Backend() == sqldb.SQLite {
+		_, err = db.Migrate(ctx)
+	} else {
+		err = db.CheckSchema(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return db, nil
+}
+
+func explainClaim(c *config.Config, err error) error {
+	if errors.Is(err, store.ErrKeyring) {
+		return fmt.Errorf("%w: secrets.keyring is %s; put back the one that was used before", err, c.Secrets.Keyring)
+	}
+	return fmt.Errorf("open database: %w", err)
+}
