@@ -36,7 +36,7 @@ func TestConversationWithOneMessage(t *testing.T) {
 	require.Len(t, stored, 2)
 	require.Equal(t, "lists", stored[1].Target.Detail)
 	for _, s := range stored {
-		require.Equal(t, "Return-Path: <a@sender.test>\r\nSubject: hello\r\n\r\nworld\r\n", string(r.objects.object(s.Key)))
+		require.Equal(t, "Return-Path: <a@sender.test>\r\nSubject: hello\r\n\r\nworld\r\n", r.object(s.Key))
 	}
 	require.InDelta(t, 1, r.metric("mairust_lmtp_recipients_refused_total", "reason=unknown"), 0)
 	require.InDelta(t, 2, r.metric("mairust_lmtp_deliveries_total", "result=delivered"), 0)
@@ -112,7 +112,7 @@ func (r *rig) requireLast(t *testing.T, message string) {
 	stored := r.index.stored()
 	last := stored[len(stored)-1]
 	want := "Return-Path: <a@sender.test>\r\n" + message
-	have := string(r.objects.object(last.Key))
+	have := r.object(last.Key)
 	require.Equal(t, len(want), len(have))
 	require.True(t, want == have, "the bytes differ")
 	require.Equal(t, int64(len(want)), last.Content.SizeBytes)
@@ -183,7 +183,7 @@ func TestAddressesThatOthersWouldQuote(t *testing.T) {
 			c.t = t
 			requireStored(t, c.deliver(path, "x: y\r\n", "bob@example.test")...)
 			stored := r.index.stored()
-			object := string(r.objects.object(stored[len(stored)-1].Key))
+			object := r.object(stored[len(stored)-1].Key)
 			require.Equal(t, "Return-Path: "+line+"\r\nx: y\r\n", object)
 		})
 	}
@@ -316,7 +316,7 @@ func TestManySessionsAtOnceSpoolToFiles(t *testing.T) {
 	stored := r.index.stored()
 	require.Len(t, stored, sessions*messages)
 	for _, s := range stored {
-		lines := strings.SplitN(string(r.objects.object(s.Key)), "\r\n", 4)
+		lines := strings.SplitN(r.object(s.Key), "\r\n", 4)
 		require.Equal(t, strings.Repeat(strings.TrimPrefix(lines[1], "Subject: "), 5000)+"\r\n", lines[3])
 	}
 }

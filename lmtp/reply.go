@@ -34,6 +34,7 @@ var verdicts = []struct {
 	{syscall.EDQUOT, "disk_full", smtp.SMTPError{Code: 452, EnhancedCode: smtp.EnhancedCode{4, 3, 1}, Message: "Out of storage space, try again later"}},
 	{errTooBig, "too_big", smtp.SMTPError{Code: 552, EnhancedCode: smtp.EnhancedCode{5, 3, 4}, Message: "Message is too big"}},
 	{errAddress, "bad_address", smtp.SMTPError{Code: 550, EnhancedCode: smtp.EnhancedCode{5, 1, 3}, Message: "Bad recipient address"}},
+	{errClient, "client", smtp.SMTPError{Code: 451, EnhancedCode: smtp.EnhancedCode{4, 4, 2}, Message: "Message was not received to its end"}},
 	{errNested, "protocol", smtp.SMTPError{Code: 503, EnhancedCode: smtp.EnhancedCode{5, 5, 1}, Message: "Sender was given already"}},
 }
 

@@ -7,7 +7,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
-	"iter"
 	"log/slog"
 	"net"
 	"net/textproto"
@@ -38,7 +37,7 @@ type rig struct {
 	server   *lmtp.Server
 	addr     string
 	index    *fakeIndex
-	objects  *fakeBucket
+	objects  *faultBucket
 	registry *prometheus.Registry
 	log      *lockedBuffer
 	spool    string
@@ -50,7 +49,7 @@ type setup func(o *lmtp.Options, d *lmtp.Deps)
 
 func newRig(t testing.TB, tlsConfig *tls.Config, setups ...setup) *rig {
 	r := &rig{
-		t: t, index: newFakeIndex(), objects: newFakeBucket(), registry: prometheus.NewRegistry(),
+		t: t, index: newFakeIndex(), objects: newFaultBucket(), registry: prometheus.NewRegistry(),
 		log: &lockedBuffer{}, spool: t.TempDir(), served: make(chan error, 1),
 	}
 	o := lmtp.Options{}
@@ -317,97 +316,78 @@ func (x *fakeIndex) stored() []store.Copy {
 	return slices.Clone(x.copies)
 }
 
-// fakeBucket keeps objects in memory and counts what is done.
-type fakeBucket struct {
-	mu      sync.Mutex
-	objects map[string][]byte
-	calls   []string
+// faultBucket is a bucket that can be told to fail, and that counts what is done.
+type faultBucket struct {
+	blob.Bucket
+	mu    sync.Mutex
+	calls []string
 	// onPut and onCopy, when set, come first.
 	onPut  func(key string) error
 	onCopy func(src, dst string) error
 }
 
-func newFakeBucket() *fakeBucket { return &fakeBucket{objects: map[string][]byte{}} }
+func newFaultBucket() *faultBucket { return &faultBucket{Bucket: blob.NewMemory()} }
 
-func (b *fakeBucket) Put(_ context.Context, key string, r io.ReadSeeker, size int64) error {
-	body, err := io.ReadAll(r)
-	if err != nil {
-		return err
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.calls = append(b.calls, "put")
+func (b *faultBucket) Put(ctx context.Context, key string, r io.ReadSeeker, size int64) error {
+	b.note("put")
 	if b.onPut != nil {
 		if err := b.onPut(key); err != nil {
 			return err
 		}
 	}
-	if int64(len(body)) != size {
-		return errors.New("size is wrong")
-	}
-	if _, ok := b.objects[key]; ok {
-		return blob.ErrExists
-	}
-	b.objects[key] = body
-	return nil
+	return b.Bucket.Put(ctx, key, r, size)
 }
 
-func (b *fakeBucket) Copy(_ context.Context, src, dst string) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.calls = append(b.calls, "copy")
+func (b *faultBucket) Copy(ctx context.Context, src, dst string) error {
+	b.note("copy")
 	if b.onCopy != nil {
 		if err := b.onCopy(src, dst); err != nil {
 			return err
 		}
 	}
-	body, ok := b.objects[src]
-	if !ok {
-		return blob.ErrNotFound
-	}
-	b.objects[dst] = body
-	return nil
+	return b.Bucket.Copy(ctx, src, dst)
 }
 
-func (b *fakeBucket) Delete(_ context.Context, key string) error {
+func (b *faultBucket) Delete(ctx context.Context, key string) error {
+	b.note("delete")
+	return b.Bucket.Delete(ctx, key)
+}
+
+func (b *faultBucket) note(call string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.calls = append(b.calls, "delete")
-	delete(b.objects, key)
-	return nil
+	b.calls = append(b.calls, call)
 }
 
-func (b *fakeBucket) Get(context.Context, string, int64, int64) (io.ReadCloser, blob.Info, error) {
-	return nil, blob.Info{}, errors.New("delivery reads no objects")
-}
-
-func (b *fakeBucket) Stat(context.Context, string) (blob.Info, error) {
-	return blob.Info{}, errors.New("delivery asks for no objects")
-}
-
-func (b *fakeBucket) List(context.Context, string) iter.Seq2[blob.Info, error] {
-	return func(func(blob.Info, error) bool) {}
-}
-
-func (b *fakeBucket) Check(context.Context) error { return nil }
-
-// object is the one under key; nil when there is none.
-func (b *fakeBucket) object(key string) []byte {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.objects[key]
-}
-
-func (b *fakeBucket) count() int {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return len(b.objects)
-}
-
-func (b *fakeBucket) done() []string {
+// done is what was done, in order.
+func (b *faultBucket) done() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return slices.Clone(b.calls)
+}
+
+// object is the one under key.
+func (r *rig) object(key string) string { return objectOf(r.t, r.objects, key) }
+
+func objectOf(t testing.TB, b blob.Bucket, key string) string {
+	t.Helper()
+	o, _, err := b.Get(within(t), key, 0, -1)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, o.Close()) }()
+	bytes, err := io.ReadAll(o)
+	require.NoError(t, err)
+	return string(bytes)
+}
+
+// keysOf lists a bucket.
+func keysOf(t testing.TB, b blob.Bucket) []string {
+	t.Helper()
+	var keys []string
+	for info, err := range b.List(within(t), "") {
+		require.NoError(t, err)
+		keys = append(keys, info.Key)
+	}
+	return keys
 }
 
 // lockedBuffer is a log that may be read while it is written.

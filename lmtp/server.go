@@ -64,7 +64,8 @@ func New(o Options, d Deps) (*Server, error) {
 func (s *Server) Serve(ctx context.Context, l net.Listener, tlsConfig *tls.Config) error {
 	f := s.newFront(l, tlsConfig)
 	if !s.addFront(f) {
-		return l.Close()
+		f.close()
+		return nil
 	}
 	defer s.removeFront(f)
 	defer context.AfterFunc(ctx, s.stop)()

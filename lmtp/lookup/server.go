@@ -85,7 +85,8 @@ func New(o Options, d Deps) (*Server, error) {
 // that are being answered at that moment are answered.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	if !s.addListener(l) {
-		return l.Close()
+		_ = l.Close() // nobody is waiting on it
+		return nil
 	}
 	defer s.dropListener(l)
 	stop := context.AfterFunc(ctx, s.stop)

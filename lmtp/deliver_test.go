@@ -1,0 +1,231 @@
+package lmtp_test
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/mairust/mairust/internal/mail"
+	"github.com/mairust/mairust/store"
+	"github.com/mairust/mairust/store/blob"
+)
+
+// received is a message as our MTA sends it: with its Received line on top.
+const received = "Received: from client.test (client.test [192.0.2.9])\r\n" +
+	"\tby mx.example.test (Postfix) with ESMTP id 4XyZ12abc\r\n" +
+	"\tfor <bob@example.test>; Fri, 1 May 2026 12:00:00 +0000 (UTC)\r\n" +
+	"From: A <a@sender.test>\r\nSubject: hello\r\n\r\nbody\r\n"
+
+func TestErrorsOfTheIndexAtRcpt(t *testing.T) {
+	for _, tt := range []struct {
+		err   error
+		reply string
+	}{
+		{store.ErrNotFound, "550 5.1.1 No such mailbox"},
+		{fmt.Errorf("resolve: %w", store.ErrNotFound), "550 5.1.1 No such mailbox"},
+		{store.ErrSuspended, "450 4.2.1 Mailbox is suspended, try again later"},
+		{store.ErrQuota, "452 4.2.2 Mailbox full"},
+		{store.ErrUnavailable, "451 4.3.0 Mail store is unavailable, try again later"},
+		{errors.New("whatever\r\nit is"), "451 4.3.0 Mail store is unavailable, try again later"},
+	} {
+		t.Run(tt.err.Error(), func(t *testing.T) {
+			r := newRig(t, nil)
+			c := r.hello()
+			c.envelope("a@sender.test", "carol@example.test")
+			r.index.mu.Lock()
+			r.index.onResolve = func(mail.Address) error { return tt.err }
+			r.index.mu.Unlock()
+			c.send("RCPT TO:<bob@example.test>\r\n")
+			c.expect(tt.reply)
+			c.data("x: y\r\n")
+			requireStored(t, c.line()) // for the other
+		})
+	}
+}
+
+func TestErrorsOfTheIndexAtTheEnd(t *testing.T) {
+	for _, tt := range []struct {
+		err   error
+		reply string
+		// gone: certainly no row was stored, and the object is removed.
+		gone bool
+	}{
+		{store.ErrNotFound, "550 5.1.1 <bob@example.test> No such mailbox", true},
+		{fmt.Errorf("deliver: %w", store.ErrSuspended), "450 4.2.1 <bob@example.test> Mailbox is suspended, try again later", true},
+		{store.ErrQuota, "452 4.2.2 <bob@example.test> Mailbox full", true},
+		{store.ErrUnavailable, "451 4.3.0 <bob@example.test> Mail store is unavailable, try again later", false},
+		{errors.New("commit: connection reset"), "451 4.3.0 <bob@example.test> Mail store is unavailable, try again later", false},
+	} {
+		t.Run(tt.err.Error(), func(t *testing.T) {
+			r := newRig(t, nil)
+			r.index.onDeliver = func(copies []store.Copy) []store.Result {
+				return []store.Result{{Err: tt.err}, {ID: copies[1].ID}}
+			}
+			replies := r.hello().deliver("a@sender.test", received, "bob@example.test", "carol@example.test")
+			require.Equal(t, tt.reply, replies[0])
+			requireStored(t, replies[1])
+			objects := 2
+			if tt.gone {
+				objects = 1
+			}
+			require.Len(t, keysOf(t, r.objects), objects)
+			require.Contains(t, r.log.String(), tt.err.Error())
+			require.Contains(t, r.log.String(), "queue_id=4XyZ12abc")
+		})
+	}
+}
+
+func TestIndexThatGivesNoResultIsNoSuccess(t *testing.T) {
+	r := newRig(t, nil)
+	r.index.onDeliver = func([]store.Copy) []store.Result { return []store.Result{} }
+	require.Equal(t, []string{"451 4.3.0 <bob@example.test> Mail store is unavailable, try again later"},
+		r.hello().deliver("a@sender.test", received, "bob@example.test"))
+	require.Len(t, keysOf(t, r.objects), 1)
+}
+
+func TestErrorsOfTheObjectStore(t *testing.T) {
+	for _, tt := range []struct {
+		err   error
+		reply string
+		calls []string
+	}{
+		{blob.ErrFull, "452 4.3.1 <bob@example.test> Out of storage space, try again later", []string{"put", "delete", "put"}},
+		{fmt.Errorf("write: %w", syscall.ENOSPC), "452 4.3.1 <bob@example.test> Out of storage space, try again later", []string{"put", "delete", "put"}},
+		{errors.New("503 slow down"), "451 4.3.0 <bob@example.test> Mail store is unavailable, try again later", []string{"put", "delete", "put"}},
+		{blob.ErrExists, "451 4.3.0 <bob@example.test> Mail store is unavailable, try again later", []string{"put", "put"}},
+	} {
+		t.Run(tt.err.Error(), func(t *testing.T) {
+			r := newRig(t, nil)
+			first := true
+			r.objects.onPut = func(string) error {
+				if !first {
+					return nil
+				}
+				first = false
+				return tt.err
+			}
+			replies := r.hello().deliver("a@sender.test", received, "bob@example.test", "carol@example.test")
+			require.Equal(t, tt.reply, replies[0])
+			requireStored(t, replies[1])
+			require.Equal(t, tt.calls, r.objects.done())
+			require.Len(t, r.index.stored(), 1)
+		})
+	}
+}
+
+func TestObjectThatCannotBeCopiedIsPutAgain(t *testing.T) {
+	r := newRig(t, nil)
+	r.objects.onCopy = func(string, string) error { return errors.New("too many links") }
+	requireStored(t, r.hello().deliver("a@sender.test", received, "bob@example.test", "carol@example.test")...)
+	require.Equal(t, []string{"put", "copy", "put"}, r.objects.done())
+}
+
+func TestTenantsShareNoBytes(t *testing.T) {
+	r := newRig(t, nil)
+	r.objects.onCopy = func(src, dst string) error {
+		tenant, _, _ := strings.Cut(src, "/")
+		require.True(t, strings.HasPrefix(dst, tenant+"/"), "copied from %s to %s", src, dst)
+		return nil
+	}
+	requireStored(t, r.hello().deliver("a@sender.test", received, "bob@example.test", "erin@other.test", "carol@example.test")...)
+	require.Equal(t, []string{"put", "put", "copy"}, r.objects.done())
+}
+
+func TestOneMailboxNamedSeveralTimesGetsOneCopyAndEveryReply(t *testing.T) {
+	r := newRig(t, nil)
+	replies := r.hello().deliver("a@sender.test", received,
+		"bob@example.test", "robert@example.test", "carol@example.test", "bob@example.test", "bob+x@example.test")
+	requireStored(t, replies...)
+	stored := r.index.stored()
+	require.Len(t, stored, 2)
+	require.Equal(t, "bob@example.test", stored[0].Rcpt.String())
+	for i, rcpt := range []string{"bob@example.test", "robert@example.test", "", "bob@example.test", "bob+x@example.test"} {
+		if rcpt != "" {
+			require.Equal(t, fmt.Sprintf("250 2.1.5 <%s> Stored as %s", rcpt, stored[0].ID), replies[i])
+		}
+	}
+}
+
+func TestMessageSentAgainIsAnsweredAndNotStoredAgain(t *testing.T) {
+	r := newRig(t, nil)
+	first := r.hello().deliver("a@sender.test", received, "bob@example.test")
+	again := r.hello().deliver("a@sender.test", received, "bob@example.test")
+	requireStored(t, first...)
+	require.Equal(t, first, again)
+	require.Len(t, r.index.stored(), 1)
+	require.Equal(t, []string{"put", "put", "delete"}, r.objects.done())
+	require.InDelta(t, 1, r.metric("mairust_lmtp_deliveries_total", "result=duplicate"), 0)
+}
+
+func TestDeliveryID(t *testing.T) {
+	object := "Return-Path: <a@sender.test>\r\n" + received
+	digest := sha256.Sum256([]byte(object))
+	id := sha256.Sum256([]byte("m-t1-bobx\x00" + hex.EncodeToString(digest[:])))
+	for name, tt := range map[string]struct{ lhlo, message, want string }{
+		"of our MTA's message":      {"mx.example.test", received, hex.EncodeToString(id[:])},
+		"in another case":           {"MX.Example.Test", received, hex.EncodeToString(id[:])},
+		"of another MTA's message":  {"relay.example.test", received, ""},
+		"without Received":          {"mx.example.test", "Subject: x\r\n\r\n", ""},
+		"Received without queue id": {"mx.example.test", "Received: by mx.example.test; now\r\n\r\n", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, nil)
+			c := r.dial()
+			c.send("LHLO " + tt.lhlo + "\r\n")
+			c.lines()
+			requireStored(t, c.deliver("a@sender.test", tt.message, "bob@example.test")...)
+			require.Equal(t, tt.want, r.index.stored()[0].DeliveryID)
+		})
+	}
+}
+
+func TestWhatTheIndexIsTold(t *testing.T) {
+	r := newRig(t, nil)
+	requireStored(t, r.hello().deliver("a@sender.test", received, "robert@example.test")...)
+	c := r.index.stored()[0]
+	object := "Return-Path: <a@sender.test>\r\n" + received
+	require.Equal(t, sha256.Sum256([]byte(object)), c.Content.Digest)
+	require.Equal(t, int64(len(object)), c.Content.SizeBytes)
+	require.Equal(t, "hello", c.Content.Summary.Subject)
+	require.Equal(t, epoch, c.Content.Received)
+	require.Equal(t, "4XyZ12abc", c.Content.QueueID)
+	require.Equal(t, "mx.example.test", c.Content.Host)
+	require.Equal(t, mail.Address{Local: "a", Domain: "sender.test"}, c.Content.From)
+	require.Equal(t, "robert@example.test", c.Rcpt.String())
+	require.Equal(t, "bob@example.test", c.Target.Address.String())
+	require.Equal(t, store.ObjectKey(c.Target.Tenant, c.Target.Mailbox, c.ID), c.Key)
+}
+
+func TestPanicsAreTemporaryFailures(t *testing.T) {
+	const reply = "451 4.3.0 <bob@example.test> Mail store is unavailable, try again later"
+	r := newRig(t, nil)
+	r.index.onResolve = func(a mail.Address) error {
+		if a.Local == "dave" {
+			panic("resolve")
+		}
+		return nil
+	}
+	c := r.hello()
+	c.envelope("a@sender.test", "bob@example.test")
+	c.send("RCPT TO:<dave@example.test>\r\n")
+	c.expect("451 4.3.0 Mail store is unavailable, try again later")
+	c.data(received)
+	requireStored(t, c.line())
+
+	r.objects.onPut = func(string) error { panic("put") }
+	require.Equal(t, []string{reply, strings.Replace(reply, "bob", "carol", 1)},
+		c.deliver("a@sender.test", received, "bob@example.test", "carol@example.test"))
+	r.objects.onPut = nil
+	r.index.onDeliver = func([]store.Copy) []store.Result { panic("deliver") }
+	require.Equal(t, []string{reply}, c.deliver("a@sender.test", received, "bob@example.test"))
+	r.index.onDeliver = nil
+	requireStored(t, c.deliver("a@sender.test", received+"more\r\n", "bob@example.test")...)
+	require.InDelta(t, 3, r.metric("mairust_lmtp_panics_total"), 0)
+	require.Equal(t, 3, strings.Count(r.log.String(), "panic in lmtp"))
+}

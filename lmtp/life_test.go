@@ -1,0 +1,254 @@
+package lmtp_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"math/big"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/mairust/mairust/lmtp"
+	"github.com/mairust/mairust/store"
+)
+
+func certificate(t *testing.T) (server, client *tls.Config) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), DNSNames: []string{"store.example.test"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	require.NoError(t, err)
+	leaf, err := x509.ParseCertificate(der)
+	require.NoError(t, err)
+	pool := x509.NewCertPool()
+	pool.AddCert(leaf)
+	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}},
+		&tls.Config{RootCAs: pool, ServerName: "store.example.test"}
+}
+
+func TestStartTLS(t *testing.T) {
+	server, trust := certificate(t)
+	r := newRig(t, server)
+	c := r.dial()
+	c.send("LHLO mx.example.test\r\n")
+	require.Contains(t, c.lines(), "250-STARTTLS")
+	c.envelope("a@sender.test", "bob@example.test")
+	c.send("starttls\r\n")
+	c.expect("220 2.0.0 Ready to start TLS")
+	secured := tls.Client(c.conn, trust)
+	require.NoError(t, secured.Handshake())
+
+	c = newClient(t, secured)
+	c.send("MAIL FROM:<a@sender.test>\r\n") // what was said in the clear is forgotten
+	c.expect("502 5.5.1 Please introduce yourself first.")
+	c.send("LHLO mx.example.test\r\n")
+	require.NotContains(t, c.lines(), "250-STARTTLS")
+	c.send("STARTTLS\r\n")
+	c.expect("502 5.5.1 TLS not supported")
+	requireStored(t, c.deliver("a@sender.test", "x\r\r\n.y\r\n", "bob@example.test")...)
+	r.requireLast(t, "x\r\r\n.y\r\n")
+	require.InDelta(t, 1, r.metric("mairust_lmtp_connections"), 0)
+}
+
+func TestCommandsSentBeforeTheHandshakeAreNotTaken(t *testing.T) {
+	server, _ := certificate(t)
+	r := newRig(t, server)
+	c := r.hello()
+	c.send("STARTTLS\r\nLHLO attacker\r\nMAIL FROM:<a@sender.test>\r\n")
+	c.expect("421 4.4.0 Connection error, sorry")
+	c.expectEnd()
+}
+
+func TestImplicitTLS(t *testing.T) {
+	server, trust := certificate(t)
+	r := newRig(t, nil)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	served := make(chan error, 1)
+	go func() { served <- r.server.Serve(context.Background(), tls.NewListener(l, server), nil) }()
+	conn, err := tls.Dial("tcp", l.Addr().String(), trust)
+	require.NoError(t, err)
+	c := newClient(t, conn)
+	c.lines()
+	c.send("LHLO mx.example.test\r\n")
+	require.NotContains(t, c.lines(), "250-STARTTLS")
+	requireStored(t, c.deliver("a@sender.test", "x: y\r\n", "bob@example.test")...)
+	c.send("QUIT\r\n")
+	c.line()
+	require.NoError(t, r.server.Shutdown(within(t)))
+	require.NoError(t, <-served)
+}
+
+func TestShutdownClosesIdleConnectionsAndLetsTransactionsEnd(t *testing.T) {
+	r := newRig(t, nil)
+	silent, idle, busy, data := r.dial(), r.hello(), r.hello(), r.hello()
+	busy.envelope("a@sender.test", "bob@example.test")
+	data.envelope("a@sender.test", "bob@example.test")
+	data.send("DATA\r\n")
+	data.line()
+
+	done := make(chan error, 1)
+	go func() { done <- r.server.Shutdown(within(t)) }()
+	for _, c := range []*client{silent, idle} {
+		c.expect("421 4.3.2 Server is shutting down")
+		c.expectEnd()
+	}
+	_, err := net.Dial("tcp", r.addr)
+	require.Error(t, err)
+
+	data.send("Subject: x\r\n.\r\n")
+	requireStored(t, data.line())
+	data.expect("421 4.3.2 Server is shutting down")
+	data.expectEnd()
+	busy.send("RCPT TO:<carol@example.test>\r\n")
+	busy.line()
+	busy.data("Subject: y\r\n")
+	requireStored(t, busy.line(), busy.line())
+	busy.expect("421 4.3.2 Server is shutting down")
+	require.NoError(t, <-done)
+	require.NoError(t, r.server.Shutdown(within(t)))
+	require.Zero(t, r.metric("mairust_lmtp_connections"))
+}
+
+func TestEndOfTheContextIsAShutdown(t *testing.T) {
+	s, err := lmtp.New(lmtp.Options{}, lmtp.Deps{
+		Index: newFakeIndex(), Objects: newFaultBucket(), Verify: func(string, ...string) error { return nil },
+	})
+	require.NoError(t, err)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(ctx, l, nil) }()
+	conn, err := net.Dial("tcp", l.Addr().String())
+	require.NoError(t, err)
+	c := newClient(t, conn)
+	c.expect("220 localhost LMTP Service Ready")
+	cancel()
+	c.expect("421 4.3.2 Server is shutting down")
+	require.NoError(t, <-served)
+	require.NoError(t, s.Serve(context.Background(), l, nil), "after the end there is nothing to serve")
+}
+
+func TestListenerThatFailsIsAnError(t *testing.T) {
+	r := newRig(t, nil)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, l.Close())
+	require.ErrorIs(t, r.server.Serve(context.Background(), l, nil), net.ErrClosed)
+	requireStored(t, r.hello().deliver("a@sender.test", "x: y\r\n", "bob@example.test")...)
+}
+
+func TestShutdownOutOfPatienceAborts(t *testing.T) {
+	r := newRig(t, nil)
+	entered := make(chan struct{})
+	release := make(chan struct{})
+	r.index.onDeliver = func([]store.Copy) []store.Result {
+		close(entered)
+		<-release
+		return nil
+	}
+	half, stuck := r.hello(), r.hello()
+	half.envelope("a@sender.test", "bob@example.test")
+	half.send("DATA\r\n")
+	half.line()
+	stuck.envelope("a@sender.test", "bob@example.test")
+	stuck.data("x: y\r\n")
+	<-entered
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	require.ErrorIs(t, r.server.Shutdown(ctx), context.Canceled)
+	half.expectEnd()
+	stuck.expectEnd()
+	close(release)
+	require.NoError(t, r.server.Shutdown(within(t)))
+}
+
+func TestSlowClientsAreCutOff(t *testing.T) {
+	const short = 50 * time.Millisecond
+	const cut = "451 4.4.2 <bob@example.test> Message was not received to its end"
+	t.Run("no command", func(t *testing.T) {
+		r := newRig(t, nil, func(o *lmtp.Options, _ *lmtp.Deps) { o.CommandTimeout = short })
+		c := r.dial()
+		c.expect("421 4.4.2 Idle timeout, bye bye")
+		c.expectEnd()
+	})
+	t.Run("silence in a message", func(t *testing.T) {
+		r := newRig(t, nil, func(o *lmtp.Options, _ *lmtp.Deps) { o.DataTimeout = short })
+		c := r.hello()
+		c.envelope("a@sender.test", "bob@example.test")
+		c.send("DATA\r\nSubject: x\r\n")
+		c.line()
+		c.expect(cut, "421 4.4.2 Idle timeout, bye bye")
+		c.expectEnd()
+		require.Empty(t, r.index.stored())
+	})
+	t.Run("a message that drips", func(t *testing.T) {
+		r := newRig(t, nil, func(o *lmtp.Options, _ *lmtp.Deps) { o.MessageTimeout = short })
+		c := r.hello()
+		c.envelope("a@sender.test", "bob@example.test")
+		c.send("DATA\r\n")
+		c.line()
+		go func() { // until it is cut off
+			for {
+				if _, err := c.conn.Write([]byte("drip\r\n")); err != nil {
+					return
+				}
+			}
+		}()
+		c.expect(cut)
+		require.Empty(t, r.index.stored())
+	})
+	t.Run("chunks that do not come", func(t *testing.T) {
+		r := newRig(t, nil, func(o *lmtp.Options, _ *lmtp.Deps) { o.MessageTimeout = short })
+		c := r.hello()
+		c.envelope("a@sender.test", "bob@example.test")
+		c.send(chunk("Subject: x\r\n", ""))
+		c.expect("250 2.0.0 Continue", cut)
+		c.line()
+		c.expectEnd()
+	})
+}
+
+func TestSpoolThatCannotBeWrittenIsTemporary(t *testing.T) {
+	r := newRig(t, nil, func(o *lmtp.Options, d *lmtp.Deps) {
+		o.SpoolMemoryBytes, d.SpoolDir = 100, d.SpoolDir+"/gone"
+	})
+	c := r.hello()
+	require.Equal(t, []string{"451 4.3.0 <bob@example.test> Mail store is unavailable, try again later"},
+		c.deliver("a@sender.test", strings.Repeat("x: y\r\n", 10_000), "bob@example.test"))
+	requireStored(t, c.deliver("a@sender.test", "x: y\r\n", "bob@example.test")...)
+}
+
+func TestOptionsThatCannotBe(t *testing.T) {
+	deps := lmtp.Deps{Index: newFakeIndex(), Objects: newFaultBucket(), Verify: func(string, ...string) error { return nil }}
+	for name, o := range map[string]lmtp.Options{
+		"max_message_bytes":  {MaxMessageBytes: -1},
+		"max_recipients":     {MaxRecipients: -1},
+		"spool_memory_bytes": {SpoolMemoryBytes: -1},
+		"timeout":            {DataTimeout: -1},
+	} {
+		_, err := lmtp.New(o, deps)
+		require.ErrorContains(t, err, name)
+	}
+	_, err := lmtp.New(lmtp.Options{}, lmtp.Deps{})
+	require.ErrorContains(t, err, "an index is required")
+}
+
+func TestRecipientDelimiterCanBeSwitchedOff(t *testing.T) {
+	r := newRig(t, nil, func(o *lmtp.Options, _ *lmtp.Deps) { o.RecipientDelimiter = "none" })
+	c := r.hello()
+	c.envelope("a@sender.test")
+	c.send("RCPT TO:<bob+x@example.test>\r\n")
+	c.expect("550 5.1.1 No such mailbox")
+}
