@@ -6,9 +6,10 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/emersion/go-message/charset"
 	"golang.org/x/text/encoding"
 	"golang.org/x/text/encoding/charmap"
+	"golang.org/x/text/encoding/htmlindex"
+	"golang.org/x/text/encoding/ianaindex"
 	"golang.org/x/text/encoding/japanese"
 	"golang.org/x/text/encoding/korean"
 	"golang.org/x/text/encoding/simplifiedchinese"
@@ -44,41 +45,58 @@ var labelled = map[string]encoding.Encoding{
 // decodeCharset gives b, labelled with a charset or with "", as valid UTF-8. ok is false when the label
 // was no help and the charset guessed.
 func decodeCharset(label string, b []byte) (text string, ok bool) {
-	r, ok := charsetReader(label, b)
-	out, err := io.ReadAll(r)
+	enc, ok := chooseCharset(label, b)
+	if enc == nil {
+		return strings.ToValidUTF8(string(b), "\uFFFD"), ok
+	}
+	out, err := enc.NewDecoder().Bytes(b)
 	if err != nil { // decoders replace what they cannot read; only a broken one gets here
 		return strings.ToValidUTF8(string(b), "\uFFFD"), false
 	}
 	return strings.ToValidUTF8(string(out), "\uFFFD"), ok
 }
 
-// charsetReader decodes b to UTF-8 as it is read. Labels that are missing, unknown or plainly wrong are
-// replaced by a guess; then ok is false unless the text is plain ASCII or needed no label.
+// charsetReader decodes b as it is read; see decodeCharset. What cannot be read comes as U+FFFD or as the
+// byte it is.
 func charsetReader(label string, b []byte) (r io.Reader, ok bool) {
+	enc, ok := chooseCharset(label, b)
+	if enc == nil {
+		return bytes.NewReader(b), ok
+	}
+	return transform.NewReader(bytes.NewReader(b), enc.NewDecoder()), ok
+}
+
+// chooseCharset finds the charset that b is in; nil is UTF-8. ok is false when that is a guess, against
+// the label.
+func chooseCharset(label string, b []byte) (enc encoding.Encoding, ok bool) {
 	label = strings.ToLower(label)
 	enc, known := labelled[label]
 	switch {
-	case known && enc == nil, label == "":
+	case label == "" || known && enc == nil:
 		if utf8.Valid(b) && !hasJISEscape(b) {
-			return bytes.NewReader(b), true
+			return nil, true
 		}
-		return decoderOf(guess(b), b), label == "" && hasJISEscape(b)
+		return guess(b), label == "" && hasJISEscape(b)
 	case enc == japanese.ISO2022JP && !hasJISEscape(b) && has8Bit(b):
-		return decoderOf(guess(b), b), false
+		return guess(b), false
 	case known:
-		return decoderOf(enc, b), true
+		return enc, true
 	}
-	if r, err := charset.Reader(label, bytes.NewReader(b)); err == nil {
-		return r, true
+	if enc := registered(label); enc != nil {
+		return enc, true
 	}
-	return decoderOf(guess(b), b), false
+	return guess(b), false
 }
 
-func decoderOf(enc encoding.Encoding, b []byte) io.Reader {
-	if enc == nil {
-		return bytes.NewReader(b)
+// registered looks in IANA's registry, then in WHATWG's.
+func registered(label string) encoding.Encoding {
+	if enc, err := ianaindex.MIME.Encoding(label); err == nil && enc != nil {
+		return enc
 	}
-	return transform.NewReader(bytes.NewReader(b), enc.NewDecoder())
+	if enc, err := htmlindex.Get(label); err == nil && enc != encoding.Replacement {
+		return enc
+	}
+	return nil
 }
 
 // guess chooses the charset of text without a usable label; nil is UTF-8.

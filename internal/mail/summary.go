@@ -52,9 +52,8 @@ const (
 // a message: one without header, without line ends, with lines of any length. The error is r's own,
 // wrapped; the Summary is nil then.
 func Summarize(r io.Reader, limits Limits) (*Summary, error) {
-	w := walkers.Get().(*walker)
+	w := newWalker(r, limits.withDefaults())
 	defer w.release()
-	w.reset(r, limits.withDefaults())
 	if err := w.walk(); err != nil {
 		return nil, fmt.Errorf("read message: %w", err)
 	}

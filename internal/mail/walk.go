@@ -50,19 +50,20 @@ type container struct {
 }
 
 // walkers keeps buffers from one message for the next.
-var walkers = sync.Pool{New: func() any {
-	w := &walker{}
-	w.lines.buf = make([]byte, lineBuffer)
-	return w
-}}
+var walkers sync.Pool
 
-func (w *walker) reset(r io.Reader, limits Limits) {
+func newWalker(r io.Reader, limits Limits) *walker {
+	w, ok := walkers.Get().(*walker)
+	if !ok {
+		w = &walker{lines: lineReader{buf: make([]byte, lineBuffer)}}
+	}
 	w.lines.reset(r, w.lines.buf)
 	w.limits, w.sum, w.defects = limits, &Summary{}, nil
 	w.state, w.stack, w.leaf, w.eol = inHeader, w.stack[:0], -1, nil
 	w.bareLF, w.bareCR, w.tooLong = false, false, false
 	w.head.reset(&w.defects)
 	w.body.reset()
+	return w
 }
 
 // release gives the buffers back, without anything of the message.
