@@ -6,6 +6,7 @@ import (
 	"time"
 
 	gomilter "github.com/emersion/go-milter"
+
 	"github.com/mairust/mairust/internal/mail"
 )
 

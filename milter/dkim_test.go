@@ -10,10 +10,11 @@ import (
 	"testing"
 
 	"github.com/emersion/go-msgauth/dkim"
+	"github.com/stretchr/testify/require"
+
 	"github.com/mairust/mairust/internal/lab"
 	"github.com/mairust/mairust/internal/mail"
 	"github.com/mairust/mairust/milter"
-	"github.com/stretchr/testify/require"
 )
 
 // A signature over header and body as they are (c=simple/simple, RFC 6376, 3.4.1) breaks with the

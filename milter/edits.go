@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	gomilter "github.com/emersion/go-milter"
+
 	"github.com/mairust/mairust/internal/mail"
 )
 

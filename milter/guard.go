@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	gomilter "github.com/emersion/go-milter"
+
 	"github.com/mairust/mairust/internal/mail"
 )
 

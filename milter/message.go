@@ -10,6 +10,7 @@ import (
 	"time"
 
 	gomilter "github.com/emersion/go-milter"
+
 	"github.com/mairust/mairust/internal/mail"
 )
 

@@ -1,9 +1,10 @@
 package milter
 
 import (
-	"github.com/mairust/mairust/internal/mail"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/mairust/mairust/internal/mail"
 )
 
 type metrics struct {

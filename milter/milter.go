@@ -20,10 +20,11 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/mairust/mairust/internal/listen"
 	"github.com/mairust/mairust/internal/mail"
 	"github.com/mairust/mairust/milter/rspamd"
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 // The roles of a listener, as listen.Options.Role has them.
@@ -115,9 +116,10 @@ type Server struct {
 	now     func() time.Time
 	dir     string
 
-	// checks is the context of all checks; it outlives the listeners, so that draining lets them end.
-	checks context.Context
-	cancel context.CancelFunc
+	// deadline makes the context of one message's checks. It does not end with the listeners, so that
+	// draining lets checks end, but with cancel.
+	deadline func() (context.Context, context.CancelFunc)
+	cancel   context.CancelFunc
 
 	mu        sync.Mutex
 	draining  bool
@@ -163,7 +165,9 @@ func New(o Options, d Deps) (*Server, error) {
 		return nil, err
 	}
 	s.metrics = newMetrics(d.Registerer)
-	s.checks, s.cancel = context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.Background())
+	s.cancel = cancel
+	s.deadline = func() (context.Context, context.CancelFunc) { return context.WithTimeout(ctx, s.timeout) }
 	return s, nil
 }
 

@@ -4,15 +4,16 @@ import (
 	"bytes"
 	"encoding/binary"
 	"io"
-	"log"
+	"log" //nolint:depguard // the library prints with it
 	"net"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/mairust/mairust/internal/mail"
 	"github.com/mairust/mairust/milter"
-	"github.com/stretchr/testify/require"
 )
 
 // packet makes a milter packet.
@@ -50,7 +51,7 @@ func converse(t testing.TB, s *served, raw []byte) []byte {
 	t.Helper()
 	conn, err := net.Dial("unix", s.socket)
 	require.NoError(t, err)
-	defer conn.Close() //nolint:errcheck // read to its end
+	defer conn.Close()
 	require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
 	go func() {
 		_, _ = conn.Write(raw) // the milter may close before it has read all

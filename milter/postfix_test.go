@@ -9,10 +9,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/mairust/mairust/internal/lab"
 	"github.com/mairust/mairust/internal/mail"
 	"github.com/mairust/mairust/milter"
-	"github.com/stretchr/testify/require"
 )
 
 // The milter here has no database, nor has anything it is made of.

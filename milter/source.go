@@ -42,7 +42,7 @@ func newSources(list []Source) ([]source, error) {
 
 // judge asks all sources and merges what they say. It takes no longer than the server's timeout.
 func (s *Server) judge(m *mail.Message) mail.Verdict {
-	ctx, cancel := context.WithTimeout(s.checks, s.timeout)
+	ctx, cancel := s.deadline()
 	defer cancel()
 
 	verdicts := make([]mail.Verdict, len(s.sources))

@@ -8,9 +8,10 @@ import (
 	"testing"
 
 	gomilter "github.com/emersion/go-milter"
+	"github.com/stretchr/testify/require"
+
 	"github.com/mairust/mairust/internal/mail"
 	"github.com/mairust/mairust/milter"
-	"github.com/stretchr/testify/require"
 )
 
 // client is a session of go-milter's own client, which offers no options of later protocol versions.

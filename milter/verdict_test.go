@@ -8,10 +8,11 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/mairust/mairust/internal/lab"
 	"github.com/mairust/mairust/internal/mail"
 	"github.com/mairust/mairust/milter"
-	"github.com/stretchr/testify/require"
 )
 
 // scripted is a source whose verdict a test changes between messages.

@@ -158,10 +158,11 @@ func parseSymbols(raw json.RawMessage) []symbol {
 // which all are taken, since the number of fields isn't known here. n may also be a list.
 func removals(raw json.RawMessage) []mail.Edit {
 	list, _ := members(raw)
-	var edits []mail.Edit
+	edits := make([]mail.Edit, 0, len(list))
 	for _, m := range list {
-		var indexes []int
-		for _, item := range items(m.value) {
+		list := items(m.value)
+		indexes := make([]int, 0, len(list))
+		for _, item := range list {
 			indexes = append(indexes, max(0, int(number(item))))
 		}
 		slices.Sort(indexes)

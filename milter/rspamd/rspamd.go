@@ -62,11 +62,8 @@ type Client struct {
 // New checks o, which must have a URL. A nil log discards.
 func New(o Options, log *slog.Logger) (*Client, error) {
 	u, err := url.Parse(o.URL)
-	if err != nil {
-		return nil, fmt.Errorf("rspamd: url: %w", err)
-	}
-	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return nil, fmt.Errorf("rspamd: url %q: use http://host:port", u.Redacted())
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return nil, errors.New("rspamd: url: use http://host:port") // not the URL: a password may be in it
 	}
 	if o.TimeoutMS < 0 || o.MaxBytes < 0 {
 		return nil, errors.New("rspamd: timeout_ms and max_bytes can't be negative")
