@@ -18,7 +18,7 @@ import (
 )
 
 // Config is the whole configuration. A field without a yaml tag in any of the Options below is wiring, not a key.
-// Values printed with fmt or slog have their secrets covered.
+// A *Config that is printed with fmt or slog has its secrets covered.
 type Config struct {
 	// DataDir holds everything that must survive a restart: database, mail, keyring.
 	DataDir string `yaml:"data_dir"`

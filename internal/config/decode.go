@@ -74,8 +74,6 @@ func (d *decoder) value(path string, n ast.Node, v reflect.Value) {
 		d.structValue(path, n, v)
 	case reflect.Slice:
 		d.list(path, n, v)
-	case reflect.Map:
-		d.mapValue(path, n, v)
 	default:
 		d.scalar(path, n, v)
 	}
@@ -96,20 +94,6 @@ func (d *decoder) structValue(path string, n ast.Node, v reflect.Value) {
 		}
 		d.value(key, e.value, fields[i].value)
 	}
-}
-
-func (d *decoder) mapValue(path string, n ast.Node, v reflect.Value) {
-	entries, ok := d.entries(path, n)
-	if !ok {
-		return
-	}
-	m := reflect.MakeMap(v.Type())
-	for _, e := range entries {
-		item := reflect.New(v.Type().Elem()).Elem()
-		d.value(joinKey(path, e.name), e.value, item)
-		m.SetMapIndex(reflect.ValueOf(e.name).Convert(v.Type().Key()), item)
-	}
-	v.Set(m)
 }
 
 func (d *decoder) list(path string, n ast.Node, v reflect.Value) {
@@ -183,55 +167,10 @@ func (d *decoder) unique(path string, values []*ast.MappingValueNode) []entry {
 	return entries
 }
 
-func example(t reflect.Type) string {
-	if t == durationType {
-		return " (30s, 5m, 1h30m)"
-	}
-	return ""
-}
-
 // printable is a name as findings may cite it: short and on one line. Such a name is no key of ours anyway.
 func printable(name string) string {
 	if strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) || name == "" {
 		return strconv.Quote(clip(name))
 	}
 	return clip(name)
-}
-
-func (d *decoder) scalar(path string, n ast.Node, v reflect.Value) {
-	if _, null := n.(*ast.NullNode); null {
-		d.report(n, path, "has no value; remove the line for the default%s", emptyHint(path, v))
-		return
-	}
-	var ok bool
-	switch {
-	case v.Type() == durationType:
-		ok = setDuration(n, v)
-	case v.Kind() == reflect.String:
-		var text string
-		if text, ok = textOf(n); ok {
-			v.SetString(text)
-		}
-	case v.Kind() == reflect.Bool:
-		var b *ast.BoolNode
-		if b, ok = n.(*ast.BoolNode); ok {
-			v.SetBool(b.Value)
-		}
-	case v.CanInt():
-		ok = setInt(n, v)
-	case v.CanFloat():
-		ok = setFloat(n, v)
-	default:
-		panic(fmt.Sprintf("config: %s has the type %s, which the decoder does not know", path, v.Type()))
-	}
-	if !ok {
-		d.report(n, path, "wants %s%s, not %s", wanted(v.Type()), example(v.Type()), kindOf(n))
-	}
-}
-
-func emptyHint(path string, v reflect.Value) string {
-	if k, _ := describe(path); v.Kind() == reflect.String && len(k.allowed) == 0 {
-		return `, or write ""`
-	}
-	return ""
 }

@@ -105,8 +105,6 @@ func flow(path string, v reflect.Value) string {
 			items[i] = flow(path+"[]", v.Index(i))
 		}
 		return "[" + strings.Join(items, ", ") + "]"
-	case reflect.Map:
-		return flowMap(path, v)
 	case reflect.String:
 		if k, _ := describe(path); k.secret && v.String() != "" {
 			return strconv.Quote(covered)
@@ -127,14 +125,6 @@ func flowSection(path string, v reflect.Value) string {
 		if !f.value.IsZero() {
 			items = append(items, f.name+": "+flow(joinKey(path, f.name), f.value))
 		}
-	}
-	return "{" + strings.Join(items, ", ") + "}"
-}
-
-func flowMap(path string, v reflect.Value) string {
-	var items []string
-	for _, name := range v.MapKeys() {
-		items = append(items, text(name.String())+": "+flow(joinKey(path, name.String()), v.MapIndex(name)))
 	}
 	return "{" + strings.Join(items, ", ") + "}"
 }

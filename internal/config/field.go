@@ -83,7 +83,7 @@ func wanted(t reflect.Type) string {
 		return "a number"
 	case reflect.Slice:
 		return "a list"
-	case reflect.Struct, reflect.Map:
+	case reflect.Struct:
 		return "keys"
 	default:
 		return "text"

@@ -27,7 +27,7 @@ func Reference(w io.Writer) error {
 		k, _ := describe(f.name)
 		writeRows(&b, "`"+f.name+"`", k.doc, rowsOf(f.name, f.value))
 	}
-	writeRows(&b, "Listeners", "Each item of a list of listeners has these keys.",
+	writeRows(&b, "Listeners", "Each item of a list of listeners has these keys. An empty list, `[]`, switches the service off; no list means its default.",
 		rowsOf("listeners[]", reflect.ValueOf(listen.Options{})))
 	b.WriteString("\n## Example\n\n```yaml\n" + Example + "```\n")
 	_, err := io.WriteString(w, b.String())

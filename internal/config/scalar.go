@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"math"
 	"reflect"
 	"strings"
@@ -8,6 +9,51 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 )
+
+func (d *decoder) scalar(path string, n ast.Node, v reflect.Value) {
+	if _, null := n.(*ast.NullNode); null {
+		d.report(n, path, "has no value; remove the line for the default%s", emptyHint(path, v))
+		return
+	}
+	var ok bool
+	switch {
+	case v.Type() == durationType:
+		ok = setDuration(n, v)
+	case v.Kind() == reflect.String:
+		var text string
+		if text, ok = textOf(n); ok {
+			v.SetString(text)
+		}
+	case v.Kind() == reflect.Bool:
+		var b *ast.BoolNode
+		if b, ok = n.(*ast.BoolNode); ok {
+			v.SetBool(b.Value)
+		}
+	case v.CanInt():
+		ok = setInt(n, v)
+	case v.CanFloat():
+		ok = setFloat(n, v)
+	default:
+		panic(fmt.Sprintf("config: %s has the type %s, which the decoder does not know", path, v.Type()))
+	}
+	if !ok {
+		d.report(n, path, "wants %s%s, not %s", wanted(v.Type()), example(v.Type()), kindOf(n))
+	}
+}
+
+func emptyHint(path string, v reflect.Value) string {
+	if k, _ := describe(path); v.Kind() == reflect.String && len(k.allowed) == 0 {
+		return `, or write ""`
+	}
+	return ""
+}
+
+func example(t reflect.Type) string {
+	if t == durationType {
+		return " (30s, 5m, 1h30m)"
+	}
+	return ""
+}
 
 // textOf takes numbers as they are written, so that socket_mode: 0660 and a password of digits need no quotes.
 func textOf(n ast.Node) (string, bool) {
