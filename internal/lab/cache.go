@@ -1,50 +1,72 @@
 package lab
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 )
 
-// cacheDir is where compiled patterns wait for the next start.
-func cacheDir(name string) string {
+// patternCache is the directory where the compiled patterns of one build of rspamd wait for the next start.
+// A cache that can't be written is no error: each start is slower, that is all.
+type patternCache string
+
+// cacheNamed is a cache in the user's cache directory.
+func cacheNamed(name string) patternCache {
 	base, err := os.UserCacheDir()
 	if err != nil {
 		base = filepath.Join(os.TempDir(), fmt.Sprintf("lab-cache-%d", os.Getuid()))
 	}
-	return filepath.Join(base, "mairust-lab", name)
+	return patternCache(filepath.Join(base, "mairust-lab", name))
 }
 
-// isPattern says whether a file of rspamd's DBDIR is a compiled pattern (hyperscan); all else is state.
-func isPattern(name string) bool {
-	return strings.HasSuffix(name, ".hs") || strings.HasSuffix(name, ".hsmp") || strings.HasSuffix(name, ".hsmc") ||
-		strings.HasSuffix(name, ".unser")
+// there says whether the cache is filled.
+func (c patternCache) there() bool {
+	_, err := os.Stat(string(c))
+	return err == nil
 }
 
-// loadCache copies the entry into dir. An entry that is not there is no error.
-func loadCache(name, dir string) error {
-	err := copyPatterns(cacheDir(name), dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+// lockUntilThere lets one process of the machine fill an empty cache, because compiling at the same time takes
+// all of them longer: it waits until the cache is filled or is ours to fill. The result gives it free.
+func (c patternCache) lockUntilThere(ctx context.Context) (unlock func()) {
+	nothing := func() {}
+	if c.there() || os.MkdirAll(filepath.Dir(string(c)), 0o700) != nil {
+		return nothing
 	}
-	return err
+	f, err := os.OpenFile(string(c)+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nothing
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	// When it takes too long we go on without; two that compile are slow, not wrong.
+	_ = Eventually(ctx, func(context.Context) error {
+		if c.there() {
+			return nil
+		}
+		return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	})
+	return func() { _ = f.Close() } // the lock goes with the descriptor
 }
 
-// saveCache makes an entry from dir, unless there is one. A cache that can't be written is no error either:
-// the next start is slower, that is all.
-func saveCache(name, dir string) error {
-	to := cacheDir(name)
-	if _, err := os.Stat(to); err == nil {
+// load copies the cache into dir, when it is there.
+func (c patternCache) load(dir string) error {
+	if !c.there() {
 		return nil
 	}
-	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
+	return copyPatterns(string(c), dir)
+}
+
+// save fills the cache from dir, unless it is filled.
+func (c patternCache) save(dir string) error {
+	if c.there() {
 		return nil
 	}
-	tmp, err := os.MkdirTemp(filepath.Dir(to), "new-")
+	tmp, err := os.MkdirTemp(filepath.Dir(string(c)), "new-")
 	if err != nil {
 		return nil
 	}
@@ -52,8 +74,14 @@ func saveCache(name, dir string) error {
 	if err := copyPatterns(dir, tmp); err != nil {
 		return err
 	}
-	_ = os.Rename(tmp, to) // another process was first, with the same content
+	_ = os.Rename(tmp, string(c)) // an error means that another process was first, with the same content
 	return nil
+}
+
+// isPattern says whether a file of rspamd's DBDIR is a compiled pattern (hyperscan); all else is state.
+func isPattern(name string) bool {
+	return strings.HasSuffix(name, ".hs") || strings.HasSuffix(name, ".hsmp") || strings.HasSuffix(name, ".hsmc") ||
+		strings.HasSuffix(name, ".unser")
 }
 
 // copyPatterns copies the compiled patterns of one directory into another.

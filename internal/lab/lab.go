@@ -32,8 +32,9 @@ var ErrMissing = errors.New("program not installed")
 // ErrNotRoot is matched by the error of StartPostfix when the process is not root.
 var ErrNotRoot = errors.New("needs root")
 
-// startTimeout bounds the start of one service; rspamd compiles its patterns for some seconds the first time.
-const startTimeout = 90 * time.Second
+// startTimeout bounds the start of one service; rspamd compiles its patterns for 10 seconds the first time, longer
+// on a busy machine.
+const startTimeout = 3 * time.Minute
 
 // startAttempts is how often a start is tried, each time with new ports: a port that was free when it was
 // looked for can be taken a moment later.

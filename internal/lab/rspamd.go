@@ -30,6 +30,7 @@ type Rspamd struct {
 	inst    *instance
 	dns     *dnsServer
 	program string
+	cache   patternCache
 }
 
 // ControllerPassword opens the controller of every instance, which listens on loopback only.
@@ -40,7 +41,7 @@ var rspamdOff = []string{"rbl", "fuzzy_check", "asn", "phishing", "url_redirecto
 	"greylist", "ratelimit", "history_redis", "replies"}
 
 // StartRspamd starts an rspamd and waits until it answers. The first start of a machine compiles patterns for
-// about ten seconds; they are kept in the user's cache directory for the next ones.
+// about ten seconds (one process does, others wait); they are kept in the user's cache directory for the next ones.
 // Errors: ErrMissing (package rspamd).
 func StartRspamd(ctx context.Context, o RspamdOptions) (*Rspamd, error) {
 	program, err := findProgram("rspamd", "rspamd")
@@ -51,13 +52,16 @@ func StartRspamd(ctx context.Context, o RspamdOptions) (*Rspamd, error) {
 	if err != nil {
 		return nil, err
 	}
+	cache := rspamdCache(program)
+	unlock := cache.lockUntilThere(ctx)
+	defer unlock()
 	var r *Rspamd
 	err = retry(ctx, "rspamd", func(ctx context.Context) error {
 		inst, err := newInstance("rs", "KILL", as)
 		if err != nil {
 			return err
 		}
-		r = &Rspamd{inst: inst, program: program}
+		r = &Rspamd{inst: inst, program: program, cache: cache}
 		if err := r.configure(o); err != nil {
 			return closeAfter(err, r)
 		}
@@ -66,7 +70,7 @@ func StartRspamd(ctx context.Context, o RspamdOptions) (*Rspamd, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := saveCache(r.cacheName(), r.inst.path("db")); err != nil {
+	if err := cache.save(r.inst.path("db")); err != nil {
 		return nil, closeAfter(err, r)
 	}
 	return r, nil
@@ -95,7 +99,7 @@ func (r *Rspamd) configure(o RspamdOptions) error {
 			return fmt.Errorf("make directory: %w", err)
 		}
 	}
-	if err := loadCache(r.cacheName(), r.inst.path("db")); err != nil {
+	if err := r.cache.load(r.inst.path("db")); err != nil {
 		return err
 	}
 	return r.inst.as.own(r.inst.dir)
@@ -182,11 +186,11 @@ func httpPing(ctx context.Context, url string) error {
 	return err
 }
 
-// cacheName is the cache entry of this rspamd: compiled patterns hold for one build.
-func (r *Rspamd) cacheName() string {
-	st, err := os.Stat(r.program)
+// rspamdCache is the cache of this rspamd: compiled patterns hold for one build.
+func rspamdCache(program string) patternCache {
+	st, err := os.Stat(program)
 	if err != nil {
-		return "rspamd"
+		return cacheNamed("rspamd")
 	}
-	return fmt.Sprintf("rspamd-%d-%d", st.Size(), st.ModTime().Unix())
+	return cacheNamed(fmt.Sprintf("rspamd-%d-%d", st.Size(), st.ModTime().Unix()))
 }
