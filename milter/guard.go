@@ -1,6 +1,7 @@
 package milter
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/binary"
 	"errors"
@@ -29,6 +30,7 @@ var errMalformed = errors.New("malformed milter packet")
 type guard struct {
 	net.Conn
 	srv *Server
+	r   *bufio.Reader // of Conn; Postfix sends what needs no answer in one go
 
 	buf  []byte // the packets below live here
 	now  []byte // what the library is reading
@@ -141,7 +143,7 @@ func (g *guard) setBusy(busy bool) {
 // readPacket reads one packet, with its length, into the guard's buffer and checks it.
 func (g *guard) readPacket() ([]byte, error) {
 	var head [4]byte
-	if _, err := io.ReadFull(g.Conn, head[:]); err != nil {
+	if _, err := io.ReadFull(g.r, head[:]); err != nil {
 		return nil, err
 	}
 	n := binary.BigEndian.Uint32(head[:])
@@ -153,7 +155,7 @@ func (g *guard) readPacket() ([]byte, error) {
 	}
 	p := g.buf[:4+n]
 	copy(p, head[:])
-	if _, err := io.ReadFull(g.Conn, p[4:]); err != nil {
+	if _, err := io.ReadFull(g.r, p[4:]); err != nil {
 		return nil, err
 	}
 	return p, checkPacket(gomilter.Code(p[4]), p[5:])
