@@ -42,9 +42,10 @@ var labelled = map[string]encoding.Encoding{
 	"iso-8859-1": charmap.Windows1252, "latin1": charmap.Windows1252,
 }
 
-// decodeCharset gives b, labelled with a charset or with "", as valid UTF-8. ok is false when the label
-// was no help and the charset guessed.
-func decodeCharset(label string, b []byte) (text string, ok bool) {
+// DecodeText gives b, labelled with a charset or with "", as valid UTF-8. A label that is missing, unknown or
+// plainly wrong is replaced by a guess among UTF-8, ISO-2022-JP, Shift_JIS, EUC-JP and windows-1252; then ok
+// is false, but for text without label that is UTF-8 or ISO-2022-JP. What cannot be read becomes U+FFFD.
+func DecodeText(label string, b []byte) (text string, ok bool) {
 	enc, ok := chooseCharset(label, b)
 	if enc == nil {
 		return strings.ToValidUTF8(string(b), "\uFFFD"), ok
@@ -56,7 +57,7 @@ func decodeCharset(label string, b []byte) (text string, ok bool) {
 	return strings.ToValidUTF8(string(out), "\uFFFD"), ok
 }
 
-// charsetReader decodes b as it is read; see decodeCharset. What cannot be read comes as U+FFFD or as the
+// charsetReader decodes b as it is read; see DecodeText. What cannot be read comes as U+FFFD or as the
 // byte it is.
 func charsetReader(label string, b []byte) (r io.Reader, ok bool) {
 	enc, ok := chooseCharset(label, b)

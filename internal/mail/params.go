@@ -140,7 +140,7 @@ func decodeSections(sections []*param, d *defects) string {
 	if !anyExtended {
 		return decodeWords(string(b), d)
 	}
-	text, ok := decodeCharset(charset, b)
+	text, ok := DecodeText(charset, b)
 	if !ok {
 		d.add(DefectCharset)
 	}

@@ -100,9 +100,6 @@ func (e *enclosures) skip(s string, i int) int {
 func newPerson(item string, d *defects) Person {
 	item = strings.TrimSpace(item)
 	name, address, comment := splitPerson(item)
-	if name == "" {
-		name = comment
-	}
 	switch {
 	case address != "":
 	case strings.Contains(name, "=?") || !isASCII(name):
@@ -111,6 +108,9 @@ func newPerson(item string, d *defects) Person {
 		name, address = name[:i], name[i:]
 	case !strings.ContainsAny(name, " \t"):
 		name, address = "", name
+	}
+	if name == "" {
+		name = comment
 	}
 	return Person{
 		Name:    readable(decodeWords(name, d), maxName),

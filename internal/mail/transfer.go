@@ -3,6 +3,7 @@ package mail
 import (
 	"errors"
 	"io"
+	"slices"
 )
 
 // Decode undoes the part's content transfer encoding (RFC 2045, 6) on r, which yields the encoded body.
@@ -223,13 +224,14 @@ func (d *quotedDecoder) escape(dst []byte, c byte) []byte {
 		return dst
 	}
 	// No escape after all: "=" stands for itself, and the rest is looked at again.
-	rest := append(append([]byte(nil), d.held[1:]...), c)
-	d.held = d.held[:0]
 	dst = append(dst, '=')
-	for _, c := range rest {
-		dst = d.step(dst, c)
+	rest := d.held[1:]
+	if d.held = d.held[:0]; len(rest) > 0 {
+		for _, c := range slices.Clone(rest) {
+			dst = d.step(dst, c)
+		}
 	}
-	return dst
+	return d.step(dst, c)
 }
 
 // finish drops white space at the end, which ended a line, and an "=" that broke one.

@@ -79,7 +79,7 @@ func decodeRaw(s string, d *defects) string {
 	if d != nil {
 		d.add(DefectRawHeader)
 	}
-	text, _ := decodeCharset("", b)
+	text, _ := DecodeText("", b)
 	return text
 }
 
@@ -134,7 +134,7 @@ func (w *encodedWord) flush(out *strings.Builder, d *defects) {
 	if w.charset == "" {
 		return
 	}
-	text, ok := decodeCharset(w.charset, w.bytes)
+	text, ok := DecodeText(w.charset, w.bytes)
 	if !ok && d != nil {
 		d.add(DefectEncodedWord)
 	}

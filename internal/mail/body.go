@@ -1,0 +1,81 @@
+package mail
+
+// bodySink takes the body of one part: it counts what it decodes to and keeps the beginning of the
+// first readable texts.
+type bodySink struct {
+	decoder transfer
+	scratch []byte
+	count   int64
+	limit   int
+	// into is where the text goes, nil when it is not kept.
+	into        *textStart
+	plain, html textStart
+}
+
+// textStart is the beginning of a text, decoded from its transfer encoding only.
+type textStart struct {
+	found   bool
+	charset string
+	text    []byte
+}
+
+func (b *bodySink) reset() {
+	b.decoder, b.into = nil, nil
+	b.plain = textStart{text: b.plain.text[:0]}
+	b.html = textStart{text: b.html.text[:0]}
+}
+
+// begin starts with part p; text in attached messages is not kept.
+func (b *bodySink) begin(p *Part, inMessage bool, limit int) {
+	b.decoder, b.count, b.into, b.limit = newTransfer(p.Encoding), 0, nil, limit
+	if inMessage || p.Disposition == "attachment" {
+		return
+	}
+	switch {
+	case p.Type == "text/plain" && !b.plain.found:
+		b.into = &b.plain
+	case p.Type == "text/html" && !b.html.found:
+		b.into = &b.html
+	default:
+		return
+	}
+	b.into.found, b.into.charset = true, p.Charset
+}
+
+func (b *bodySink) write(p []byte) {
+	if b.decoder != nil {
+		b.scratch = b.decoder.decode(b.scratch[:0], p)
+		p = b.scratch
+		b.count += int64(len(p))
+	}
+	b.keep(p)
+}
+
+func (b *bodySink) keep(p []byte) {
+	if b.into == nil {
+		return
+	}
+	room := b.limit - len(b.into.text)
+	b.into.text = append(b.into.text, p[:min(room, len(p))]...)
+	if room <= len(p) {
+		b.into = nil
+	}
+}
+
+// end gives the decoded size of a body of size encoded bytes.
+func (b *bodySink) end(size int64) int64 {
+	if b.decoder == nil {
+		return size
+	}
+	b.scratch = b.decoder.finish(b.scratch[:0])
+	b.keep(b.scratch)
+	return b.count + int64(len(b.scratch))
+}
+
+// preview gives the beginning of the first text that has any.
+func (b *bodySink) preview(runes int, d *defects) string {
+	if s := plainPreview(b.plain.charset, b.plain.text, runes, d); s != "" {
+		return s
+	}
+	return htmlPreview(b.html.charset, b.html.text, runes, d)
+}
