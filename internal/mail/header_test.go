@@ -33,7 +33,7 @@ func TestPersonsAreReadAsPeopleWriteThem(t *testing.T) {
 		"a@b.test,\r\n\t,,c@d.test":               {{Address: "a@b.test"}, {Address: "c@d.test"}},
 		`"never closed <a@b.test>`:                one(`"never closed`, "a@b.test"),
 		"(never closed <a@b.test>":                one("(never closed", "a@b.test"),
-		"Two <a@b.test> <c@d.test>":               one("Two <c@d.test", "a@b.test"),
+		"Two <a@b.test> <c@d.test>":               one("Two <c@d.test>", "a@b.test"),
 		"<no end@b.test":                          one("", "no end@b.test"),
 		"\x1b$B;3ED\x1b(B <y@b.test>":             one("山田", "y@b.test"),
 		"\x1b$BI=<(\x1b(B <y@b.test>, z@b.test":   {{Name: "表示", Address: "y@b.test"}, {Address: "z@b.test"}},
