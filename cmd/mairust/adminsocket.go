@@ -70,35 +70,45 @@ const maxAnswer = 16 << 20
 
 // call does one request and decodes the answer into result, or the problem into an error.
 func (c *socketClient) call(ctx context.Context, method, path string, body, result any) error {
-	raw, err := json.Marshal(body)
+	status, answer, err := c.do(ctx, method, path, body)
 	if err != nil {
-		return err
+		return fmt.Errorf("admin socket %s: %w (is the daemon running, and are you root or its user?)", c.path, err)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, "http://admin"+path, bytes.NewReader(raw))
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return fmt.Errorf("admin socket %s: %w (is the daemon running, and are you root or its user?)", c.path, errors.Unwrap(err))
-	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	if err != nil {
-		return fmt.Errorf("admin socket %s: %w", c.path, err)
-	}
-	if resp.StatusCode >= 300 {
-		return problemError(resp.Status, answer)
+	if status >= 300 {
+		return problemError(status, answer)
 	}
 	return json.Unmarshal(answer, result)
 }
 
+// do does one request with a JSON body, none when it is nil, and returns status and answer.
+func (c *socketClient) do(ctx context.Context, method, path string, body any) (int, []byte, error) {
+	var content io.Reader
+	if body != nil {
+		raw, err := json.Marshal(body)
+		if err != nil {
+			return 0, nil, err
+		}
+		content = bytes.NewReader(raw)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://admin"+path, content)
+	if err != nil {
+		return 0, nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer resp.Body.Close() //nolint:errcheck // only read
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	return resp.StatusCode, answer, err
+}
+
 // problemError makes the sentence for people out of a problem (RFC 9457).
-func problemError(status string, answer []byte) error {
+func problemError(status int, answer []byte) error {
 	var p wire.Problem
 	if json.Unmarshal(answer, &p) != nil || p.Title == "" {
-		return fmt.Errorf("the daemon answered %s: %s", status, bytes.TrimSpace(answer))
+		return fmt.Errorf("the daemon answered %d: %s", status, bytes.TrimSpace(answer))
 	}
 	text := p.Title
 	if p.Detail != "" {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -83,8 +84,9 @@ func (r *checkReport) all(ctx context.Context, c *config.Config) {
 
 // daemonHealth asks the running daemon how it is; nil when none runs.
 func daemonHealth(ctx context.Context, c *config.Config) *healthReport {
+	_, answer, err := newSocketClient(c.AdminSocket()).do(ctx, http.MethodGet, "/health", nil)
 	var report healthReport
-	if err := newSocketClient(c.AdminSocket()).call(ctx, http.MethodGet, "/health", nil, &report); err != nil {
+	if err != nil || json.Unmarshal(answer, &report) != nil {
 		return nil
 	}
 	return &report
@@ -228,6 +230,9 @@ func tryListener(ctx context.Context, o listen.Options, running bool) error {
 		return l.Close()
 	}
 	network, address, _ := strings.Cut(o.Address, ":")
+	if strings.HasSuffix(address, ":0") {
+		return nil // another port at each start: the daemon's log tells which
+	}
 	if network != "unix" {
 		network = "tcp"
 	}

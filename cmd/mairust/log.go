@@ -21,8 +21,11 @@ func newLog(w io.Writer, o config.Log) (*slog.Logger, *slog.LevelVar) {
 	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: logNames})), level
 }
 
-// logNames gives the standard fields the names that the documentation promises.
+// logNames gives the standard fields the names that the documentation promises, and durations their unit.
 func logNames(groups []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		return slog.Float64(a.Key+"_ms", float64(a.Value.Duration().Microseconds())/1000)
+	}
 	if len(groups) > 0 {
 		return a
 	}
