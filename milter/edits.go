@@ -32,9 +32,13 @@ func (s *session) edit(mod *gomilter.Modifier, v mail.Verdict, hold bool) error 
 		}
 		s.srv.metrics.forged.Add(float64(f.count))
 	}
-	for i, edit := range v.Edits {
-		if i == maxEdits || !e.valid(edit) {
-			s.srv.log.Warn("header edit left out", "queue_id", s.msg.queueID, "field", mail.Clean(edit.Name, 80), "index", i)
+	if over := len(v.Edits) - maxEdits; over > 0 {
+		s.srv.log.Warn("header edits left out", "queue_id", s.msg.queueID, "count", over)
+		v.Edits = v.Edits[:maxEdits]
+	}
+	for _, edit := range v.Edits {
+		if !e.valid(edit) {
+			s.srv.log.Warn("header edit left out", "queue_id", s.msg.queueID, "field", mail.Clean(edit.Name, 80))
 			continue
 		}
 		if err := e.apply(edit); err != nil {

@@ -62,7 +62,8 @@ type Options struct {
 
 // Quarantine is about a message with a recipient that MaiRust does not deliver.
 type Quarantine struct {
-	// Elsewhere is hold (default: Postfix's hold queue), tag or reject.
+	// Elsewhere is hold (default: Postfix's hold queue), tag or reject. A message that is released from
+	// hold (postsuper -H) goes to all its recipients, and still to the Quarantine folder of those here.
 	Elsewhere string `yaml:"elsewhere"`
 	// Mailers are the Postfix transports that end in MaiRust's LMTP; default lmtp and local.
 	Mailers []string `yaml:"mailers"`

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -291,4 +293,48 @@ func TestALogLineTellsOfEachMessageAndNotItsContent(t *testing.T) {
 	}
 	require.NotContains(t, s.log.String(), "secret")
 	require.InDelta(t, 1, s.metric(t, "mairust_milter_messages_total"), 0)
+}
+
+func TestMalformedMailIsSignedAndNotRefused(t *testing.T) {
+	t.Parallel()
+	var rec recorder
+	s := newSite(t, serve(t, milter.Options{}, rec.source()), lab.PostfixOptions{})
+	start := "From: a@sender.test\r\nDate: x\r\nMessage-ID: <m@x>\r\n"
+	for i, msg := range []string{
+		start + "\r\nNUL \x00 in the body\r\n",
+		start + "X-Nul: a\x00b\r\nSubject: \xff\xfe\r\n\r\nx\r\n",
+		start + "\r\na bare \r in a line\r\n",
+		start + "\r\n" + strings.Repeat("x", 100_000) + "\r\n",
+		start + "X-Huge: " + strings.Repeat(strings.Repeat("x", 70)+"\r\n ", 3000) + "end\r\n\r\nx\r\n",
+		start + strings.Repeat("X: y\r\n", 20_000) + "\r\nx\r\n",
+		start + "Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n",
+		"no colon\r\n" + start + "\r\nx\r\n",
+		": no name\r\n" + start + "\r\nx\r\n",
+	} {
+		s.accepted(t, msg)
+		s.delivered(t, i+1).scan()
+		require.Len(t, rec.all(), i+1)
+	}
+	require.Zero(t, s.metric(t, "mairust_milter_panics_total"))
+}
+
+func TestManySessionsAtOnceAreKeptApart(t *testing.T) {
+	t.Parallel()
+	const messages = 300
+	var rec recorder
+	s := newSite(t, serve(t, milter.Options{SpoolMemoryBytes: 4096}, rec.source()), lab.PostfixOptions{})
+	out, err := exec.CommandContext(waiting(t), "smtp-source", "-s", "20", "-m", strconv.Itoa(messages), "-l", "8192", "-N", "-f", "a@sender.test", "-t", "bob@example.test", s.pf.SMTPAddr).CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	ids := map[string]bool{}
+	for i := range messages {
+		ids[s.delivered(t, i+1).scan().QueueID] = true
+	}
+	require.Len(t, ids, messages)
+	require.Len(t, rec.all(), messages)
+	rcpts := map[string]bool{}
+	for _, m := range rec.all() {
+		require.Len(t, m.Rcpt, 1)
+		rcpts[m.Rcpt[0].Address.String()] = true
+	}
+	require.Len(t, rcpts, messages) // -N numbers the recipients
 }
