@@ -12,7 +12,7 @@ import (
 )
 
 type apiKeysInput struct {
-	page
+	Page
 }
 
 type apiKeysOutput struct {

@@ -16,7 +16,7 @@ import (
 )
 
 type attachmentInput struct {
-	messageInput
+	OneMessage
 	Part string `path:"part" maxLength:"64" doc:"The id of the attachment, such as 2 or 1.2."`
 }
 

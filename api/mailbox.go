@@ -13,8 +13,8 @@ import (
 	"github.com/mairust/mairust/store"
 )
 
-// page is what every list takes.
-type page struct {
+// Page is what every list takes. It is exported for huma, which fills in exported fields only.
+type Page struct {
 	Limit  int    `query:"limit" minimum:"1" maximum:"100" default:"50"`
 	Cursor string `query:"cursor" maxLength:"1024" doc:"pagination.cursor of the page before, with the same filters."`
 }
@@ -33,7 +33,7 @@ func paged[T, W any](s *Server, l list, rows []T, limit int, position func(T) st
 }
 
 type mailboxesInput struct {
-	page
+	Page
 }
 
 type mailboxesOutput struct {
@@ -125,7 +125,7 @@ func (s *Server) auditRead(ctx context.Context, m *store.Message, reason string)
 	}
 	p := asker(ctx)
 	return s.d.Store.Audit(ctx, store.AuditEntry{
-		Tenant: m.Tenant, Actor: p.ID, ActorKind: string(p.Kind), Action: string(auth.ReadMessages),
+		Tenant: m.Tenant, Actor: p.Login, ActorKind: string(p.Kind), Action: string(auth.ReadMessages),
 		Target: string(m.ID), RequestID: auth.RequestID(ctx), Reason: mail.Clean(reason, 500),
 	})
 }

@@ -15,7 +15,7 @@ import (
 )
 
 type messagesInput struct {
-	page
+	Page
 	Mailbox string `query:"mailbox" maxLength:"320" doc:"Address or id. May be absent if you can see exactly one mailbox."`
 	Folder  string `query:"folder" maxLength:"255" doc:"Name of a folder, such as INBOX. Absent: all folders."`
 }
@@ -24,8 +24,8 @@ type messagesOutput struct {
 	Body wire.List[wire.Message]
 }
 
-// messageInput is what every read of one message takes.
-type messageInput struct {
+// OneMessage is what every read of one message takes. It is exported for huma, as Page is.
+type OneMessage struct {
 	ID     string `path:"id" maxLength:"64"`
 	Reason string `query:"reason" maxLength:"500" doc:"Why you read mail that is not yours; for the audit log."`
 }
@@ -79,7 +79,7 @@ func (s *Server) messages(ctx context.Context, in *messagesInput) (*messagesOutp
 	return &messagesOutput{Body: paged(s, l, rows, in.Limit, id, messageOf)}, nil
 }
 
-func (s *Server) message(ctx context.Context, in *messageInput) (*messageOutput, error) {
+func (s *Server) message(ctx context.Context, in *OneMessage) (*messageOutput, error) {
 	m, err := s.readable(ctx, in)
 	if err != nil {
 		return nil, err
@@ -104,7 +104,7 @@ func (s *Server) visible(ctx context.Context, id string) (*store.Message, error)
 }
 
 // readable finds a message and notes the read.
-func (s *Server) readable(ctx context.Context, in *messageInput) (*store.Message, error) {
+func (s *Server) readable(ctx context.Context, in *OneMessage) (*store.Message, error) {
 	m, err := s.visible(ctx, in.ID)
 	if err != nil {
 		return nil, err

@@ -63,7 +63,6 @@ func (s *Server) wrap(next http.Handler) http.Handler {
 		s.securityHeaders(w.Header())
 		w.Header().Set("X-Request-Id", id)
 		rec := &recorder{ResponseWriter: w}
-		extendWrite(rec)
 		s.metrics.inFlight.Inc()
 		defer func() {
 			s.metrics.inFlight.Dec()
@@ -139,7 +138,7 @@ func (s *Server) protectOrigins(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") == "" {
 			if err := s.origins.Check(r); err != nil {
-				s.writeProblem(w, r, s.localize(r.Context(), languageOf(r.Context()), newProblem(codeCrossOrigin), err))
+				s.writeProblem(w, r, s.localize(r.Context(), newProblem(codeCrossOrigin), err))
 				return
 			}
 		}
@@ -209,10 +208,11 @@ type recorder struct {
 	bytes  int64
 }
 
-// WriteHeader notes the final status.
+// WriteHeader notes the final status and gives the client its time to take the answer.
 func (r *recorder) WriteHeader(status int) {
 	if r.status == 0 && status >= http.StatusOK {
 		r.status = status
+		extendWrite(r.ResponseWriter)
 	}
 	r.ResponseWriter.WriteHeader(status)
 }

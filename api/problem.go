@@ -55,7 +55,7 @@ func (p *problem) ContentType(string) string { return problemType }
 
 // problemOf turns any error into what the client may know of it, and logs what it may not.
 func (s *Server) problemOf(ctx context.Context, err error) *problem {
-	return s.localize(ctx, languageOf(ctx), classify(err), err)
+	return s.localize(ctx, classify(err), err)
 }
 
 // classify maps errors to problems. What is not known is the server's fault.
@@ -96,9 +96,9 @@ func classify(err error) *problem {
 }
 
 // localize fills in the text and the request id, and logs what is the server's fault.
-func (s *Server) localize(ctx context.Context, language string, p *problem, cause error) *problem {
+func (s *Server) localize(ctx context.Context, p *problem, cause error) *problem {
 	if p.Detail == "" {
-		p.Detail = code(p.Code).text(language)
+		p.Detail = code(p.Code).text(languageOf(ctx))
 	}
 	p.RequestID = auth.RequestID(ctx)
 	if p.Status >= http.StatusInternalServerError {
@@ -121,7 +121,7 @@ func (s *Server) transformError(c huma.Context, _ string, v any) (any, error) {
 			p.Errors = append(p.Errors, wire.Fault{Location: e.Location, Message: e.Message})
 		}
 	}
-	return s.localize(c.Context(), languageOf(c.Context()), p, m), nil
+	return s.localize(c.Context(), p, m), nil
 }
 
 // refuse answers from a middleware of huma.

@@ -25,7 +25,7 @@ var errCorrupt = errors.New("object differs from its digest or size")
 const pieceBytes = 64 << 10
 
 type rawInput struct {
-	messageInput
+	OneMessage
 	Range       string `header:"Range" doc:"One byte range (RFC 9110)."`
 	IfRange     string `header:"If-Range"`
 	IfNoneMatch string `header:"If-None-Match"`
@@ -49,7 +49,7 @@ func binaryResponses(contentType string, statuses ...int) map[string]*huma.Respo
 }
 
 func (s *Server) raw(ctx context.Context, in *rawInput) (*stream, error) {
-	m, err := s.readable(ctx, &in.messageInput)
+	m, err := s.readable(ctx, &in.OneMessage)
 	if err != nil {
 		return nil, err
 	}

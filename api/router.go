@@ -49,5 +49,6 @@ func (s *Server) routingError(err error, c echo.Context) {
 	case errors.Is(err, echo.ErrMethodNotAllowed):
 		p = newProblem(codeMethodNotAllowed)
 	}
-	s.writeProblem(c.Response(), c.Request(), s.localize(c.Request().Context(), c.Request().Header.Get("Accept-Language"), p, err))
+	ctx := c.Request().Context()
+	s.writeProblem(c.Response(), c.Request(), s.localize(ctx, p, err))
 }

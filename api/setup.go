@@ -3,12 +3,16 @@ package api
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/mairust/mairust/api/wire"
 	"github.com/mairust/mairust/internal/auth"
 )
+
+// setupTime is enough for some thousands of mailboxes, each with a password to hash.
+const setupTime = 30 * time.Minute
 
 type setupInput struct {
 	Body wire.Setup
@@ -39,7 +43,10 @@ func (s *Server) registerSetup(api huma.API) {
 	}, s.createAPIKey)
 }
 
+// setUp goes on when the caller leaves: half an installation helps nobody.
 func (s *Server) setUp(ctx context.Context, in *setupInput) (*setupOutput, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), setupTime)
+	defer cancel()
 	result, err := s.d.Admin.Setup(ctx, asker(ctx), in.Body)
 	if err != nil {
 		return nil, err

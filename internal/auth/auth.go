@@ -93,7 +93,7 @@ type Authenticator struct {
 	metrics   *metrics
 }
 
-// New makes an Authenticator. It hashes one password, which takes about 0.1 s.
+// New makes an Authenticator.
 func New(o Options) (*Authenticator, error) {
 	if o.Store == nil {
 		return nil, errors.New("auth: Options.Store is required")
@@ -110,16 +110,12 @@ func New(o Options) (*Authenticator, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	h, err := newHasher(o.MaxHashes)
-	if err != nil {
-		return nil, err
-	}
 	m, err := newMetrics(o.Registerer)
 	if err != nil {
 		return nil, err
 	}
 	return &Authenticator{
-		store: o.Store, lifetime: o.SessionLifetime, passwords: h, throttle: newThrottle(o.Now),
+		store: o.Store, lifetime: o.SessionLifetime, passwords: newHasher(o.MaxHashes), throttle: newThrottle(o.Now),
 		touched: newLRU[store.APIKeyID, time.Time](10_000), now: o.Now, log: o.Log, metrics: m,
 	}, nil
 }

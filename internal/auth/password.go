@@ -2,12 +2,13 @@ package auth
 
 import (
 	"context"
-	"crypto/rand"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/alexedwards/argon2id"
+	"golang.org/x/crypto/argon2"
 )
 
 // What strangers can make long is cut here. RFC 5321 allows 254 bytes for an address.
@@ -38,10 +39,6 @@ func HashPassword(password string) (string, error) {
 	if len(password) < 8 || len(password) > maxPassword {
 		return "", ErrPassword
 	}
-	return hashPassword(password)
-}
-
-func hashPassword(password string) (string, error) {
 	h, err := argon2id.CreateHash(password, hashParams())
 	if err != nil {
 		return "", fmt.Errorf("hash password: %w", err)
@@ -60,12 +57,18 @@ type hasher struct {
 	queue  chan struct{}
 }
 
-func newHasher(atOnce int) (*hasher, error) {
-	nobody, err := hashPassword(rand.Text())
-	if err != nil {
-		return nil, err
-	}
-	return &hasher{nobody: nobody, slots: make(chan struct{}, atOnce), queue: make(chan struct{}, atOnce+hashQueue)}, nil
+func newHasher(atOnce int) *hasher {
+	return &hasher{nobody: nobodysHash(), slots: make(chan struct{}, atOnce), queue: make(chan struct{}, atOnce+hashQueue)}
+}
+
+// nobodysHash is random where a hash would stand: nobody knows a password that gives it.
+func nobodysHash() string {
+	p, b64 := hashParams(), base64.RawStdEncoding
+	salt, sum := make([]byte, p.SaltLength), make([]byte, p.KeyLength)
+	mustRead(salt)
+	mustRead(sum)
+	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, p.Memory, p.Iterations, p.Parallelism,
+		b64.EncodeToString(salt), b64.EncodeToString(sum))
 }
 
 // verify compares; ErrBusy when its turn does not come. A stored hash that cannot be read matches nothing.
