@@ -23,7 +23,6 @@ type FS struct {
 	minFree    int64
 	noTmpfile  bool // the file system has no O_TMPFILE, or /proc is missing
 	made       madeDirs
-	flushes    flushes
 	flushNames bool // false only in the test that shows what would be lost without
 }
 
@@ -142,7 +141,7 @@ func (f *FS) settle(d *dir, parent, name string, linkErr error) error {
 	if linkErr != nil && !errors.Is(linkErr, unix.EEXIST) {
 		return linkErr
 	}
-	err := f.flush(d, parent)
+	err := f.flush(d)
 	switch {
 	case err == nil:
 		return linkErr
@@ -219,7 +218,7 @@ func (f *FS) Delete(ctx context.Context, key string) error {
 		defer d.Close()
 		err = d.unlink(name)
 		if err == nil || isMissing(err) { // missing: perhaps by a delete whose flush failed
-			err = f.flush(d, parent)
+			err = f.flush(d)
 		}
 	}
 	if err != nil && !isMissing(err) {
