@@ -236,7 +236,12 @@ var oldDates = []string{
 // parseDate gives the zero time for what it cannot read and for years that no mail is from.
 func parseDate(value string) time.Time {
 	value = foldSpace(value)
-	t, err := mail.ParseDate(value)
+	// Nearly all dates are of this form; net/mail tries many others before it.
+	bare, _, _ := strings.Cut(value, " (")
+	t, err := time.Parse("Mon, 2 Jan 2006 15:04:05 -0700", bare)
+	if err != nil {
+		t, err = mail.ParseDate(value)
+	}
 	for i := 0; err != nil && i < len(oldDates); i++ {
 		t, err = time.Parse(oldDates[i], value)
 	}
