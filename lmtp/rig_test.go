@@ -90,6 +90,13 @@ func within(t testing.TB) context.Context {
 	return ctx
 }
 
+// with is the same server for another test.
+func (r *rig) with(t testing.TB) *rig {
+	c := *r
+	c.t = t
+	return &c
+}
+
 // metric is the value of a counter or gauge, with its labels as "name=value".
 func (r *rig) metric(name string, labels ...string) float64 {
 	families, err := r.registry.Gather()
@@ -308,6 +315,15 @@ func (x *fakeIndex) Deliver(_ context.Context, copies []store.Copy) []store.Resu
 		x.copies = append(x.copies, c)
 	}
 	return results
+}
+
+// forget makes room, and gives what was stored.
+func (x *fakeIndex) forget() []store.Copy {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	c := x.copies
+	x.copies, x.byID = nil, map[string]store.MessageID{}
+	return c
 }
 
 func (x *fakeIndex) stored() []store.Copy {

@@ -29,7 +29,8 @@ type Options struct {
 	Listeners []listen.Options `yaml:"listeners"`
 	// IdleTimeout closes a connection on which nothing was asked; default 5 minutes. Postfix connects again.
 	IdleTimeout time.Duration `yaml:"idle_timeout"`
-	// RequestTimeout bounds the reading of one request, the answer, and the writing of it; default 10 seconds.
+	// RequestTimeout bounds the reading of one request, finding the answer, and the writing of it, each by
+	// itself; default 10 seconds.
 	RequestTimeout time.Duration `yaml:"request_timeout"`
 }
 
@@ -182,34 +183,42 @@ func (s *Server) end(conn net.Conn) {
 func (s *Server) converse(ctx context.Context, conn net.Conn) error {
 	r := bufio.NewReaderSize(conn, maxRequestBytes+16)
 	for {
-		if !s.await(conn) {
+		if !s.await(conn, s.options.IdleTimeout) {
 			return nil
 		}
 		if _, err := r.Peek(1); err != nil {
 			return quiet(err)
 		}
-		if err := conn.SetDeadline(time.Now().Add(s.options.RequestTimeout)); err != nil {
-			return quiet(err)
+		if !s.await(conn, s.options.RequestTimeout) {
+			return nil
 		}
 		request, err := readNetstring(r, maxRequestBytes)
 		if err != nil {
 			if errors.Is(err, errNetstring) {
 				// A last word for whoever is looking at the other end.
-				_, _ = conn.Write(appendNetstring(nil, "PERM "+err.Error()))
+				_ = s.write(conn, "PERM "+err.Error())
 			}
 			return fmt.Errorf("read request: %w", err)
 		}
-		if _, err := conn.Write(appendNetstring(nil, s.answer(ctx, request))); err != nil {
+		if err := s.write(conn, s.answer(ctx, request)); err != nil {
 			return fmt.Errorf("write reply: %w", err)
 		}
 	}
 }
 
-// await gives the peer its idle time; false when the server is closing.
-func (s *Server) await(conn net.Conn) bool {
+func (s *Server) write(conn net.Conn, reply string) error {
+	if err := conn.SetWriteDeadline(time.Now().Add(s.options.RequestTimeout)); err != nil {
+		return err
+	}
+	_, err := conn.Write(appendNetstring(nil, reply))
+	return err
+}
+
+// await gives the peer time to send; false when the server is closing.
+func (s *Server) await(conn net.Conn, d time.Duration) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return !s.closed && conn.SetReadDeadline(time.Now().Add(s.options.IdleTimeout)) == nil
+	return !s.closed && conn.SetReadDeadline(time.Now().Add(d)) == nil
 }
 
 func (s *Server) addListener(l net.Listener) bool {
