@@ -42,13 +42,7 @@ type message struct {
 	tooForged   bool
 
 	spool *spool
-	body  bodyHash
-}
-
-// bodyHash is mail.BodyHash.
-type bodyHash interface {
-	io.Writer
-	Sum() [32]byte
+	body  *mail.BodyHash
 }
 
 // forgedField is a field name of ours that came from outside, and how often.
@@ -68,8 +62,8 @@ func (s *session) newMessage(from string, m *gomilter.Modifier) *message {
 	return msg
 }
 
-// noteMacros keeps what is only known from some stage on: the login from MAIL, the queue id, with
-// smtpd_delay_open_until_valid_rcpt, from the end of the header.
+// noteMacros keeps what is known only from some stage on, because the library forgets the macros of
+// earlier stages: the login comes with MAIL, the queue id no later than the end of the header.
 func (msg *message) noteMacros(m *gomilter.Modifier) {
 	msg.login = orDefault(msg.login, macro(m, "auth_authen"))
 	msg.queueID = orDefault(macro(m, "i"), msg.queueID)

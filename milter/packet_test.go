@@ -49,13 +49,20 @@ func conversation(body string) []byte {
 // converse writes raw bytes to a milter and reads its answers until it closes the connection.
 func converse(t testing.TB, s *served, raw []byte) []byte {
 	t.Helper()
-	conn, err := net.Dial("unix", s.socket)
+	return converseAt(t, &net.UnixAddr{Name: s.socket, Net: "unix"}, raw)
+}
+
+func converseAt(t testing.TB, addr net.Addr, raw []byte) []byte {
+	t.Helper()
+	conn, err := net.Dial(addr.Network(), addr.String())
 	require.NoError(t, err)
 	defer conn.Close()
 	require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
 	go func() {
 		_, _ = conn.Write(raw) // the milter may close before it has read all
-		_ = conn.(*net.UnixConn).CloseWrite()
+		if c, ok := conn.(interface{ CloseWrite() error }); ok {
+			_ = c.CloseWrite()
+		}
 	}()
 	answers, err := io.ReadAll(conn)
 	if err != nil {

@@ -1,6 +1,7 @@
 package milter_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net"
@@ -160,4 +161,37 @@ func TestOptionsAreChecked(t *testing.T) {
 	require.ErrorContains(t, s.Serve(context.Background(), ln, "outbound"), "role")
 	require.NoError(t, s.Shutdown(context.Background()))
 	require.NoError(t, s.Serve(context.Background(), ln, ""))
+}
+
+func TestRoleOfTheListenerDecidesTheDirection(t *testing.T) {
+	for _, row := range []struct {
+		role, login, daemon string
+		direction           mail.Direction
+	}{
+		{"", "", "smtpd", mail.Inbound},
+		{milter.RoleAuto, "alice", "smtpd", mail.Outbound},
+		{milter.RoleAuto, "", "ORIGINATING", mail.Outbound},
+		{milter.RoleInbound, "alice", "ORIGINATING", mail.Inbound},
+		{milter.RoleSubmission, "", "smtpd", mail.Outbound},
+		{milter.RoleLocal, "alice", "ORIGINATING", mail.Local},
+	} {
+		var rec recorder
+		s, err := milter.New(milter.Options{}, milter.Deps{MAC: testMAC, Sources: []milter.Source{rec.source()}})
+		require.NoError(t, err)
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		ctx, cancel := context.WithCancel(context.Background())
+		stopped := make(chan error)
+		go func() { stopped <- s.Serve(ctx, ln, row.role) }()
+		raw := bytes.Replace(conversation("x\r\n"), packet('D', "M{auth_authen}\x00\x00"), packet('D', "M{auth_authen}\x00"+row.login+"\x00"), 1)
+		raw = bytes.Replace(raw, packet('D', "Cj\x00mx.example.test\x00{daemon_name}\x00smtpd\x00"), packet('D', "C{daemon_name}\x00"+row.daemon+"\x00"), 1)
+		converseAt(t, ln.Addr(), raw)
+		m := rec.last(t)
+		require.Equal(t, row.direction, m.Direction, "%+v", row)
+		require.Equal(t, row.login, m.Client.Login)
+		require.Equal(t, row.role != milter.RoleLocal, m.Client.Addr.IsValid())
+		cancel()
+		require.NoError(t, <-stopped)
+		require.NoError(t, s.Shutdown(context.Background()))
+	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/mairust/mairust/internal/lab"
+	"github.com/mairust/mairust/internal/lab/labtest"
 	"github.com/mairust/mairust/internal/mail"
 	"github.com/mairust/mairust/milter"
 )
@@ -182,4 +183,17 @@ func TestFullDiskIsATemporaryFailure(t *testing.T) {
 	breakSpool(t, m.spool)
 	r := s.send(t, "a@sender.test", "bob@example.test", plain+strings.Repeat("z\r\n", 1000))
 	require.Equal(t, "452 4.3.1 Insufficient system storage", r.Final[0].String())
+}
+
+// Through local(8), Postfix's transport is "local" whatever mailbox_transport says.
+func TestLocalDeliveryAgentCountsAsHere(t *testing.T) {
+	t.Parallel()
+	m := serve(t, milter.Options{}, says(mail.Verdict{Action: mail.Quarantine}))
+	sink := labtest.LMTPSink(t, "")
+	s := &site{served: m, sink: sink, pf: labtest.Postfix(t, lab.PostfixOptions{
+		Milter: "unix:" + m.socket, LocalDomains: "local.test", MailboxTransport: sink.Transport(),
+	})}
+	r := s.send(t, "a@sender.test", "bob@local.test", plain)
+	require.True(t, r.Accepted(), "%v", r)
+	require.Equal(t, mail.Quarantine, s.delivered(t, 1).scan().Action)
 }
