@@ -63,7 +63,7 @@ type exactReader struct {
 func (e *exactReader) Read(p []byte) (int, error) {
 	n, err := e.r.Read(p)
 	e.left -= int64(n)
-	if err == io.EOF && e.left > 0 { //nolint:errorlint // Read must return io.EOF itself (package io)
+	if err == io.EOF && e.left > 0 {
 		err = errCorrupt
 	}
 	return n, err

@@ -29,14 +29,14 @@ func newSessionCookie(public *url.URL) sessionCookie {
 
 // with is a cookie that holds token until expires.
 func (c sessionCookie) with(token string, expires time.Time) http.Cookie {
-	return http.Cookie{
+	return http.Cookie{ //nolint:gosec // not Secure only over plain http, which New allows on loopback alone
 		Name: c.name, Value: token, Path: "/", Expires: expires, Secure: c.secure, HttpOnly: true, SameSite: http.SameSiteLaxMode,
 	}
 }
 
 // gone is the cookie that makes a browser forget.
 func (c sessionCookie) gone() http.Cookie {
-	cookie := c.with("", time.Unix(1, 0))
+	cookie := c.with("", time.Unix(1, 0)) //nolint:gosec // as above
 	cookie.MaxAge = -1
 	return cookie
 }

@@ -133,8 +133,9 @@ func messageOf(m store.Message) wire.Message {
 }
 
 func attachmentsOf(parts []mail.Part) []wire.Attachment {
-	out := []wire.Attachment{}
-	for _, p := range (&mail.Summary{Parts: parts}).Attachments() {
+	found := (&mail.Summary{Parts: parts}).Attachments()
+	out := make([]wire.Attachment, 0, len(found))
+	for _, p := range found {
 		out = append(out, wire.Attachment{
 			ID: p.ID, Name: p.Name, Type: p.Type, SizeBytes: p.DecodedSize,
 			Inline: p.Disposition != "attachment" && p.ContentID != "", ContentID: p.ContentID,
