@@ -25,8 +25,8 @@ var errMalformed = errors.New("malformed milter packet")
 // guard is the connection as go-milter sees it: it reads whole packets, lets only well-formed ones
 // through (the library would misread or drop others), and tells the server when the connection ends.
 //
-// Postfix lets the rest of the body ride on the end-of-message packet, as the protocol allows.
-// go-milter ignores it there, so the guard hands it over as a body packet of its own first.
+// The protocol lets the end of the body ride on the end-of-message packet. Postfix 3.7 does not do so,
+// others do. go-milter ignores it there, so the guard hands it over as a body packet of its own first.
 type guard struct {
 	net.Conn
 	srv *Server
@@ -37,7 +37,7 @@ type guard struct {
 	next []byte // the packet after it, if one was split in two
 	last gomilter.Code
 
-	// split is true while the library handles a body packet that Postfix did not send, to which it
+	// split is true while the library handles a body packet that the MTA did not send, to which it
 	// must not reply.
 	split bool
 

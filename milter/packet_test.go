@@ -27,7 +27,7 @@ func packets(list ...[]byte) []byte { return bytes.Join(list, nil) }
 // everything is what Postfix offers.
 var everything = packet('O', "\x00\x00\x00\x06\x00\x00\x01\xff\x00\x1f\xff\xff")
 
-// conversation is a whole SMTP session as Postfix tells it, with the body on the end-of-message packet.
+// conversation is a whole SMTP session as Postfix tells it, but with the body on the end-of-message packet.
 func conversation(body string) []byte {
 	return packets(everything,
 		packet('D', "Cj\x00mx.example.test\x00{daemon_name}\x00smtpd\x00"),
