@@ -36,7 +36,9 @@ type testSite struct {
 
 // siteOptions describe a testSite. Milter and Extra are lines of YAML: below `milter:`, indented, and at the top level.
 type siteOptions struct {
-	Backend       string
+	Backend string
+	// Database is the section `database`, when it is not for the backend to say.
+	Database      string
 	Milter, Extra string
 	// Mailboxes are local parts in example.test; their users have the password "mailbox password".
 	Mailboxes []string
@@ -48,7 +50,9 @@ func newTestSite(t testing.TB, o siteOptions) *testSite {
 	dir := labtest.ShortDir(t)
 	s := &testSite{dir: dir, configFile: filepath.Join(dir, "config.yaml")}
 	database := "backend: sqlite"
-	if o.Backend == sqldb.Postgres {
+	if o.Database != "" {
+		database = o.Database
+	} else if o.Backend == sqldb.Postgres {
 		database = fmt.Sprintf("backend: postgres, url: %q", storetest.Options(t, o.Backend).URL)
 	}
 	config := fmt.Sprintf(siteConfig, dir, database, o.Milter) + o.Extra

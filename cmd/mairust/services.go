@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/mairust/mairust/api"
@@ -77,7 +78,7 @@ func (d *daemon) buildLMTP() error {
 		return err
 	}
 	finder, err := lookup.New(d.config.Lookup, lookup.Deps{
-		Index: d.site.store, RecipientDelimiter: d.config.LMTP.RecipientDelimiter,
+		Index: d.site.store, RecipientDelimiter: strings.TrimPrefix(d.config.LMTP.RecipientDelimiter, "none"),
 		Log: d.log.With("component", "lookup"), Registerer: d.registry,
 	})
 	if err != nil {

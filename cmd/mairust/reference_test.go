@@ -1,0 +1,106 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/spf13/cobra"
+	"github.com/spf13/cobra/doc"
+	"github.com/stretchr/testify/require"
+
+	"github.com/mairust/mairust/internal/config"
+	"github.com/mairust/mairust/internal/listen"
+)
+
+var update = flag.Bool("update", false, "rewrite the generated references in docs/")
+
+func TestCommandReferenceIsCurrent(t *testing.T) {
+	var b bytes.Buffer
+	b.WriteString("# Commands\n\nGenerated from the commands' own help; `go test ./cmd/mairust -run Reference -update` rewrites it.\n")
+	writeCommands(t, &b, rootCommand())
+	compareReference(t, "../../docs/cli.md", b.Bytes())
+}
+
+// writeCommands writes the help of a command and of those below it, each as a section.
+func writeCommands(t *testing.T, w io.Writer, cmd *cobra.Command) {
+	t.Helper()
+	cmd.DisableAutoGenTag = true
+	cmd.InitDefaultHelpCmd()
+	cmd.InitDefaultCompletionCmd()
+	var section bytes.Buffer
+	require.NoError(t, doc.GenMarkdownCustom(cmd, &section, func(link string) string {
+		return "#" + strings.ReplaceAll(strings.TrimSuffix(link, ".md"), "_", "-")
+	}))
+	fmt.Fprintf(w, "\n%s", section.Bytes())
+	for _, sub := range cmd.Commands() {
+		if sub.Name() != "help" && sub.Name() != "completion" {
+			writeCommands(t, w, sub)
+		}
+	}
+}
+
+func TestMetricsReferenceIsCurrent(t *testing.T) {
+	c := config.Default()
+	dir := t.TempDir()
+	c.DataDir, c.RunDir, c.Secrets.Keyring = dir, dir, "file:"+dir+"/keyring"
+	c.Database.Path, c.Storage.Options.BasePath = dir+"/x.db", dir+"/mail"
+	c.Milter.Rspamd.URL = "http://127.0.0.1:11333" // never asked
+	d := &daemon{config: c, roles: allRoles, log: slog.New(slog.DiscardHandler), registry: prometheus.NewRegistry()}
+	d.sockets = listen.NewMetrics(d.registry)
+	require.NoError(t, d.open(context.Background()))
+	defer d.site.Close()
+	require.NoError(t, d.build())
+
+	var b bytes.Buffer
+	b.WriteString("# Metrics\n\nAt `/metrics` of the ops listener, beside Go's own and those of the process. " +
+		"Generated; `go test ./cmd/mairust -run Reference -update` rewrites it.\n\n| metric | labels | meaning |\n| --- | --- | --- |\n")
+	for _, line := range describeMetrics(t, d.registry) {
+		b.WriteString(line + "\n")
+	}
+	compareReference(t, "../../docs/metrics.md", b.Bytes())
+}
+
+// descriptor is how a prometheus.Desc prints itself, which is the only way to its parts.
+var descriptor = regexp.MustCompile(`^Desc\{fqName: "([^"]*)", help: "(.*)", constLabels: \{(.*)\}, variableLabels: \{(.*)\}\}$`)
+
+func describeMetrics(t *testing.T, r *prometheus.Registry) []string {
+	t.Helper()
+	descs := make(chan *prometheus.Desc)
+	go func() { defer close(descs); r.Describe(descs) }()
+	var lines []string
+	for desc := range descs {
+		parts := descriptor.FindStringSubmatch(desc.String())
+		require.NotNil(t, parts, desc.String())
+		require.Regexp(t, `^mairust_[a-z_]+$`, parts[1])
+		require.NotEmpty(t, parts[2], parts[1])
+		labels := parts[4]
+		if labels != "" {
+			labels = "`" + strings.ReplaceAll(labels, ",", "`, `") + "`"
+		}
+		lines = append(lines, fmt.Sprintf("| `%s` | %s | %s |", parts[1], labels, parts[2]))
+	}
+	slices.Sort(lines)
+	return slices.Compact(lines)
+}
+
+// compareReference holds a generated file to what the code says, or rewrites it.
+func compareReference(t *testing.T, path string, want []byte) {
+	t.Helper()
+	if *update {
+		require.NoError(t, os.WriteFile(path, want, 0o644)) //nolint:gosec // documentation is for everyone
+		return
+	}
+	has, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, string(want), string(has), "%s is not current: go test ./cmd/mairust -run Reference -update", path)
+}
