@@ -92,6 +92,19 @@ func serviceAccount(names ...string) (*account, error) {
 	return nil, fmt.Errorf("no user of %q exists", names)
 }
 
+// groupID looks a group up.
+func groupID(name string) (uint32, error) {
+	g, err := user.LookupGroup(name)
+	if err != nil {
+		return 0, fmt.Errorf("group %s: %w", name, err)
+	}
+	gid, err := strconv.ParseUint(g.Gid, 10, 32)
+	if err != nil {
+		return 0, fmt.Errorf("group %s: %w", name, err)
+	}
+	return uint32(gid), nil
+}
+
 // credential is what os/exec needs to run as a.
 func (a *account) credential() *syscall.Credential {
 	if a == nil {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // PostfixOptions describe a private Postfix. The zero value accepts mail for example.test and discards it.
@@ -86,7 +87,7 @@ func StartPostfix(ctx context.Context, o PostfixOptions) (*Postfix, error) {
 			return err
 		}
 		p = &Postfix{Dir: inst.dir, LogFile: inst.path("log", "mail.log"), inst: inst, opts: o}
-		if err := p.configure(ctx); err != nil {
+		if err := p.configure(); err != nil {
 			return closeAfter(err, p)
 		}
 		return closeAfter(p.Start(ctx), p)
@@ -159,6 +160,9 @@ func (p *Postfix) Reload(ctx context.Context) error {
 // Set changes a main.cf parameter and reloads.
 func (p *Postfix) Set(ctx context.Context, name, value string) error {
 	if _, err := p.tool(ctx, "postconf", "-c", p.ConfDir(), "-e", name+"="+value); err != nil {
+		return err
+	}
+	if err := p.cool(); err != nil {
 		return err
 	}
 	return p.Reload(ctx)
@@ -237,8 +241,8 @@ func (p *Postfix) tool(ctx context.Context, name string, args ...string) (string
 	return runTool(ctx, nil, program, args...)
 }
 
-// configure picks ports, writes main.cf and master.cf and lets Postfix make its queue directories.
-func (p *Postfix) configure(ctx context.Context) error {
+// configure picks ports, makes Postfix's directories and writes main.cf and master.cf.
+func (p *Postfix) configure() error {
 	smtp, errSMTP := freePort()
 	submission, errSubmission := freePort()
 	if err := errors.Join(errSMTP, errSubmission); err != nil {
@@ -253,10 +257,7 @@ func (p *Postfix) configure(ctx context.Context) error {
 	if err := p.inst.write("log/mail.log", ""); err != nil {
 		return err
 	}
-	if err := p.makeDataDir(); err != nil {
-		return err
-	}
-	if err := p.inst.write("queue/.keep", ""); err != nil {
+	if err := p.makeDirs(); err != nil {
 		return err
 	}
 	if err := p.inst.write("etc/main.cf", p.mainCf()); err != nil {
@@ -265,20 +266,68 @@ func (p *Postfix) configure(ctx context.Context) error {
 	if err := p.inst.write("etc/master.cf", p.masterCf()); err != nil {
 		return err
 	}
-	_, err = p.tool(ctx, "postfix", "-c", p.ConfDir(), "check")
-	return err
+	return p.cool()
 }
 
-// makeDataDir makes the directory that Postfix wants to belong to its own user.
-func (p *Postfix) makeDataDir() error {
-	as, err := serviceAccount("postfix")
-	if err != nil {
+// queueDirs are what Postfix's file postfix-files lists below queue_directory: mode, and whether the group is
+// setgid_group. Letting `postfix check` make them takes a second.
+var queueDirs = []struct {
+	name     string
+	mode     os.FileMode
+	postdrop bool
+}{
+	{"active", 0o700, false}, {"bounce", 0o700, false}, {"corrupt", 0o700, false}, {"defer", 0o700, false},
+	{"deferred", 0o700, false}, {"flush", 0o700, false}, {"hold", 0o700, false}, {"incoming", 0o700, false},
+	{"private", 0o700, false}, {"saved", 0o700, false}, {"trace", 0o700, false},
+	{"maildrop", 0o730, true}, {"public", 0o710, true},
+}
+
+// makeDirs makes the data directory and the queue, which belong to the user postfix, and the pid directory.
+func (p *Postfix) makeDirs() error {
+	as, errUser := serviceAccount("postfix")
+	postdrop, errGroup := groupID("postdrop")
+	if err := errors.Join(errUser, errGroup); err != nil {
 		return err
 	}
-	if err := os.Mkdir(p.inst.path("data"), 0o700); err != nil {
-		return fmt.Errorf("data directory: %w", err)
+	for _, dir := range []string{"queue", "queue/pid"} {
+		if err := os.Mkdir(p.inst.path(dir), 0o755); err != nil { // #nosec G301 -- as postfix-files has it
+			return fmt.Errorf("make directory: %w", err)
+		}
 	}
-	return as.own(p.inst.path("data"))
+	if err := makeOwned(p.inst.path("data"), 0o700, as.uid, as.gid); err != nil {
+		return err
+	}
+	for _, d := range queueDirs {
+		gid := uint32(0)
+		if d.postdrop {
+			gid = postdrop
+		}
+		if err := makeOwned(p.inst.path("queue", d.name), d.mode, as.uid, gid); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// makeOwned makes a directory with exactly this mode and owner.
+func makeOwned(path string, mode os.FileMode, uid, gid uint32) error {
+	if err := os.Mkdir(path, 0o700); err != nil {
+		return fmt.Errorf("make directory: %w", err)
+	}
+	if err := errors.Join(os.Chmod(path, mode), os.Chown(path, int(uid), int(gid))); err != nil {
+		return fmt.Errorf("make directory: %w", err)
+	}
+	return nil
+}
+
+// cool gives main.cf an older date. Every Postfix program that finds it changed within the last two seconds reads
+// it again and again, in case it is being written, until it has cooled down.
+func (p *Postfix) cool() error {
+	old := time.Now().Add(-time.Minute)
+	if err := os.Chtimes(p.inst.path("etc", "main.cf"), old, old); err != nil {
+		return fmt.Errorf("date main.cf: %w", err)
+	}
+	return nil
 }
 
 // addrOf is "inet:host:port" of a listener, in Postfix's spelling.
