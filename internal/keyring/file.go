@@ -120,7 +120,7 @@ func readFile(path string) ([]key, fs.FileInfo, error) {
 	if err != nil {
 		return nil, nil, errors.Unwrap(err) // the caller names the path
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // only read
 	info, err := f.Stat()
 	if err != nil {
 		return nil, nil, err

@@ -3,6 +3,7 @@ package keyring_test
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -362,7 +363,7 @@ func TestNoWayOfPrintingShowsASecret(t *testing.T) {
 		secrets++
 		raw, err := base64.StdEncoding.DecodeString(words[1])
 		require.NoError(t, err)
-		for _, form := range []string{words[1][:8], string(raw[:8]), fmt.Sprintf("%x", raw[:8]), fmt.Sprint(raw[:4])[1:10]} {
+		for _, form := range []string{words[1][:8], string(raw[:8]), hex.EncodeToString(raw[:8]), strings.Trim(fmt.Sprintf("%d", raw[:4]), "[]")} {
 			require.NotContains(t, out.String(), form)
 		}
 	}

@@ -41,7 +41,7 @@ func writeCertificate(t *testing.T, dir, name string) (cert, key string) {
 
 // trusting accepts the test's certificates; their names are what is looked at.
 func trusting(protos ...string) *tls.Config {
-	return &tls.Config{InsecureSkipVerify: true, NextProtos: protos} //nolint:gosec // a test's own certificate
+	return &tls.Config{InsecureSkipVerify: true, NextProtos: protos}
 }
 
 func servedName(t *testing.T, e *echo) string {

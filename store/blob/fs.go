@@ -45,13 +45,14 @@ func NewFS(base string, o FSOptions) (*FS, error) {
 	}
 	f := &FS{base: d, minFree: cmp.Or(o.MinFreeBytes, 64<<20), flushNames: true}
 	if err := f.prepareTemp(); err != nil {
-		return nil, errors.Join(fmt.Errorf("open object store %s: %w", base, err), d.Close())
+		d.close()
+		return nil, fmt.Errorf("open object store %s: %w", base, err)
 	}
 	return f, nil
 }
 
 // Close gives the directory back. No method may be called after it.
-func (f *FS) Close() error { return f.base.Close() }
+func (f *FS) Close() error { return f.base.file.Close() }
 
 // Put writes an object. ctx is honoured until the object gets its name.
 func (f *FS) Put(ctx context.Context, key string, r io.ReadSeeker, size int64) error {
@@ -70,7 +71,7 @@ func (f *FS) put(ctx context.Context, key string, r io.ReadSeeker, size int64) e
 	if err != nil {
 		return err
 	}
-	defer d.Close()
+	defer d.close()
 	file, err := f.create(d)
 	if err != nil {
 		return err
@@ -111,7 +112,7 @@ func (f *FS) link(src, dst string) error {
 	if err != nil {
 		return readError(err)
 	}
-	defer from.Close()
+	defer from.close()
 	if _, err := from.stat(srcName); err != nil {
 		return readError(err)
 	}
@@ -120,7 +121,7 @@ func (f *FS) link(src, dst string) error {
 	if err != nil {
 		return err
 	}
-	defer to.Close()
+	defer to.close()
 	err = ignoringEINTR(func() error { return unix.Linkat(from.fd(), srcName, to.fd(), dstName, 0) })
 	return f.settle(to, dstDir, dstName, os.NewSyscallError("linkat", err))
 }
@@ -130,7 +131,7 @@ func (f *FS) copyBytes(ctx context.Context, src, dst string) error {
 	if err != nil {
 		return readError(err)
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }() // only read
 	return f.put(ctx, dst, file, info.SizeBytes)
 }
 
@@ -173,7 +174,7 @@ func (f *FS) openObject(key string) (*os.File, Info, error) {
 	if err != nil {
 		return nil, Info{}, err
 	}
-	defer d.Close()
+	defer d.close()
 	file, err := d.openFile(name)
 	if err != nil {
 		return nil, Info{}, err
@@ -198,7 +199,7 @@ func (f *FS) Stat(ctx context.Context, key string) (Info, error) {
 	if err != nil {
 		return Info{}, fmt.Errorf("stat %s: %w", key, readError(err))
 	}
-	defer d.Close()
+	defer d.close()
 	info, err := d.stat(name)
 	if err != nil {
 		return Info{}, fmt.Errorf("stat %s: %w", key, readError(err))
@@ -215,7 +216,7 @@ func (f *FS) Delete(ctx context.Context, key string) error {
 	parent, name := splitKey(key)
 	d, err := f.base.open(parent)
 	if err == nil {
-		defer d.Close()
+		defer d.close()
 		err = d.unlink(name)
 		if err == nil || isMissing(err) { // missing: perhaps by a delete whose flush failed
 			err = f.flush(d)

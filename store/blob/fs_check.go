@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 
 	"golang.org/x/sys/unix"
@@ -32,7 +31,8 @@ func (f *FS) probe(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(d.unlink(name), d.Close())
+	defer d.close()
+	return d.unlink(name)
 }
 
 func (f *FS) checkSpace() error {

@@ -22,8 +22,8 @@ func openBase(path string) (*dir, error) {
 	return &dir{os.NewFile(uintptr(fd), path)}, nil
 }
 
-// Close closes the directory.
-func (d *dir) Close() error { return d.file.Close() }
+// close closes the directory, which was not written through this descriptor: nothing can get lost by it.
+func (d *dir) close() { _ = d.file.Close() }
 
 func (d *dir) fd() int { return int(d.file.Fd()) }
 
@@ -129,7 +129,7 @@ func (f *FS) durableDir(path string) (*dir, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer parent.Close()
+	defer parent.close()
 	if err := parent.mkdir(name); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, err
 	}

@@ -19,8 +19,7 @@ func (f *FS) List(ctx context.Context, prefix string) iter.Seq2[Info, error] {
 		err := CheckPrefix(prefix)
 		if err == nil {
 			parent, begin := splitKey(prefix)
-			w := walker{ctx: ctx, yield: yield}
-			err = w.walk(f.base, parent, parent, begin)
+			err = walker{yield}.walk(ctx, f.base, parent, parent, begin)
 		}
 		if err != nil && !errors.Is(err, errStop) {
 			yield(Info{}, fmt.Errorf("list %q: %w", prefix, err))
@@ -32,12 +31,11 @@ func (f *FS) List(ctx context.Context, prefix string) iter.Seq2[Info, error] {
 var errStop = errors.New("stop")
 
 type walker struct {
-	ctx   context.Context
 	yield func(Info, error) bool
 }
 
 // walk yields what is below path, seen from d, whose names there begin with begin. key is its full path.
-func (w walker) walk(d *dir, path, key, begin string) error {
+func (w walker) walk(ctx context.Context, d *dir, path, key, begin string) error {
 	sub, err := d.open(path)
 	if isMissing(err) {
 		return nil
@@ -45,14 +43,14 @@ func (w walker) walk(d *dir, path, key, begin string) error {
 	if err != nil {
 		return err
 	}
-	defer sub.Close()
+	defer sub.close()
 	for {
 		entries, err := sub.file.ReadDir(listBatch)
 		for _, e := range entries {
 			if !strings.HasPrefix(e.Name(), begin) || !isSegmentStart(e.Name()) {
 				continue
 			}
-			if err := w.entry(sub, e, joinKey(key, e.Name())); err != nil {
+			if err := w.entry(ctx, sub, e, joinKey(key, e.Name())); err != nil {
 				return err
 			}
 		}
@@ -65,12 +63,12 @@ func (w walker) walk(d *dir, path, key, begin string) error {
 	}
 }
 
-func (w walker) entry(d *dir, e fs.DirEntry, key string) error {
-	if err := w.ctx.Err(); err != nil {
+func (w walker) entry(ctx context.Context, d *dir, e fs.DirEntry, key string) error {
+	if err := ctx.Err(); err != nil {
 		return err
 	}
 	if e.IsDir() {
-		return w.walk(d, e.Name(), key, "")
+		return w.walk(ctx, d, e.Name(), key, "")
 	}
 	info, err := d.stat(e.Name())
 	if isMissing(err) {

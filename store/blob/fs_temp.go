@@ -56,7 +56,8 @@ func (f *FS) createNamed() (*tempFile, error) {
 	name := rand.Text()
 	fd, err := openat(in.fd(), name, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY, 0o600)
 	if err != nil {
-		return nil, errors.Join(err, in.Close())
+		in.close()
+		return nil, err
 	}
 	return &tempFile{File: os.NewFile(uintptr(fd), name), in: in, name: name}, nil
 }
@@ -79,7 +80,7 @@ func (t *tempFile) discard() {
 	_ = t.Close()
 	if t.in != nil {
 		_ = t.in.unlink(t.name)
-		_ = t.in.Close()
+		t.in.close()
 	}
 }
 
@@ -97,7 +98,7 @@ func (f *FS) prepareTemp() error {
 	if err != nil {
 		return err
 	}
-	defer d.Close()
+	defer d.close()
 	if err := sweepTemp(d); err != nil {
 		return err
 	}

@@ -175,7 +175,7 @@ func testDeleteWhileReading(t *testing.T, b blob.Bucket) {
 	require.NoError(t, b.Put(t.Context(), "a/b", bytes.NewReader(data), int64(len(data))))
 	r, _, err := b.Get(t.Context(), "a/b", 0, -1)
 	require.NoError(t, err)
-	defer r.Close()
+	defer func() { require.NoError(t, r.Close()) }()
 	_, err = io.ReadFull(r, make([]byte, 10))
 	require.NoError(t, err)
 	require.NoError(t, b.Delete(t.Context(), "a/b"))
