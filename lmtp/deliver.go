@@ -41,7 +41,7 @@ func (tx *transaction) refuseAll(err error) []*smtp.SMTPError {
 // recipients of one mailbox share its copy and its reply.
 func (tx *transaction) deliver(m *message) []*smtp.SMTPError {
 	began := time.Now()
-	ctx, cancel := context.WithTimeout(tx.server.base, tx.server.options.DeliverTimeout)
+	ctx, cancel := tx.server.within(tx.server.options.DeliverTimeout)
 	defer cancel()
 
 	placed, err := tx.place(m)

@@ -48,6 +48,7 @@ type rig struct {
 type setup func(o *lmtp.Options, d *lmtp.Deps)
 
 func newRig(t testing.TB, tlsConfig *tls.Config, setups ...setup) *rig {
+	t.Helper()
 	r := &rig{
 		t: t, index: newFakeIndex(), objects: newFaultBucket(), registry: prometheus.NewRegistry(),
 		log: &lockedBuffer{}, spool: t.TempDir(), served: make(chan error, 1),
@@ -85,6 +86,7 @@ func (r *rig) stop() {
 }
 
 func within(t testing.TB) context.Context {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	t.Cleanup(cancel)
 	return ctx
@@ -92,6 +94,7 @@ func within(t testing.TB) context.Context {
 
 // with is the same server for another test.
 func (r *rig) with(t testing.TB) *rig {
+	t.Helper()
 	c := *r
 	c.t = t
 	return &c
@@ -131,6 +134,7 @@ func (r *rig) dial() *client {
 }
 
 func newClient(t testing.TB, conn net.Conn) *client {
+	t.Helper()
 	t.Cleanup(func() { _ = conn.Close() })
 	require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
 	return &client{t: t, conn: conn, text: textproto.NewReader(bufio.NewReader(conn))}

@@ -100,26 +100,34 @@ func firstField(r io.Reader, name string) (value string, found bool, err error) 
 	var field []byte
 	for {
 		line, whole, err := readHeaderLine(in)
-		if err != nil && !errors.Is(err, io.EOF) {
+		if errors.Is(err, io.EOF) || whole && isBlank(line) {
+			return string(field), field != nil, nil
+		}
+		if err != nil {
 			return "", false, err
 		}
-		folded := len(line) > 0 && (line[0] == ' ' || line[0] == '\t')
-		if field != nil && !folded {
+		switch folded := line[0] == ' ' || line[0] == '\t'; {
+		case field != nil && !folded:
 			return string(field), true, nil
-		}
-		if err != nil || whole && len(bytes.TrimRight(line, "\r\n")) == 0 {
-			return "", false, nil // the end of the header
-		}
-		if field != nil {
+		case field != nil:
 			field = append(field, line...)
 			field = field[:min(len(field), maxScanField)]
-			continue
-		}
-		n, v, ok := bytes.Cut(line, []byte(":"))
-		if ok && strings.EqualFold(string(bytes.TrimRight(n, " \t")), name) {
-			field = append([]byte{}, v...)
+		default:
+			field = valueOf(line, name)
 		}
 	}
+}
+
+// isBlank recognises the line that ends a header.
+func isBlank(line []byte) bool { return string(line) == "\r\n" || string(line) == "\n" }
+
+// valueOf gives the value of the field that begins in line if it is called name, else nil.
+func valueOf(line []byte, name string) []byte {
+	have, value, found := bytes.Cut(line, []byte(":"))
+	if !found || !strings.EqualFold(string(bytes.TrimRight(have, " \t")), name) {
+		return nil
+	}
+	return append([]byte{}, value...)
 }
 
 // readHeaderLine gives a line with its end; of a line that is too long, its beginning, and whole is false.

@@ -28,9 +28,9 @@ type Server struct {
 	metrics metrics
 	log     *slog.Logger
 
-	// base is the context of all transactions; abort ends it when a Shutdown has run out of patience.
-	base  context.Context
-	abort context.CancelFunc
+	// within makes the context of a piece of work. abort ends all of them, when a Shutdown has run out of patience.
+	within func(time.Duration) (context.Context, context.CancelFunc)
+	abort  context.CancelFunc
 
 	mu     sync.Mutex
 	closed bool
@@ -54,7 +54,9 @@ func New(o Options, d Deps) (*Server, error) {
 		options: o, deps: d, metrics: m, log: d.Log,
 		fronts: map[*front]struct{}{}, wires: map[*wire]struct{}{},
 	}
-	s.base, s.abort = context.WithCancel(context.Background())
+	base, abort := context.WithCancel(context.Background())
+	s.abort = abort
+	s.within = func(d time.Duration) (context.Context, context.CancelFunc) { return context.WithTimeout(base, d) }
 	return s, nil
 }
 

@@ -1,7 +1,6 @@
 package lmtp
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -93,7 +92,7 @@ func (s *Server) resolve(to string) (mail.Address, store.Target, error) {
 	if err != nil {
 		return mail.Address{}, store.Target{}, fmt.Errorf("%w: %w", errAddress, err)
 	}
-	ctx, cancel := context.WithTimeout(s.base, s.options.ResolveTimeout)
+	ctx, cancel := s.within(s.options.ResolveTimeout)
 	defer cancel()
 	target, err := s.deps.Index.Resolve(ctx, address, s.options.RecipientDelimiter)
 	return address, target, err

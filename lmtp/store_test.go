@@ -150,6 +150,7 @@ func TestDatabaseThatIsGoneIsTemporary(t *testing.T) {
 
 // serveOn serves on another listener too.
 func (r *rig) serveOn(t testing.TB, l net.Listener) {
+	t.Helper()
 	served := make(chan error, 1)
 	go func() { served <- r.server.Serve(context.Background(), l, nil) }()
 	t.Cleanup(func() {

@@ -3,7 +3,6 @@ package lmtp
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -221,7 +220,7 @@ func (w *wire) startTLS() error {
 	if err := w.say("220 2.0.0 Ready to start TLS"); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(w.front.server.base, w.front.server.options.CommandTimeout)
+	ctx, cancel := w.front.server.within(w.front.server.options.CommandTimeout)
 	defer cancel()
 	secured := tls.Server(w.conn, w.front.tls)
 	if err := secured.HandshakeContext(ctx); err != nil {

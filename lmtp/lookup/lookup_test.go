@@ -33,6 +33,7 @@ type rig struct {
 }
 
 func newRig(t testing.TB, x lookup.Index, o lookup.Options, d lookup.Deps) *rig {
+	t.Helper()
 	d.Index = x
 	server, err := lookup.New(o, d)
 	require.NoError(t, err)
