@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -204,10 +205,9 @@ func newSite(t testing.TB, m *served, o lab.PostfixOptions) *site {
 	s := &site{served: m, sink: labtest.LMTPSink(t, "")}
 	o.Milter, o.LocalMilter = "unix:"+m.socket, "unix:"+m.local
 	o.VirtualTransport = s.sink.Transport()
-	if o.ExtraMain == nil {
-		o.ExtraMain = map[string]string{}
-	}
-	o.ExtraMain["lmtp_line_length_limit"] = "0"
+	extra := map[string]string{"lmtp_line_length_limit": "0"}
+	maps.Copy(extra, o.ExtraMain) // which several sites may share
+	o.ExtraMain = extra
 	s.pf = labtest.Postfix(t, o)
 	return s
 }
