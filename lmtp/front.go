@@ -20,6 +20,7 @@ type front struct {
 	upgraded *handoff
 	plain    *smtp.Server
 	secure   *smtp.Server
+	once     sync.Once // for close
 }
 
 func (s *Server) newFront(l net.Listener, tlsConfig *tls.Config) *front {
@@ -40,16 +41,18 @@ func (f *front) serve() error {
 	return errors.Join(err, <-served)
 }
 
-// close stops accepting. It may be called again.
+// close stops accepting. It may be called again, and from any goroutine, which go-smtp's Shutdown may not.
 func (f *front) close() {
-	// With a context that is over, go-smtp closes its listeners and waits for nothing.
-	over, cancel := context.WithCancel(context.Background())
-	cancel()
-	_ = f.plain.Shutdown(over)
-	_ = f.secure.Shutdown(over)
-	// Again for a server that had not come to know its listener yet. Closing twice is no news.
-	_ = f.listener.Close()
-	_ = f.upgraded.Close()
+	f.once.Do(func() {
+		// With a context that is over, go-smtp closes the listeners that it knows and waits for nothing.
+		over, cancel := context.WithCancel(context.Background())
+		cancel()
+		_ = f.plain.Shutdown(over)
+		_ = f.secure.Shutdown(over)
+		// It may not know them yet. Closing twice is no news.
+		_ = f.listener.Close()
+		_ = f.upgraded.Close()
+	})
 }
 
 // wireListener puts a wire on each connection that it accepts.

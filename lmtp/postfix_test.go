@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -14,6 +15,7 @@ import (
 	"github.com/mairust/mairust/internal/lab"
 	"github.com/mairust/mairust/internal/lab/labtest"
 	"github.com/mairust/mairust/internal/mail"
+	"github.com/mairust/mairust/lmtp"
 	"github.com/mairust/mairust/lmtp/lookup"
 	"github.com/mairust/mairust/store"
 	"github.com/mairust/mairust/store/storetest"
@@ -38,11 +40,11 @@ type site struct {
 	dir     string
 }
 
-func newSite(t *testing.T, backend string, options func(dir string) lab.PostfixOptions) *site {
+func newSite(t *testing.T, backend string, options func(dir string) lab.PostfixOptions, setups ...setup) *site {
 	t.Helper()
 	st := store.New(store.Options{DB: storetest.OpenDB(t, storetest.Options(t, backend))})
 	s := &site{Site: storetest.NewSite(t, st, "t1", "example.test", "bob", "carol", "abc..def", "abc."), dir: labtest.ShortDir(t)}
-	s.real = newReal(t, st)
+	s.real = newReal(t, st, setups...)
 	s.serveOn(t, socket(t, filepath.Join(s.dir, "lmtp")))
 	s.startLookup(t)
 	o := options(s.dir)
@@ -118,10 +120,12 @@ func TestPostfixDeliversByVirtualTransport(t *testing.T) {
 			_, err := s.store.EnsureAlias(within(t), s.Tenant.ID, mail.Address{Local: "robert", Domain: "example.test"},
 				mail.Address{Local: "bob", Domain: "example.test"})
 			require.NoError(t, err)
+			_, _, err = s.store.EnsureDomain(within(t), s.Tenant.ID, "alias.test", s.Domain.ID)
+			require.NoError(t, err)
 			ctx := within(t)
 			replies := send(t, s.postfix, "abc..def@docomo.ne.jp", "bob@example.test", "robert@example.test", "carol+x@example.test",
-				"nobody@example.test", `"abc..def"@example.test`, "abc.@example.test", "a@elsewhere.test")
-			require.Equal(t, []int{250, 250, 250, 550, 250, 250, 554}, codes(replies))
+				"nobody@example.test", `"abc..def"@example.test`, "abc.@example.test", "a@elsewhere.test", "carol@alias.test", "nobody@alias.test")
+			require.Equal(t, []int{250, 250, 250, 550, 250, 250, 554, 250, 550}, codes(replies))
 			require.Contains(t, replies[3].Text, "5.1.1")
 			require.NoError(t, s.postfix.WaitQueueEmpty(ctx))
 			for _, local := range []string{"bob", "carol", "abc..def", "abc."} {
@@ -133,6 +137,36 @@ func TestPostfixDeliversByVirtualTransport(t *testing.T) {
 				require.Contains(t, s.postfix.Log(), "Stored as "+string(list[0].ID))
 			}
 		})
+	}
+}
+
+// lostReply is an index that stores, and then is not heard of.
+type lostReply struct {
+	lmtp.Index
+	times atomic.Int32
+}
+
+func (x *lostReply) Deliver(ctx context.Context, copies []store.Copy) []store.Result {
+	results := x.Index.Deliver(ctx, copies)
+	if x.times.Add(1) < 3 {
+		panic("the reply is lost")
+	}
+	return results
+}
+
+func TestPostfixSendsAgainWhatWasStored(t *testing.T) {
+	var index *lostReply
+	s := newSite(t, storetest.Backends()[0], virtual, func(_ *lmtp.Options, d *lmtp.Deps) {
+		index = &lostReply{Index: d.Index}
+		d.Index = index
+	})
+	require.Equal(t, []int{250, 250}, codes(send(t, s.postfix, "a@sender.test", "bob@example.test", "carol@example.test")))
+	require.NoError(t, s.postfix.WaitQueueEmpty(within(t)))
+	require.Equal(t, int32(3), index.times.Load())
+	for _, local := range []string{"bob", "carol"} {
+		_, objects := s.messages(t, s.Mailboxes[local], store.Inbox)
+		require.Len(t, objects, 1)
+		requireLetter(t, objects[0], "a@sender.test")
 	}
 }
 

@@ -32,7 +32,7 @@ func newReal(t testing.TB, s *store.Store, setups ...setup) *real {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, files.Close()) })
 	// Cleanups run backwards: the server ends before the files close.
-	setups = append(setups, func(_ *lmtp.Options, d *lmtp.Deps) { d.Index, d.Objects = s, files })
+	setups = append([]setup{func(_ *lmtp.Options, d *lmtp.Deps) { d.Index, d.Objects = s, files }}, setups...)
 	return &real{rig: newRig(t, nil, setups...), store: s, files: files}
 }
 

@@ -86,10 +86,19 @@ func (s *Server) mailbox(ctx context.Context, key string) (string, error) {
 	return target.Address.SMTP(), nil
 }
 
+// alias gives what an alias stands for, but only when there is a mailbox at its end: in an alias domain every
+// address has a target, and Postfix takes mail for whatever this map knows.
 func (s *Server) alias(ctx context.Context, key string) (string, error) {
 	a, err := parseKey(key)
 	if err != nil {
 		return "", err
+	}
+	target, err := s.deps.Index.Resolve(ctx, a, s.deps.RecipientDelimiter)
+	switch {
+	case err != nil:
+		return "", err
+	case target.Address.Fold() == a.Fold():
+		return "", store.ErrNotFound // a mailbox of its own comes before any alias
 	}
 	to, err := s.deps.Index.AliasTarget(ctx, a)
 	if err != nil {
