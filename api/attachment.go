@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"path"
@@ -45,7 +46,8 @@ func (s *Server) sendPart(c huma.Context, m *store.Message, p mail.Part) {
 		return
 	}
 	defer func() { _ = r.Close() }() // it was only read
-	s.stream(c, m, p.Decode(&exactReader{r: r, left: p.Size}), -1, func() {
+	out := outgoing{message: m, src: p.Decode(&exactReader{r: r, left: p.Size}), length: -1}
+	s.send(c, out, func() {
 		c.SetHeader("Content-Type", safeType(p))
 		c.SetHeader("Content-Disposition", contentDisposition(fileName(p)))
 		c.SetHeader("Content-Security-Policy", "sandbox; default-src 'none'")
@@ -59,11 +61,10 @@ type exactReader struct {
 	left int64
 }
 
-// Read gives io.ErrUnexpectedEOF if bytes are missing.
+// Read gives errCorrupt if bytes are missing.
 func (e *exactReader) Read(p []byte) (int, error) {
 	n, err := e.r.Read(p)
-	e.left -= int64(n)
-	if err == io.EOF && e.left > 0 {
+	if e.left -= int64(n); e.left > 0 && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)) {
 		err = errCorrupt
 	}
 	return n, err

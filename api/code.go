@@ -13,7 +13,7 @@ const (
 	codeNotASession      code = "not_a_session"
 	codeRefused          code = "refused"
 	codeUnauthenticated  code = "unauthenticated"
-	codeWrongCredentials code = "wrong_credentials" //nolint:gosec // the name of an error
+	codeWrongCredentials code = "wrong_credentials"
 	codeForbidden        code = "forbidden"
 	codeCrossOrigin      code = "cross_origin"
 	codeNotFound         code = "not_found"

@@ -255,6 +255,22 @@ func TestMetadataAnswersWhileObjectsAreAway(t *testing.T) {
 	})
 }
 
+func TestLongTextIsCutBetweenCharacters(t *testing.T) {
+	r := newRig(t, "sqlite", apiDefaults)
+	site := storetest.NewSite(t, r.store, "example", "example.test", "bob")
+	bob := r.session(t, site.Users["bob"].ID)
+	for charset, line := range map[string]string{"utf-8": "あいう長い文\r\n", "shift_jis": "\x82\xa0\x82\xa2\x92\xb7\x82\xa2\r\n"} {
+		id := r.deliver(t, site.Mailboxes["bob"], store.Inbox, "Subject: long\r\nContent-Type: text/plain; charset="+charset+
+			"\r\n\r\n"+strings.Repeat(line, 20_000))
+		m := decode[wire.MessageDetail](t, r.get(t, bob, "/api/v1/messages/"+string(id)))
+		require.True(t, m.TextTruncated)
+		require.LessOrEqual(t, len(m.Text), 64<<10)
+		require.Greater(t, len(m.Text), 60<<10)
+		require.NotContains(t, m.Text, "\uFFFD")
+		require.Contains(t, m.Text, "あい")
+	}
+}
+
 func TestPagingGoesThroughAllMessagesOnce(t *testing.T) {
 	onStores(t, func(t *testing.T, r *rig) {
 		site := storetest.NewSite(t, r.store, "example", "example.test", "bob")

@@ -66,6 +66,8 @@ func classify(err error) *problem {
 	switch {
 	case errors.As(err, &p):
 		return p
+	case errors.Is(err, context.Canceled): // the database calls this unavailable too
+		return newProblem(codeCanceled)
 	case errors.As(err, &refused):
 		p = newProblem(codeRefused)
 		p.Detail = refused.Refusal()
@@ -88,8 +90,6 @@ func classify(err error) *problem {
 		return newProblem(codeExists)
 	case errors.Is(err, store.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
 		return newProblem(codeUnavailable).after(retryAfter)
-	case errors.Is(err, context.Canceled):
-		return newProblem(codeCanceled)
 	default:
 		return newProblem(codeInternal)
 	}

@@ -18,8 +18,11 @@ import (
 	"github.com/mairust/mairust/internal/admin"
 	"github.com/mairust/mairust/internal/auth"
 	"github.com/mairust/mairust/internal/keyring"
+	"github.com/mairust/mairust/internal/lab"
+	"github.com/mairust/mairust/internal/lab/labtest"
 	"github.com/mairust/mairust/store"
 	"github.com/mairust/mairust/store/blob"
+	"github.com/mairust/mairust/store/sqldb"
 	"github.com/mairust/mairust/store/storetest"
 )
 
@@ -109,7 +112,7 @@ func TestRequestIDIsTheCallersWhenHarmless(t *testing.T) {
 	}
 }
 
-func TestDatabaseAwayIs503AndComesBackByItself(t *testing.T) {
+func TestErrorsOfTheStoreAreToldByTheirClass(t *testing.T) {
 	r := newRig(t, "sqlite", apiDefaults)
 	site := storetest.NewSite(t, r.store, "example", "example.test", "bob")
 	bob := r.session(t, site.Users["bob"].ID)
@@ -134,6 +137,32 @@ func TestDatabaseAwayIs503AndComesBackByItself(t *testing.T) {
 	require.NotContains(t, string(a.body), bytes.ErrTooLarge.Error())
 	failing.set(nil)
 	require.Equal(t, http.StatusOK, ask(t, ts, bob, http.MethodGet, "/api/v1/mailboxes", "").StatusCode)
+}
+
+func TestDatabaseGoneIs503AndComesBackByItself(t *testing.T) {
+	server := labtest.OwnPostgres(t, lab.PostgresOptions{})
+	r := newRigOn(t, sqldb.Options{Backend: sqldb.Postgres, URL: server.URL()}, apiDefaults)
+	site := storetest.NewSite(t, r.store, "example", "example.test", "bob")
+	bob := r.session(t, site.Users["bob"].ID)
+	id := string(r.deliver(t, site.Mailboxes["bob"], store.Inbox, plain))
+
+	server.Stop(lab.StopImmediate)
+	for _, a := range []answer{
+		r.do(t, "", http.MethodPost, "/api/v1/auth/login", credentials),
+		r.get(t, bob, "/api/v1/messages"),
+		r.get(t, "mk_live_key", "/api/v1/messages/"+id+"/raw"),
+	} {
+		require.Equal(t, "unavailable", a.problem(t).Code)
+		require.Equal(t, http.StatusServiceUnavailable, a.StatusCode)
+		require.NotEmpty(t, a.Header.Get("Retry-After"))
+		require.NotContains(t, string(a.body), "127.0.0.1")
+	}
+	require.Equal(t, "not_found", r.get(t, "", "/api/v1/none").problem(t).Code)
+
+	require.NoError(t, server.Start(t.Context()))
+	require.Eventually(t, func() bool {
+		return r.get(t, bob, "/api/v1/messages/"+id+"/raw").StatusCode == http.StatusOK
+	}, wait, tick)
 }
 
 // failingStore is a store whose lists of mailboxes fail on demand, or panic when the error is errPanic.

@@ -29,6 +29,7 @@ import (
 	"github.com/mairust/mairust/internal/mail"
 	"github.com/mairust/mairust/store"
 	"github.com/mairust/mairust/store/blob"
+	"github.com/mairust/mairust/store/sqldb"
 	"github.com/mairust/mairust/store/storetest"
 )
 
@@ -82,7 +83,12 @@ func onStores(t *testing.T, test func(t *testing.T, r *rig)) {
 
 func newRig(t testing.TB, backend string, o api.Options) *rig {
 	t.Helper()
-	s := store.New(store.Options{DB: storetest.OpenDB(t, storetest.Options(t, backend))})
+	return newRigOn(t, storetest.Options(t, backend), o)
+}
+
+func newRigOn(t testing.TB, database sqldb.Options, o api.Options) *rig {
+	t.Helper()
+	s := store.New(store.Options{DB: storetest.OpenDB(t, database)})
 	r := &rig{store: s, objects: &bucket{Memory: blob.NewMemory()}, log: &lockedBuffer{}, metrics: prometheus.NewRegistry()}
 	ring, err := keyring.Create(filepath.Join(t.TempDir(), "keyring"))
 	require.NoError(t, err)

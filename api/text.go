@@ -1,12 +1,10 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
-
-	"github.com/emersion/go-message/charset"
+	"strings"
 
 	"github.com/mairust/mairust/internal/mail"
 	"github.com/mairust/mairust/store"
@@ -36,25 +34,12 @@ func (s *Server) text(ctx context.Context, m *store.Message) (text string, trunc
 	if err != nil {
 		return "", false, fmt.Errorf("read text: %w", err)
 	}
-	text = decodeText(p.Charset, decoded)
-	return mail.Clean(text, maxText), n < p.Size || len(decoded) > maxText || len(text) > maxText, nil
-}
-
-// decodeText gives text in the labelled charset as UTF-8. Without a usable label it is taken for ISO-2022-JP
-// if it switches to Japanese as that does (RFC 1468), else for UTF-8. What cannot be read becomes U+FFFD.
-func decodeText(label string, b []byte) string {
-	if label == "" && bytes.Contains(b, []byte("\x1b$")) {
-		label = "iso-2022-jp"
+	text, _ = mail.DecodeText(p.Charset, decoded)
+	truncated = n < p.Size || len(decoded) > maxText || len(text) > maxText
+	if text = mail.Clean(text, maxText); truncated {
+		text = strings.TrimRight(text, "\uFFFD") // half a character
 	}
-	r, err := charset.Reader(label, bytes.NewReader(b))
-	if err != nil {
-		return string(b)
-	}
-	out, err := io.ReadAll(r)
-	if err != nil {
-		return string(b)
-	}
-	return string(out)
+	return text, truncated, nil
 }
 
 // textPart is the first part that is text and no attachment.

@@ -41,7 +41,7 @@ type Action string
 const (
 	ListMailboxes Action = "mailbox.list"
 	ReadMessages  Action = "message.read"
-	ListAPIKeys   Action = "api_key.list" //nolint:gosec // the name of a right
+	ListAPIKeys   Action = "api_key.list"
 	ManageAPIKeys Action = "api_key.manage"
 	SetUp         Action = "installation.setup"
 )
