@@ -131,6 +131,7 @@ func (s *Store) ensureMailbox(ctx context.Context, tx *sqldb.Tx, d *Domain, addr
 
 // SetMailboxQuota changes the quota; 0 lifts it. ErrNotFound.
 func (s *Store) SetMailboxQuota(ctx context.Context, tenant TenantID, id MailboxID, bytes int64) error {
+	defer s.found.forget()
 	return s.changeOne(ctx, `UPDATE mailboxes SET quota_bytes = $1 WHERE id = $2 AND tenant_id = $3`, bytes, string(id), string(tenant))
 }
 

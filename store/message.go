@@ -55,7 +55,7 @@ const selectMessages = `SELECT m.id, m.tenant_id, m.mailbox_id, b.address, m.fol
 	m.object_key, m.size_bytes, m.digest, m.received_us, m.sent_us, m.subject, m.preview, m.summary, m.has_attachments,
 	m.envelope_from, m.envelope_rcpt, m.queue_id, m.queue_host, m.verdict, m.score_milli, m.tags, m.flags
 	FROM messages m JOIN mailboxes b ON b.id = m.mailbox_id JOIN folders f ON f.id = m.folder_id
-	WHERE m.deleted_us IS NULL AND ($1 = 1 OR m.tenant_id = $2) AND ($3 = '' OR EXISTS (
+	WHERE ($1 = 1 OR m.tenant_id = $2) AND ($3 = '' OR EXISTS (
 		SELECT 1 FROM mailbox_access a WHERE a.user_id = $3 AND a.mailbox_id = m.mailbox_id))`
 
 func scanMessage(scan sqldb.Scan) (Message, error) {
@@ -100,7 +100,7 @@ func flagNames(bits int64) []string {
 func (s *Store) Message(ctx context.Context, sc Scope, id MessageID) (*Message, error) {
 	var found *Message
 	args := append(sc.args(), mail.Clean(string(id), maxWord))
-	err := s.each(ctx, selectMessages+` AND m.id = $4`, args, func(scan sqldb.Scan) error {
+	err := s.each(ctx, selectMessages+` AND m.deleted_us IS NULL AND m.id = $4`, args, func(scan sqldb.Scan) error {
 		m, err := scanMessage(scan)
 		found = &m
 		return err
@@ -119,6 +119,8 @@ type MessageFilter struct {
 	// Before continues a list: messages older than this one; empty means from the newest.
 	Before MessageID
 	Limit  int
+	// Deleted lists the deleted messages instead of those that are not.
+	Deleted bool
 }
 
 // Messages lists messages of a mailbox, newest first. An unknown mailbox or folder gives an empty list.
@@ -128,17 +130,20 @@ func (s *Store) Messages(ctx context.Context, sc Scope, f MessageFilter) ([]Mess
 		before = "~" // sorts after every UUID
 	}
 	args := append(sc.args(), string(f.Mailbox), before, f.Limit)
-	query := selectMessages + ` AND m.mailbox_id = $4 AND m.id < $5 ORDER BY m.id DESC LIMIT $6`
+	where, order := selectMessages+` AND m.deleted_us IS NULL AND m.mailbox_id = $4`, ` AND m.id < $5 ORDER BY m.id DESC LIMIT $6`
+	if f.Deleted {
+		where = selectMessages + ` AND m.deleted_us IS NOT NULL AND m.mailbox_id = $4`
+	}
 	if f.Folder != "" {
 		folder, err := s.folderID(ctx, f.Mailbox, f.Folder)
 		if err != nil || folder == "" {
 			return nil, err
 		}
-		query = selectMessages + ` AND m.mailbox_id = $4 AND m.folder_id = $7 AND m.id < $5 ORDER BY m.id DESC LIMIT $6`
+		where += ` AND m.folder_id = $7`
 		args = append(args, string(folder))
 	}
 	var list []Message
-	err := s.each(ctx, query, args, func(scan sqldb.Scan) error {
+	err := s.each(ctx, where+order, args, func(scan sqldb.Scan) error {
 		m, err := scanMessage(scan)
 		list = append(list, m)
 		return err

@@ -61,6 +61,7 @@ func (s *Store) SuspendTenant(ctx context.Context, id TenantID, suspended bool) 
 	if suspended {
 		state = "suspended"
 	}
+	defer s.found.forget()
 	return s.changeOne(ctx, `UPDATE tenants SET state = $1 WHERE id = $2`, state, string(id))
 }
 
@@ -76,7 +77,6 @@ func (s *Store) changeOne(ctx context.Context, query string, args ...any) error 
 	if errors.Is(err, sqldb.ErrConflict) {
 		return notFound(err)
 	}
-	s.found.forget()
 	return err
 }
 

@@ -19,16 +19,18 @@ type User struct {
 	Role     string
 	Disabled bool
 	Created  time.Time
+	// Language is "ja", "en" or empty (as the browser says); Theme is "light", "dark" or empty (as the system says).
+	Language, Theme string
 }
 
-const userColumns = `id, tenant_id, login, password_hash, role, disabled_us, created_us`
+const userColumns = `id, tenant_id, login, password_hash, role, disabled_us, created_us, language, theme`
 
 func (s *Store) user(ctx context.Context, where string, arg string) (*User, error) {
 	var u User
 	var disabled *int64
 	var created int64
 	err := s.get(ctx, `SELECT `+userColumns+` FROM users WHERE `+where+` = $1`, []any{arg},
-		&u.ID, &u.Tenant, &u.Login, &u.PasswordHash, &u.Role, &disabled, &created)
+		&u.ID, &u.Tenant, &u.Login, &u.PasswordHash, &u.Role, &disabled, &created, &u.Language, &u.Theme)
 	if err != nil {
 		return nil, err
 	}
