@@ -73,7 +73,7 @@ func (w *wire) skipRefusedChunk() error {
 	return noEOF(err)
 }
 
-// parseChunk reads the argument of BDAT (RFC 3030, 2) exactly as go-smtp does: what it refuses has no chunk.
+// parseChunk reads the argument of BDAT (RFC 3030, 2). A chunk has at most 4 GiB.
 func parseChunk(argument string) (size uint64, last, ok bool) {
 	args := strings.Fields(argument)
 	if len(args) == 0 || len(args) > 2 {

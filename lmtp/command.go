@@ -1,6 +1,9 @@
 package lmtp
 
-import "strings"
+import (
+	"io"
+	"strings"
+)
 
 // Lines that go-smtp is given in place of others.
 var (
@@ -21,12 +24,23 @@ func (w *wire) translate(line []byte) ([]byte, error) {
 	case strings.HasPrefix(verb, "STARTTLS") && w.front.tls != nil && !w.secured: // as go-smtp recognises it
 		return nil, w.startTLS()
 	case verb == "BDAT":
-		if size, last, ok := parseChunk(argument); ok {
-			w.chunks = &chunkReader{w: w, left: size, last: last}
-			return dataCommand, nil
-		}
+		return w.translateChunk(argument)
 	}
-	return line, nil // go-smtp refuses a BDAT that cannot be read, and no chunk follows
+	return line, nil
+}
+
+// translateChunk makes DATA of the first BDAT of a message. After one that cannot be read nobody knows where the
+// chunk ends and commands begin, so the connection ends.
+func (w *wire) translateChunk(argument string) ([]byte, error) {
+	size, last, ok := parseChunk(argument)
+	if !ok {
+		if err := w.say("501 5.5.4 Malformed BDAT, closing connection"); err != nil {
+			return nil, err
+		}
+		return nil, io.EOF
+	}
+	w.chunks = &chunkReader{w: w, left: size, last: last}
+	return dataCommand, nil
 }
 
 // splitCommand gives the verb in upper case and the rest.

@@ -58,6 +58,7 @@ type client struct {
 }
 
 func (r *rig) dial(t testing.TB) *client {
+	t.Helper()
 	conn, err := net.Dial("tcp", r.addr)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = conn.Close() })
