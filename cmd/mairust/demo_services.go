@@ -63,7 +63,7 @@ func found(program string) bool {
 func (d *demo) withoutPostfix(why string) {
 	d.lmtpOnly = true
 	d.out.step("Postfix", "none: %s.", strings.TrimSpace(why))
-	d.out.step("", "Mail goes straight to LMTP instead. The milter is not shown: no scan, no spam, no GTUBE.")
+	d.out.step("", "Mail goes straight to LMTP instead. The milter is not shown: mail is tagged unscanned, no spam, no GTUBE.")
 }
 
 // startPostfix starts a private Postfix. It is the last to start: it asks the milter before it greets anybody.
@@ -121,14 +121,18 @@ func (d *demo) startRspamd(ctx context.Context) error {
 		return nil
 	}
 	// What lab keeps for the next start belongs to the demo's directory too.
-	if err := os.Setenv("XDG_CACHE_HOME", d.dir.join("cache")); err != nil {
+	cache := d.dir.join("cache")
+	if err := os.Setenv("XDG_CACHE_HOME", cache); err != nil {
 		return fmt.Errorf("rspamd: %w", err)
+	}
+	if _, err := os.Stat(cache); errors.Is(err, fs.ErrNotExist) && found("rspamd") {
+		d.out.step("rspamd", "starting; the first time it compiles its patterns, which takes about 10 s ...")
 	}
 	began := time.Now()
 	r, err := lab.StartRspamd(ctx, lab.RspamdOptions{DNS: demoSenders})
 	switch {
 	case errors.Is(err, lab.ErrMissing):
-		d.out.step("rspamd", "none: it is not installed. MaiRust's own rules refuse GTUBE instead.")
+		d.out.step("rspamd", "none: it is not installed (package rspamd). MaiRust's own rules refuse GTUBE instead.")
 		return nil
 	case err != nil && ctx.Err() == nil:
 		d.out.step("rspamd", "none: it did not start: %v. MaiRust's own rules refuse GTUBE instead.", err)
