@@ -54,7 +54,7 @@ lint: lint-tool ## golangci-lint (.golangci.yml), installed into bin/ when neede
 	@if [ -x $(GOLANGCI) ]; then $(STATIC) $(GOLANGCI) run ./...; else echo "SKIPPED: no golangci-lint"; fi
 
 .PHONY: generate
-generate: ## Write the generated files (references, OpenAPI) again
+generate: ## Write the generated references again
 	$(GO) generate ./...
 
 .PHONY: check-generated

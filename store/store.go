@@ -17,15 +17,22 @@ import (
 	"github.com/mairust/mairust/store/sqldb"
 )
 
-// Ids are UUIDv7 in their text form.
+// The ids of the nouns, each a UUIDv7 in its text form.
 type (
-	TenantID  string
-	DomainID  string
-	UserID    string
+	// TenantID names a Tenant.
+	TenantID string
+	// DomainID names a Domain.
+	DomainID string
+	// UserID names a User.
+	UserID string
+	// MailboxID names a Mailbox.
 	MailboxID string
-	FolderID  string
+	// FolderID names a Folder.
+	FolderID string
+	// MessageID names a Message; not the header field of that name.
 	MessageID string
-	APIKeyID  string
+	// APIKeyID names an APIKey.
+	APIKeyID string
 )
 
 // Errors that callers test for. Everything else is a fault of the database, which is temporary.

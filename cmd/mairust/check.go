@@ -160,7 +160,7 @@ func (r *checkReport) disk(c *config.Config) {
 	if err := unix.Statfs(c.DataDir, &st); err != nil {
 		return // storage and database have said so
 	}
-	free := st.Bavail * uint64(st.Bsize) //nolint:gosec // a block size is positive
+	free := st.Bavail * uint64(st.Bsize)
 	percent := 100 * st.Bavail / max(st.Blocks, 1)
 	text := fmt.Sprintf("%s: %d %% free, %.1f GB", c.DataDir, percent, float64(free)/1e9)
 	if percent < diskWarnPercent {

@@ -91,7 +91,7 @@ func sendUntilRefused(ctx context.Context, s *testSite, l *ledger, round, sender
 	if err != nil {
 		return
 	}
-	defer c.Close() //nolint:errcheck // it is broken
+	defer c.Close()
 	if _, err := c.Cmd("LHLO mx.example.test"); err != nil {
 		return
 	}

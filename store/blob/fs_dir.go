@@ -154,20 +154,24 @@ func (f *FS) flush(d *dir) error {
 	return d.file.Sync()
 }
 
-// makeBase makes the base directory and what is missing above it, all durable.
+// makeBase makes the base directory and what is missing above it, all durable. A directory that is there is
+// flushed into its parent too: the process that made it may have died before it did.
 func makeBase(base string) error {
-	_, err := os.Stat(base)
-	if !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
 	above := filepath.Dir(base)
-	if err := makeBase(above); err != nil {
-		return err
+	_, err := os.Stat(base)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := makeBase(above); err != nil {
+			return err
+		}
+		err = os.Mkdir(base, 0o700)
 	}
-	if err := os.Mkdir(base, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	d, err := os.Open(above)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil // not ours: whoever owns it made base
+	}
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sync/atomic"
 	"time"
 )
 
@@ -45,7 +46,11 @@ type DB struct {
 	// writer is SQLite's only writing connection.
 	writer  *sqliteWriter
 	closers []io.Closer
+	closed  atomic.Bool
 }
+
+// errClosed is what a closed database answers.
+var errClosed = fmt.Errorf("%w: it was closed", ErrUnavailable)
 
 // Open opens the database. It does not migrate it. The errors never hold the password of a URL.
 // ErrLocked says that another process has the SQLite file.
@@ -68,6 +73,7 @@ func (db *DB) Backend() string { return db.backend }
 
 // Close closes all connections and gives up the lock.
 func (db *DB) Close() error {
+	db.closed.Store(true)
 	var errs []error
 	for _, c := range db.closers {
 		errs = append(errs, c.Close())
@@ -86,11 +92,17 @@ func (db *DB) Ping(ctx context.Context) error {
 
 // Get runs a query for one row and scans it into dest. ErrNoRows when there is none.
 func (db *DB) Get(ctx context.Context, query string, args []any, dest ...any) error {
+	if db.closed.Load() {
+		return errClosed
+	}
 	return get(ctx, db.reader(), query, args, dest)
 }
 
 // Each runs a query and calls row for every row, with the function that scans it.
 func (db *DB) Each(ctx context.Context, query string, args []any, row func(scan Scan) error) error {
+	if db.closed.Load() {
+		return errClosed
+	}
 	return each(ctx, db.reader(), query, args, row)
 }
 
@@ -198,6 +210,9 @@ func (db *DB) Write(ctx context.Context, fn func(tx *Tx) error) error {
 }
 
 func (db *DB) writeOnce(ctx context.Context, fn func(tx *Tx) error) error {
+	if db.closed.Load() {
+		return errClosed
+	}
 	if db.writer != nil {
 		return db.writer.write(ctx, fn)
 	}

@@ -205,3 +205,20 @@ func withParam(url, param string) string {
 	}
 	return url + "?" + param
 }
+
+func TestClosedDatabaseIsUnavailable(t *testing.T) {
+	for _, backend := range []string{sqldb.SQLite, sqldb.Postgres} {
+		o := sqldb.Options{Backend: backend, Path: filepath.Join(t.TempDir(), "x.db")}
+		if backend == sqldb.Postgres {
+			o = sqldb.Options{Backend: backend, URL: labtest.Postgres(t).URL()}
+		}
+		db, err := sqldb.Open(t.Context(), o)
+		require.NoError(t, err)
+		_, err = db.Migrate(t.Context())
+		require.NoError(t, err)
+		require.NoError(t, db.Close())
+		var n int
+		assert.ErrorIs(t, db.Write(t.Context(), func(tx *sqldb.Tx) error { return insertTenant(t.Context(), tx, "a") }), sqldb.ErrUnavailable, backend)
+		assert.ErrorIs(t, db.Get(t.Context(), `SELECT COUNT(*) FROM tenants`, nil, &n), sqldb.ErrUnavailable, backend)
+	}
+}

@@ -87,10 +87,11 @@ func syncDir(dir string) error {
 type sqliteWriter struct {
 	path string
 	// turn holds one token: who has it may use the fields below.
-	turn  chan struct{}
-	db    *sql.DB
-	conn  *sql.Conn
-	stmts *stmtCache
+	turn   chan struct{}
+	closed bool
+	db     *sql.DB
+	conn   *sql.Conn
+	stmts  *stmtCache
 }
 
 func openSQLiteWriter(ctx context.Context, path string) (*sqliteWriter, error) {
@@ -119,6 +120,9 @@ func (w *sqliteWriter) write(ctx context.Context, fn func(*Tx) error) error {
 		defer func() { w.turn <- struct{}{} }()
 	case <-ctx.Done():
 		return fmt.Errorf("%w: waiting for the writer: %w", ErrUnavailable, ctx.Err())
+	}
+	if w.closed {
+		return errClosed
 	}
 	if w.conn == nil {
 		if err := w.open(ctx); err != nil {
@@ -175,6 +179,7 @@ func (w *sqliteWriter) discard() {
 func (w *sqliteWriter) Close() error {
 	<-w.turn
 	defer func() { w.turn <- struct{}{} }()
+	w.closed = true
 	if w.conn == nil {
 		return nil
 	}
@@ -196,7 +201,7 @@ func (c *stmtCache) stmt(ctx context.Context, query string) (*sql.Stmt, error) {
 	if s, ok := c.byText[query]; ok {
 		return s, nil
 	}
-	s, err := c.prepare(ctx, query)
+	s, err := c.prepare(ctx, query) //nolint:sqlclosecheck // kept, and closed by Close
 	if err != nil {
 		return nil, err
 	}
@@ -209,7 +214,7 @@ func (c *stmtCache) stmt(ctx context.Context, query string) (*sql.Stmt, error) {
 
 // ExecContext runs the prepared form of query.
 func (c *stmtCache) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	s, err := c.stmt(ctx, query)
+	s, err := c.stmt(ctx, query) //nolint:sqlclosecheck // the cache's
 	if err != nil {
 		return nil, err
 	}
@@ -218,7 +223,7 @@ func (c *stmtCache) ExecContext(ctx context.Context, query string, args ...any) 
 
 // QueryContext runs the prepared form of query.
 func (c *stmtCache) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	s, err := c.stmt(ctx, query)
+	s, err := c.stmt(ctx, query) //nolint:sqlclosecheck // the cache's
 	if err != nil {
 		return nil, err
 	}
