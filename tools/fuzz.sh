@@ -13,7 +13,7 @@ for file in "${files[@]}"; do
 	dir=$(dirname "$file")
 	for target in $(sed -nE 's/^func (Fuzz[A-Z0-9_][A-Za-z0-9_]*)\(.*/\1/p' "$file"); do
 		echo "--- $target ($dir) for $fuzztime"
-		go test -run '^$' -fuzz "^${target}\$" -fuzztime "$fuzztime" "$dir" || failed=1
+		go test -run '^$' -fuzz "^${target}\$" -fuzztime "$fuzztime" -fuzzminimizetime 2s "$dir" || failed=1
 	done
 done
 exit "$failed"
