@@ -36,10 +36,10 @@ func (p demoPrinter) tableHead(lmtpOnly bool) {
 	p.text(rowForm, "#", "mail", "recipient", way, "folder", "score", "tags")
 }
 
-// row prints two lines: the facts in columns, then the subject as it was read back, or the refusal.
+// row prints two lines: the facts in columns, then the subject as it was read back, or the server's answer.
 func (p demoPrinter) row(n int, m demoMail, o demoOutcome) {
 	folder, score, tags := "-", "-", "-"
-	second := "refused: " + oneLine(o.reply.Text, 120)
+	second := "answer: " + oneLine(o.reply.Text, 120)
 	if o.message != nil {
 		folder = o.message.Folder
 		score = strconv.FormatFloat(o.message.Score, 'f', 1, 64)

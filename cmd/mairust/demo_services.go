@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -196,10 +195,11 @@ func (d *demo) aptGet(ctx context.Context, args ...string) error {
 	if err == nil {
 		return nil
 	}
-	if len(out) > 2<<10 {
-		out = out[len(out)-2<<10:]
+	_, why, found := strings.Cut("\n"+string(out), "\nE: ")
+	if !found {
+		why = string(out)
 	}
-	return fmt.Errorf("apt-get %s: %w\n%s", args[0], err, bytes.TrimSpace(out))
+	return fmt.Errorf("apt-get %s: %w: %s", args[0], err, oneLine(why, 300))
 }
 
 // servicePolicy is asked by invoke-rc.d before a package starts its service.

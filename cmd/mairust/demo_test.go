@@ -3,9 +3,12 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"os/user"
@@ -20,6 +23,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/mairust/mairust/api/wire"
 	"github.com/mairust/mairust/internal/lab"
 	"github.com/mairust/mairust/internal/lab/labtest"
 )
@@ -313,6 +317,56 @@ func TestDemoTakesAndRemovesOnlyItsOwnDirectory(t *testing.T) {
 		require.Contains(t, out, "nothing was removed")
 	}
 	require.FileExists(t, mine)
+}
+
+func TestReplyOfEachRecipient(t *testing.T) {
+	ok, unknown := lab.Reply{Code: 250, Text: "2.0.0 Ok"}, lab.Reply{Code: 550, Text: "5.1.1 unknown"}
+	later, spam := lab.Reply{Code: 451, Text: "4.7.1 later"}, lab.Reply{Code: 550, Text: "5.7.1 spam"}
+	for name, c := range map[string]struct {
+		replies lab.Replies
+		lmtp    bool
+		want    []lab.Reply
+	}{
+		"sender refused": {lab.Replies{Mail: later}, false, []lab.Reply{later, later}},
+		"none accepted":  {lab.Replies{Rcpts: []lab.Reply{unknown, later}}, false, []lab.Reply{unknown, later}},
+		"DATA refused":   {lab.Replies{Rcpts: []lab.Reply{ok, unknown}, Data: later}, false, []lab.Reply{later, unknown}},
+		"SMTP":           {lab.Replies{Rcpts: []lab.Reply{ok, ok}, Final: []lab.Reply{spam}}, false, []lab.Reply{spam, spam}},
+		"LMTP":           {lab.Replies{Rcpts: []lab.Reply{unknown, ok}, Final: []lab.Reply{ok}}, true, []lab.Reply{unknown, ok}},
+		"LMTP, each":     {lab.Replies{Rcpts: []lab.Reply{ok, ok}, Final: []lab.Reply{ok, later}}, true, []lab.Reply{ok, later}},
+	} {
+		require.Equal(t, c.want, replyOfEach(&c.replies, 2, c.lmtp), name)
+	}
+}
+
+func TestWhatIsNotAsItShouldBeIsTold(t *testing.T) {
+	stored := wire.MessageDetail{Message: wire.Message{ID: "1", MessageID: "one@sender.test", Folder: "INBOX", Tags: []string{"odd"}}}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/api/v1/messages", func(w http.ResponseWriter, _ *http.Request) {
+		_ = json.NewEncoder(w).Encode(wire.List[wire.Message]{Data: []wire.Message{stored.Message}})
+	})
+	mux.HandleFunc("/api/v1/messages/1", func(w http.ResponseWriter, _ *http.Request) { _ = json.NewEncoder(w).Encode(stored) })
+	server := httptest.NewServer(mux)
+	defer server.Close()
+	d := &demo{api: &demoAPI{base: server.URL}}
+	for _, c := range []struct {
+		mail  demoMail
+		to    demoRcpt
+		code  int
+		fault string
+	}{
+		{demoMail{folder: "INBOX"}, demoRcpt{demoBob, demoBob}, 451, "it should have been accepted"},
+		{demoMail{folder: "INBOX"}, demoRcpt{"nobody@example.test", ""}, 250, "it should have been refused with 550"},
+		{demoMail{folder: "INBOX"}, demoRcpt{"nobody@example.test", ""}, 550, ""},
+		{demoMail{refused: true}, demoRcpt{demoBob, demoBob}, 550, "it is stored all the same"},
+		{demoMail{folder: "Quarantine"}, demoRcpt{demoBob, demoBob}, 250, "it should be in Quarantine"},
+		{demoMail{folder: "INBOX", tag: "spam"}, demoRcpt{demoBob, demoBob}, 250, "it should have the tag spam"},
+		{demoMail{folder: "INBOX"}, demoRcpt{demoBob, demoBob}, 250, "it should have no tag"},
+		{demoMail{folder: "INBOX", tag: "odd"}, demoRcpt{demoBob, demoBob}, 250, ""},
+	} {
+		o := demoOutcome{rcpt: c.to, reply: lab.Reply{Code: c.code}}
+		require.NoError(t, d.lookUp(t.Context(), c.mail, "one@sender.test", &o))
+		require.Equal(t, c.fault, o.fault)
+	}
 }
 
 func TestShellQuote(t *testing.T) {
