@@ -140,3 +140,12 @@ func OwnPostgres(t testing.TB, o lab.PostgresOptions) *lab.Postgres {
 	closeLater(t, p)
 	return p
 }
+
+// Dovecot starts a Dovecot for this test.
+func Dovecot(t testing.TB, o lab.DovecotOptions) *lab.Dovecot {
+	t.Helper()
+	d, err := lab.StartDovecot(t.Context(), o)
+	need(t, err)
+	closeLater(t, d)
+	return d
+}
