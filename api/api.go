@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"time"
 
@@ -68,13 +67,14 @@ type Admin interface {
 	Setup(ctx context.Context, p auth.Principal, s wire.Setup) (wire.SetupResult, error)
 	CreateAPIKey(ctx context.Context, p auth.Principal, k wire.NewAPIKey) (wire.APIKeyCreated, error)
 	RevokeAPIKey(ctx context.Context, p auth.Principal, id store.APIKeyID) error
+	CreateLoginLink(ctx context.Context, p auth.Principal, l wire.NewLoginLink) (wire.LoginLinkCreated, error)
 }
 
 // Server is the API. It has two faces: Handler for the network, AdminHandler for the admin socket.
 type Server struct {
 	d       Deps
 	public  *url.URL
-	cookie  sessionCookie
+	cookie  auth.SessionCookie
 	origins *http.CrossOriginProtection
 	metrics *metrics
 	handler http.Handler
@@ -92,7 +92,7 @@ func New(o Options, d Deps) (*Server, error) {
 	if d.Now == nil {
 		d.Now = time.Now
 	}
-	public, err := parsePublicURL(o.PublicURL)
+	public, err := auth.ParsePublicURL(o.PublicURL)
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +100,7 @@ func New(o Options, d Deps) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{d: d, public: public, cookie: newSessionCookie(public), origins: http.NewCrossOriginProtection(), metrics: m}
+	s := &Server{d: d, public: public, cookie: auth.NewSessionCookie(public), origins: http.NewCrossOriginProtection(), metrics: m}
 	if err := s.origins.AddTrustedOrigin(public.Scheme + "://" + public.Host); err != nil {
 		return nil, fmt.Errorf("http.public_url: %w", err)
 	}
@@ -134,27 +134,4 @@ func (s *Server) HTTPServer(h http.Handler) *http.Server {
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(s.d.Log.Handler(), slog.LevelDebug),
 	}
-}
-
-// parsePublicURL refuses what would send sessions over the network in clear text.
-func parsePublicURL(text string) (*url.URL, error) {
-	if text == "" {
-		text = "http://127.0.0.1:8080"
-	}
-	u, err := url.Parse(text)
-	if err != nil {
-		return nil, fmt.Errorf("http.public_url: %w", err)
-	}
-	if u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || u.Path != "" && u.Path != "/" || u.RawQuery != "" {
-		return nil, fmt.Errorf("http.public_url: %q must be https://HOST[:PORT], or http:// on loopback", text)
-	}
-	if u.Scheme == "http" && !isLoopback(u.Hostname()) {
-		return nil, fmt.Errorf("http.public_url: %q: plain http is for loopback only", text)
-	}
-	return u, nil
-}
-
-func isLoopback(host string) bool {
-	addr, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && addr.IsLoopback()
 }

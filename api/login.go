@@ -3,43 +3,12 @@ package api
 import (
 	"context"
 	"net/http"
-	"net/url"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/mairust/mairust/api/wire"
 	"github.com/mairust/mairust/internal/auth"
 )
-
-// sessionCookie is how browsers keep the session's token.
-type sessionCookie struct {
-	name   string
-	secure bool
-}
-
-// newSessionCookie takes the __Host- prefix over https: no other host, and no plain connection, can set
-// such a cookie (RFC 6265bis, 4.1.3.2).
-func newSessionCookie(public *url.URL) sessionCookie {
-	if public.Scheme == "https" {
-		return sessionCookie{name: "__Host-mairust", secure: true}
-	}
-	return sessionCookie{name: "mairust"}
-}
-
-// with is a cookie that holds token until expires.
-func (c sessionCookie) with(token string, expires time.Time) http.Cookie {
-	return http.Cookie{ //nolint:gosec // not Secure only over plain http, which New allows on loopback alone
-		Name: c.name, Value: token, Path: "/", Expires: expires, Secure: c.secure, HttpOnly: true, SameSite: http.SameSiteLaxMode,
-	}
-}
-
-// gone is the cookie that makes a browser forget.
-func (c sessionCookie) gone() http.Cookie {
-	cookie := c.with("", time.Unix(1, 0)) //nolint:gosec // as above
-	cookie.MaxAge = -1
-	return cookie
-}
 
 type loginInput struct {
 	Body wire.Credentials
@@ -96,7 +65,7 @@ func (s *Server) login(ctx context.Context, in *loginInput) (*loginOutput, error
 		f.principal = p
 	}
 	return &loginOutput{
-		SetCookie: s.cookie.with(token, session.Expires),
+		SetCookie: s.cookie.With(token, session.Expires),
 		Body:      wire.Session{Token: token, ExpiresAt: session.Expires.UTC(), User: principalOf(p)},
 	}, nil
 }
@@ -112,7 +81,7 @@ func (s *Server) logout(ctx context.Context, in *logoutInput) (*logoutOutput, er
 	if err := s.d.Auth.Logout(ctx, token); err != nil {
 		return nil, err
 	}
-	return &logoutOutput{SetCookie: s.cookie.gone()}, nil
+	return &logoutOutput{SetCookie: s.cookie.Gone()}, nil
 }
 
 func (s *Server) me(ctx context.Context, _ *struct{}) (*meOutput, error) {

@@ -34,7 +34,7 @@ func (s *Server) config() huma.Config {
 	c.Info.License = &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"}
 	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
 		"bearer": {Type: "http", Scheme: "bearer", Description: "An API key (mk_live_…) or the token of a session."},
-		"cookie": {Type: "apiKey", In: "cookie", Name: s.cookie.name, Description: "The session of a browser."},
+		"cookie": {Type: "apiKey", In: "cookie", Name: s.cookie.Name(), Description: "The session of a browser."},
 	}
 	c.OpenAPIPath, c.DocsPath, c.SchemasPath = "", "", ""
 	c.CreateHooks = nil
@@ -128,10 +128,9 @@ func (s *Server) token(c interface{ Header(string) string }) (string, error) {
 	if err != nil {
 		return "", newProblem(codeUnauthenticated)
 	}
-	for _, cookie := range cookies {
-		if cookie.Name == s.cookie.name {
-			return cookie.Value, nil
-		}
+	token := s.cookie.Token(cookies)
+	if token == "" {
+		return "", newProblem(codeUnauthenticated)
 	}
-	return "", newProblem(codeUnauthenticated)
+	return token, nil
 }

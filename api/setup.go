@@ -41,6 +41,26 @@ func (s *Server) registerSetup(api huma.API) {
 		OperationID: "create-first-api-key", Method: http.MethodPost, Path: "/admin/v1/api-keys", Tags: tags,
 		Summary: "Make an API key", DefaultStatus: http.StatusCreated,
 	}, s.createAPIKey)
+	handle(s, api, auth.SetUp, huma.Operation{
+		OperationID: "create-login-link", Method: http.MethodPost, Path: "/admin/v1/login-links", Tags: tags,
+		Summary: "Make a link that logs a person in once", DefaultStatus: http.StatusCreated,
+	}, s.createLoginLink)
+}
+
+type loginLinkInput struct {
+	Body wire.NewLoginLink
+}
+
+type loginLinkOutput struct {
+	Body wire.LoginLinkCreated
+}
+
+func (s *Server) createLoginLink(ctx context.Context, in *loginLinkInput) (*loginLinkOutput, error) {
+	made, err := s.d.Admin.CreateLoginLink(ctx, asker(ctx), in.Body)
+	if err != nil {
+		return nil, err
+	}
+	return &loginLinkOutput{Body: made}, nil
 }
 
 // setUp goes on when the caller leaves: half an installation helps nobody.

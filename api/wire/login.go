@@ -26,3 +26,15 @@ type Principal struct {
 	TenantID string   `json:"tenant_id,omitempty"`
 	Actions  []string `json:"actions" nullable:"false" doc:"What the role allows."`
 }
+
+// NewLoginLink asks for a link that logs a person in once.
+type NewLoginLink struct {
+	Login string `json:"login" minLength:"1" maxLength:"320"`
+}
+
+// LoginLinkCreated is the token of a login link, which is shown this once.
+type LoginLinkCreated struct {
+	Login     string    `json:"login"`
+	Token     string    `json:"token"`
+	ExpiresAt time.Time `json:"expires_at"`
+}

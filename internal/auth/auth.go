@@ -45,6 +45,7 @@ type Store interface {
 	Users
 	Sessions
 	APIKeys
+	LoginLinks
 }
 
 // Users finds people.
@@ -137,16 +138,7 @@ func (a *Authenticator) Login(ctx context.Context, login, password string, clien
 	if err != nil {
 		return "", store.Session{}, Principal{}, err
 	}
-	token := newToken()
-	now := a.now().UTC()
-	s := store.Session{
-		TokenHash: hashSecret(token), User: u.ID, Created: now, Expires: now.Add(a.lifetime),
-		ClientAddr: addrText(client),
-	}
-	if err := a.store.CreateSession(ctx, s); err != nil {
-		return "", store.Session{}, Principal{}, fmt.Errorf("open session: %w", err)
-	}
-	return token, s, userPrincipal(u), nil
+	return a.openSession(ctx, u, client)
 }
 
 // checkPassword gives the user that login and password belong to. A login that is unknown or disabled is
