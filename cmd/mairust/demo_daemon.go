@@ -110,7 +110,7 @@ func (d *demo) startDaemon(ctx context.Context) error {
 }
 
 func (d *demo) awaitReady(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, demoReadyTime, errors.New("not ready in time"))
+	ctx, cancel := context.WithTimeout(ctx, demoReadyTime)
 	defer cancel()
 	return lab.Eventually(ctx, func(ctx context.Context) error {
 		select {

@@ -101,7 +101,7 @@ func (d *demoDir) password(name string) (string, error) {
 }
 
 // secret gives the content of a file below secrets, which is made when it is missing.
-func (d *demoDir) secret(name string, make func() (string, error)) (string, error) {
+func (d *demoDir) secret(name string, create func() (string, error)) (string, error) {
 	raw, err := os.ReadFile(d.secretFile(name))
 	if text := strings.TrimSpace(string(raw)); err == nil && text != "" {
 		return text, nil
@@ -112,7 +112,7 @@ func (d *demoDir) secret(name string, make func() (string, error)) (string, erro
 	if err := os.MkdirAll(d.join("secrets"), 0o700); err != nil {
 		return "", fmt.Errorf("write secret: %w", err)
 	}
-	text, err := make()
+	text, err := create()
 	if err != nil {
 		return "", err
 	}

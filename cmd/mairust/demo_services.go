@@ -17,14 +17,13 @@ import (
 
 // demoSenders is all that rspamd can resolve: a provider that authorises the address the demo sends from.
 var demoSenders = lab.DNSRecords{
-	"sender.test":              {"TXT v=spf1 ip4:192.0.2.25 -all", "MX 10 mx.sender.test", "A 192.0.2.25"},
-	"_dmarc.sender.test":       {"TXT v=DMARC1; p=none"},
-	"mx.sender.test":           {"A 192.0.2.25"},
-	"25.2.0.192.in-addr.arpa":  {"PTR mx.sender.test"},
-	demoDomain:                 {"MX 10 mx." + demoDomain},
-	"mx." + demoDomain:         {"A 127.0.0.1"},
-	"1.0.0.127.in-addr.arpa":   {"PTR localhost"},
-	"unknown-shop.sender.test": {"TXT v=spf1 ip4:192.0.2.25 -all", "MX 10 mx.sender.test", "A 192.0.2.25"},
+	"sender.test":             {"TXT v=spf1 ip4:192.0.2.25 -all", "MX 10 mx.sender.test", "A 192.0.2.25"},
+	"_dmarc.sender.test":      {"TXT v=DMARC1; p=none"},
+	"mx.sender.test":          {"A 192.0.2.25"},
+	"25.2.0.192.in-addr.arpa": {"PTR mx.sender.test"},
+	demoDomain:                {"MX 10 mx." + demoDomain},
+	"mx." + demoDomain:        {"A 127.0.0.1"},
+	"1.0.0.127.in-addr.arpa":  {"PTR localhost"},
 }
 
 // preparePostfix finds out whether there can be a Postfix, and installs it when it is missing. Without one the demo
@@ -195,8 +194,8 @@ func (d *demo) aptGet(ctx context.Context, args ...string) error {
 	if err == nil {
 		return nil
 	}
-	_, why, found := strings.Cut("\n"+string(out), "\nE: ")
-	if !found {
+	_, why, ok := strings.Cut("\n"+string(out), "\nE: ")
+	if !ok {
 		why = string(out)
 	}
 	return fmt.Errorf("apt-get %s: %w: %s", args[0], err, oneLine(why, 300))
