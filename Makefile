@@ -74,7 +74,8 @@ demo: build ## Show it working: a daemon and a private Postfix under ./mairust-d
 	./bin/mairust demo --dir $(DEMO_DIR)
 
 .PHONY: demo-reset
-demo-reset: build ## Remove all that the demo made
+demo-reset: ## Remove all that the demo made
+	@[ -x bin/mairust ] || $(MAKE) --no-print-directory build
 	./bin/mairust demo --dir $(DEMO_DIR) --reset
 
 .PHONY: clean
