@@ -88,11 +88,27 @@ func declarations(css string) string {
 		if !ok {
 			continue
 		}
-		if v, ok := p.value(value); ok {
+		v, ok := p.value(value)
+		if !ok && name == "background" {
+			v, ok = backgroundColor(value)
+		}
+		if ok {
 			out = append(out, name+":"+v)
 		}
 	}
 	return strings.Join(out, ";")
+}
+
+// backgroundColor finds the colour beside a background image: without it, white text would stand on white paper.
+func backgroundColor(value string) (string, bool) {
+	found := ""
+	for _, word := range splitOutside(cssSpaceRun.ReplaceAllString(value, " "), ' ') {
+		token, length, ok := colorOnly.token(word)
+		if ok && length == len(word) && !strings.Contains(globalWords, " "+token+" ") {
+			found = token
+		}
+	}
+	return found, found != ""
 }
 
 // splitOutside splits at sep where no string and no parenthesis is open.
@@ -145,7 +161,6 @@ var (
 	cssString   = regexp.MustCompile(`^(?:"[\p{L}\p{N} _.&+-]{1,64}"|'[\p{L}\p{N} _.&+-]{1,64}')`)
 	cssColorFn  = regexp.MustCompile(`^(?i)(rgba?|hsla?)\(([0-9.,%/\s]{1,64})\)`)
 	cssBang     = regexp.MustCompile(`^(?i)!\s*important\b`)
-	cssColor    = regexp.MustCompile(`^[a-z]{3,24}$`)
 	cssSpaceRun = regexp.MustCompile(`\s+`)
 )
 
@@ -212,7 +227,7 @@ func (p property) word(m string) (string, int, bool) {
 	low := strings.ToLower(m)
 	known := strings.Contains(" "+p.words+globalWords, " "+low+" ")
 	switch {
-	case known, p.color && cssColor.MatchString(low):
+	case known, p.color && strings.Contains(colorNames, " "+low+" "):
 		return low, len(m), true
 	}
 	return m, len(m), p.family

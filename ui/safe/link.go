@@ -128,9 +128,10 @@ func webTarget(scheme, rest string) (target, bool) {
 		return target{}, false
 	}
 	u.User = nil
-	u.Host = host
 	if port := u.Port(); port != "" {
-		u.Host = net.JoinHostPort(strings.Trim(host, "[]"), port)
+		u.Host = host + ":" + port
+	} else {
+		u.Host = host
 	}
 	return stable(u, host)
 }
@@ -243,7 +244,7 @@ func nativeHost(host string) string {
 // named finds what reads as an address or a host: with a scheme, with www, or as the whole text.
 var (
 	namedURL  = regexp.MustCompile(`(?i)(?:[a-z][a-z0-9+.-]{1,15}:[/\\]{2,}|\bwww\.)[^\s<>"']+`)
-	namedBare = regexp.MustCompile(`^[^\s<>"'/\\]+\.[\p{L}\p{N}-]{2,}\.?(?::[0-9]+)?(?:[/?#]\S*)?$`)
+	namedBare = regexp.MustCompile(`^[^\s<>"'/\\]+\.[\p{L}\p{N}-]+\.?(?::[0-9]+)?(?:[/?#]\S*)?$`)
 )
 
 // namedHost is the host that the text of a link seems to lead to, or "".
@@ -252,17 +253,23 @@ func namedHost(text string) string {
 	text = strings.TrimFunc(strings.ReplaceAll(text, "。", "."), func(r rune) bool {
 		return r <= ' ' || strings.ContainsRune("\u3000<>()[]{}\"'「」『』【】→⇒▶»>…,.:;!?", r)
 	})
-	found := namedURL.FindString(text)
-	if found == "" && namedBare.MatchString(text) {
-		found = text
+	if found := namedURL.FindString(text); found != "" {
+		host, _ := asciiHost(strings.Trim(hostPart(found), "."))
+		return host
 	}
-	if found == "" {
-		return ""
+	if namedBare.MatchString(text) {
+		return realHost(hostPart(text))
 	}
-	if i := strings.Index(found, "://"); i >= 0 {
-		found = found[i+3:]
+	return ""
+}
+
+// hostPart cuts scheme, user, port and path off an address as people write it.
+func hostPart(found string) string {
+	found = strings.ReplaceAll(found, `\`, "/")
+	if i := strings.Index(found, ":/"); i >= 0 {
+		found = found[i+2:]
 	}
-	found = strings.TrimLeft(strings.ReplaceAll(found, `\`, "/"), "/")
+	found = strings.TrimLeft(found, "/")
 	if i := strings.IndexAny(found, "/?#"); i >= 0 {
 		found = found[:i]
 	}
@@ -270,7 +277,7 @@ func namedHost(text string) string {
 	if i := strings.LastIndex(found, ":"); i >= 0 {
 		found = found[:i]
 	}
-	return realHost(found)
+	return found
 }
 
 // visible leaves out characters that have no shape.
@@ -290,7 +297,8 @@ func realHost(host string) string {
 	if net.ParseIP(host) != nil {
 		return host
 	}
-	if _, icann := publicsuffix.PublicSuffix(host); !icann || !strings.Contains(host, ".") {
+	suffix, icann := publicsuffix.PublicSuffix(host)
+	if !icann && !strings.Contains(suffix, ".") || !strings.Contains(host, ".") {
 		return ""
 	}
 	return host

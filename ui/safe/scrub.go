@@ -10,6 +10,9 @@ import (
 	"golang.org/x/net/html"
 )
 
+// blanks are left out before and after all else: those around the body tag end up there.
+const blanks = " \t\n"
+
 // maxAttributes is how many attributes of one tag are looked at.
 const maxAttributes = 40
 
@@ -71,7 +74,7 @@ func (s *scrubber) finish() {
 // writeBody writes the body element.
 func (s *scrubber) writeBody(b *bytes.Buffer) {
 	b.WriteString("<body" + s.body + ">")
-	b.WriteString(s.nest.out.String())
+	b.WriteString(strings.TrimRight(s.nest.out.String(), blanks))
 	b.WriteString("</body>")
 }
 
@@ -85,6 +88,9 @@ func (s *scrubber) text(z *html.Tokenizer) {
 		t := cleanText(string(z.Text()))
 		if s.link != nil {
 			s.link.addText(t)
+		}
+		if s.nest.out.Len() == 0 {
+			t = strings.TrimLeft(t, blanks)
 		}
 		s.nest.text(html.EscapeString(t))
 	}
