@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -23,9 +24,18 @@ func (s *Store) commitBatch(jobs []*deliveryJob) {
 	}
 	s.metrics.retries.Inc()
 	s.log.Warn("batch of deliveries failed, trying one by one", "deliveries", len(jobs), "err", err)
-	for _, job := range jobs {
-		if err := s.commitJobs([]*deliveryJob{job}, secondTry); err != nil {
-			job.fail(fmt.Errorf("store message: %w", err))
+	for i, job := range jobs {
+		err := s.commitJobs([]*deliveryJob{job}, secondTry)
+		if err == nil {
+			continue
+		}
+		job.fail(fmt.Errorf("store message: %w", err))
+		if errors.Is(err, ErrUnavailable) {
+			// The database is away: the others would wait for it one after the other, for hours.
+			for _, rest := range jobs[i+1:] {
+				rest.fail(fmt.Errorf("store message: %w", err))
+			}
+			return
 		}
 	}
 }
@@ -39,10 +49,17 @@ const (
 )
 
 // commitJobs sets the results of all jobs, or returns an error and has set none that count.
-func (s *Store) commitJobs(jobs []*deliveryJob, t try) error {
+func (s *Store) commitJobs(jobs []*deliveryJob, t try) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			// A panic is one message's doing; as an error it costs that message alone.
+			s.log.Error("panic in a batch of deliveries", "err", fmt.Sprint(p), "stack", string(debug.Stack()))
+			err = fmt.Errorf("panic: %v", p)
+		}
+	}()
 	var b *batch
 	// Not the session's context: its end must not leave the outcome unknown.
-	err := s.write(context.Background(), func(ctx context.Context, tx *sqldb.Tx) error {
+	err = s.write(context.Background(), func(ctx context.Context, tx *sqldb.Tx) error {
 		b = newBatch(tx, jobs, s.now())
 		return b.run(ctx, t)
 	})

@@ -86,6 +86,7 @@ func (s *Store) EnsureMailbox(ctx context.Context, tenant TenantID, address mail
 	if domain.AliasOf != "" {
 		return nil, false, fmt.Errorf("mailbox %s: its domain is an alias: %w", address, ErrExists)
 	}
+	defer s.found.forget() // mail for address+detail may have gone elsewhere
 	err = s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
 		created, err = s.ensureMailbox(ctx, tx, domain, address, owner)
 		return err

@@ -24,7 +24,7 @@ type Target struct {
 const maxAliasSteps = 8
 
 // Resolve finds the mailbox that takes mail for rcpt: the exact address, as mailbox, alias or in an alias
-// domain, then the same without its detail. Aliases are followed up to 8 deep. delimiters is as in
+// domain, then the same without its detail. Aliases are followed up to 8 deep, each in the same way. delimiters is as in
 // Postfix's recipient_delimiter; empty means that there are no details.
 //
 // What was found is remembered for at most 5 seconds, what was not found never. Deliver checks again.
@@ -34,13 +34,7 @@ func (s *Store) Resolve(ctx context.Context, rcpt mail.Address, delimiters strin
 	if target, ok := s.found.get(key); ok {
 		return target, nil
 	}
-	target, err := s.resolve(ctx, rcpt.Fold())
-	if errors.Is(err, ErrNotFound) && delimiters != "" {
-		if base, detail, ok := rcpt.Detail(delimiters); ok {
-			target, err = s.resolve(ctx, base.Fold())
-			target.Detail = detail
-		}
-	}
+	target, err := s.resolve(ctx, rcpt, delimiters)
 	if err != nil {
 		return Target{}, err
 	}
@@ -48,18 +42,40 @@ func (s *Store) Resolve(ctx context.Context, rcpt mail.Address, delimiters strin
 	return target, nil
 }
 
-func (s *Store) resolve(ctx context.Context, rcpt mail.Address) (Target, error) {
+// resolve follows aliases. At each step the address as it stands comes first, then the same without its detail;
+// the first detail that was taken off is the recipient's.
+func (s *Store) resolve(ctx context.Context, rcpt mail.Address, delimiters string) (Target, error) {
+	detail := ""
 	for range maxAliasSteps {
-		target, err := s.mailboxFor(ctx, rcpt)
-		if !errors.Is(err, ErrNotFound) {
-			return target, err
+		target, next, err := s.step(ctx, rcpt.Fold())
+		if errors.Is(err, ErrNotFound) && delimiters != "" {
+			if base, off, ok := rcpt.Detail(delimiters); ok {
+				target, next, err = s.step(ctx, base.Fold())
+				if detail == "" {
+					detail = off
+				}
+			}
 		}
-		if rcpt, err = s.AliasTarget(ctx, rcpt); err != nil {
+		if err != nil {
 			return Target{}, err
 		}
+		if next.IsZero() {
+			target.Detail = detail
+			return target, nil
+		}
+		rcpt = next
 	}
 	s.log.WarnContext(ctx, "alias chain is too long or a loop", "address", rcpt.String())
 	return Target{}, ErrNotFound
+}
+
+// step finds a mailbox, or the next address of an alias.
+func (s *Store) step(ctx context.Context, rcpt mail.Address) (target Target, next mail.Address, err error) {
+	target, err = s.mailboxFor(ctx, rcpt)
+	if errors.Is(err, ErrNotFound) {
+		next, err = s.AliasTarget(ctx, rcpt)
+	}
+	return target, next, err
 }
 
 const selectMailboxFor = `SELECT m.id, m.tenant_id, m.address, t.state,

@@ -10,6 +10,7 @@ import (
 
 	"github.com/mairust/mairust/internal/mail"
 	"github.com/mairust/mairust/store"
+	"github.com/mairust/mairust/store/sqldb"
 	"github.com/mairust/mairust/store/storetest"
 )
 
@@ -131,4 +132,45 @@ func TestNamesBelongToOneTenantAndOneUse(t *testing.T) {
 		_, _, err = s.EnsureUser(ctx, store.User{Tenant: two.Tenant.ID, Login: "BOB@one.test", Role: "user"})
 		assert.ErrorIs(t, err, store.ErrExists)
 	})
+}
+
+func TestAliasMayLeadToADetailAddress(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		site := storetest.NewSite(t, s, "example", "example.test", "bob", "straße")
+		_, err := s.EnsureAlias(t.Context(), site.Tenant.ID, address(t, "info@example.test"), address(t, "bob+info@example.test"))
+		require.NoError(t, err)
+		target, err := s.Resolve(t.Context(), address(t, "info@example.test"), "+")
+		require.NoError(t, err)
+		assert.Equal(t, site.Mailboxes["bob"].ID, target.Mailbox)
+		assert.Equal(t, "info", target.Detail)
+
+		target, err = s.Resolve(t.Context(), address(t, "STRASSE@example.test"), "+")
+		require.NoError(t, err, "Postfix asks with the full case folding")
+		assert.Equal(t, site.Mailboxes["straße"].ID, target.Mailbox)
+	})
+}
+
+func TestNewMailboxTakesItsMailAtOnce(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		site := storetest.NewSite(t, s, "example", "example.test", "bob")
+		target, err := s.Resolve(t.Context(), address(t, "bob+list@example.test"), "+")
+		require.NoError(t, err)
+		require.Equal(t, site.Mailboxes["bob"].ID, target.Mailbox)
+		site = storetest.NewSite(t, s, "example", "example.test", "bob+list")
+		target, err = s.Resolve(t.Context(), address(t, "bob+list@example.test"), "+")
+		require.NoError(t, err)
+		assert.Equal(t, site.Mailboxes["bob+list"].ID, target.Mailbox)
+	})
+}
+
+// Delivery must not get slower as mail piles up: each of its queries has to find its rows through an index.
+func TestLookingForDuplicatesUsesAnIndex(t *testing.T) {
+	db := storetest.OpenDB(t, storetest.Options(t, "sqlite"))
+	var plan string
+	require.NoError(t, db.Each(t.Context(), `EXPLAIN QUERY PLAN SELECT mailbox_id, delivery_id, id FROM messages
+		WHERE delivery_id IS NOT NULL AND delivery_id IN ($1, $2)`, []any{"a", "b"}, func(scan sqldb.Scan) error {
+		var id, parent, unused int
+		return scan(&id, &parent, &unused, &plan)
+	}))
+	assert.Contains(t, plan, "SEARCH messages USING INDEX messages_delivery (delivery_id=?)")
 }

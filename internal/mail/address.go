@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/net/idna"
+	"golang.org/x/text/cases"
 	"golang.org/x/text/unicode/norm"
 )
 
@@ -262,12 +263,24 @@ func isAtext(c byte) bool {
 // IsZero reports whether a is the null sender.
 func (a Address) IsZero() bool { return a == Address{} }
 
-// Fold gives the form to compare and to index: the local part in lower case, character by character
-// (Unicode's simple mapping, so without any language's rules), and again in NFC. Folding twice changes
-// nothing. RFC 5321, 2.4 leaves the case of a local part to its host; ours ignores it.
+// Fold gives the form to compare and to index: the local part with Unicode's full case folding ("ß" is "ss"),
+// without any language's rules, in NFC. It is what Postfix asks a table for when a local part is not ASCII.
+// Folding twice changes nothing. RFC 5321, 2.4 leaves the case of a local part to its host; ours ignores it.
 func (a Address) Fold() Address {
-	a.Local = norm.NFC.String(strings.ToLower(a.Local))
+	if isASCII(a.Local) {
+		a.Local = strings.ToLower(a.Local)
+		return a
+	}
+	a.Local = norm.NFC.String(strings.Map(foldCherokee, cases.Fold().String(norm.NFC.String(a.Local))))
 	return a
+}
+
+// foldCherokee folds Cherokee to upper case, as Unicode does; package cases swaps the two instead.
+func foldCherokee(r rune) rune {
+	if unicode.Is(unicode.Cherokee, r) {
+		return unicode.ToUpper(r)
+	}
+	return r
 }
 
 // Detail splits "user+detail" at the first character that is in delimiters (Postfix's

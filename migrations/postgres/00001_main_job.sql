@@ -118,7 +118,7 @@ CREATE TABLE messages (
 CREATE UNIQUE INDEX messages_uid ON messages (folder_id, uid);
 CREATE INDEX messages_folder ON messages (folder_id, id);
 CREATE INDEX messages_mailbox ON messages (mailbox_id, id);
-CREATE UNIQUE INDEX messages_delivery ON messages (mailbox_id, delivery_id) WHERE delivery_id IS NOT NULL;
+CREATE UNIQUE INDEX messages_delivery ON messages (delivery_id, mailbox_id) WHERE delivery_id IS NOT NULL;
 
 CREATE TABLE sessions (
     token_hash  TEXT COLLATE "C" NOT NULL PRIMARY KEY,
