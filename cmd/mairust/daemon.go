@@ -19,7 +19,6 @@ import (
 
 	"github.com/mairust/mairust/internal/config"
 	"github.com/mairust/mairust/internal/listen"
-	"github.com/mairust/mairust/store/sqldb"
 )
 
 var (
@@ -85,7 +84,7 @@ func (d *daemon) run(ctx context.Context) error {
 func (d *daemon) open(ctx context.Context) error {
 	if len(d.roles) > 1 || d.roles[0] != roleMilter {
 		var err error
-		d.site, err = waitForSite(ctx, d.config, d.log, d.registry)
+		d.site, err = openSite(ctx, d.config, openOptions{log: d.log, registerer: d.registry, patience: databasePatience})
 		return err
 	}
 	d.site = &site{config: d.config}
@@ -95,25 +94,6 @@ func (d *daemon) open(ctx context.Context) error {
 	var err error
 	d.site.ring, err = openRing(d.config, d.log)
 	return err
-}
-
-// databasePatience is how long a start waits for a database server that is starting too.
-const databasePatience = time.Minute
-
-// waitForSite opens the site, and tries again while its database cannot be reached.
-func waitForSite(ctx context.Context, c *config.Config, log *slog.Logger, r prometheus.Registerer) (*site, error) {
-	for deadline := time.Now().Add(databasePatience); ; {
-		s, err := openSite(ctx, c, log, r)
-		if err == nil || !errors.Is(err, sqldb.ErrUnavailable) || time.Now().After(deadline) {
-			return s, err
-		}
-		log.Warn("waiting for the database", "err", err)
-		select {
-		case <-ctx.Done():
-			return nil, err
-		case <-time.After(2 * time.Second):
-		}
-	}
 }
 
 func (d *daemon) build() error {

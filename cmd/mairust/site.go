@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -28,29 +29,41 @@ type site struct {
 	closers []io.Closer
 }
 
+// openOptions say how to open a site.
+type openOptions struct {
+	log *slog.Logger
+	// registerer takes the metrics; nil for none.
+	registerer prometheus.Registerer
+	// patience is how long to wait for a database server that cannot be reached.
+	patience time.Duration
+}
+
+// databasePatience is how long a daemon waits at its start for a database server that is starting too.
+const databasePatience = time.Minute
+
 // openSite opens what the configuration names. On the embedded database it makes what is missing and migrates;
 // on PostgreSQL, which others may use at the same time, migrating is an act of its own (mairust migrate).
-func openSite(ctx context.Context, c *config.Config, log *slog.Logger, r prometheus.Registerer) (*site, error) {
+func openSite(ctx context.Context, c *config.Config, o openOptions) (*site, error) {
 	s := &site{config: c}
-	if err := s.open(ctx, log, r); err != nil {
+	if err := s.open(ctx, o); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
 
-func (s *site) open(ctx context.Context, log *slog.Logger, r prometheus.Registerer) error {
+func (s *site) open(ctx context.Context, o openOptions) error {
 	err := makeDirs(s.config)
 	if err == nil {
-		s.ring, err = openRing(s.config, log)
+		s.ring, err = openRing(s.config, o.log)
 	}
 	if err == nil {
-		s.db, err = openDatabase(ctx, s.config, log)
+		s.db, err = waitForDatabase(ctx, s.config, o)
 	}
 	if err != nil {
 		return err
 	}
 	s.closers = append(s.closers, s.db)
-	s.store = store.New(store.Options{DB: s.db, Log: log.With("component", "store"), Registerer: r})
+	s.store = store.New(store.Options{DB: s.db, Log: o.log.With("component", "store"), Registerer: o.registerer})
 	if _, err := s.store.Claim(ctx, s.ring.CheckValue()); err != nil {
 		return explainClaim(s.config, err)
 	}
@@ -106,6 +119,22 @@ func openRing(c *config.Config, log *slog.Logger) (*keyring.Ring, error) {
 		log.Info("made a new keyring: keep a copy with your backups", "keyring", c.Secrets.Keyring)
 	}
 	return ring, nil
+}
+
+// waitForDatabase opens the database, and tries again while it cannot be reached, as long as patience lasts.
+func waitForDatabase(ctx context.Context, c *config.Config, o openOptions) (*sqldb.DB, error) {
+	for deadline := time.Now().Add(o.patience); ; {
+		db, err := openDatabase(ctx, c, o.log)
+		if err == nil || !errors.Is(err, sqldb.ErrUnavailable) || time.Now().After(deadline) {
+			return db, err
+		}
+		o.log.Warn("waiting for the database", "err", err)
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(2 * time.Second):
+		}
+	}
 }
 
 func openDatabase(ctx context.Context, c *config.Config, log *slog.Logger) (*sqldb.DB, error) {
