@@ -65,6 +65,12 @@ func (c *socketClient) CreateAPIKey(ctx context.Context, _ auth.Principal, want 
 	return result, c.call(ctx, http.MethodPost, "/admin/v1/api-keys", want, &result)
 }
 
+// CreateLoginLink makes the token of a login link.
+func (c *socketClient) CreateLoginLink(ctx context.Context, _ auth.Principal, want wire.NewLoginLink) (wire.LoginLinkCreated, error) {
+	var result wire.LoginLinkCreated
+	return result, c.call(ctx, http.MethodPost, "/admin/v1/login-links", want, &result)
+}
+
 // maxAnswer bounds what is read of an answer of the daemon.
 const maxAnswer = 16 << 20
 

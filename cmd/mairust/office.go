@@ -22,6 +22,7 @@ import (
 type office interface {
 	Setup(ctx context.Context, p auth.Principal, want wire.Setup) (wire.SetupResult, error)
 	CreateAPIKey(ctx context.Context, p auth.Principal, want wire.NewAPIKey) (wire.APIKeyCreated, error)
+	CreateLoginLink(ctx context.Context, p auth.Principal, want wire.NewLoginLink) (wire.LoginLinkCreated, error)
 }
 
 // onHost is the principal of whoever runs a command on the host.

@@ -100,7 +100,7 @@ func (d *daemon) buildLMTP() error {
 	return nil
 }
 
-// buildAPI builds the REST API for the network and, with on-host commands beside it, for the admin socket.
+// buildAPI builds the REST API with the Web UI beside it for the network and, with on-host commands beside it, for the admin socket.
 func (d *daemon) buildAPI() error {
 	log := d.log.With("component", "api")
 	authenticator, err := auth.New(auth.Options{Store: d.site.store, Log: log, Registerer: d.registry})
@@ -114,8 +114,12 @@ func (d *daemon) buildAPI() error {
 	if err != nil {
 		return err
 	}
+	web, err := d.webHandler(server.Handler(), authenticator)
+	if err != nil {
+		return err
+	}
 	d.services = append(d.services,
-		httpService("http", server.HTTPServer(server.Handler()), d.config.HTTP.Listeners),
+		httpService("http", server.HTTPServer(web), d.config.HTTP.Listeners),
 		d.adminService(server))
 	return nil
 }

@@ -1,0 +1,23 @@
+package main
+
+import (
+	"net/http"
+
+	"github.com/mairust/mairust/internal/auth"
+	"github.com/mairust/mairust/ui"
+)
+
+// webHandler is what browsers and programs see on one listener: the REST API below /api/, the Web UI elsewhere.
+func (d *daemon) webHandler(api http.Handler, authenticator *auth.Authenticator) (http.Handler, error) {
+	pages, err := ui.New(ui.Options{PublicURL: d.config.HTTP.PublicURL}, ui.Deps{
+		Store: d.site.store, Objects: d.site.objects, Auth: authenticator,
+		Log: d.log.With("component", "ui"), Registerer: d.registry,
+	})
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/api/", api)
+	mux.Handle("/", pages.Handler())
+	return mux, nil
+}

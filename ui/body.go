@@ -1,0 +1,157 @@
+package ui
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/mairust/mairust/internal/mail"
+	"github.com/mairust/mairust/store"
+	"github.com/mairust/mairust/ui/safe"
+)
+
+// The policy of a message's body. The frame around it is sandboxed too; either would do.
+const (
+	bodyPolicy = "sandbox allow-popups allow-popups-to-escape-sandbox; default-src 'none'; img-src data:; " +
+		"style-src 'unsafe-inline'; form-action 'none'; base-uri 'none'; frame-ancestors 'self'"
+	remoteBodyPolicy = "sandbox allow-popups allow-popups-to-escape-sandbox; default-src 'none'; img-src data: https: http:; " +
+		"style-src 'unsafe-inline'; form-action 'none'; base-uri 'none'; frame-ancestors 'self'"
+)
+
+// Bounds on pictures within a message, which are put into its body.
+const (
+	maxPicture  = 2 << 20
+	maxPictures = 8 << 20
+)
+
+// showBody answers with the HTML of a message, made safe, for the frame.
+func (s *Server) showBody(p *page) error {
+	m, done, err := s.readable(p)
+	if done || err != nil {
+		return err
+	}
+	part, ok := bodyPart(m.Parts, "text/html")
+	if !ok {
+		return problemNotFound
+	}
+	remote := p.r.URL.Query().Get("remote") == "1"
+	var b bytes.Buffer
+	if _, err := s.writeHTML(p, m, part, remote, &b); err != nil {
+		s.bodyFailed(p, m, err)
+		return problemBody
+	}
+	h := p.w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Security-Policy", bodyPolicy)
+	if remote {
+		h.Set("Content-Security-Policy", remoteBodyPolicy)
+	}
+	// An error here is the client's, who has left.
+	_, _ = p.w.Write(b.Bytes())
+	return nil
+}
+
+// writeHTML makes the HTML of a part safe.
+func (s *Server) writeHTML(p *page, m *store.Message, part mail.Part, remote bool, w io.Writer) (safe.Report, error) {
+	raw, _, err := s.readPart(p.ctx(), m, part, maxHTML)
+	if err != nil {
+		return safe.Report{}, err
+	}
+	text, _ := mail.DecodeText(part.Charset, raw)
+	pictures := pictures{s: s, p: p, m: m}
+	report, err := safe.HTML(w, strings.NewReader(text), safe.Options{Remote: remote, Inline: pictures.inline})
+	if err != nil {
+		return report, fmt.Errorf("make body safe: %w", err)
+	}
+	return report, pictures.err
+}
+
+// pictures finds the pictures that a body refers to by their Content-ID (RFC 2392), up to a sum of sizes.
+type pictures struct {
+	s    *Server
+	p    *page
+	m    *store.Message
+	used int64
+	err  error
+}
+
+func (x *pictures) inline(contentID string) (mediaType string, data []byte, ok bool) {
+	for _, part := range x.m.Parts {
+		if part.ContentID != contentID || contentID == "" || part.DecodedSize > maxPicture || x.used+part.DecodedSize > maxPictures {
+			continue
+		}
+		switch part.Type {
+		case "image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp":
+		default:
+			continue
+		}
+		data, cut, err := x.s.readPart(x.p.ctx(), x.m, part, maxPicture)
+		if err != nil || cut {
+			x.err = err
+			return "", nil, false
+		}
+		x.used += int64(len(data))
+		return part.Type, data, true
+	}
+	return "", nil, false
+}
+
+// download answers with the message as a file, byte for byte.
+func (s *Server) download(p *page) error {
+	m, done, err := s.readable(p)
+	if done || err != nil {
+		return err
+	}
+	r, err := s.openObject(p.ctx(), m, 0, -1)
+	if err != nil {
+		s.bodyFailed(p, m, err)
+		return problemBody
+	}
+	name := strings.TrimSuffix(fileName(mail.Part{ID: "0", Name: m.Subject}), ".eml")
+	if strings.TrimSpace(m.Subject) == "" {
+		name = "message"
+	}
+	p.fileHeader("message/rfc822", name+".eml")
+	return s.stream(p, m, r, r)
+}
+
+// attachment answers with a part as a file, decoded. Types that a browser could run become plain bytes.
+func (s *Server) attachment(p *page) error {
+	m, done, err := s.readable(p)
+	if done || err != nil {
+		return err
+	}
+	for _, part := range m.Parts {
+		if part.ID != p.r.PathValue("part") || part.ID == "" || strings.HasPrefix(part.Type, "multipart/") {
+			continue
+		}
+		r, err := s.openObject(p.ctx(), m, part.Offset, part.Size)
+		if err != nil {
+			s.bodyFailed(p, m, err)
+			return problemBody
+		}
+		p.fileHeader(fileType(part), fileName(part))
+		return s.stream(p, m, part.Decode(r), r)
+	}
+	return problemNotFound
+}
+
+// stream copies to the client. Once begun, a failure cuts the connection, so that nobody takes a part for all.
+func (s *Server) stream(p *page, m *store.Message, src io.Reader, closer io.Closer) error {
+	_, err := io.Copy(onlyWriter{p.w}, src)
+	if closeErr := closer.Close(); err == nil {
+		err = closeErr
+	}
+	if err == nil {
+		return nil
+	}
+	if p.ctx().Err() == nil {
+		s.bodyFailed(p, m, err)
+	}
+	panic(http.ErrAbortHandler)
+}
+
+// onlyWriter hides the other methods of a writer, so that each piece gets its own time.
+type onlyWriter struct{ io.Writer }

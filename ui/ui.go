@@ -1,0 +1,165 @@
+// Package ui is the Web UI: pages made on the server with html/template, in Japanese and English. Scripts only
+// make them quicker; each page works without.
+//
+// A GET changes nothing. What changes is a POST that http.CrossOriginProtection has let through, and is answered
+// by a redirect. What comes from mail is hostile: it meets html/template's escaping, or package ui/safe in a frame
+// of its own.
+package ui
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"html/template"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/mairust/mairust/internal/auth"
+	"github.com/mairust/mairust/store"
+	"github.com/mairust/mairust/store/blob"
+)
+
+// Options of a Server; the zero value is usable.
+type Options struct {
+	// PublicURL is the address under which browsers see the server, as in the section http of the configuration.
+	PublicURL string
+}
+
+// Deps are what a Server works with. Store, Objects and Auth are required.
+type Deps struct {
+	Store   Store
+	Objects blob.Bucket
+	Auth    *auth.Authenticator
+	// Log may be nil.
+	Log *slog.Logger
+	// Registerer takes the metrics; nil means none are kept.
+	Registerer prometheus.Registerer
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+}
+
+// Store is what the UI needs of package store.
+type Store interface {
+	Mail
+	People
+}
+
+// Mail reads and changes mail.
+type Mail interface {
+	Mailboxes(ctx context.Context, scope store.Scope, after string, limit int) ([]store.Mailbox, error)
+	MailboxByAddress(ctx context.Context, scope store.Scope, addressOrID string) (*store.Mailbox, error)
+	OwnsMailbox(ctx context.Context, user store.UserID, mailbox store.MailboxID) (bool, error)
+	Messages(ctx context.Context, scope store.Scope, f store.MessageFilter) ([]store.Message, error)
+	Message(ctx context.Context, scope store.Scope, id store.MessageID) (*store.Message, error)
+	ChangeMessages(ctx context.Context, scope store.Scope, ids []store.MessageID, c store.Change) (int, error)
+	MoveMessages(ctx context.Context, scope store.Scope, ids []store.MessageID, folder string) (int, error)
+	DeleteMessages(ctx context.Context, scope store.Scope, ids []store.MessageID) (int, error)
+	UndeleteMessages(ctx context.Context, scope store.Scope, ids []store.MessageID) (int, error)
+}
+
+// People keeps what belongs to the person who is signed in, and what was done.
+type People interface {
+	User(ctx context.Context, id store.UserID) (*store.User, error)
+	SetPreferences(ctx context.Context, user store.UserID, language, theme string) error
+	SetPassword(ctx context.Context, id store.UserID, hash string) error
+	CreateAppPassword(ctx context.Context, p store.AppPassword) (store.AppPassword, error)
+	AppPasswords(ctx context.Context, user store.UserID) ([]store.AppPassword, error)
+	DeleteAppPassword(ctx context.Context, user store.UserID, id string) error
+	Audit(ctx context.Context, e store.AuditEntry) error
+	AuditLog(ctx context.Context, scope store.Scope, before time.Time, limit int) ([]store.AuditEntry, error)
+}
+
+// Server is the Web UI.
+type Server struct {
+	d         Deps
+	public    *url.URL
+	cookie    auth.SessionCookie
+	origins   *http.CrossOriginProtection
+	words     *catalogues
+	assets    *assets
+	templates map[string]*template.Template
+	metrics   *metrics
+	reads     *readLog
+	handler   http.Handler
+}
+
+// New makes a Server. It listens nowhere: the caller serves its Handler.
+func New(o Options, d Deps) (*Server, error) {
+	if d.Store == nil || d.Objects == nil || d.Auth == nil {
+		return nil, errors.New("ui: Store, Objects and Auth are required")
+	}
+	if d.Log == nil {
+		d.Log = slog.New(slog.DiscardHandler)
+	}
+	if d.Now == nil {
+		d.Now = time.Now
+	}
+	public, err := auth.ParsePublicURL(o.PublicURL)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		d: d, public: public, cookie: auth.NewSessionCookie(public), origins: http.NewCrossOriginProtection(),
+		reads: newReadLog(d.Now),
+	}
+	if err := s.origins.AddTrustedOrigin(public.Scheme + "://" + public.Host); err != nil {
+		return nil, fmt.Errorf("http.public_url: %w", err)
+	}
+	for _, load := range []func() error{s.loadWords, s.loadAssets, s.loadTemplates, s.loadMetrics} {
+		if err := load(); err != nil {
+			return nil, err
+		}
+	}
+	s.handler = s.wrap(s.protectOrigins(s.routes()))
+	return s, nil
+}
+
+// Handler serves every page, from the root.
+func (s *Server) Handler() http.Handler { return s.handler }
+
+// linkPath is where login links lead.
+const linkPath = "/login/link"
+
+// LoginLink is the address that logs in whoever opens it and confirms; token is of auth.NewLinkToken.
+func LoginLink(public *url.URL, token string) string {
+	return public.JoinPath(linkPath).String() + "?" + url.Values{"token": {token}}.Encode()
+}
+
+// routes lists every page.
+func (s *Server) routes() http.Handler {
+	mux := http.NewServeMux()
+	open := func(pattern string, h handler) { mux.Handle(pattern, s.handle(h)) }
+	signedIn := func(pattern string, h handler) { mux.Handle(pattern, s.handle(s.signedIn(h))) }
+
+	mux.HandleFunc("GET /assets/", s.asset)
+	open("GET /login", s.showLogin)
+	open("POST /login", s.login)
+	open("POST /logout", s.logout)
+	open("GET "+linkPath, s.showLink)
+	open("POST "+linkPath, s.loginByLink)
+	open("POST /preferences", s.setPreferences)
+	open("GET /help", s.showHelp)
+
+	signedIn("GET /{$}", s.home)
+	signedIn("GET /mail", s.home)
+	signedIn("GET /mailboxes", s.showMailboxes)
+	signedIn("GET /mail/{mailbox}", s.showMailbox)
+	signedIn("POST /mail/{mailbox}/reason", s.giveReason)
+	signedIn("POST /mail/{mailbox}/act", s.act)
+	signedIn("GET /message/{id}", s.showMessage)
+	signedIn("GET /message/{id}/body", s.showBody)
+	signedIn("GET /message/{id}/raw", s.download)
+	signedIn("GET /message/{id}/part/{part}", s.attachment)
+	signedIn("GET /access", s.showAccess)
+	signedIn("GET /settings", s.showSettings)
+	signedIn("POST /settings/password", s.changePassword)
+	signedIn("POST /settings/app-passwords", s.createAppPassword)
+	signedIn("POST /settings/app-passwords/{id}/delete", s.deleteAppPassword)
+
+	mux.Handle("/", s.handle(func(p *page) error { return p.unrouted(mux) }))
+	return mux
+}
