@@ -122,8 +122,8 @@ var keys = []key{
 	{path: "listeners[].role", doc: "Milter only: whose mail comes in here. `local` (for `non_smtpd_milters`) never refuses a recipient.", allowed: []string{"auto", "inbound", "submission", "local"}},
 	{path: "listeners[].socket_mode", doc: "Octal mode of a unix socket."},
 	{path: "listeners[].socket_group", doc: "Group of a unix socket, so that Postfix may use it."},
-	{path: "listeners[].allow", doc: "Networks (CIDR) that may connect; required for anything but loopback and sockets, unless there is TLS."},
-	{path: "listeners[].tls", doc: "How TLS begins.", allowed: []string{"none", "starttls", "implicit"}},
+	{path: "listeners[].allow", doc: "Networks (CIDR) that may connect; required for anything but loopback and sockets. HTTP and IMAP, where people log in, may have TLS instead."},
+	{path: "listeners[].tls", doc: "How TLS begins; `starttls` is for LMTP and IMAP.", allowed: []string{"none", "starttls", "implicit"}},
 	{path: "listeners[].cert", doc: "PEM file with the certificate and its chain."},
 	{path: "listeners[].key", doc: "PEM file with the private key."},
 }

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/mairust/mairust/internal/listen"
@@ -51,9 +52,28 @@ func (ck *checker) listener(key, list string, o listen.Options) {
 	if !ck.src.Has(list) && ck.findings.covers("run_dir") {
 		return // its path follows from run_dir, which is told
 	}
+	ck.protection(key, list, o)
 	if err := o.Validate(); err != nil {
 		ck.report(key, "%s", err)
 	}
+}
+
+// protection holds a listener to what its protocol can do (docs/adr/0008-listeners.md): STARTTLS where the protocol
+// has it, and an allow list where nobody logs in, because TLS hides what is said but keeps nobody out.
+func (ck *checker) protection(key, list string, o listen.Options) {
+	if o.TLS == listen.TLSStartTLS && !slices.Contains([]string{"lmtp.listeners", "imap.listeners"}, list) {
+		ck.report(key+".tls", "only lmtp.listeners and imap.listeners have STARTTLS; use `implicit`")
+	}
+	login := slices.Contains([]string{"http.listeners", "imap.listeners"}, list)
+	if !login && exposed(o.Address) && len(o.Allow) == 0 {
+		ck.report(key, "%s is reachable from other hosts and asks for no login: list who may connect in `allow` (TLS keeps nobody out), or use 127.0.0.1", clip(o.Address))
+	}
+}
+
+// exposed tells whether other hosts can connect. It is false for what is no address, which is told elsewhere.
+func exposed(address string) bool {
+	e := newEndpoint("", address)
+	return strings.HasPrefix(e.network, "inet") && e.host != "" && !loopback(e.host)
 }
 
 // endpoint is a listener's address in a form that can be compared.
@@ -86,5 +106,5 @@ func wildcard(host string) bool {
 
 func loopback(host string) bool {
 	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.IsLoopback()
+	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
 }

@@ -25,7 +25,7 @@ type Options struct {
 	SocketGroup string `yaml:"socket_group,omitempty"`
 	// Allow lists the CIDRs or addresses that may connect over inet; anything but loopback needs it or TLS.
 	Allow []string `yaml:"allow,omitempty"`
-	// TLS is none (default), starttls or implicit; Cert and Key are PEM files, read again when they change.
+	// TLS is none (default), starttls (for a protocol that has it) or implicit; Cert and Key are PEM files, read again when they change.
 	TLS  string `yaml:"tls,omitempty"`
 	Cert string `yaml:"cert,omitempty"`
 	Key  string `yaml:"key,omitempty"`
