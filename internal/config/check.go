@@ -12,6 +12,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/mairust/mairust/internal/listen"
 	"github.com/mairust/mairust/milter/rspamd"
 	"github.com/mairust/mairust/policy/rule"
 	"github.com/mairust/mairust/store/sqldb"
@@ -145,7 +146,13 @@ func (ck *checker) postgresURL(text string) {
 	}
 }
 
+// publicURL wants https as soon as other hosts can connect: the session cookie is Secure only then.
 func (ck *checker) publicURL(c *Config) {
+	open := slices.ContainsFunc(c.HTTP.Listeners, func(o listen.Options) bool { return exposed(o.Address) })
+	if open && !strings.HasPrefix(c.HTTP.PublicURL, "https://") {
+		ck.report("http.public_url", "an http listener is reachable from other hosts: write the https:// URL that people use, so that session cookies never travel in clear")
+		return
+	}
 	if c.HTTP.PublicURL == "" {
 		return
 	}

@@ -105,7 +105,7 @@ var keys = []key{
 
 	{path: "http", doc: "The REST API."},
 	{path: "http.listeners", doc: "Where clients connect.", from: "`inet:127.0.0.1:8080`"},
-	{path: "http.public_url", doc: "How clients reach us, as `https://mail.example.com`; decides links and cookies. Plain http is for loopback only; `http://127.0.0.1:8080` when empty."},
+	{path: "http.public_url", doc: "How clients reach us, as `https://mail.example.com`; decides links and cookies. Must be https when a listener is reachable from other hosts; `http://127.0.0.1:8080` when empty."},
 
 	{path: "ops", doc: "Metrics (`/metrics`) and health (`/health`), for the operator's network only."},
 	{path: "ops.listeners", doc: "Where Prometheus and health checks connect.", from: "`inet:127.0.0.1:9925`"},
