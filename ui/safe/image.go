@@ -11,6 +11,7 @@ import (
 const (
 	maxImage  = 2 << 20
 	maxImages = 10 << 20
+	maxParts  = 300 // calls of Options.Inline
 )
 
 const (
@@ -77,9 +78,10 @@ func (s *scrubber) source(src string) (string, bool) {
 }
 
 func (s *scrubber) inlineImage(id string) (string, bool) {
-	if s.options.Inline == nil || len(id) > 1024 {
+	if s.options.Inline == nil || len(id) > 1024 || s.partsAsked >= maxParts {
 		return "", false
 	}
+	s.partsAsked++
 	if plain, err := url.PathUnescape(id); err == nil {
 		id = plain
 	}

@@ -4,6 +4,8 @@ import (
 	"net"
 	"net/url"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/net/html"
@@ -28,7 +30,11 @@ type link struct {
 	text   strings.Builder
 }
 
-const maxLinkText = 1024
+// Bounds on what is compared: bytes of a link's text, and of a host in any script.
+const (
+	maxLinkText = 1024
+	maxHost     = 1024
+)
 
 func (l *link) addText(t string) {
 	if room := maxLinkText - l.text.Len(); room > 0 {
@@ -75,11 +81,11 @@ func (t target) title() string {
 
 // mark shows the host beside a link whose text names another, as phishing does; else it is "".
 func (l *link) mark() string {
-	named := namedHost(l.text.String())
-	if named == "" || l.target.host == "" || sameSite(named, l.target.host) {
+	shown := l.target.host
+	other := func(named string) bool { return !sameSite(named, shown) }
+	if shown == "" || !slices.ContainsFunc(namedHosts(l.text.String()), other) {
 		return ""
 	}
-	shown := l.target.host
 	if native := nativeHost(shown); native != shown {
 		shown = native + " = " + shown
 	}
@@ -127,11 +133,13 @@ func webTarget(scheme, rest string) (target, bool) {
 	if !ok {
 		return target{}, false
 	}
-	u.User = nil
-	if port := u.Port(); port != "" {
-		u.Host = host + ":" + port
-	} else {
-		u.Host = host
+	port := u.Port()
+	u.User, u.Host = nil, host
+	if port != "" {
+		if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+			return target{}, false
+		}
+		u.Host += ":" + port
 	}
 	return stable(u, host)
 }
@@ -150,7 +158,7 @@ func mailTarget(rest string) (target, bool) {
 	return t, ok
 }
 
-var phone = regexp.MustCompile(`^\+?[0-9*#(). -]{2,40}$`)
+var phone = regexp.MustCompile(`^\+?[0-9*#(). -]{1,40}$`)
 
 func phoneTarget(rest string) (target, bool) {
 	if unescaped, err := url.PathUnescape(rest); err == nil {
@@ -207,6 +215,9 @@ var hostName = regexp.MustCompile(`^[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_.])?$`)
 
 // asciiHost is a host in lower-case A-labels as a browser makes it (UTS 46), or an IPv6 address in brackets.
 func asciiHost(host string) (string, bool) {
+	if len(host) > maxHost {
+		return "", false
+	}
 	if ip := net.ParseIP(host); ip != nil && strings.Contains(host, ":") {
 		return "[" + ip.String() + "]", true
 	}
@@ -241,26 +252,37 @@ func nativeHost(host string) string {
 	return cleanText(native)
 }
 
-// named finds what reads as an address or a host: with a scheme, with www, or as the whole text.
+// What reads as an address or a host in the text of a link.
 var (
-	namedURL  = regexp.MustCompile(`(?i)(?:[a-z][a-z0-9+.-]{1,15}:[/\\]{2,}|\bwww\.)[^\s<>"']+`)
-	namedBare = regexp.MustCompile(`^[^\s<>"'/\\]+\.[\p{L}\p{N}-]+\.?(?::[0-9]+)?(?:[/?#]\S*)?$`)
+	namedURL   = regexp.MustCompile(`(?i)(?:[a-z][a-z0-9+.-]{1,15}:[/\\]{2,}|\bwww\.)[^\s<>"'「」]+`)
+	namedASCII = regexp.MustCompile(`(?i)([a-z0-9_-]+(?:\.[a-z0-9_-]+)+)(@?)(?:[:/?#]\S*)?`)
+	namedBare  = regexp.MustCompile(`^[^\s<>"'/\\]+\.[\p{L}\p{N}-]+\.?(?::[0-9]+)?(?:[/?#]\S*)?$`)
 )
 
-// namedHost is the host that the text of a link seems to lead to, or "".
-func namedHost(text string) string {
+// namedHosts are the hosts that the text of a link names. All of them count: the first may be there only for us, and hidden.
+func namedHosts(text string) []string {
 	text = norm.NFKC.String(strings.Map(visible, text))
 	text = strings.TrimFunc(strings.ReplaceAll(text, "。", "."), func(r rune) bool {
 		return r <= ' ' || strings.ContainsRune("\u3000<>()[]{}\"'「」『』【】→⇒▶»>…,.:;!?", r)
 	})
-	if found := namedURL.FindString(text); found != "" {
-		host, _ := asciiHost(strings.Trim(hostPart(found), "."))
-		return host
+	var hosts []string
+	for _, found := range namedURL.FindAllString(text, -1) {
+		if host, ok := asciiHost(strings.Trim(hostPart(found), ".")); ok {
+			hosts = append(hosts, host)
+		}
+	}
+	text = namedURL.ReplaceAllString(text, " ")
+	for _, found := range namedASCII.FindAllStringSubmatch(text, -1) {
+		if host := realHost(found[1]); host != "" && found[2] == "" {
+			hosts = append(hosts, host)
+		}
 	}
 	if namedBare.MatchString(text) {
-		return realHost(hostPart(text))
+		if host := realHost(hostPart(text)); host != "" {
+			hosts = append(hosts, host)
+		}
 	}
-	return ""
+	return hosts
 }
 
 // hostPart cuts scheme, user, port and path off an address as people write it.
@@ -288,7 +310,7 @@ func visible(r rune) rune {
 	return r
 }
 
-// realHost is host in A-labels if it ends in a top-level domain that exists or is an IPv4 address, else "": "report.final" is no host.
+// realHost is host in A-labels if it ends in a top-level domain that exists or is an IPv4 address, else "": "report.pdf" is no host.
 func realHost(host string) string {
 	host, ok := asciiHost(strings.Trim(host, "."))
 	if !ok {
@@ -298,7 +320,7 @@ func realHost(host string) string {
 		return host
 	}
 	suffix, icann := publicsuffix.PublicSuffix(host)
-	if !icann && !strings.Contains(suffix, ".") || !strings.Contains(host, ".") {
+	if !icann && !strings.Contains(suffix, ".") || host == suffix {
 		return ""
 	}
 	return host

@@ -6,9 +6,9 @@ import "strings"
 const (
 	maxDepth    = 200
 	maxElements = 120_000
-	maxOutput   = 24 << 20 // without images
-	maxReopened = 8
-	reopenBytes = 256
+	maxOutput   = 24 << 20 // with images
+	maxReopened = 8        // formatting that one end tag carries on
+	reopenBytes = 256      // its longest start tag
 )
 
 // tag is an element that is open: what was written for it, and whether its end was asked for while a block inside it was open.

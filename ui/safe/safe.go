@@ -12,7 +12,6 @@ package safe
 
 import (
 	"bufio"
-	"bytes"
 	"fmt"
 	"io"
 	"regexp"
@@ -29,7 +28,7 @@ type Options struct {
 
 	// Inline finds the part that "cid:contentID" names (RFC 2392): its bytes, and a media type that is only a hint.
 	// PNG, JPEG, GIF and WebP up to 2 MiB each and 10 MiB in all become data: addresses; others become placeholders.
-	// It is called once for each mention. Nil: there are none.
+	// It is called once for each mention, 300 times at most. Nil: there are none.
 	Inline func(contentID string) (mediaType string, data []byte, ok bool)
 
 	// MaxBytes is where the body is cut (Report.Truncated). 0 means DefaultMaxBytes.
@@ -87,9 +86,7 @@ func writePage(out *bufio.Writer, s *scrubber, language string) error {
 		fmt.Fprintf(out, "<style>\n%s</style>\n", sheet) //nolint:errcheck // as above
 	}
 	out.WriteString("</head>\n") //nolint:errcheck // as above
-	var page bytes.Buffer
-	s.writeBody(&page)
-	if err := secondLock.SanitizeReaderToWriter(&page, out); err != nil {
+	if err := secondLock.SanitizeReaderToWriter(s.page(), out); err != nil {
 		return err
 	}
 	out.WriteString("\n</html>\n") //nolint:errcheck // as above

@@ -25,11 +25,13 @@ type scrubber struct {
 	body       string // attributes of the body tag
 	seenBody   bool
 	imageBytes int
+	partsAsked int
 	link       *link // the one that is open
 
 	skip      string // the element that is being left out with its content
 	skipDepth int
 	style     *strings.Builder // content of the style element that is being read
+	media     string           // its media attribute
 }
 
 func newScrubber(o Options) *scrubber {
@@ -71,11 +73,10 @@ func (s *scrubber) finish() {
 	s.report.Truncated = s.report.Truncated || s.nest.full || s.sheet.full
 }
 
-// writeBody writes the body element.
-func (s *scrubber) writeBody(b *bytes.Buffer) {
-	b.WriteString("<body" + s.body + ">")
-	b.WriteString(strings.TrimRight(s.nest.out.String(), blanks))
-	b.WriteString("</body>")
+// page reads the body element.
+func (s *scrubber) page() io.Reader {
+	return io.MultiReader(strings.NewReader("<body"+s.body+">"), strings.NewReader(strings.TrimRight(s.nest.out.String(), blanks)),
+		strings.NewReader("</body>"))
 }
 
 func (s *scrubber) text(z *html.Tokenizer) {
@@ -112,7 +113,7 @@ func (s *scrubber) startTag(z *html.Tokenizer, empty bool) {
 		}
 		s.skip, s.skipDepth = name, 1
 		if name == "style" && attrs.get("id") != paperID {
-			s.style = new(strings.Builder)
+			s.style, s.media = new(strings.Builder), attrs.get("media")
 		}
 		return
 	}
@@ -186,7 +187,7 @@ func (s *scrubber) endStyle() {
 	css := s.style.String()
 	s.style = nil
 	s.report.RemoteDropped += strings.Count(strings.ToLower(css), "url(")
-	s.sheet.add(css)
+	s.sheet.add(css, s.media)
 }
 
 // closed is told of each element that ends; what it returns is written after it.

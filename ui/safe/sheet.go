@@ -22,10 +22,16 @@ type sheet struct {
 
 func (s *sheet) String() string { return s.out.String() }
 
-// add takes the text of one style element.
-func (s *sheet) add(css string) {
+// add takes the text of one style element and its media attribute.
+func (s *sheet) add(css, media string) {
 	css = strings.NewReplacer("<!--", " ", "-->", " ").Replace(dropComments(cleanText(cut(css, maxSheetBytes))))
-	s.rulesOf(css, true)
+	query, ok := mediaQuery("@media " + strings.TrimSpace(cut(media, maxValue)))
+	switch {
+	case strings.TrimSpace(media) == "", ok && query == "all":
+		s.rulesOf(css, true)
+	case ok:
+		s.media(query, css)
+	}
 }
 
 // rulesOf reads rule after rule. Strings and parentheses with braces in them are not looked into: what is read in a wrong way
@@ -37,7 +43,7 @@ func (s *sheet) rulesOf(css string, media bool) {
 			return
 		}
 		prelude = strings.TrimSpace(prelude[strings.LastIndexAny(prelude, ";}")+1:])
-		inside, after, nested := block2(rest)
+		inside, after, nested := splitBlock(rest)
 		css = after
 		switch {
 		case strings.HasPrefix(prelude, "@"):
@@ -50,8 +56,8 @@ func (s *sheet) rulesOf(css string, media bool) {
 	}
 }
 
-// block2 splits after the brace that ends a block, and says whether there are blocks in it.
-func block2(s string) (inside, after string, nested bool) {
+// splitBlock splits after the brace that ends a block, and says whether there are blocks in it.
+func splitBlock(s string) (inside, after string, nested bool) {
 	depth := 1
 	for i := 0; i < len(s); i++ {
 		switch s[i] {
