@@ -11,9 +11,10 @@ import (
 	"testing"
 	"testing/iotest"
 
-	"github.com/mairust/mairust/ui/safe"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/mairust/mairust/ui/safe"
 )
 
 // hostile are inputs that make a careless sanitiser slow or big. Each fills n bytes.

@@ -7,8 +7,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mairust/mairust/ui/safe"
 	"github.com/stretchr/testify/require"
+
+	"github.com/mairust/mairust/ui/safe"
 )
 
 // pixelPNG is a PNG of one pixel.

@@ -89,7 +89,7 @@ func (l *link) mark() string {
 	if native := nativeHost(shown); native != shown {
 		shown = native + " = " + shown
 	}
-	return `<span class="` + hostClass + `">` + html.EscapeString(shown) + `</span>`
+	return `<span class="` + hostClass + `"><bdi>` + html.EscapeString(shown) + `</bdi></span>`
 }
 
 // parseTarget reads an address as a browser does (URL 4.4), and refuses what it would read in another way, so that

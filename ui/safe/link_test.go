@@ -4,8 +4,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mairust/mairust/ui/safe"
 	"github.com/stretchr/testify/require"
+
+	"github.com/mairust/mairust/ui/safe"
 )
 
 func TestLinksSayWhereTheyLead(t *testing.T) {
@@ -91,7 +92,7 @@ func TestDeceptiveLinksShowTheirHost(t *testing.T) {
 			require.Empty(t, mark, c.text)
 			continue
 		}
-		require.Equal(t, `<span class="mairust-host">`+c.mark+`</span>`, mark, c.text)
+		require.Equal(t, `<span class="mairust-host"><bdi>`+c.mark+`</bdi></span>`, mark, c.text)
 		require.Equal(t, 1, report.DeceptiveLinks)
 	}
 }

@@ -8,9 +8,10 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/mairust/mairust/ui/safe"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/text/encoding/japanese"
+
+	"github.com/mairust/mairust/ui/safe"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")

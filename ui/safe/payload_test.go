@@ -7,8 +7,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mairust/mairust/ui/safe"
 	"github.com/stretchr/testify/require"
+
+	"github.com/mairust/mairust/ui/safe"
 )
 
 // payloads are testdata/payloads.txt (one a line; \n, \t, \0, \e, \x.. and \u.... are escapes, a line that begins with "#" names a family)
@@ -17,7 +18,7 @@ func payloads(t testing.TB) []string {
 	t.Helper()
 	f, err := os.Open("testdata/payloads.txt")
 	require.NoError(t, err)
-	defer f.Close() //nolint:errcheck // read only
+	defer f.Close()
 	var all []string
 	for sc := bufio.NewScanner(f); sc.Scan(); {
 		if line := sc.Text(); line != "" && !strings.HasPrefix(line, "#") {

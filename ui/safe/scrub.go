@@ -83,7 +83,7 @@ func (s *scrubber) text(z *html.Tokenizer) {
 	switch {
 	case s.style != nil:
 		if s.style.Len() < maxSheetBytes {
-			s.style.Write(z.Raw()) //nolint:errcheck // a strings.Builder does not fail
+			s.style.Write(z.Raw())
 		}
 	case s.skip == "":
 		t := cleanText(string(z.Text()))
