@@ -1,0 +1,261 @@
+package imap
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"mime/quotedprintable"
+	netmail "net/mail"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/text/unicode/norm"
+
+	"github.com/mairust/mairust/internal/mail"
+	"github.com/mairust/mairust/store"
+)
+
+// candidate is a message that SEARCH looks at, with as much of it as was read.
+type candidate struct {
+	index int
+	uid   uint32
+	flags uint8
+	view  *view
+	row   *store.ObjectRow
+	// header is not nil once it was read.
+	header []field
+	// found, once the whole message was read, has an answer for each needle.
+	found []bool
+	err   error
+}
+
+func (m *candidate) modSeq() int64 { return m.view.modSeq(m.uid) }
+
+// findMessages gives the indexes of the messages for which the key holds. It reads no more of each than is needed to
+// know: first nothing, then its row in the index, its header, all of it.
+func (c *conn) findMessages(ctx context.Context, s *searcher, k key) ([]int, error) {
+	var found []int
+	for piece := range slices.Chunk(slices.Collect(numbersBelow(c.view.count())), rowsAtOnce) {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		list := c.candidates(piece)
+		matched, open := divide(list, k)
+		if len(open) > 0 {
+			if err := c.loadCandidates(ctx, open); err != nil {
+				return nil, err
+			}
+			more, rest := divide(open, k)
+			matched = append(matched, more...)
+			rest, err := c.readCandidates(ctx, s, k, rest)
+			if err != nil {
+				return nil, err
+			}
+			matched = append(matched, rest...)
+		}
+		for _, m := range matched {
+			found = append(found, m.index)
+		}
+	}
+	slices.Sort(found)
+	return found, nil
+}
+
+func numbersBelow(n int) func(func(int) bool) {
+	return func(yield func(int) bool) {
+		for i := range n {
+			if !yield(i) {
+				return
+			}
+		}
+	}
+}
+
+func (c *conn) candidates(indexes []int) []*candidate {
+	all := make([]candidate, len(indexes))
+	list := make([]*candidate, len(indexes))
+	for n, i := range indexes {
+		all[n] = candidate{index: i, uid: c.view.uids[i], flags: c.view.flags[i], view: c.view}
+		list[n] = &all[n]
+	}
+	return list
+}
+
+// divide asks the key of each; open are those of which more has to be read.
+func divide(list []*candidate, k key) (matched, open []*candidate) {
+	for _, m := range list {
+		switch k(m) {
+		case yes:
+			matched = append(matched, m)
+		case unknown:
+			open = append(open, m)
+		}
+	}
+	return matched, open
+}
+
+// loadCandidates reads rows. What is gone gets a row without a message, which matches little.
+func (c *conn) loadCandidates(ctx context.Context, list []*candidate) error {
+	rows := make([]*fetched, len(list))
+	for i, m := range list {
+		rows[i] = &fetched{index: m.index, uid: m.uid}
+	}
+	if err := c.readRows(ctx, rows); err != nil {
+		return err
+	}
+	for i, m := range list {
+		m.row = &rows[i].row
+	}
+	return nil
+}
+
+// readCandidates reads headers and bodies of what is still open, several at once, and gives those that match.
+func (c *conn) readCandidates(ctx context.Context, s *searcher, k key, list []*candidate) ([]*candidate, error) {
+	var matched []*candidate
+	for piece := range slices.Chunk(list, objectsAtOnce) {
+		inParallel(piece, func(m *candidate) { m.err = c.server.readCandidate(ctx, s, k, m) })
+		for _, m := range piece {
+			if m.err != nil {
+				return nil, m.err
+			}
+			if k(m) == yes {
+				matched = append(matched, m)
+			}
+			m.header, m.found = nil, nil
+		}
+	}
+	return matched, nil
+}
+
+func (s *Server) readCandidate(ctx context.Context, q *searcher, k key, m *candidate) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			s.metrics.panics.Inc()
+			err = fmt.Errorf("message %s: panic: %v", m.row.ID, v)
+		}
+	}()
+	if m.row.ID == "" { // it went meanwhile
+		m.header, m.found = []field{}, make([]bool, len(q.needles))
+		return nil
+	}
+	header, _, err := s.header(ctx, *m.row)
+	if err != nil {
+		return err
+	}
+	m.header = append([]field{}, splitHeader(header)...)
+	if k(m) != unknown {
+		return nil
+	}
+	return s.scan(ctx, q, m)
+}
+
+// headerContains looks at all fields of a name, as they are written and as people read them.
+func (m *candidate) headerContains(name, text string) bool {
+	return slices.ContainsFunc(m.header, func(f field) bool {
+		return strings.EqualFold(f.name, name) && fieldContains(f, text)
+	})
+}
+
+func fieldContains(f field, text string) bool {
+	return text == "" || strings.Contains(foldText(mail.DecodeHeader(f.value, maxHeaderBytes)), text) ||
+		strings.Contains(foldText(unfolded(f.value)), text)
+}
+
+// sent is the message's own date, in its own time zone.
+func (m *candidate) sent() time.Time {
+	for _, f := range m.header {
+		if strings.EqualFold(f.name, "date") {
+			if t, err := netmail.ParseDate(unfolded(f.value)); err == nil {
+				return t
+			}
+			break
+		}
+	}
+	return m.row.Sent.UTC()
+}
+
+// foldText makes texts comparable: wide and narrow forms, capitals and small letters are the same.
+func foldText(s string) string { return strings.ToLower(norm.NFKC.String(s)) }
+
+// maxSearchText is how much of one part is searched.
+const maxSearchText = 8 << 20
+
+// scan looks for all needles in the whole message.
+func (s *Server) scan(ctx context.Context, q *searcher, m *candidate) error {
+	root, err := s.structure(ctx, *m.row)
+	if err != nil {
+		return err
+	}
+	m.found = make([]bool, len(q.needles))
+	for i, n := range q.needles {
+		m.found[i] = n.text == "" || n.header && slices.ContainsFunc(m.header, func(f field) bool {
+			return strings.Contains(foldText(f.name), n.text) || fieldContains(f, n.text)
+		})
+	}
+	return s.scanPart(ctx, q, m, root, true)
+}
+
+func (s *Server) scanPart(ctx context.Context, q *searcher, m *candidate, p *part, isRoot bool) error {
+	if !slices.Contains(m.found, false) {
+		return nil
+	}
+	if !isRoot {
+		if err := s.scanHeader(ctx, q, m, p); err != nil {
+			return err
+		}
+	}
+	for _, child := range p.children {
+		if err := s.scanPart(ctx, q, m, child, false); err != nil {
+			return err
+		}
+	}
+	if p.kind != leaf || p.typed && !strings.EqualFold(p.typ, "text") {
+		return nil
+	}
+	text, err := s.text(ctx, *m.row, p)
+	if err != nil {
+		return err
+	}
+	text = foldText(text)
+	for i, n := range q.needles {
+		m.found[i] = m.found[i] || strings.Contains(text, n.text)
+	}
+	return nil
+}
+
+// scanHeader looks into the header of a part: of an attached message for its subject, of others for their names.
+func (s *Server) scanHeader(ctx context.Context, q *searcher, m *candidate, p *part) error {
+	raw, err := s.read(ctx, *m.row, byteRange{p.header, min(p.body, p.header+maxHeaderBytes)})
+	if err != nil {
+		return err
+	}
+	for _, f := range splitHeader(string(raw)) {
+		for i, n := range q.needles {
+			m.found[i] = m.found[i] || fieldContains(f, n.text)
+		}
+	}
+	return nil
+}
+
+// text reads a part of text as people see it.
+func (s *Server) text(ctx context.Context, o store.ObjectRow, p *part) (string, error) {
+	rc, err := s.openRange(ctx, o, byteRange{p.body, p.end})
+	if err != nil {
+		return "", err
+	}
+	defer rc.Close()
+	var r io.Reader = rc
+	switch strings.ToLower(p.encoding.s) {
+	case "base64":
+		r = base64.NewDecoder(base64.StdEncoding, rc)
+	case "quoted-printable":
+		r = quotedprintable.NewReader(rc)
+	}
+	// An error of the decoding ends the text where it is: what came before it is searched.
+	raw, _ := io.ReadAll(io.LimitReader(r, maxSearchText))
+	charset, _ := get(p.params, "charset")
+	text, _ := mail.DecodeText(charset, raw)
+	return text, nil
+}

@@ -1,0 +1,218 @@
+package imap_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/mairust/mairust/imap"
+	"github.com/mairust/mairust/internal/auth"
+	"github.com/mairust/mairust/internal/mail"
+	"github.com/mairust/mairust/store"
+	"github.com/mairust/mairust/store/blob"
+	"github.com/mairust/mairust/store/storetest"
+)
+
+const password = "correct horse"
+
+// site is a MaiRust with mailboxes and an IMAP server on loopback.
+type site struct {
+	*storetest.Site
+	store   *store.Store
+	objects blob.Bucket
+	server  *imap.Server
+	addr    string
+}
+
+// passwords lets everybody in who knows the password.
+type passwords struct{ store *store.Store }
+
+func (p passwords) CheckLogin(ctx context.Context, login, word string, _ netip.Addr) (auth.Principal, error) {
+	u, err := p.store.UserByLogin(ctx, login)
+	if err != nil || word != password {
+		return auth.Principal{}, auth.ErrCredentials
+	}
+	return auth.Principal{Kind: auth.KindUser, Login: u.Login, Tenant: u.Tenant, Role: auth.Role(u.Role), User: u.ID}, nil
+}
+
+func newSite(t testing.TB, s *store.Store, locals ...string) *site {
+	t.Helper()
+	return newSiteOn(t, s, blob.NewMemory(), locals...)
+}
+
+func newSiteOn(t testing.TB, s *store.Store, objects blob.Bucket, locals ...string) *site {
+	t.Helper()
+	x := &site{Site: storetest.NewSite(t, s, "acme", "acme.test", locals...), store: s, objects: objects}
+	x.serve(t, imap.Options{}, imap.Security{PlainLogin: true})
+	return x
+}
+
+func (x *site) serve(t testing.TB, o imap.Options, security imap.Security) {
+	t.Helper()
+	server, err := imap.New(o, imap.Deps{
+		Index: x.store, Objects: x.objects, Logins: passwords{x.store}, Version: "test",
+		Log: slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelInfo})),
+	})
+	require.NoError(t, err)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	done := make(chan error, 1)
+	go func() { done <- server.Serve(context.Background(), l, security) }()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		require.NoError(t, server.Shutdown(ctx))
+		require.NoError(t, <-done)
+	})
+	x.server, x.addr = server, l.Addr().String()
+}
+
+type testWriter struct{ t testing.TB }
+
+func (w testWriter) Write(b []byte) (int, error) {
+	w.t.Log(strings.TrimSpace(string(b)))
+	return len(b), nil
+}
+
+// deliver stores raw messages in a folder of a mailbox, as LMTP would, and gives their ids.
+func (x *site) deliver(t testing.TB, local, folder string, raws ...string) []store.MessageID {
+	t.Helper()
+	var copies []store.Copy
+	var ids []store.MessageID
+	flush := func() {
+		storetest.Deliver(t, x.store, copies...)
+		copies = nil
+	}
+	for _, raw := range raws {
+		c := x.put(t, local, folder, raw)
+		copies, ids = append(copies, c), append(ids, c.ID)
+		if len(copies) == 100 {
+			flush()
+		}
+	}
+	flush()
+	return ids
+}
+
+func (x *site) put(t testing.TB, local, folder, raw string) store.Copy {
+	t.Helper()
+	target := x.Target(local)
+	summary, err := mail.Summarize(strings.NewReader(raw), mail.Limits{})
+	require.NoError(t, err)
+	id := store.NewMessageID()
+	c := store.Copy{
+		ID: id, Target: target, Rcpt: target.Address, Folder: folder, Key: store.ObjectKey(target.Tenant, target.Mailbox, id),
+		Content: &store.Content{
+			From: mail.Address{Local: "a", Domain: "sender.test"}, Summary: summary, SizeBytes: int64(len(raw)),
+			Digest: sha256.Sum256([]byte(raw)), Received: time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC),
+		},
+	}
+	require.NoError(t, x.objects.Put(t.Context(), c.Key, bytes.NewReader([]byte(raw)), int64(len(raw))))
+	return c
+}
+
+// wire is a raw conversation.
+type wire struct {
+	t testing.TB
+	net.Conn
+	r *bufio.Reader
+	n int
+}
+
+func dial(t testing.TB, addr string) *wire {
+	t.Helper()
+	nc, err := net.Dial("tcp", addr)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = nc.Close() })
+	w := &wire{t: t, Conn: nc, r: bufio.NewReader(nc)}
+	require.Contains(t, w.line(), "* OK [CAPABILITY IMAP4rev1 ")
+	return w
+}
+
+// login dials and logs in.
+func (x *site) login(t testing.TB, local string) *wire {
+	t.Helper()
+	w := dial(t, x.addr)
+	w.ok("LOGIN %s@acme.test \"%s\"", local, password)
+	return w
+}
+
+func (w *wire) line() string {
+	w.t.Helper()
+	require.NoError(w.t, w.SetReadDeadline(time.Now().Add(20*time.Second)))
+	line, err := w.r.ReadString('\n')
+	require.NoError(w.t, err)
+	return strings.TrimRight(line, "\r\n")
+}
+
+func (w *wire) send(format string, args ...any) {
+	w.t.Helper()
+	_, err := fmt.Fprintf(w, format, args...)
+	require.NoError(w.t, err)
+}
+
+// response is a line with its literals, each in its place after "{n}".
+func (w *wire) response() string {
+	w.t.Helper()
+	text := w.line()
+	for {
+		var n int
+		open := strings.LastIndex(text, "{")
+		if open < 0 || !strings.HasSuffix(text, "}") {
+			return text
+		}
+		if _, err := fmt.Sscanf(text[open:], "{%d}", &n); err != nil {
+			return text
+		}
+		b := make([]byte, n)
+		_, err := io.ReadFull(w.r, b)
+		require.NoError(w.t, err)
+		text += "\r\n" + string(b) + w.line()
+	}
+}
+
+// do sends a command and gives its untagged responses and its tagged one, without the tag.
+func (w *wire) do(format string, args ...any) (untagged []string, tagged string) {
+	w.t.Helper()
+	w.n++
+	tag := fmt.Sprintf("t%d", w.n)
+	w.send("%s", tag+" "+fmt.Sprintf(format, args...)+"\r\n")
+	return w.until(tag)
+}
+
+func (w *wire) until(tag string) (untagged []string, tagged string) {
+	w.t.Helper()
+	for {
+		text := w.response()
+		if rest, found := strings.CutPrefix(text, tag+" "); found {
+			return untagged, rest
+		}
+		untagged = append(untagged, text)
+	}
+}
+
+// ok wants a command to succeed, and gives its untagged responses.
+func (w *wire) ok(format string, args ...any) []string {
+	w.t.Helper()
+	untagged, tagged := w.do(format, args...)
+	require.Regexp(w.t, "^OK ", tagged, fmt.Sprintf(format, args...))
+	return untagged
+}
+
+// refused wants a command to be answered with this beginning.
+func (w *wire) refused(want, format string, args ...any) {
+	w.t.Helper()
+	_, tagged := w.do(format, args...)
+	require.True(w.t, strings.HasPrefix(tagged, want), "%s: %s", fmt.Sprintf(format, args...), tagged)
+}

@@ -1,0 +1,129 @@
+package imap
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"strconv"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+var errBufferFull = bufio.ErrBufferFull
+
+// writer writes responses. Its first error stays until flush, as bufio's does.
+type writer struct {
+	bw   *bufio.Writer
+	sent prometheus.Counter
+}
+
+func newWriter(nc net.Conn, sent prometheus.Counter) *writer {
+	return &writer{bw: bufio.NewWriterSize(&countingWriter{nc, sent}, bufferBytes), sent: sent}
+}
+
+func (w *writer) reset(nc net.Conn) { w.bw.Reset(&countingWriter{nc, w.sent}) }
+
+type countingWriter struct {
+	w    io.Writer
+	sent prometheus.Counter
+}
+
+func (w *countingWriter) Write(b []byte) (int, error) {
+	n, err := w.w.Write(b)
+	w.sent.Add(float64(n))
+	return n, err
+}
+
+func (w *writer) flush() error { return w.bw.Flush() }
+
+// text writes parts as they are.
+func (w *writer) text(parts ...string) {
+	for _, s := range parts {
+		_, _ = w.bw.WriteString(s) // kept until flush
+	}
+}
+
+// line writes parts and a line end.
+func (w *writer) line(parts ...string) {
+	w.text(parts...)
+	w.text("\r\n")
+}
+
+func (w *writer) number(n int64) {
+	var b [20]byte
+	_, _ = w.bw.Write(strconv.AppendInt(b[:0], n, 10)) // kept until flush
+}
+
+// copyBuffers are for streaming bodies; they are not kept by idle connections.
+var copyBuffers = sync.Pool{New: func() any {
+	b := make([]byte, 64<<10)
+	return &b
+}}
+
+// literal streams n bytes from r as a literal. An error of r after the literal has begun cannot be told to the
+// client; the caller must close the connection then.
+func (w *writer) literal(r io.Reader, n int64) error {
+	w.text("{")
+	w.number(n)
+	w.text("}\r\n")
+	buffer, _ := copyBuffers.Get().(*[]byte)
+	defer copyBuffers.Put(buffer)
+	copied, err := io.CopyBuffer(onlyWriter{w.bw}, io.LimitReader(r, n), *buffer)
+	if err == nil && copied < n {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// onlyWriter hides bufio's ReadFrom, which would copy by its own small buffer.
+type onlyWriter struct{ io.Writer }
+
+// appendString writes s as a quoted string, or as a literal when it cannot be one (RFC 9051, 4.3).
+func appendString(b []byte, s string) []byte {
+	if !quotable(s) {
+		b = append(b, '{')
+		b = strconv.AppendInt(b, int64(len(s)), 10)
+		b = append(b, "}\r\n"...)
+		return append(b, s...)
+	}
+	b = append(b, '"')
+	for i := range len(s) {
+		if s[i] == '"' || s[i] == '\\' {
+			b = append(b, '\\')
+		}
+		b = append(b, s[i])
+	}
+	return append(b, '"')
+}
+
+// quotable: long strings and 8-bit ones go as literals, for clients that mind.
+func quotable(s string) bool {
+	if len(s) > 1000 {
+		return false
+	}
+	for i := range len(s) {
+		if c := s[i]; c == 0 || c == '\r' || c == '\n' || c >= 0x80 {
+			return false
+		}
+	}
+	return true
+}
+
+// appendName writes the name of a mailbox.
+func appendName(b []byte, name string) []byte {
+	if name == "INBOX" {
+		return append(b, name...)
+	}
+	return appendString(b, encodeUTF7(name))
+}
+
+// number2 writes a number between two texts; one that ends in a letter ends the line.
+func (w *writer) number2(before string, n int64, after string) {
+	w.text(before)
+	w.number(n)
+	w.text(after)
+	if after[len(after)-1] != ' ' {
+		w.text("\r\n")
+	}
+}

@@ -1,0 +1,98 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/mairust/mairust/store"
+)
+
+// appPasswordChars of 5 bits each make the 128 bits of an app password, and two more.
+const appPasswordChars = 26
+
+// AppPassword is a new app password: a password for one program of one user, such as an IMAP client.
+type AppPassword struct {
+	// Secret is shown once and kept nowhere. People type it, so it comes in groups; groups and case don't count.
+	Secret string
+	// Hash is what the database keeps: SHA-256 in hex. The secret is random, so it needs no slow hash.
+	Hash string
+}
+
+// NewAppPassword makes an app password of 130 random bits.
+func NewAppPassword() AppPassword {
+	plain := lowerText(appPasswordChars)
+	groups := make([]string, 0, appPasswordChars/4+1)
+	for i := 0; i < len(plain); i += 4 {
+		groups = append(groups, plain[i:min(i+4, len(plain))])
+	}
+	return AppPassword{Secret: strings.Join(groups, "-"), Hash: hashSecret(plain)}
+}
+
+// AppPasswords is what a Store must do beside for app passwords to work.
+type AppPasswords interface {
+	AppPasswordByHash(ctx context.Context, hash string) (*store.AppPassword, error)
+	TouchAppPassword(ctx context.Context, id string, at time.Time) error
+}
+
+// CheckLogin checks a login's password, or one of its app passwords, without opening a session: for protocols that
+// log in once for each connection.
+//
+// Errors: ErrCredentials, *ThrottledError when too many logins of this name or from this client failed, ErrBusy, or an
+// error of the store. An unknown login takes as long as a wrong password; an app password is quick.
+func (a *Authenticator) CheckLogin(ctx context.Context, login, password string, client netip.Addr) (Principal, error) {
+	attempt, err := a.throttle.begin(login, client)
+	if err != nil {
+		a.metrics.logins.WithLabelValues("throttled").Inc()
+		return Principal{}, err
+	}
+	u, err := a.checkAppPassword(ctx, login, password)
+	if errors.Is(err, ErrCredentials) {
+		u, err = a.checkPassword(ctx, login, password)
+	}
+	attempt.end(errors.Is(err, ErrCredentials))
+	a.metrics.logins.WithLabelValues(outcome(err)).Inc()
+	if err != nil {
+		return Principal{}, err
+	}
+	return userPrincipal(u), nil
+}
+
+// checkAppPassword gives the user that login and app password belong to.
+func (a *Authenticator) checkAppPassword(ctx context.Context, login, password string) (*store.User, error) {
+	passwords, ok := a.store.(AppPasswords)
+	plain, looks := plainAppPassword(password)
+	if !ok || !looks || len(login) > maxLogin {
+		return nil, ErrCredentials
+	}
+	p, err := passwords.AppPasswordByHash(ctx, hashSecret(plain))
+	if err != nil {
+		return nil, notFoundIsDenied("find app password", err)
+	}
+	u, err := a.store.User(ctx, p.User)
+	if err != nil {
+		return nil, notFoundIsDenied("find user of app password", err)
+	}
+	if loginKey(u.Login) != loginKey(login) || u.Disabled || !Role(u.Role).known() {
+		return nil, ErrCredentials
+	}
+	// At most once a minute: a busy client must not turn every login into a write.
+	if now := a.now(); now.Sub(p.LastUsed) >= time.Minute {
+		if err := passwords.TouchAppPassword(ctx, p.ID, now.UTC()); err != nil {
+			a.log.WarnContext(ctx, "app password use not noted", "app_password", p.ID, "err", fmt.Errorf("touch: %w", err))
+		}
+	}
+	return u, nil
+}
+
+// plainAppPassword takes out what people put between the groups, and says whether it can be an app password.
+func plainAppPassword(s string) (plain string, ok bool) {
+	if len(s) > 2*appPasswordChars {
+		return "", false
+	}
+	plain = strings.ToLower(strings.NewReplacer("-", "", " ", "").Replace(s))
+	return plain, len(plain) == appPasswordChars
+}
