@@ -157,7 +157,7 @@ ops:
 log: {format: text}
 shutdown: {timeout_seconds: 5, drain_timeout_seconds: 5}
 `, d.dir.join("data"), d.runDir, p.milter, p.localMilter, rspamd, rules, p.lmtp, p.lookup, p.http, p.http, p.ops)
-	if err := os.WriteFile(d.dir.configFile(), []byte(text), 0o600); err != nil {
+	if err := d.dir.write(demoConfig, []byte(text)); err != nil {
 		return fmt.Errorf("write configuration: %w", err)
 	}
 	return nil

@@ -82,7 +82,7 @@ func (d *demo) setUp(ctx context.Context) error {
 // startDaemon starts `mairust run` and waits until it is ready.
 func (d *demo) startDaemon(ctx context.Context) error {
 	began := time.Now()
-	log, err := os.OpenFile(d.dir.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	log, err := d.dir.root.OpenFile(demoLog, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("daemon's log: %w", err)
 	}

@@ -6,7 +6,6 @@ import (
 	"embed"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -82,9 +81,6 @@ type demoOutcome struct {
 
 // showMail sends every mail, looks for it through the API and prints a row for each recipient.
 func (d *demo) showMail(ctx context.Context) error {
-	if err := os.MkdirAll(d.dir.join("mail"), 0o755); err != nil { // #nosec G301 -- nothing is secret in it
-		return fmt.Errorf("keep the mail: %w", err)
-	}
 	d.out.tableHead(d.lmtpOnly)
 	var stored, refused, faults, skipped int
 	for i, m := range demoMails() {
@@ -127,7 +123,7 @@ func (d *demo) send(ctx context.Context, n int, m demoMail) ([]demoOutcome, erro
 		return nil, err
 	}
 	// Kept with the demo, for a person to look at and to send again.
-	if err := os.WriteFile(d.dir.join("mail", fmt.Sprintf("%02d-%s.eml", n, m.file)), text, 0o600); err != nil {
+	if err := d.dir.write(fmt.Sprintf("mail/%02d-%s.eml", n, m.file), text); err != nil {
 		return nil, fmt.Errorf("keep the mail: %w", err)
 	}
 	to := make([]string, len(m.to))

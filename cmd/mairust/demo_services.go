@@ -105,7 +105,7 @@ func (d *demo) stopPostfix() error {
 	}
 	began := time.Now()
 	d.postfix.Stop()
-	err := os.WriteFile(d.dir.join("postfix.log"), []byte(d.postfix.Log()), 0o600)
+	err := d.dir.write("postfix.log", []byte(d.postfix.Log()))
 	if err = errors.Join(err, d.postfix.Close()); err != nil {
 		return fmt.Errorf("postfix: %w", err)
 	}
@@ -150,7 +150,7 @@ func (d *demo) stopRspamd() error {
 	}
 	began := time.Now()
 	d.rspamd.Stop()
-	err := os.WriteFile(d.dir.join("rspamd.log"), []byte(d.rspamd.Log()), 0o600)
+	err := d.dir.write("rspamd.log", []byte(d.rspamd.Log()))
 	if err = errors.Join(err, d.rspamd.Close()); err != nil {
 		return fmt.Errorf("rspamd: %w", err)
 	}
