@@ -16,15 +16,33 @@ type batcher struct {
 
 // deliveryJob is one Deliver call on its way through a batch.
 type deliveryJob struct {
-	copies  []Copy
+	copies []Copy
+	// summaries holds what is stored of each content's summary, encoded once for all its copies.
+	summaries map[*Content]string
+	// cost is that of all copies.
+	cost    cost
 	results []Result
 	// turn is closed when the job is done, or, with lead set before, when its caller is to commit the queue.
 	turn chan struct{}
 	lead bool
 }
 
-// maxBatchCopies bounds one transaction: it must stay short, since others wait for the writer.
-const maxBatchCopies = 256
+// Bounds of one transaction: it must stay short, since others wait for the writer.
+const (
+	maxBatchCopies       = 256
+	maxBatchSummaryBytes = 4 << 20
+)
+
+// cost is what a job puts into its batch.
+type cost struct{ copies, summaryBytes int }
+
+func (c cost) plus(more cost) cost {
+	return cost{c.copies + more.copies, c.summaryBytes + more.summaryBytes}
+}
+
+func (c cost) fits() bool {
+	return c.copies <= maxBatchCopies && c.summaryBytes <= maxBatchSummaryBytes
+}
 
 // do returns when job is decided.
 func (b *batcher) do(job *deliveryJob) {
@@ -48,10 +66,10 @@ func (b *batcher) do(job *deliveryJob) {
 
 // takeBatch removes the oldest jobs from the queue, the caller's being the first of them.
 func (b *batcher) takeBatch() []*deliveryJob {
-	n, copies := 0, 0
+	n, sum := 0, cost{}
 	for n < len(b.queue) {
-		copies += len(b.queue[n].copies)
-		if n > 0 && copies > maxBatchCopies {
+		sum = sum.plus(b.queue[n].cost)
+		if n > 0 && !sum.fits() {
 			break
 		}
 		n++

@@ -316,10 +316,6 @@ const (
 
 func (b *batch) addInsert(r row, f *folderState) error {
 	c := r.Content
-	summary, err := encodeSummary(c.Summary)
-	if err != nil {
-		return err
-	}
 	tags, err := json.Marshal(nonNil(r.Tags))
 	if err != nil {
 		return fmt.Errorf("encode tags: %w", err)
@@ -337,7 +333,7 @@ func (b *batch) addInsert(r row, f *folderState) error {
 		textOrNull(r.DeliveryID), r.Key, c.SizeBytes, fmt.Sprintf("%x", c.Digest),
 		micros(c.Received), microsOrNull(c.Summary.Date), mail.Clean(c.Summary.Subject, maxSubject),
 		mail.Clean(from.Name, maxSubject), mail.Clean(from.Address, maxAddress), mail.Clean(c.Summary.Preview, maxSubject),
-		summary, boolInt(len(c.Summary.Attachments()) > 0),
+		r.job.summaries[c], boolInt(len(c.Summary.Attachments()) > 0),
 		mail.Clean(c.From.String(), maxAddress), mail.Clean(r.Rcpt.String(), maxAddress),
 		mail.Clean(c.QueueID, maxWord), mail.Clean(c.Host, maxWord),
 		c.Scan.Action.String(), milli(c.Scan.Score), string(tags))

@@ -60,19 +60,42 @@ func ObjectKey(t TenantID, m MailboxID, id MessageID) string {
 	return fmt.Sprintf("%s/%s/%s.eml", t, m, id)
 }
 
-// Deliver stores the index rows of copies, together with those of other callers in one transaction, and
-// returns one Result for each, in order. A nil Err means that the row survives a power cut.
+// Deliver stores the index rows of copies, together with those of other callers in one transaction (in
+// several, when there are very many), and returns one Result for each, in order. A nil Err means that the row
+// survives a power cut.
 //
 // The work is not cut short by ctx, whose end would leave the outcome unknown, but it is bounded in time.
 // A mailbox must not occur twice among the copies.
 func (s *Store) Deliver(_ context.Context, copies []Copy) []Result {
-	if len(copies) == 0 {
-		return nil
+	summaries, err := encodeSummaries(copies)
+	if err != nil {
+		job := &deliveryJob{results: make([]Result, len(copies))}
+		job.fail(err)
+		return job.results
 	}
-	job := &deliveryJob{copies: copies, results: make([]Result, len(copies))}
+	results := make([]Result, 0, len(copies))
+	for len(copies) > 0 {
+		job := nextJob(copies, summaries)
+		s.commits.do(job)
+		results = append(results, job.results...)
+		copies = copies[len(job.copies):]
+	}
+	return results
+}
+
+// nextJob makes a job of the first copies, as many as go into one transaction.
+func nextJob(copies []Copy, summaries map[*Content]string) *deliveryJob {
+	n, sum := 0, cost{}
+	for n < len(copies) {
+		more := sum.plus(cost{1, len(summaries[copies[n].Content])})
+		if n > 0 && !more.fits() {
+			break
+		}
+		n, sum = n+1, more
+	}
+	job := &deliveryJob{copies: copies[:n], summaries: summaries, cost: sum, results: make([]Result, n)}
 	job.fail(fmt.Errorf("%w: delivery was not decided", ErrUnavailable))
-	s.commits.do(job)
-	return job.results
+	return job
 }
 
 // fail sets every result of the job.

@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -234,6 +235,50 @@ func TestHostileSummaryIsStored(t *testing.T) {
 		storetest.Deliver(t, s, c)
 		_, err = s.Message(t.Context(), store.System, c.ID)
 		require.NoError(t, err)
+	})
+}
+
+// crowded is a message of two megabytes whose parts have long names of characters that JSON likes to escape.
+func crowded(t *testing.T) *mail.Summary {
+	t.Helper()
+	part := "--b\r\nContent-Type: text/plain; name=\"" + strings.Repeat("<", 1024) + "\"\r\nContent-ID: <" +
+		strings.Repeat("&", 1024) + ">\r\n\r\n\r\n"
+	raw := "From: a@sender.test\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n" + strings.Repeat(part, 999) + "--b--\r\n"
+	summary, err := mail.Summarize(strings.NewReader(raw), mail.Limits{})
+	require.NoError(t, err)
+	require.Contains(t, summary.Defects, mail.DefectTooManyParts)
+	return summary
+}
+
+func TestCrowdedMessageForManyIsStoredCheaply(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		const mailboxes, perRow = 300, 1 << 20
+		var locals []string
+		for i := range mailboxes {
+			locals = append(locals, fmt.Sprintf("u%d", i))
+		}
+		site := storetest.NewSite(t, s, "example", "example.test", locals...)
+		content := storetest.NewCopy(t, site.Target("u0"), "x").Content
+		content.Summary = crowded(t)
+		var copies []store.Copy
+		for _, local := range locals {
+			c := storetest.NewCopy(t, site.Target(local), "x")
+			c.Content = content
+			copies = append(copies, c)
+		}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		results := storetest.Deliver(t, s, copies...)
+		runtime.ReadMemStats(&after)
+		require.Len(t, results, mailboxes)
+		require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(mailboxes*perRow))
+		for i, r := range results {
+			require.Equal(t, copies[i].ID, r.ID)
+		}
+		m, err := s.Message(t.Context(), store.System, copies[mailboxes-1].ID)
+		require.NoError(t, err)
+		require.Equal(t, content.Summary.Parts, m.Parts)
+		require.Equal(t, strings.Repeat("<", 1024), m.Parts[1].Name)
 	})
 }
 

@@ -3,6 +3,7 @@ package store
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/mairust/mairust/internal/mail"
 )
@@ -19,15 +20,36 @@ type storedSummary struct {
 	Defects   []string      `json:"defects,omitempty"`
 }
 
+// encodeSummaries gives what is stored of the summary of each content, which many copies may share.
+func encodeSummaries(copies []Copy) (map[*Content]string, error) {
+	texts := map[*Content]string{}
+	for i := range copies {
+		c := copies[i].Content
+		if _, known := texts[c]; known {
+			continue
+		}
+		text, err := encodeSummary(c.Summary)
+		if err != nil {
+			return nil, err
+		}
+		texts[c] = text
+	}
+	return texts, nil
+}
+
+// encodeSummary gives JSON. What HTML gives a meaning to is not escaped: that would make six bytes of one.
 func encodeSummary(s *mail.Summary) (string, error) {
-	raw, err := json.Marshal(storedSummary{
+	var b strings.Builder
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(storedSummary{
 		From: s.From, ReplyTo: s.ReplyTo, To: s.To, Cc: s.Cc,
 		MessageID: s.MessageID, InReplyTo: s.InReplyTo, Parts: s.Parts, Defects: s.Defects,
 	})
 	if err != nil {
 		return "", fmt.Errorf("encode summary: %w", err)
 	}
-	return mail.Clean(string(raw), 0), nil
+	return mail.Clean(strings.TrimSuffix(b.String(), "\n"), 0), nil
 }
 
 func decodeSummary(text string) (storedSummary, error) {

@@ -30,6 +30,8 @@ const (
 	DefectNoBoundary = "no_boundary"
 	// DefectUnclosed: a multipart has no closing boundary.
 	DefectUnclosed = "unclosed_multipart"
+	// DefectTooManyPersons: addresses beyond Limits were left out.
+	DefectTooManyPersons = "too_many_persons"
 	// DefectTooManyParts and DefectTooDeep: parts beyond Limits were not looked at.
 	DefectTooManyParts = "too_many_parts"
 	DefectTooDeep      = "too_deep"

@@ -196,16 +196,22 @@ func knownField(name []byte) headerField {
 	return fieldOther
 }
 
-// fill writes what the header of the whole message says into s.
-func (h *header) fill(s *Summary, l Limits) {
+// fill writes what the header of the whole message says into s, as far as there is room.
+func (h *header) fill(s *Summary, l Limits, room *budget) {
 	d := h.defects
 	s.Subject = readable(decodeWords(h.value(fieldSubject), d), maxSubject)
-	s.From = parsePersons(h.value(fieldFrom), l.Persons, d)
-	s.ReplyTo = parsePersons(h.value(fieldReplyTo), l.Persons, d)
-	s.To = parsePersons(h.value(fieldTo), l.Persons, d)
-	s.Cc = parsePersons(h.value(fieldCc), l.Persons, d)
-	s.MessageID = msgID(h.value(fieldMessageID))
-	s.InReplyTo = msgID(h.value(fieldInReplyTo))
+	if id := msgID(h.value(fieldMessageID)); room.take(0, id) {
+		s.MessageID = id
+	}
+	if id := msgID(h.value(fieldInReplyTo)); room.take(0, id) {
+		s.InReplyTo = id
+	}
+	for _, list := range []struct {
+		field   headerField
+		persons *[]Person
+	}{{fieldFrom, &s.From}, {fieldReplyTo, &s.ReplyTo}, {fieldTo, &s.To}, {fieldCc, &s.Cc}} {
+		*list.persons = room.keepPersons(parsePersons(h.value(list.field), l.Persons, d), d)
+	}
 	if h.seen[fieldReceived] {
 		s.Top = parseReceived(h.folded(fieldReceived))
 	}

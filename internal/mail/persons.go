@@ -16,6 +16,9 @@ func parsePersons(value string, limit int, d *defects) []Person {
 			persons = append(persons, p)
 		}
 	}
+	if _, more := s.next(); more && len(persons) == limit {
+		d.add(DefectTooManyPersons)
+	}
 	return persons
 }
 

@@ -18,6 +18,10 @@ type Limits struct {
 	Depth int
 	// Persons per address field; default 100.
 	Persons int
+	// Bytes is how much parts, persons and other strings may take together, about as they are when encoded
+	// as JSON; default 64 KiB. The header of the message has half of it, so that it can't crowd out the parts.
+	// Parts and persons beyond it are left out. Subject and preview have bounds of their own.
+	Bytes int
 	// Preview is the length of the preview in characters; default 256.
 	Preview int
 	// Text is how much decoded text is looked at for the preview, in bytes; default 64 KiB.
@@ -30,7 +34,7 @@ func (l Limits) withDefaults() Limits {
 		initial int
 	}{
 		{&l.HeaderBytes, 256 << 10}, {&l.Fields, 2000}, {&l.Parts, 1000}, {&l.Depth, 64},
-		{&l.Persons, 100}, {&l.Preview, 256}, {&l.Text, 64 << 10},
+		{&l.Persons, 100}, {&l.Bytes, 64 << 10}, {&l.Preview, 256}, {&l.Text, 64 << 10},
 	} {
 		if *f.value <= 0 {
 			*f.value = f.initial

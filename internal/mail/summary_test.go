@@ -95,6 +95,46 @@ func TestLimitsHold(t *testing.T) {
 	requireSound(t, raw, s)
 }
 
+func TestSummaryIsBoundedAsAWhole(t *testing.T) {
+	const limit = 100 << 10
+	part := func(name, id string) string {
+		return "--b\r\nContent-Type: text/plain; name=\"" + name + "\"\r\nContent-ID: <" + id + ">\r\n\r\n\r\n"
+	}
+	repeat := strings.Repeat
+	multipart := "Content-Type: multipart/mixed; boundary=b\r\n\r\n"
+	persons := repeat("\""+repeat("n", 400)+"\" <"+repeat("a", 300)+"@b.test>,\r\n ", 80)
+	for name, m := range map[string]struct {
+		raw    string
+		defect string
+	}{
+		"long names":      {multipart + repeat(part(repeat("<", 1024), repeat("&", 1024)), 999), mail.DefectTooManyParts},
+		"escaped names":   {multipart + repeat(part(repeat("\\\"", 1024), repeat("\\", 1024)), 999), mail.DefectTooManyParts},
+		"japanese names":  {multipart + repeat(part(repeat("名", 340), "x"), 999), mail.DefectTooManyParts},
+		"parts alone":     {multipart + repeat("--b\r\n\r\n\r\n", 999), mail.DefectTooManyParts},
+		"messages within": {multipart + repeat("--b\r\nContent-Type: message/rfc822\r\n\r\nSubject: x\r\n\r\n", 999), mail.DefectTooManyParts},
+		"persons": {"From: " + persons + "x\r\nTo: " + persons + "x\r\nCc: " + persons + "x\r\nReply-To: " + persons + "x\r\n" +
+			multipart + part("evil.exe", "1"), mail.DefectTooManyPersons},
+		"persons of one letter": {"To: " + repeat("a,", 5000) + "\r\n\r\n", mail.DefectTooManyPersons},
+	} {
+		s := summarize(t, []byte("From: a@b.test\r\n"+m.raw))
+		requireSound(t, []byte("From: a@b.test\r\n"+m.raw), s)
+		var b bytes.Buffer
+		e := json.NewEncoder(&b)
+		e.SetEscapeHTML(false)
+		require.NoError(t, e.Encode(s))
+		require.LessOrEqual(t, b.Len(), limit, name)
+		require.Contains(t, s.Defects, m.defect, name)
+		if name == "persons" {
+			require.Equal(t, "evil.exe", s.Parts[1].Name, "persons must not crowd out parts")
+		}
+	}
+	// What mail is like every day has room.
+	raw := []byte("To: " + repeat("\"Somebody Someone\" <somebody@example.test>,\r\n ", 90) + "x\r\n" + multipart + repeat(part("report 2026.pdf", "1@example.test"), 150) + "--b--\r\n")
+	s := summarize(t, append([]byte("From: a@b.test\r\n"), raw...))
+	require.Empty(t, s.Defects)
+	require.Len(t, s.Parts, 151)
+}
+
 // TestHostileMessagesAreReadInLinearTime would not end for years if any of these were quadratic.
 func TestHostileMessagesAreReadInLinearTime(t *testing.T) {
 	repeat := func(s string, n int) string { return strings.Repeat(s, n/len(s)) }

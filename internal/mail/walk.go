@@ -19,6 +19,9 @@ type walker struct {
 	state   walkState
 	head    header
 	stack   []container
+	// left is what the summary may still grow by; full that a part was left out, and with it all later ones.
+	left budget
+	full bool
 	// leaf is the index of the part whose body is read, -1 for none.
 	leaf int
 	// eol is the line end before the current piece: it belongs to a boundary that follows it.
@@ -60,7 +63,8 @@ func newWalker(r io.Reader, limits Limits) *walker {
 	w.lines.reset(r, w.lines.buf)
 	w.limits, w.sum, w.defects = limits, &Summary{}, nil
 	w.state, w.stack, w.leaf, w.eol = inHeader, w.stack[:0], -1, nil
-	w.bareLF, w.bareCR, w.tooLong = false, false, false
+	w.bareLF, w.bareCR, w.tooLong, w.full = false, false, false, false
+	w.left = budget(limits.Bytes)
 	w.head.reset(&w.defects)
 	w.body.reset()
 	return w
@@ -173,7 +177,7 @@ func (w *walker) boundary(p piece) bool {
 			w.delimit(i, p.offset)
 			w.state = inHeader
 			w.head.reset(&w.defects)
-			if len(w.sum.Parts) >= w.limits.Parts {
+			if w.full || len(w.sum.Parts) >= w.limits.Parts {
 				w.defects.add(DefectTooManyParts)
 				w.state = skipping
 			}
@@ -228,7 +232,7 @@ func (w *walker) endHeader(offset int64) {
 	root := len(w.sum.Parts) == 0
 	if root {
 		w.sum.HeaderBytes = offset
-		w.head.fill(w.sum, w.limits)
+		w.fillHeader()
 	}
 	p, boundary := w.newPart(offset)
 	multipart := strings.HasPrefix(p.Type, "multipart/")
@@ -243,6 +247,11 @@ func (w *walker) endHeader(offset int64) {
 		nested = false
 	}
 	prefix := w.number(&p, multipart)
+	if !w.left.takePart(p) && !root {
+		w.defects.add(DefectTooManyParts)
+		w.full, w.state = true, skipping
+		return
+	}
 	w.sum.Parts = append(w.sum.Parts, p)
 	index := len(w.sum.Parts) - 1
 	switch {
@@ -259,6 +268,14 @@ func (w *walker) endHeader(offset int64) {
 		w.state, w.leaf = inBody, index
 		w.body.begin(&w.sum.Parts[index], w.inMessage(), w.limits.Text)
 	}
+}
+
+// fillHeader writes the header of the whole message into the summary, with half of the room there is.
+func (w *walker) fillHeader() {
+	half := w.left / 2
+	w.left -= half
+	w.head.fill(w.sum, w.limits, &half)
+	w.left += half
 }
 
 // number gives p its section number (RFC 9051, 6.4.5) and returns the prefix of those inside it.
