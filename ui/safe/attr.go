@@ -16,6 +16,8 @@ const (
 	maxValue = 400
 	maxStyle = 8 << 10
 	maxLink  = 8 << 10
+
+	maxClasses = 4 << 10
 )
 
 // attributes are those of one tag, in its order, names in lower case, each name once.
@@ -177,21 +179,16 @@ func leadingNumber(v string) (n int, rest string, ok bool) {
 
 var notWord = regexp.MustCompile(`[^A-Za-z0-9_-]+`)
 
-// identifier is an id or a class under our prefix.
+// identifier is an id or a class under our prefix; one that is under it already stays as it is.
 func identifier(v string) (string, bool) {
-	v = notWord.ReplaceAllString(cut(strings.TrimSpace(v), 64), "_")
-	if v == "" {
-		return "", false
-	}
-	if !strings.HasPrefix(v, prefix) {
-		v = prefix + v
-	}
-	return v, true
+	v = strings.TrimPrefix(strings.TrimSpace(cut(v, maxValue)), prefix)
+	v = cut(notWord.ReplaceAllString(v, "_"), 64)
+	return prefix + v, v != ""
 }
 
 func classes(v string) (string, bool) {
 	var out []string
-	for _, c := range strings.Fields(cut(v, 1024)) {
+	for _, c := range strings.Fields(cut(v, maxClasses)) {
 		if id, ok := identifier(c); ok && len(out) < 16 {
 			out = append(out, id)
 		}

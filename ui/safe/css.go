@@ -78,6 +78,7 @@ const maxDeclarations = 60
 // declarations rewrites the inside of a style attribute or rule: what is allowed, as "name:value;name:value".
 func declarations(css string) string {
 	var out []string
+	size := 0
 	for _, d := range splitOutside(dropComments(css), ';') {
 		name, value, ok := strings.Cut(d, ":")
 		if !ok || len(out) == maxDeclarations {
@@ -92,7 +93,7 @@ func declarations(css string) string {
 		if !ok && name == "background" {
 			v, ok = backgroundColor(value)
 		}
-		if ok {
+		if size += len(name) + len(v) + 2; ok && size < maxStyle {
 			out = append(out, name+":"+v)
 		}
 	}
@@ -164,16 +165,14 @@ var (
 	cssSpaceRun = regexp.MustCompile(`\s+`)
 )
 
-const maxTokens = 40
+// maxTokens is how many tokens one value may have.
+const maxTokens = 60
 
 // value rewrites a value token by token. "!important" is left out: our own marks have the last word.
 func (p property) value(s string) (string, bool) {
 	var b strings.Builder
 	glue := true // no space before the next token
-	for tokens := 0; s != ""; tokens++ {
-		if tokens > maxTokens*2 {
-			return "", false
-		}
+	for tokens := 0; s != ""; {
 		if m := cssSpace.FindString(s); m != "" {
 			s = s[len(m):]
 			continue
@@ -181,6 +180,9 @@ func (p property) value(s string) (string, bool) {
 		if m := cssBang.FindString(s); m != "" {
 			s = s[len(m):]
 			continue
+		}
+		if tokens++; tokens > maxTokens {
+			return "", false
 		}
 		if s[0] == ',' && p.family || s[0] == '/' && p.slash {
 			b.WriteByte(s[0])

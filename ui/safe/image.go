@@ -16,7 +16,7 @@ const (
 
 const (
 	blockedClass = "mairust-blocked"
-	// blockedImage is one transparent pixel.
+	// blockedImage is one transparent pixel, for images that have no words.
 	blockedImage = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
 )
 
@@ -42,11 +42,12 @@ func (s *scrubber) image(attrs attributes) (string, bool) {
 	if src == "" && alt == "" {
 		return "", false
 	}
-	writeAttribute(&b, "src", blockedImage)
-	writeAttribute(&b, "class", blockedClass)
-	if alt != "" {
+	if alt == "" {
+		writeAttribute(&b, "src", blockedImage)
+	} else { // without src a browser shows the words: a button that is an image can be read
 		writeAttribute(&b, "title", alt)
 	}
+	writeAttribute(&b, "class", blockedClass)
 	return b.String(), true
 }
 

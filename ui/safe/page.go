@@ -23,7 +23,7 @@ body{margin:12px;background:#fff;color:#1b2430;font:15px/1.6 system-ui,"Hiragino
 img{max-width:100%}
 pre{white-space:pre-wrap}
 blockquote{margin:8px 0 8px 4px;padding-left:10px;border-left:2px solid #c5ccd6}
-img.mairust-blocked{background:#eef0f3;outline:1px dashed #b6bec9}
+img.mairust-blocked{background:#eef0f3;color:#556070;outline:1px dashed #b6bec9;font-size:12px}
 span.mairust-host{display:block!important;float:none!important;clear:none!important;width:auto!important;min-width:0!important;max-width:none!important;height:auto!important;min-height:0!important;max-height:none!important;margin:0!important;padding:0!important;border:0!important;background:none!important;direction:ltr!important;text-indent:0!important;text-align:left!important}
 span.mairust-host>bdi{display:block!important;position:relative!important;z-index:2147483647!important;clear:none!important;float:none!important;box-sizing:content-box!important;width:max-content!important;min-width:0!important;max-width:90vw!important;height:auto!important;min-height:0!important;max-height:none!important;margin:2px 0!important;padding:0 4px!important;border:1px solid #8a1c14!important;border-radius:0!important;color:#8a1c14!important;background:#fff!important;font:12px/1.5 ui-monospace,monospace!important;letter-spacing:normal!important;word-spacing:normal!important;text-indent:0!important;text-decoration:none!important;text-transform:none!important;text-align:left!important;vertical-align:baseline!important;white-space:normal!important;overflow-wrap:anywhere!important;direction:ltr!important;unicode-bidi:isolate!important}
 `

@@ -103,7 +103,7 @@ func (s *sheet) rule(prelude, inside string) {
 }
 
 func (s *sheet) write(rule string) {
-	if s.out.Len()+len(rule) > maxSheetBytes {
+	if s.out.Len()+len(rule) >= maxSheetBytes {
 		s.full = true
 		return
 	}
