@@ -50,6 +50,7 @@ var table = map[string]row{
 
 	"internal/lab":         leaf,
 	"internal/lab/labtest": may("internal/lab"),
+	"internal/postfix":     leaf,
 	"internal/layers":      leaf,
 }
 

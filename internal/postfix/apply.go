@@ -44,9 +44,6 @@ func (h *Host) Try(ctx context.Context, p *Plan) error {
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // a temporary directory
 	ours := filepath.Join(dir, ourDir)
-	if err := os.Remove(ours); err != nil && !errors.Is(err, fs.ErrNotExist) { // the link to the real one
-		return fmt.Errorf("copy configuration: %w", err)
-	}
 	if err := os.Mkdir(ours, 0o700); err != nil {
 		return fmt.Errorf("copy configuration: %w", err)
 	}

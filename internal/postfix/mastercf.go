@@ -122,33 +122,42 @@ func (m *MasterCF) Entry(key string) string {
 	return ""
 }
 
-// SetOption changes an -o override where it stands, or adds a line to the service. It reports whether there is
-// such a service.
+// SetOption changes an -o override where it stands, or adds a line to the service. It reports whether it could: not
+// when there is no such service, or its entry is malformed.
 func (m *MasterCF) SetOption(key, name, value string) bool {
 	i := m.find(key)
 	if i < 0 {
 		return false
 	}
+	before := m.chunks[i].text
 	argument := name + "=" + value
 	if strings.ContainsAny(value, blanks) {
 		argument = "{ " + name + " = " + value + " }"
 	}
-	at := slices.IndexFunc(m.options(i), func(o option) bool { return o.name == name })
-	if at < 0 {
-		m.chunks[i].text = strings.TrimRight(m.chunks[i].text, "\n") + "\n  -o " + argument + "\n"
-		return true
+	if !m.replaceOption(i, name, argument) {
+		m.chunks[i].text = strings.TrimRight(before, "\n") + "\n  -o " + argument + "\n"
 	}
-	for _, o := range slices.Backward(m.options(i)) { // the last first: positions before it stay
+	if s, ok := parseService(m.chunks[i]); !ok || s.Options[name] != value || len(split(m.chunks[i].text)) != 1 {
+		m.chunks[i].text = before
+		return false
+	}
+	return true
+}
+
+// replaceOption changes every place of an override, the last first: positions before it stay.
+func (m *MasterCF) replaceOption(i int, name, argument string) (found bool) {
+	for _, o := range slices.Backward(m.options(i)) {
 		if o.name != name {
 			continue
 		}
+		found = true
+		space := ""
 		if o.flag.end == o.at.start {
-			argument = " " + argument
+			space = " "
 		}
-		m.chunks[i].text = m.chunks[i].text[:o.at.start] + argument + m.chunks[i].text[o.at.end:]
-		argument = strings.TrimPrefix(argument, " ")
+		m.chunks[i].text = m.chunks[i].text[:o.at.start] + space + argument + m.chunks[i].text[o.at.end:]
 	}
-	return true
+	return found
 }
 
 func (m *MasterCF) options(i int) []option {

@@ -2,7 +2,6 @@ package postfix
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 )
@@ -82,7 +81,7 @@ func (p *planner) shareVirtualMaps(others []string) error {
 		}
 		p.set("mairust_kept_mailbox_maps", old, "the tables of the domains that stay, for virtual(8)")
 		if !p.master.SetOption(s.Key(), "virtual_mailbox_maps", "$mairust_kept_mailbox_maps") {
-			return errors.New("change the service " + s.Key())
+			return fmt.Errorf("the service %s of master.cf (line %d) cannot be read: mend it first", s.Name, s.Line)
 		}
 		p.service(s.Key(), "virtual(8) may not use MaiRust's lookup, and need not")
 	}
@@ -174,7 +173,8 @@ func (p *planner) keep(others, keepers []string) {
 	}
 	p.master.put(keepService+"/unix", line)
 	p.service(keepService+"/unix", "delivers as before: "+listOf(listOf(others...), listOf(keepers...)))
-	p.set(keepService+"_destination_recipient_limit", "1", "as local(8) has it")
+	p.set(keepService+"_destination_recipient_limit", "$local_destination_recipient_limit", "as local(8) has it")
+	p.set(keepService+"_destination_concurrency_limit", "$local_destination_concurrency_limit", "as local(8) has it")
 	for _, d := range others {
 		p.transport = append(p.transport, d+"\t"+keepService+":")
 	}

@@ -113,11 +113,15 @@ func (p *planner) services() {
 			continue
 		}
 		if replaced {
-			p.master.SetOption(s.Key(), "smtpd_milters", strings.Join(append([]string{"$" + milterName}, Fields(milters)...), ","))
+			replaced = p.master.SetOption(s.Key(), "smtpd_milters", strings.Join(append([]string{"$" + milterName}, Fields(milters)...), ","))
 		}
 		if disabled {
 			overrides = slices.DeleteFunc(overrides, func(o string) bool { return o == "no_milters" })
-			p.master.SetOption(s.Key(), "receive_override_options", strings.Join(overrides, ","))
+			disabled = p.master.SetOption(s.Key(), "receive_override_options", strings.Join(overrides, ","))
+		}
+		if !replaced && !disabled {
+			p.warn(where+" has overrides that bypass MaiRust's milter, and cannot be read", "mend the entry, then apply again")
+			continue
 		}
 		p.service(s.Key(), "its overrides would bypass MaiRust's milter")
 	}

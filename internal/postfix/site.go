@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Site is what a Postfix is configured to do, as two files say it.
@@ -46,7 +48,10 @@ func values(ctx context.Context, h *Host, dir string, flags ...string) (map[stri
 	return parseValues(strings.ReplaceAll(out, dir, h.Dir)), nil
 }
 
-// scratch makes a configuration directory with these two files and links to everything else of the real one.
+// ownFiles are what Postfix's programs read of a configuration directory beside main.cf and master.cf.
+var ownFiles = []string{"dynamicmaps.cf", "dynamicmaps.cf.d", "postfix-files", "postfix-files.d", "post-install", "postfix-script"}
+
+// scratch makes a configuration directory with these two files and copies of Postfix's own.
 func (h *Host) scratch(main, master string) (dir string, err error) {
 	if dir, err = os.MkdirTemp("", "mairust-postfix-"); err != nil {
 		return "", fmt.Errorf("copy configuration: %w", err)
@@ -56,24 +61,41 @@ func (h *Host) scratch(main, master string) (dir string, err error) {
 			err = errors.Join(fmt.Errorf("copy configuration: %w", err), os.RemoveAll(dir))
 		}
 	}()
-	entries, err := os.ReadDir(h.Dir)
-	if err != nil {
-		return "", err
-	}
-	for _, e := range entries {
-		if e.Name() == mainName || e.Name() == masterName {
-			continue
-		}
-		if err := os.Symlink(h.path(e.Name()), filepath.Join(dir, e.Name())); err != nil {
+	for _, name := range ownFiles {
+		if err := copyAll(h.path(name), filepath.Join(dir, name)); err != nil {
 			return "", err
 		}
 	}
 	for name, text := range map[string]string{mainName: main, masterName: master} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			return "", err
+		}
+		// Postfix reads a file that was changed within the last seconds again and again, in case it is being written.
+		old := time.Now().Add(-time.Minute)
+		if err := os.Chtimes(path, old, old); err != nil {
 			return "", err
 		}
 	}
 	return dir, nil
+}
+
+// copyAll copies a file, or a directory of files; what does not exist is left out.
+func copyAll(from, to string) error {
+	info, err := os.Stat(from)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case info.IsDir():
+		return os.CopyFS(to, os.DirFS(from))
+	}
+	text, err := os.ReadFile(from)
+	if err == nil {
+		err = os.WriteFile(to, text, info.Mode().Perm())
+	}
+	return err
 }
 
 // Value is a parameter with everything in it expanded.

@@ -1,0 +1,553 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/mairust/mairust/api/wire"
+	"github.com/mairust/mairust/internal/lab"
+	"github.com/mairust/mairust/internal/lab/labtest"
+)
+
+// adoption is a Postfix that knows nothing of MaiRust, a daemon, and the files as they were.
+type adoption struct {
+	site         *testSite
+	daemon       *process
+	postfix      *lab.Postfix
+	main, master string
+}
+
+// adopt starts a daemon with listeners on loopback, and a Postfix as o and edit say. edit may be nil.
+func adopt(t *testing.T, o lab.PostfixOptions, edit func(p *lab.Postfix), mailboxes ...string) *adoption {
+	t.Helper()
+	a := &adoption{site: newTestSite(t, siteOptions{Backend: "sqlite", Mailboxes: mailboxes})}
+	a.postfix = labtest.Postfix(t, o)
+	if edit != nil {
+		edit(a.postfix)
+		a.reload(t)
+	}
+	a.site.listenOnLoopback(t, a.postfix)
+	a.daemon = a.site.start(t)
+	a.main, a.master = a.read(t, "main.cf"), a.read(t, "master.cf")
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("mail log:\n%s", a.postfix.Log())
+		}
+	})
+	return a
+}
+
+// listenOnLoopback gives each service a port too, and sockets below the queue directory of a Postfix.
+func (s *testSite) listenOnLoopback(t *testing.T, p *lab.Postfix) {
+	t.Helper()
+	text, err := os.ReadFile(s.configFile)
+	require.NoError(t, err)
+	config := string(text)
+	queue := filepath.Join(p.Dir, "queue", "mairust")
+	require.NoError(t, os.Mkdir(queue, 0o755))
+	require.NoError(t, os.Chmod(queue, 0o755))
+	for _, name := range []string{"milter", "local", "lmtp", "lookup"} {
+		role, old := "", fmt.Sprintf(`{address: "%s", `, s.socket(name))
+		if name == "local" {
+			role = "role: local, "
+		}
+		require.Contains(t, config, old)
+		config = strings.Replace(config, old, fmt.Sprintf(`{address: "inet:%s", %s}, {address: "unix:%s/%s.sock", socket_group: postfix, %s`,
+			freeLoopback(t), strings.TrimSuffix(role, ", "), queue, name, ""), 1)
+	}
+	config = strings.ReplaceAll(config, ", }", "}")
+	require.NoError(t, os.WriteFile(s.configFile, []byte(config), 0o600))
+}
+
+// freeLoopback is an address of loopback that nothing listens on now.
+func freeLoopback(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func (a *adoption) read(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(a.postfix.ConfDir(), name))
+	require.NoError(t, err)
+	return string(text)
+}
+
+func (a *adoption) reload(t *testing.T) {
+	t.Helper()
+	require.NoError(t, a.postfix.Reload(t.Context()))
+}
+
+// mairust runs a sub-command of `mairust postfix` on this Postfix, which must succeed.
+func (a *adoption) mairust(t *testing.T, args ...string) string {
+	t.Helper()
+	return a.site.run(t, append(append([]string{"postfix"}, args...), "--postfix-config", a.postfix.ConfDir())...)
+}
+
+// try is the same for what may fail.
+func (a *adoption) try(t *testing.T, stdin string, args ...string) (string, error) {
+	t.Helper()
+	cmd := a.site.command(t.Context(), append(append([]string{"postfix"}, args...), "--postfix-config", a.postfix.ConfDir())...)
+	cmd.Stdin = strings.NewReader(stdin)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// apply wires Postfix, and holds that doing it again changes nothing.
+func (a *adoption) apply(t *testing.T, args ...string) string {
+	t.Helper()
+	out := a.mairust(t, append([]string{"apply", "--yes"}, args...)...)
+	require.Contains(t, out, "Postfix was reloaded")
+	require.Contains(t, a.mairust(t, append([]string{"apply", "--yes"}, args...)...), "Nothing to do")
+	return out
+}
+
+// revert takes the wiring out, and holds that the files are what they were.
+func (a *adoption) revert(t *testing.T) {
+	t.Helper()
+	require.Contains(t, a.mairust(t, "revert", "--yes"), "byte for byte")
+	require.Equal(t, a.main, a.read(t, "main.cf"))
+	require.Equal(t, a.master, a.read(t, "master.cf"))
+	require.NoDirExists(t, filepath.Join(a.postfix.ConfDir(), "mairust"))
+	require.Contains(t, a.mairust(t, "revert", "--yes"), "Nothing to do")
+}
+
+// send offers one message to recipients over SMTP, and returns the answers to RCPT and to the message.
+func (a *adoption) send(t *testing.T, subject string, rcpts ...string) *lab.Replies {
+	t.Helper()
+	return a.sendTo(t, a.postfix.SMTPAddr, subject, lab.SendOptions{}, rcpts...)
+}
+
+func (a *adoption) sendTo(t *testing.T, addr, subject string, o lab.SendOptions, rcpts ...string) *lab.Replies {
+	t.Helper()
+	msg := "From: Alice <alice@example.test>\r\nTo: " + rcpts[0] + "\r\nSubject: " + subject + "\r\nMessage-ID: <" + strings.ReplaceAll(subject, " ", ".") +
+		"@sender.test>\r\nDate: Sun, 22 Nov 2026 10:00:00 +0900\r\n\r\n" + subject + "\r\n"
+	r, err := lab.SMTPSend(t.Context(), addr, "alice@sender.test", rcpts, []byte(msg), o)
+	require.NoError(t, err)
+	return r
+}
+
+// arrives waits for a message with the subject.
+func (a *adoption) arrives(t *testing.T, mailbox, subject string) wire.Message {
+	t.Helper()
+	var found wire.Message
+	waitFor(t, subject+" in "+mailbox, func() bool {
+		for _, m := range a.daemon.messages(t, mailbox, "") {
+			if m.Subject == subject {
+				found = m
+				return true
+			}
+		}
+		return false
+	})
+	return found
+}
+
+// flows holds that mail for a known recipient arrives with its verdict, and that an unknown one is refused.
+func (a *adoption) flows(t *testing.T, domain string) {
+	t.Helper()
+	began := time.Now()
+	r := a.send(t, "flows to "+domain, "bob@"+domain, "nobody@"+domain)
+	require.True(t, r.Accepted(), "%+v", r)
+	assert.Equal(t, 550, r.Rcpts[1].Code, "%s", r.Rcpts[1])
+	assert.True(t, strings.HasPrefix(r.Rcpts[1].Text, "5.1.1"), "%s", r.Rcpts[1])
+	m := a.arrives(t, "bob@"+domain, "flows to "+domain)
+	assert.NotContains(t, m.Tags, "unscanned")
+	t.Logf("mail flowed %.1f s after it was sent", time.Since(began).Seconds())
+	assert.NotContains(t, a.postfix.Log(), "status=bounced")
+}
+
+// inMaildir waits for a message with the subject in a maildir.
+func inMaildir(t *testing.T, dir, subject string) {
+	t.Helper()
+	waitFor(t, subject+" in "+dir, func() bool {
+		files, err := filepath.Glob(filepath.Join(dir, "new", "*"))
+		require.NoError(t, err)
+		for _, f := range files {
+			text, err := os.ReadFile(f)
+			if err == nil && strings.Contains(string(text), "\nSubject: "+subject+"\n") {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// stockDebian rewrites the configuration of a Postfix to what Debian's package installs, as far as an instance of its
+// own allows: its directories, ports and local spool stay.
+func stockDebian(t *testing.T, p *lab.Postfix) {
+	t.Helper()
+	stock, err := os.ReadFile("/usr/share/postfix/main.cf.debian")
+	require.NoError(t, err)
+	tls, err := os.ReadFile("/usr/share/postfix/main.cf.tls")
+	require.NoError(t, err)
+	own, err := os.ReadFile(filepath.Join(p.ConfDir(), "main.cf"))
+	require.NoError(t, err)
+	main := string(stock) + string(tls) + `
+smtpd_relay_restrictions = permit_mynetworks permit_sasl_authenticated defer_unauth_destination
+myhostname = mx.example.test
+alias_maps = hash:` + p.ConfDir() + `/aliases
+alias_database = hash:` + p.ConfDir() + `/aliases
+mydestination = $myhostname, example.test, mx, localhost.localdomain, , localhost
+relayhost = 
+mynetworks = 127.0.0.2/32
+mailbox_size_limit = 0
+recipient_delimiter = +
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+smtp_dns_support_level = disabled
+smtp_host_lookup = native
+# of this instance
+mail_spool_directory = ` + p.Dir + `/spool/
+`
+	for line := range strings.Lines(string(own)) {
+		name, _, _ := strings.Cut(line, " ")
+		switch name {
+		case "queue_directory", "data_directory", "command_directory", "daemon_directory", "mail_owner", "setgid_group",
+			"maillog_file_prefixes", "maillog_file", "smtpd_authorized_xclient_hosts", "smtpd_error_sleep_time":
+			main += line
+		}
+	}
+	master, err := os.ReadFile("/usr/share/postfix/master.cf.dist")
+	require.NoError(t, err)
+	stockMaster := strings.Replace(string(master), "\nsmtp      inet ", "\n"+p.SMTPAddr+"      inet ", 1)
+	require.NoError(t, os.Mkdir(filepath.Join(p.Dir, "spool"), 0o1777))
+	require.NoError(t, os.Chmod(filepath.Join(p.Dir, "spool"), 0o1777))
+	for name, text := range map[string]string{
+		"main.cf": main, "master.cf": stockMaster, "aliases": "postmaster: root\ninfo: bob@example.test\nteam: bob, root\n",
+	} {
+		require.NoError(t, os.WriteFile(filepath.Join(p.ConfDir(), name), []byte(text), 0o644))
+	}
+	out, err := exec.CommandContext(t.Context(), "postalias", "-c", p.ConfDir(), "hash:"+p.ConfDir()+"/aliases").CombinedOutput()
+	require.NoError(t, err, "%s", out)
+}
+
+func TestPostfixOfAStockDebianIsAdoptedAndGivenBack(t *testing.T) {
+	a := adopt(t, lab.PostfixOptions{}, func(p *lab.Postfix) { stockDebian(t, p) }, "bob")
+	r := a.send(t, "before", "root@mx.example.test")
+	require.True(t, r.Accepted(), "%+v", r)
+	inMaildir(t, filepath.Join(a.postfix.Dir, "spool", "root"), "before")
+
+	began := time.Now()
+	out := a.apply(t)
+	t.Logf("applied twice in %.1f s\n%s", time.Since(began).Seconds(), out)
+	a.flows(t, "example.test")
+	t.Logf("apply to mail: %.1f s", time.Since(began).Seconds())
+
+	spool := filepath.Join(a.postfix.Dir, "spool", "root")
+	for _, rcpt := range []string{"postmaster@example.test", "root@mx.example.test", "root@localhost", "root@example.test", "postmaster@mx.example.test"} {
+		subject := "for " + rcpt
+		r := a.send(t, subject, rcpt)
+		require.True(t, r.Accepted(), "%s: %+v", rcpt, r)
+		inMaildir(t, spool, subject)
+	}
+	require.True(t, a.send(t, "through an alias", "info@example.test").Accepted())
+	a.arrives(t, "bob@example.test", "through an alias")
+	require.True(t, a.send(t, "with detail", "bob+news@example.test").Accepted())
+	a.arrives(t, "bob@example.test", "with detail")
+	r = a.send(t, "user of the host", "daemon@example.test")
+	require.Equal(t, 550, r.Rcpts[0].Code, "a user of the host is nobody in MaiRust's domain: %+v", r)
+	require.NoError(t, a.postfix.Sendmail(t.Context(), "root@mx.example.test", []string{"root", "bob@example.test"}, strings.NewReader("Subject: cron\n\nx\n")))
+	inMaildir(t, spool, "cron")
+	require.Contains(t, string(a.daemon.raw(t, a.arrives(t, "bob@example.test", "cron").ID)), "X-MaiRust-Scan: ", "non_smtpd_milters")
+	require.NotContains(t, a.postfix.Log(), "status=bounced")
+	require.NotContains(t, a.postfix.Log(), "fatal")
+
+	report := a.mairust(t, "check")
+	t.Log(report)
+	require.Contains(t, report, "PASS  probe")
+	require.Contains(t, report, "PASS  recipients")
+	require.Contains(t, report, "the verdict is believed")
+	require.NotContains(t, report, "FAIL")
+	a.revert(t)
+	require.True(t, a.send(t, "after", "root@example.test").Accepted())
+	inMaildir(t, spool, "after")
+}
+
+func TestPostfixWithVirtualDomainsIsAdoptedAndGivenBack(t *testing.T) {
+	a := adopt(t, lab.PostfixOptions{VirtualMailboxMaps: "inline:{{old@example.test=x}}"}, nil, "bob")
+	out := a.apply(t)
+	require.Contains(t, out, "+virtual_transport = lmtp:inet:127.0.0.1:")
+	require.Contains(t, out, "-virtual_transport = discard:")
+	a.flows(t, "example.test")
+	require.Contains(t, a.mairust(t, "check", "--mailbox", "bob@example.test"), "PASS  probe")
+	a.revert(t)
+}
+
+func TestOneOfSeveralVirtualDomainsIsSwitched(t *testing.T) {
+	spool := labtest.ShortDir(t)
+	require.NoError(t, os.Chmod(spool, 0o1777))
+	a := adopt(t, lab.PostfixOptions{
+		VirtualMailboxDomains: "example.test, stays.test", VirtualMailboxMaps: "inline:{{kim@stays.test=kim/}, {lee@stays.test=lee/}}",
+		VirtualTransport: "virtual", ExtraMain: map[string]string{
+			"virtual_mailbox_base": spool, "virtual_uid_maps": "static:65534", "virtual_gid_maps": "static:65534",
+		},
+	}, nil, "bob")
+	out := a.apply(t)
+	require.Contains(t, out, "virtual_mailbox_maps=$mairust_kept_mailbox_maps")
+	a.flows(t, "example.test")
+	require.True(t, a.send(t, "stays", "kim@stays.test").Accepted())
+	inMaildir(t, filepath.Join(spool, "kim"), "stays")
+	require.Equal(t, 550, a.send(t, "unknown", "nobody@stays.test").Rcpts[0].Code)
+	a.revert(t)
+}
+
+func TestChrootedPostfixIsReachedBySocketsInItsQueueDirectory(t *testing.T) {
+	a := adopt(t, lab.PostfixOptions{}, func(p *lab.Postfix) { chroot(t, p) }, "bob")
+	out := a.apply(t, "--socket", "unix")
+	require.Contains(t, out, "lmtp:unix:mairust/lmtp.sock")
+	a.flows(t, "example.test")
+	a.revert(t)
+
+	config, err := os.ReadFile(a.site.configFile)
+	require.NoError(t, err)
+	moved := strings.ReplaceAll(string(config), a.postfix.Dir+"/queue/mairust/", a.site.dir+"/run/")
+	require.NoError(t, os.WriteFile(a.site.configFile, []byte(moved), 0o600))
+	out, err = a.try(t, "", "apply", "--yes", "--socket", "unix")
+	require.Error(t, err)
+	require.Contains(t, out, "run chrooted in "+a.postfix.Dir+"/queue")
+	require.Contains(t, out, "socket_group: postfix")
+	require.Equal(t, a.main, a.read(t, "main.cf"))
+}
+
+// chroot sets the chroot column of every daemon that Debian chroots.
+func chroot(t *testing.T, p *lab.Postfix) {
+	t.Helper()
+	path := filepath.Join(p.ConfDir(), "master.cf")
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	lines := strings.SplitAfter(string(text), "\n")
+	for i, line := range lines {
+		f := strings.Fields(line)
+		if len(f) < 8 || strings.HasPrefix(line, " ") {
+			continue
+		}
+		switch f[7] {
+		case "smtpd", "cleanup", "lmtp", "smtp", "trivial-rewrite", "qmgr", "bounce":
+			f[4] = "y"
+			lines[i] = strings.Join(f, " ") + "\n"
+		}
+	}
+	require.NoError(t, os.WriteFile(path, []byte(strings.Join(lines, "")), 0o644))
+}
+
+// startOpenDKIM runs a signer for example.test.
+func startOpenDKIM(t *testing.T) string {
+	t.Helper()
+	program, err := exec.LookPath("opendkim")
+	if err != nil {
+		t.Skip("opendkim is not installed (Debian package opendkim)")
+	}
+	dir, addr := labtest.ShortDir(t), freeLoopback(t)
+	out, err := exec.CommandContext(t.Context(), "openssl", "genrsa", "-out", filepath.Join(dir, "key.pem"), "2048").CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	require.NoError(t, os.Chmod(filepath.Join(dir, "key.pem"), 0o600))
+	_, port, err := net.SplitHostPort(addr)
+	require.NoError(t, err)
+	conf := "Socket inet:" + port + "@127.0.0.1\nMode s\nDomain example.test\nSelector test\nKeyFile " + dir + "/key.pem\n" +
+		"InternalHosts " + dir + "/hosts\nSyslog no\nRequireSafeKeys no\nOversignHeaders From\n"
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "conf"), []byte(conf), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "hosts"), []byte("127.0.0.1\n"), 0o600))
+	var stderr bytes.Buffer
+	cmd := exec.CommandContext(context.Background(), program, "-f", "-x", filepath.Join(dir, "conf"), "-P", filepath.Join(dir, "pid"))
+	cmd.Stderr = &stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		if t.Failed() {
+			t.Logf("opendkim: %s", &stderr)
+		}
+	})
+	waitFor(t, "opendkim listens", func() bool {
+		c, err := net.Dial("tcp", addr)
+		if err == nil {
+			err = c.Close()
+		}
+		return err == nil
+	})
+	return "inet:" + addr
+}
+
+func TestPostfixWithOpenDKIMAndRspamdKeepsThem(t *testing.T) {
+	signer := startOpenDKIM(t)
+	rspamd := "{ inet:127.0.0.1:11332, default_action=accept }" // nobody is there
+	a := adopt(t, lab.PostfixOptions{
+		Milter: signer + ", " + rspamd, LocalMilter: "$smtpd_milters", Users: map[string]string{"alice": "secret"},
+	}, func(p *lab.Postfix) {
+		path := filepath.Join(p.ConfDir(), "master.cf")
+		text, err := os.ReadFile(path)
+		require.NoError(t, err)
+		// A submission service with milters of its own, and the way back from a filter.
+		with := strings.Replace(string(text), "  -o milter_macro_daemon_name", "  -o smtpd_milters="+signer+"\n  -o milter_macro_daemon_name", 1)
+		with += freeLoopback(t) + " inet n - n - - smtpd\n  -o content_filter=\n  -o smtpd_milters=\n"
+		require.NoError(t, os.WriteFile(path, []byte(with), 0o644))
+	}, "bob")
+	out := a.apply(t)
+	t.Log(out)
+	require.Contains(t, out, "+smtpd_milters = $mairust_milter, "+signer+", "+rspamd)
+	require.Contains(t, out, "+non_smtpd_milters = $mairust_local_milter, "+signer+", "+rspamd)
+	require.Contains(t, out, "+  -o smtpd_milters=$mairust_milter,"+signer)
+	require.Contains(t, out, "WARN: rspamd is a milter of this Postfix already")
+	require.Contains(t, out, "takes mail back from a filter and stays without the milter")
+	a.flows(t, "example.test")
+	m := a.arrives(t, "bob@example.test", "flows to example.test")
+	raw := string(a.daemon.raw(t, m.ID))
+	require.Contains(t, raw, "DKIM-Signature: ")
+	require.Contains(t, raw, "X-MaiRust-Scan: ")
+
+	r := a.sendTo(t, a.postfix.SubmissionAddr, "submitted", lab.SendOptions{Username: "alice", Password: "secret"}, "bob@example.test")
+	require.True(t, r.Accepted(), "%+v", r)
+	require.NotContains(t, a.arrives(t, "bob@example.test", "submitted").Tags, "unscanned")
+	require.NoError(t, a.postfix.Sendmail(t.Context(), "root@example.test", []string{"bob@example.test"}, strings.NewReader("Subject: cron\n\nx\n")))
+	require.Contains(t, string(a.daemon.raw(t, a.arrives(t, "bob@example.test", "cron").ID)), "X-MaiRust-Scan: ")
+	require.NotContains(t, a.mairust(t, "check"), "WARN")
+	a.revert(t)
+}
+
+func TestPilotMovesItsRecipientsAndNobodyElse(t *testing.T) {
+	sink := labtest.LMTPSink(t, "")
+	a := adopt(t, lab.PostfixOptions{
+		VirtualMailboxMaps: "inline:{{bob@example.test=1}, {kim@example.test=1}}", VirtualTransport: sink.Transport(),
+		ExtraMain: map[string]string{"transport_maps": "inline:{{nowhere.test=discard:}}"},
+	}, nil, "bob")
+	list := filepath.Join(a.site.dir, "pilot.txt")
+	require.NoError(t, os.WriteFile(list, []byte("# pilot\nbob@example.test\n"), 0o644))
+	out := a.apply(t, "--mode", "pilot", "--recipients", list)
+	require.Contains(t, out, "+transport_maps = texthash:$config_directory/mairust/transport, inline:{{nowhere.test=discard:}}")
+	require.Contains(t, out, "lmtp_line_length_limit stays")
+	require.True(t, a.send(t, "pilot", "bob@example.test", "kim@example.test").Accepted())
+	a.arrives(t, "bob@example.test", "pilot")
+	got, err := sink.Wait(t.Context(), 1)
+	require.NoError(t, err)
+	require.Equal(t, []string{"kim@example.test"}, got[0].Rcpts)
+	report := a.mairust(t, "check")
+	require.Contains(t, report, "mode pilot")
+	require.Contains(t, report, "PASS  probe")
+
+	// The same list with an address that MaiRust does not have.
+	require.NoError(t, os.WriteFile(list, []byte("bob@example.test\nkim@example.test\nx@elsewhere.test\n"), 0o644))
+	out, err = a.try(t, "", "apply", "--yes", "--mode", "pilot", "--recipients", list)
+	require.Error(t, err)
+	require.Contains(t, out, "line 2: MaiRust has no mailbox kim@example.test")
+	require.Contains(t, out, "line 3: ")
+
+	// With scanning, and then with another mode: what was written before is replaced.
+	require.NoError(t, os.WriteFile(list, []byte("bob@example.test\n"), 0o644))
+	a.apply(t, "--mode", "pilot", "--recipients", list, "--scan", "all")
+	require.True(t, a.send(t, "scanned", "bob@example.test").Accepted())
+	require.NotContains(t, a.arrives(t, "bob@example.test", "scanned").Tags, "unscanned")
+	a.apply(t, "--mode", "replace")
+	require.NotContains(t, a.read(t, "main.cf"), "mairust/transport")
+	a.flows(t, "example.test")
+	a.revert(t)
+}
+
+func TestCopyLeavesDeliveryAloneAndFillsMaiRust(t *testing.T) {
+	sink := labtest.LMTPSink(t, "")
+	a := adopt(t, lab.PostfixOptions{VirtualMailboxMaps: "static:ok", VirtualTransport: sink.Transport()}, nil, "bob")
+	a.apply(t, "--mode", "copy")
+	require.True(t, a.send(t, "copied", "bob@example.test", "unknown@example.test").Accepted())
+	m := a.arrives(t, "bob@example.test", "copied")
+	require.Equal(t, "bob@example.test", m.EnvelopeRcpt)
+	got, err := sink.Wait(t.Context(), 1)
+	require.NoError(t, err)
+	require.ElementsMatch(t, []string{"bob@example.test", "unknown@example.test"}, got[0].Rcpts)
+	require.NotContains(t, string(a.daemon.raw(t, m.ID)), "invalid", "the address of the copy does not show")
+	require.NoError(t, a.postfix.WaitQueueEmpty(t.Context()))
+	require.NotContains(t, a.postfix.Log(), "sender non-delivery notification", "nobody hears of a copy that cannot be delivered")
+
+	// Delivery goes on while MaiRust is away, and the copy comes later.
+	require.NoError(t, a.daemon.terminate(t))
+	require.True(t, a.send(t, "while away", "bob@example.test").Accepted())
+	_, err = sink.Wait(t.Context(), 2)
+	require.NoError(t, err)
+	a.daemon = a.site.start(t)
+	a.arrives(t, "bob@example.test", "while away")
+	require.Contains(t, a.mairust(t, "check"), "PASS  probe")
+	a.revert(t)
+}
+
+func TestRevertAfterOthersChangedTheFilesTakesOnlyOursOut(t *testing.T) {
+	a := adopt(t, lab.PostfixOptions{ExtraMain: map[string]string{"smtpd_milters": "{ inet:127.0.0.1:11332, default_action=accept }"}}, nil, "bob")
+	a.apply(t)
+	main := a.read(t, "main.cf")
+	main = strings.Replace(main, "smtpd_milters = ", "smtpd_milters = { inet:127.0.0.1:9999, default_action=accept }, ", 1) + "# by hand\ndelay_warning_time = 4h\n"
+	require.NoError(t, os.WriteFile(filepath.Join(a.postfix.ConfDir(), "main.cf"), []byte(main), 0o644))
+	out := a.mairust(t, "revert", "--yes")
+	require.Contains(t, out, "main.cf was changed by others since")
+	require.Contains(t, out, "MaiRust's settings are out")
+	want := strings.Replace(a.main, "smtpd_milters = ", "smtpd_milters = { inet:127.0.0.1:9999, default_action=accept }, ", 1) + "# by hand\ndelay_warning_time = 4h\n"
+	require.Equal(t, want, a.read(t, "main.cf"))
+	require.Equal(t, a.master, a.read(t, "master.cf"))
+	backups, err := filepath.Glob(filepath.Join(a.postfix.ConfDir(), "mairust", "backup-*", "main.cf"))
+	require.NoError(t, err)
+	require.Len(t, backups, 1)
+	text, err := os.ReadFile(backups[0])
+	require.NoError(t, err)
+	require.Equal(t, a.main, string(text))
+}
+
+func TestApplyAsksAndTakesNoForAnAnswer(t *testing.T) {
+	a := adopt(t, lab.PostfixOptions{}, nil, "bob")
+	out, err := a.try(t, "accept\nn\n", "apply")
+	require.Error(t, err)
+	require.Contains(t, out, "default_action=accept }")
+	require.Contains(t, out, "nothing was written")
+	out, err = a.try(t, "", "apply")
+	require.Error(t, err, "the end of input is a no")
+	require.Contains(t, out, "default_action=tempfail }")
+	out, err = a.try(t, "", "apply", "--dry-run")
+	require.NoError(t, err, out)
+	require.Contains(t, out, "Nothing was written (--dry-run)")
+	require.Equal(t, a.main, a.read(t, "main.cf"))
+	require.NoDirExists(t, filepath.Join(a.postfix.ConfDir(), "mairust"))
+	out, err = a.try(t, "\ny\ny\n", "apply")
+	require.NoError(t, err, out)
+	a.flows(t, "example.test")
+	out, err = a.try(t, "y\n\n", "revert")
+	require.NoError(t, err, out)
+	require.Equal(t, a.main, a.read(t, "main.cf"))
+}
+
+func TestPostfixCheckNamesWhatIsWrong(t *testing.T) {
+	a := adopt(t, lab.PostfixOptions{}, nil, "bob")
+	out, err := a.try(t, "", "check")
+	require.Error(t, err)
+	require.Contains(t, out, "FAIL  wiring")
+	require.Contains(t, out, "mend: mairust postfix apply")
+	a.apply(t)
+	require.NoError(t, a.postfix.Set(t.Context(), "virtual_mailbox_maps", "static:ok"))
+	require.NoError(t, a.postfix.Set(t.Context(), "smtpd_milters", ""))
+	out, err = a.try(t, "", "check")
+	require.Error(t, err)
+	require.Contains(t, out, "WARN  wiring")
+	require.Contains(t, out, "FAIL  recipients")
+	require.Contains(t, out, "PASS  probe")
+	require.Contains(t, out, "tagged unscanned")
+	require.NoError(t, a.daemon.terminate(t))
+	out, err = a.try(t, "", "check")
+	require.Error(t, err)
+	require.Contains(t, out, "the daemon does not answer")
+	out, err = a.try(t, "", "apply", "--yes")
+	require.Error(t, err)
+	require.Contains(t, out, "name them with --domain")
+	out, err = a.try(t, "", "apply", "--yes", "--domain", "example.test")
+	require.NoError(t, err, out)
+	require.Contains(t, out, "WARN: MaiRust does not answer")
+}
