@@ -75,10 +75,23 @@ func (s *Store) APIKeys(ctx context.Context, sc Scope, after APIKeyID, limit int
 	return list, err
 }
 
-// DeleteAPIKey ends a key in scope. ErrNotFound.
-func (s *Store) DeleteAPIKey(ctx context.Context, sc Scope, id APIKeyID) error {
-	return s.changeOne(ctx, `DELETE FROM api_keys WHERE ($1 = 1 OR tenant_id = $2) AND id = $3`,
-		boolInt(sc.All), string(sc.Tenant), mail.Clean(string(id), maxWord))
+// DeleteAPIKey ends a key in scope and returns what it was. ErrNotFound.
+func (s *Store) DeleteAPIKey(ctx context.Context, sc Scope, id APIKeyID) (*APIKey, error) {
+	const query = `DELETE FROM api_keys WHERE ($1 = 1 OR tenant_id = $2) AND id = $3 RETURNING ` + apiKeyColumns
+	var was *APIKey
+	err := s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		was = nil
+		args := []any{boolInt(sc.All), string(sc.Tenant), mail.Clean(string(id), maxWord)}
+		return tx.Each(ctx, query, args, func(scan sqldb.Scan) error {
+			k, err := scanAPIKey(scan)
+			was = &k
+			return err
+		})
+	})
+	if err == nil && was == nil {
+		err = ErrNotFound
+	}
+	return was, notFound(err)
 }
 
 // TouchAPIKey records that a key was used.

@@ -52,7 +52,7 @@ func (a *Admin) audit(ctx context.Context, p auth.Principal, tenant store.Tenant
 		return fmt.Errorf("audit %s: %w", action, err)
 	}
 	return a.store.Audit(ctx, store.AuditEntry{
-		Tenant: tenant, ActorKind: string(p.Kind), Actor: p.Login, Action: action, Target: target,
-		After: string(raw), RequestID: auth.RequestID(ctx),
+		Tenant: tenant, ActorKind: string(p.Kind), Actor: p.Actor(), Action: action, Target: target,
+		After: string(raw), RequestID: auth.AuditID(ctx),
 	})
 }

@@ -114,4 +114,38 @@ func TestAPIKeysStayInTheirTenant(t *testing.T) {
 	})
 }
 
+func TestAKeyMakesNoKeyThatOutlivesIt(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		now := time.Date(2026, 4, 1, 9, 0, 0, 0, time.UTC)
+		a := admin.New(admin.Options{Store: s, Now: func() time.Time { return now }})
+		tenant := storetest.NewSite(t, s, "one", "one.test").Tenant.ID
+		ends := now.Add(36 * time.Hour)
+		maker := auth.Principal{Kind: auth.KindAPIKey, ID: "key-1", Login: "ci", Role: auth.TenantAdmin, Tenant: tenant, Expires: ends}
+		for days, want := range map[int]time.Time{0: ends, 1: now.Add(24 * time.Hour), 2: ends} {
+			made, err := a.CreateAPIKey(t.Context(), maker, wire.NewAPIKey{Name: "x", Role: "helpdesk", ExpiresDays: days})
+			require.NoError(t, err)
+			require.NotNil(t, made.ExpiresAt)
+			assert.True(t, want.Equal(*made.ExpiresAt), days)
+		}
+		log, err := s.AuditLog(t.Context(), store.System, timeZero, 1)
+		require.NoError(t, err)
+		assert.Equal(t, "ci (key-1)", log[0].Actor)
+	})
+}
+
+func TestARevocationIsAuditedInTheTenantOfTheKey(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		a := admin.New(admin.Options{Store: s})
+		tenant := storetest.NewSite(t, s, "one", "one.test").Tenant.ID
+		key, err := a.CreateAPIKey(t.Context(), root, wire.NewAPIKey{Name: "desk", Role: "helpdesk", Tenant: "one"})
+		require.NoError(t, err)
+		require.NoError(t, a.RevokeAPIKey(t.Context(), root, store.APIKeyID(key.ID)))
+		log, err := s.AuditLog(t.Context(), store.Scope{Tenant: tenant}, timeZero, 1)
+		require.NoError(t, err)
+		require.Len(t, log, 1)
+		assert.Equal(t, "api_key.revoke", log[0].Action)
+		assert.Equal(t, key.ID, log[0].Target)
+	})
+}
+
 var timeZero time.Time

@@ -12,7 +12,7 @@ import (
 )
 
 // CreateAPIKey makes an API key; its secret is in the answer and nowhere else. A tenant's role needs a tenant,
-// by default the asker's. auth.ErrForbidden, or a *Refused for bad input.
+// by default the asker's. A key made with a key that expires ends with it at the latest. auth.ErrForbidden, or a *Refused for bad input.
 func (a *Admin) CreateAPIKey(ctx context.Context, p auth.Principal, want wire.NewAPIKey) (wire.APIKeyCreated, error) {
 	if !p.Can(auth.ManageAPIKeys) {
 		return wire.APIKeyCreated{}, auth.ErrForbidden
@@ -32,6 +32,9 @@ func (a *Admin) CreateAPIKey(ctx context.Context, p auth.Principal, want wire.Ne
 	}
 	if want.ExpiresDays > 0 {
 		row.Expires = now.Add(time.Duration(want.ExpiresDays) * 24 * time.Hour)
+	}
+	if ends := p.Expires; !ends.IsZero() && (row.Expires.IsZero() || row.Expires.After(ends)) {
+		row.Expires = ends
 	}
 	if err := a.store.CreateAPIKey(ctx, row); err != nil {
 		return wire.APIKeyCreated{}, fmt.Errorf("create API key: %w", err)
@@ -71,10 +74,11 @@ func (a *Admin) RevokeAPIKey(ctx context.Context, p auth.Principal, id store.API
 	if !p.Can(auth.ManageAPIKeys) {
 		return auth.ErrForbidden
 	}
-	if err := a.store.DeleteAPIKey(ctx, p.Scope(), id); err != nil {
+	k, err := a.store.DeleteAPIKey(ctx, p.Scope(), id)
+	if err != nil {
 		return err
 	}
-	return a.audit(ctx, p, p.Scope().Tenant, "api_key.revoke", string(id), nil)
+	return a.audit(ctx, p, k.Tenant, "api_key.revoke", string(id), map[string]string{"name": k.Name, "role": k.Role})
 }
 
 func keyWire(k store.APIKey) wire.APIKey {

@@ -206,7 +206,9 @@ func (a *Authenticator) byKey(ctx context.Context, token string) (Principal, err
 		return Principal{}, ErrCredentials
 	}
 	a.touch(ctx, k, now)
-	return Principal{Kind: KindAPIKey, ID: string(k.ID), Login: k.Name, Tenant: k.Tenant, Role: Role(k.Role)}, nil
+	return Principal{
+		Kind: KindAPIKey, ID: string(k.ID), Login: k.Name, Tenant: k.Tenant, Role: Role(k.Role), Expires: k.Expires,
+	}, nil
 }
 
 // touch notes the use of a key, at most once a minute: a busy key must not turn every read into a write.

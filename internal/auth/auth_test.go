@@ -192,7 +192,9 @@ func TestAPIKeyHasItsRoleUntilItExpires(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, auth.Principal{
 			Kind: auth.KindAPIKey, ID: string(id), Login: "reports", Tenant: bob.Tenant, Role: auth.Auditor,
+			Expires: c.now().Add(24 * time.Hour),
 		}, p)
+		require.Equal(t, "reports ("+string(id)+")", p.Actor())
 		_, err = a.Authenticate(t.Context(), k.Secret+"x")
 		require.ErrorIs(t, err, auth.ErrCredentials)
 		c.advance(24 * time.Hour)

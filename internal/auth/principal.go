@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/mairust/mairust/store"
 )
@@ -61,6 +62,8 @@ type Principal struct {
 	// Tenant is empty for API keys of the whole installation and for the admin socket.
 	Tenant store.TenantID
 	Role   Role
+	// Expires is when an API key ends; zero is never. For a session it is zero: what people make outlives their login.
+	Expires time.Time
 	// User is empty for API keys and the admin socket.
 	User store.UserID
 }
@@ -120,9 +123,17 @@ func (p Principal) MayGrant(r Role, tenant store.TenantID) bool {
 	return scope.All || tenant != "" && tenant == scope.Tenant
 }
 
+// Actor names the principal in the audit log. Names of keys are chosen freely, so the id of a key stands with it.
+func (p Principal) Actor() string {
+	if p.Kind == KindAPIKey {
+		return p.Login + " (" + p.ID + ")"
+	}
+	return p.Login
+}
+
 type requestIDKey struct{}
 
-// WithRequestID notes the id of the request that is being served, for the audit log.
+// WithRequestID notes the id of the request that is being served, for logs and answers. A client may have chosen it.
 func WithRequestID(ctx context.Context, id string) context.Context {
 	return context.WithValue(ctx, requestIDKey{}, id)
 }
@@ -131,4 +142,20 @@ func WithRequestID(ctx context.Context, id string) context.Context {
 func RequestID(ctx context.Context) string {
 	id, _ := ctx.Value(requestIDKey{}).(string)
 	return id
+}
+
+type auditIDKey struct{}
+
+// WithAuditID notes the id under which acts of the request go into the audit log, where it differs from the request
+// id: a stranger's choice must not make two acts look like one.
+func WithAuditID(ctx context.Context, id string) context.Context {
+	return context.WithValue(ctx, auditIDKey{}, id)
+}
+
+// AuditID gives the id noted by WithAuditID, else that of WithRequestID.
+func AuditID(ctx context.Context) string {
+	if id, ok := ctx.Value(auditIDKey{}).(string); ok {
+		return id
+	}
+	return RequestID(ctx)
 }
