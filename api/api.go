@@ -77,6 +77,7 @@ type Server struct {
 	cookie  auth.SessionCookie
 	origins *http.CrossOriginProtection
 	metrics *metrics
+	looks   *lookLog
 	handler http.Handler
 	admin   http.Handler
 }
@@ -100,7 +101,7 @@ func New(o Options, d Deps) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{d: d, public: public, cookie: auth.NewSessionCookie(public), origins: http.NewCrossOriginProtection(), metrics: m}
+	s := &Server{d: d, public: public, cookie: auth.NewSessionCookie(public), origins: http.NewCrossOriginProtection(), metrics: m, looks: newLookLog()}
 	if err := s.origins.AddTrustedOrigin(public.Scheme + "://" + public.Host); err != nil {
 		return nil, fmt.Errorf("http.public_url: %w", err)
 	}
@@ -113,7 +114,7 @@ func New(o Options, d Deps) (*Server, error) {
 		return nil, err
 	}
 	s.handler = s.wrap(s.protectOrigins(network))
-	s.admin = s.wrap(asSocket(socket))
+	s.admin = asSocket(s.wrap(socket))
 	return s, nil
 }
 

@@ -40,7 +40,7 @@ func (s *Server) registerAPIKeys(api huma.API) {
 	handle(s, api, auth.ManageAPIKeys, huma.Operation{
 		OperationID: "create-api-key", Method: http.MethodPost, Path: "/api/v1/api-keys", Tags: tags,
 		Summary:       "Make an API key",
-		Description:   "The key is in the answer and shown this once. Nobody gives a key more rights than they have.",
+		Description:   "The key is in the answer and shown this once. Nobody gives a key more rights than they have, nor a key another that outlives it.",
 		DefaultStatus: http.StatusCreated,
 	}, s.createAPIKey)
 	handle(s, api, auth.ManageAPIKeys, huma.Operation{

@@ -115,28 +115,3 @@ func (s *Server) mailbox(ctx context.Context, addressOrID string) (*store.Mailbo
 	}
 	return &few[0], nil
 }
-
-// auditRead notes that somebody reads mail of a mailbox that is not theirs. It comes before the answer: a
-// read that cannot be noted does not happen.
-func (s *Server) auditRead(ctx context.Context, m *store.Message, reason string) error {
-	own, err := s.owns(ctx, asker(ctx), m.Mailbox)
-	if err != nil || own {
-		return err
-	}
-	p := asker(ctx)
-	return s.d.Store.Audit(ctx, store.AuditEntry{
-		Tenant: m.Tenant, Actor: p.Login, ActorKind: string(p.Kind), Action: string(auth.ReadMessages),
-		Target: string(m.ID), RequestID: auth.RequestID(ctx), Reason: mail.Clean(reason, 500),
-	})
-}
-
-// owns tells whether the mailbox was given to the person who asks, whatever else the role allows.
-func (s *Server) owns(ctx context.Context, p auth.Principal, id store.MailboxID) (bool, error) {
-	if p.Role == auth.User {
-		return true, nil // the scope let through nothing else
-	}
-	if p.User == "" {
-		return false, nil
-	}
-	return s.d.Store.OwnsMailbox(ctx, p.User, id)
-}

@@ -18,6 +18,7 @@ type messagesInput struct {
 	Page
 	Mailbox string `query:"mailbox" maxLength:"320" doc:"Address or id. May be absent if you can see exactly one mailbox."`
 	Folder  string `query:"folder" maxLength:"255" doc:"Name of a folder, such as INBOX. Absent: all folders."`
+	Reason  string `query:"reason" maxLength:"500" doc:"Why you look into a mailbox that is not yours; for the audit log. Optional."`
 }
 
 type messagesOutput struct {
@@ -27,7 +28,7 @@ type messagesOutput struct {
 // OneMessage is what every read of one message takes. It is exported for huma, as Page is.
 type OneMessage struct {
 	ID     string `path:"id" maxLength:"64"`
-	Reason string `query:"reason" maxLength:"500" doc:"Why you read mail that is not yours; for the audit log."`
+	Reason string `query:"reason" maxLength:"500" doc:"Why you read mail that is not yours; for the audit log. Optional."`
 }
 
 type messageOutput struct {
@@ -38,7 +39,8 @@ func (s *Server) registerMessages(api huma.API) {
 	tags := []string{"messages"}
 	handle(s, api, auth.ReadMessages, huma.Operation{
 		OperationID: "list-messages", Method: http.MethodGet, Path: "/api/v1/messages", Tags: tags,
-		Summary: "List the messages of a mailbox, newest first",
+		Summary:     "List the messages of a mailbox, newest first",
+		Description: "Subjects and previews are content: that of a mailbox which is not yours is noted in the audit log, once in 10 minutes.",
 	}, s.messages)
 	handle(s, api, auth.ReadMessages, huma.Operation{
 		OperationID: "get-message", Method: http.MethodGet, Path: "/api/v1/messages/{id}", Tags: tags,
@@ -73,6 +75,9 @@ func (s *Server) messages(ctx context.Context, in *messagesInput) (*messagesOutp
 		Mailbox: mbox.ID, Folder: in.Folder, Before: store.MessageID(before), Limit: in.Limit + 1,
 	})
 	if err != nil {
+		return nil, err
+	}
+	if err := s.auditList(ctx, mbox, in.Reason); err != nil {
 		return nil, err
 	}
 	id := func(m store.Message) string { return string(m.ID) }

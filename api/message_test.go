@@ -4,11 +4,13 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/mairust/mairust/api"
 	"github.com/mairust/mairust/api/wire"
 	"github.com/mairust/mairust/internal/auth"
 	"github.com/mairust/mairust/store"
@@ -351,16 +353,71 @@ func TestReadingSomeoneElsesMailIsAudited(t *testing.T) {
 		log := auditLog(t, r)
 		require.Len(t, log, 4)
 		require.Equal(t, "api_key", log[0].ActorKind)
+		require.Regexp(t, `^\S+ \([0-9a-f-]{36}\)$`, log[0].Actor, "two keys may have one name")
 		for _, e := range log[1:] {
 			require.Equal(t, "message.read", e.Action)
 			require.Equal(t, string(id), e.Target)
 			require.Equal(t, "help@example.test", e.Actor)
 			require.Equal(t, "user", e.ActorKind)
 			require.Equal(t, "ticket 7", e.Reason)
-			require.Equal(t, "req-1", e.RequestID)
+			require.NotEqual(t, "req-1", e.RequestID, "the client's choice")
+			require.Contains(t, r.log.String(), `"request_id":"req-1","audit_id":"`+e.RequestID+`"`)
 			require.Equal(t, site.Tenant.ID, e.Tenant)
 		}
 	})
+}
+
+func TestListingSomeoneElsesMailIsAuditedOnceForManyPages(t *testing.T) {
+	onStores(t, func(t *testing.T, r *rig) {
+		site := storetest.NewSite(t, r.store, "example", "example.test", "bob", "ann")
+		bob := r.session(t, site.Users["bob"].ID)
+		helpdesk := r.person(t, site.Tenant.ID, "help@example.test", auth.Helpdesk)
+		key := r.key(t, "", auth.SuperAdmin)
+		list := func(token, mailbox string) {
+			t.Helper()
+			a := r.get(t, token, "/api/v1/messages?mailbox="+mailbox+"@example.test&reason=ticket+8")
+			require.Equal(t, http.StatusOK, a.StatusCode)
+		}
+		list(bob, "bob")
+		require.Empty(t, auditLog(t, r), "one's own mail")
+		for range 3 {
+			list(helpdesk, "bob")
+		}
+		log := auditLog(t, r)
+		require.Len(t, log, 1)
+		require.Equal(t, "message.list", log[0].Action)
+		require.Equal(t, string(site.Mailboxes["bob"].ID), log[0].Target)
+		require.Equal(t, "help@example.test", log[0].Actor)
+		require.Equal(t, "ticket 8", log[0].Reason)
+		require.Equal(t, site.Tenant.ID, log[0].Tenant)
+		list(helpdesk, "ann")
+		list(key, "bob")
+		require.Len(t, auditLog(t, r), 3)
+		require.Equal(t, http.StatusNotFound, r.get(t, helpdesk, "/api/v1/messages?mailbox=eve@example.test").StatusCode)
+		require.Len(t, auditLog(t, r), 3)
+	})
+}
+
+func TestTheAdminSocketChoosesItsRequestIDAndHasAName(t *testing.T) {
+	r := newRig(t, "sqlite", api.Options{})
+	site := storetest.NewSite(t, r.store, "example", "example.test", "bob")
+	req, err := http.NewRequest(http.MethodGet, r.socket.URL+"/api/v1/messages?mailbox=bob@example.test", http.NoBody)
+	require.NoError(t, err)
+	req.Header.Set("X-Request-Id", "on-host-1")
+	res, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	require.NoError(t, res.Body.Close())
+	require.Equal(t, http.StatusOK, res.StatusCode)
+	log := auditLog(t, r)
+	require.Equal(t, "on-host-1", log[0].RequestID)
+	require.Equal(t, site.Tenant.ID, log[0].Tenant)
+
+	w := httptest.NewRecorder()
+	overUnix := httptest.NewRequest(http.MethodGet, "/api/v1/auth/me", http.NoBody)
+	overUnix.RemoteAddr = "@"
+	r.server.AdminHandler().ServeHTTP(w, overUnix)
+	require.Contains(t, r.log.String(), `"client":"socket"`)
+	require.NotContains(t, r.log.String(), "invalid IP")
 }
 
 func auditLog(t *testing.T, r *rig) (reads []store.AuditEntry) {

@@ -57,9 +57,13 @@ func clientOf(ctx context.Context) netip.Addr {
 func (s *Server) wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		started := time.Now()
-		id := requestID(r)
+		own := uuid.Must(uuid.NewV7()).String()
+		id := requestID(r, own)
+		if asker(r.Context()).Kind == auth.KindSocket {
+			own = id // root and the service user are believed
+		}
 		f := &facts{route: "unmatched", language: pickLanguage(r), head: r.Method == http.MethodHead, client: clientAddr(r)}
-		ctx := auth.WithRequestID(context.WithValue(r.Context(), factsKey{}, f), id)
+		ctx := auth.WithAuditID(auth.WithRequestID(context.WithValue(r.Context(), factsKey{}, f), id), own)
 		s.securityHeaders(w.Header())
 		w.Header().Set("X-Request-Id", id)
 		rec := &recorder{ResponseWriter: w}
@@ -113,9 +117,9 @@ func (s *Server) observe(ctx context.Context, w *recorder, r *http.Request, f *f
 	s.metrics.requests.WithLabelValues(f.route, methodLabel(method), statusClass(status)).Inc()
 	s.metrics.seconds.WithLabelValues(f.route).Observe(took.Seconds())
 	s.d.Log.LogAttrs(ctx, slog.LevelInfo, "request",
-		slog.String("request_id", auth.RequestID(ctx)), slog.String("method", mail.Clean(method, 16)),
+		slog.String("request_id", auth.RequestID(ctx)), slog.String("audit_id", auth.AuditID(ctx)), slog.String("method", mail.Clean(method, 16)),
 		slog.String("path", mail.Clean(r.URL.Path, 256)), slog.Int("status", status), slog.Int64("bytes", w.bytes),
-		slog.Duration("took", took), slog.String("client", f.client.String()),
+		slog.Duration("took", took), slog.String("client", clientText(f.client)),
 		slog.String("actor_kind", string(f.principal.Kind)), slog.String("actor", f.principal.ID),
 		slog.String("tenant_id", string(f.principal.Tenant)))
 }
@@ -162,12 +166,12 @@ func asSocket(next http.Handler) http.Handler {
 	})
 }
 
-// requestID is the caller's own when it is harmless, else a new one.
-func requestID(r *http.Request) string {
+// requestID is the caller's own when it is harmless, else ours.
+func requestID(r *http.Request, ours string) string {
 	if id := r.Header.Get("X-Request-Id"); requestIDs.MatchString(id) {
 		return id
 	}
-	return uuid.Must(uuid.NewV7()).String()
+	return ours
 }
 
 // pickLanguage gives "ja" or "en" after Accept-Language (RFC 9110, 12.5.4).
@@ -192,6 +196,14 @@ func clientAddr(r *http.Request) netip.Addr {
 		return netip.Addr{}
 	}
 	return ap.Addr().Unmap()
+}
+
+// clientText names the client in the log.
+func clientText(a netip.Addr) string {
+	if !a.IsValid() {
+		return "socket"
+	}
+	return a.String()
 }
 
 // extendWrite gives the client another while to accept what is written; a client that stopped reading
