@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,7 +28,7 @@ import (
 
 func checkCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "check", Short: "Check the installation: configuration, keyring, database, storage, rspamd, listeners",
+		Use: "check", Short: "Check the installation: configuration, keyring, database, storage, disk, clock, rspamd, listeners, certificates",
 		Long: `Checks everything that the daemon needs and prints a line for each: PASS, WARN or FAIL, with what mends it. It may run
 beside the daemon. The exit code is 1 when anything fails.`,
 		Example: "  mairust check --config /etc/mairust/config.yaml", Args: cobra.NoArgs,
@@ -78,6 +80,7 @@ func (r *checkReport) all(ctx context.Context, c *config.Config) {
 	r.database(ctx, c, running)
 	r.storage(ctx, c)
 	r.disk(c)
+	r.clock()
 	r.rspamd(ctx, c)
 	r.listeners(ctx, c, running)
 }
@@ -170,6 +173,49 @@ func (r *checkReport) disk(c *config.Config) {
 	r.pass("disk", text)
 }
 
+// clock asks the kernel whether somebody keeps its clock right: verdicts, sessions and keys have ages.
+func (r *checkReport) clock() {
+	var t unix.Timex
+	state, err := unix.Adjtimex(&t)
+	switch {
+	case err != nil:
+		r.warn("clock", "the kernel does not tell whether it is synchronised: "+err.Error(), "make sure that chrony or another NTP client runs on the host")
+	case state == unix.TIME_ERROR || t.Status&unix.STA_UNSYNC != 0:
+		r.warn("clock", "the clock is not synchronised", "run chrony or another NTP client on the host")
+	default:
+		r.pass("clock", "synchronised, within "+(time.Duration(t.Maxerror)*time.Microsecond).String())
+	}
+}
+
+// certificateWarnDays is how long before its end a certificate is named.
+const certificateWarnDays = 14
+
+// certificate looks at the certificate of a listener that has one.
+func (r *checkReport) certificate(name string, o listen.Options) {
+	if o.Cert == "" {
+		return
+	}
+	pair, err := tls.LoadX509KeyPair(o.Cert, o.Key)
+	if err != nil {
+		r.fail(name, fmt.Errorf("certificate of %s: %w", o.Address, err), "put the PEM files in place, readable by the user of the service")
+		return
+	}
+	leaf, err := x509.ParseCertificate(pair.Certificate[0])
+	if err != nil {
+		r.fail(name, fmt.Errorf("certificate %s: %w", o.Cert, err), "renew the certificate")
+		return
+	}
+	text := fmt.Sprintf("certificate %s of %s ends %s", o.Cert, strings.Join(leaf.DNSNames, ", "), leaf.NotAfter.UTC().Format(time.DateOnly))
+	switch left := time.Until(leaf.NotAfter); {
+	case left < 0 || time.Now().Before(leaf.NotBefore):
+		r.fail(name, errors.New(text+": it is not valid today"), "renew the certificate; it is read again by itself")
+	case left < certificateWarnDays*24*time.Hour:
+		r.warn(name, text, "renew the certificate; it is read again by itself")
+	default:
+		r.pass(name, text)
+	}
+}
+
 func (r *checkReport) rspamd(ctx context.Context, c *config.Config) {
 	if c.Milter.Rspamd.URL == "" {
 		r.warn("rspamd", "milter.rspamd.url is not set: only your own rules judge mail", "set it to rspamd's normal worker, such as http://127.0.0.1:11333")
@@ -203,6 +249,7 @@ func (r *checkReport) listeners(ctx context.Context, c *config.Config, running *
 	}
 	for _, s := range sections {
 		for _, o := range s.list {
+			r.certificate(s.name, o)
 			err := tryListener(ctx, o, running != nil)
 			switch {
 			case err == nil && running != nil:
