@@ -32,17 +32,21 @@ func (s *Store) DomainByName(ctx context.Context, name string) (*Domain, error) 
 }
 
 // EnsureDomain finds or makes a domain of the tenant. aliasOf, when not empty, is the domain of the same tenant
-// that it stands for. ErrExists when another tenant has it, or when it stands for another domain.
+// that it stands for. ErrNotFound when the tenant has no domain aliasOf; ErrExists when another tenant has the name, or when
+// it stands for another domain.
 func (s *Store) EnsureDomain(ctx context.Context, tenant TenantID, name string, aliasOf DomainID) (d *Domain, created bool, err error) {
 	const query = `INSERT INTO domains (id, tenant_id, name, alias_of, created_us) VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (name) DO NOTHING`
 	err = s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		if err := holdDomain(ctx, tx, tenant, aliasOf); err != nil {
+			return err
+		}
 		n, err := tx.Exec(ctx, query, newID(), string(tenant), name, textOrNull(string(aliasOf)), micros(s.now()))
 		created = n == 1
 		return err
 	})
 	if err != nil {
-		return nil, false, err
+		return nil, false, notFound(err)
 	}
 	if d, err = s.DomainByName(ctx, name); err != nil {
 		return nil, false, err
@@ -53,11 +57,24 @@ func (s *Store) EnsureDomain(ctx context.Context, tenant TenantID, name string, 
 	return d, created, nil
 }
 
+// holdDomain is sqldb.ErrNoRows unless the domain is the tenant's. An empty id is nobody's and passes.
+func holdDomain(ctx context.Context, tx *sqldb.Tx, tenant TenantID, id DomainID) error {
+	if id == "" {
+		return nil
+	}
+	var has string
+	return tx.Get(ctx, `SELECT id FROM domains WHERE id = $1 AND tenant_id = $2`, []any{string(id), string(tenant)}, &has)
+}
+
 // EnsureAlias finds or makes an alias: mail for address goes to target, which may be an alias too. The domain of
-// address must be the tenant's. ErrExists when address is a mailbox or an alias of another target.
+// address must be the tenant's, else ErrNotFound; that of target may be the tenant's or not of this installation.
+// ErrExists when address is a mailbox or an alias of another target, and when another tenant has the target's domain.
 func (s *Store) EnsureAlias(ctx context.Context, tenant TenantID, address, target mail.Address) (created bool, err error) {
 	domain, err := s.domainOf(ctx, tenant, address)
 	if err != nil {
+		return false, err
+	}
+	if err := s.ownOrExternal(ctx, tenant, target); err != nil {
 		return false, err
 	}
 	const query = `INSERT INTO aliases (id, tenant_id, domain_id, address, address_fold, target, created_us)
@@ -92,4 +109,18 @@ func (s *Store) domainOf(ctx context.Context, tenant TenantID, address mail.Addr
 		return nil, fmt.Errorf("domain %s: %w", address.Domain, err)
 	}
 	return domain, nil
+}
+
+// ownOrExternal keeps mail of one tenant from being delivered within another by an alias. ErrExists.
+func (s *Store) ownOrExternal(ctx context.Context, tenant TenantID, target mail.Address) error {
+	domain, err := s.DomainByName(ctx, target.Fold().Domain)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return nil
+	case err != nil:
+		return fmt.Errorf("domain %s: %w", target.Domain, err)
+	case domain.Tenant != tenant:
+		return fmt.Errorf("alias target %s: its domain %w in another tenant", target, ErrExists)
+	}
+	return nil
 }
