@@ -52,7 +52,7 @@ type Folders interface {
 	AccessibleFolders(ctx context.Context, sc store.Scope, limit int) ([]store.MailboxFolder, error)
 	FolderCounters(ctx context.Context, ids []store.FolderID) ([]store.Folder, error)
 	FolderFlags(ctx context.Context, sc store.Scope, folder store.FolderID, aboveUID uint32, aboveModSeq int64, row func(store.FlagRow)) error
-	ExpungedSince(ctx context.Context, folder store.FolderID, modSeq int64) ([]uint32, error)
+	ExpungedSince(ctx context.Context, sc store.Scope, folder store.FolderID, modSeq int64) ([]uint32, error)
 	FolderBytes(ctx context.Context, sc store.Scope, folder store.FolderID) (int64, error)
 }
 

@@ -123,7 +123,7 @@ func (c *conn) catchUp(ctx context.Context, r resync) error {
 
 // tellVanished tells which UIDs of the ranges are gone since a mod-sequence.
 func (c *conn) tellVanished(ctx context.Context, modSeq int64, ranges []numRange) error {
-	gone, err := c.server.deps.Index.ExpungedSince(ctx, c.view.id, modSeq)
+	gone, err := c.server.deps.Index.ExpungedSince(ctx, c.scope, c.view.id, modSeq)
 	if err != nil {
 		return err
 	}

@@ -95,7 +95,7 @@ func (s *snapshot) merge(ctx context.Context, index Folders, sc store.Scope, old
 	if err != nil {
 		return err
 	}
-	gone, err := index.ExpungedSince(ctx, id, old.modSeq)
+	gone, err := index.ExpungedSince(ctx, sc, id, old.modSeq)
 	if err != nil {
 		return err
 	}

@@ -76,7 +76,7 @@ func TestMovedAndDeletedMessagesLeaveTheirUIDs(t *testing.T) {
 		n, err = s.DeleteMessages(ctx, store.System, ids[2:3])
 		require.NoError(t, err)
 		require.Equal(t, 1, n)
-		gone, err := s.ExpungedSince(ctx, inbox.ID, inbox.ModSeq)
+		gone, err := s.ExpungedSince(ctx, store.System, inbox.ID, inbox.ModSeq)
 		require.NoError(t, err)
 		assert.Equal(t, []uint32{1, 2, 3}, gone)
 		assert.EqualValues(t, 1, folderOf(t, s, "bob@example.test", "INBOX").Messages)

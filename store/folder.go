@@ -37,10 +37,15 @@ func createFolder(ctx context.Context, tx *sqldb.Tx, tenant TenantID, mailbox Ma
 	return err
 }
 
-func (s *Store) folders(ctx context.Context, mailbox MailboxID) ([]Folder, error) {
-	const query = `SELECT id, name, uidvalidity, uidnext, modseq, messages FROM folders WHERE mailbox_id = $1 ORDER BY name`
+// folderInScope limits folders f; its arguments are those of Scope.args.
+const folderInScope = `($1 = 1 OR f.tenant_id = $2) AND ($3 = '' OR EXISTS (
+	SELECT 1 FROM mailbox_access a WHERE a.user_id = $3 AND a.mailbox_id = f.mailbox_id))`
+
+func (s *Store) folders(ctx context.Context, sc Scope, mailbox MailboxID) ([]Folder, error) {
+	const query = `SELECT f.id, f.name, f.uidvalidity, f.uidnext, f.modseq, f.messages FROM folders f
+		WHERE f.mailbox_id = $4 AND ` + folderInScope + ` ORDER BY f.name`
 	var list []Folder
-	err := s.each(ctx, query, []any{string(mailbox)}, func(scan sqldb.Scan) error {
+	err := s.each(ctx, query, append(sc.args(), string(mailbox)), func(scan sqldb.Scan) error {
 		var f Folder
 		err := scan(&f.ID, &f.Name, &f.UIDValidity, &f.UIDNext, &f.ModSeq, &f.Messages)
 		list = append(list, f)

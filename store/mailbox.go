@@ -59,7 +59,7 @@ func (s *Store) MailboxByAddress(ctx context.Context, sc Scope, address string) 
 	if err != nil {
 		return nil, err
 	}
-	found.Folders, err = s.folders(ctx, found.ID)
+	found.Folders, err = s.folders(ctx, sc, found.ID)
 	return found, err
 }
 

@@ -135,7 +135,7 @@ func (s *Store) Messages(ctx context.Context, sc Scope, f MessageFilter) ([]Mess
 		where = selectMessages + ` AND m.deleted_us IS NOT NULL AND m.mailbox_id = $4`
 	}
 	if f.Folder != "" {
-		folder, err := s.folderID(ctx, f.Mailbox, f.Folder)
+		folder, err := s.folderID(ctx, sc, f.Mailbox, f.Folder)
 		if err != nil || folder == "" {
 			return nil, err
 		}
@@ -151,12 +151,12 @@ func (s *Store) Messages(ctx context.Context, sc Scope, f MessageFilter) ([]Mess
 	return list, err
 }
 
-// folderID is empty when the mailbox has no such folder. INBOX is known in any case (RFC 9051, 5.1).
-func (s *Store) folderID(ctx context.Context, mailbox MailboxID, name string) (FolderID, error) {
+// folderID is empty when the mailbox has no such folder in scope. INBOX is known in any case (RFC 9051, 5.1).
+func (s *Store) folderID(ctx context.Context, sc Scope, mailbox MailboxID, name string) (FolderID, error) {
 	if fold(name) == fold(Inbox) {
 		name = Inbox
 	}
-	folders, err := s.folders(ctx, mailbox)
+	folders, err := s.folders(ctx, sc, mailbox)
 	for _, f := range folders {
 		if f.Name == name {
 			return f.ID, err

@@ -56,6 +56,40 @@ func TestScopeHidesWhatIsOthers(t *testing.T) {
 	})
 }
 
+func TestScopeHidesFoldersAndWhatLeftThem(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		ctx := t.Context()
+		one := storetest.NewSite(t, s, "one", "one.test", "bob", "alice")
+		two := storetest.NewSite(t, s, "two", "two.test", "eve")
+		id := storetest.Deliver(t, s, storetest.NewCopy(t, one.Target("bob"), "secret"))[0].ID
+		_, err := s.MoveMessages(ctx, store.System, []store.MessageID{id}, store.Archive)
+		require.NoError(t, err)
+		inbox := folderOf(t, s, "bob@one.test", store.Inbox)
+		for name, row := range map[string]struct {
+			scope store.Scope
+			sees  bool
+		}{
+			"system":         {store.System, true},
+			"tenant":         {store.Scope{Tenant: one.Tenant.ID}, true},
+			"owner":          {store.Scope{Tenant: one.Tenant.ID, User: one.Users["bob"].ID}, true},
+			"nobody":         {store.Scope{}, false},
+			"another tenant": {store.Scope{Tenant: two.Tenant.ID}, false},
+			"another user":   {store.Scope{Tenant: one.Tenant.ID, User: one.Users["alice"].ID}, false},
+		} {
+			gone, err := s.ExpungedSince(ctx, row.scope, inbox.ID, 0)
+			require.NoError(t, err, name)
+			assert.Equal(t, row.sees, len(gone) == 1, name)
+			f, err := s.FolderByID(ctx, row.scope, inbox.ID)
+			if row.sees {
+				require.NoError(t, err, name)
+				assert.Equal(t, inbox.ModSeq, f.ModSeq)
+			} else {
+				assert.ErrorIs(t, err, store.ErrNotFound, name)
+			}
+		}
+	})
+}
+
 func TestSessionsAndKeysEnd(t *testing.T) {
 	storetest.Run(t, func(t *testing.T, s *store.Store) {
 		ctx := t.Context()

@@ -46,11 +46,13 @@ func (s *Store) ChangedSince(ctx context.Context, sc Scope, folder FolderID, mod
 	return s.entries(ctx, selectEntries+` AND m.modseq > $5 ORDER BY m.uid`, append(sc.args(), string(folder), modSeq))
 }
 
-// ExpungedSince lists the UIDs that left a folder at a mod-sequence above the given one, ascending.
-func (s *Store) ExpungedSince(ctx context.Context, folder FolderID, modSeq int64) ([]uint32, error) {
+// ExpungedSince lists the UIDs that left a folder at a mod-sequence above the given one, ascending. None for a folder
+// that the scope hides.
+func (s *Store) ExpungedSince(ctx context.Context, sc Scope, folder FolderID, modSeq int64) ([]uint32, error) {
 	var uids []uint32
-	const query = `SELECT uid FROM expunged WHERE folder_id = $1 AND modseq > $2 ORDER BY uid`
-	err := s.each(ctx, query, []any{string(folder), modSeq}, func(scan sqldb.Scan) error {
+	const query = `SELECT uid FROM expunged WHERE modseq > $5
+		AND folder_id = (SELECT f.id FROM folders f WHERE f.id = $4 AND ` + folderInScope + `) ORDER BY uid`
+	err := s.each(ctx, query, append(sc.args(), string(folder), modSeq), func(scan sqldb.Scan) error {
 		var uid uint32
 		err := scan(&uid)
 		uids = append(uids, uid)
@@ -59,11 +61,11 @@ func (s *Store) ExpungedSince(ctx context.Context, folder FolderID, modSeq int64
 	return uids, err
 }
 
-// FolderByID reads a folder's counters, in one cheap query. ErrNotFound.
-func (s *Store) FolderByID(ctx context.Context, id FolderID) (*Folder, error) {
-	const query = `SELECT id, name, uidvalidity, uidnext, modseq, messages FROM folders WHERE id = $1`
+// FolderByID reads a folder's counters, in one cheap query. ErrNotFound, also for what the scope hides.
+func (s *Store) FolderByID(ctx context.Context, sc Scope, id FolderID) (*Folder, error) {
+	const query = `SELECT f.id, f.name, f.uidvalidity, f.uidnext, f.modseq, f.messages FROM folders f WHERE f.id = $4 AND ` + folderInScope
 	var f Folder
-	err := s.get(ctx, query, []any{string(id)}, &f.ID, &f.Name, &f.UIDValidity, &f.UIDNext, &f.ModSeq, &f.Messages)
+	err := s.get(ctx, query, append(sc.args(), string(id)), &f.ID, &f.Name, &f.UIDValidity, &f.UIDNext, &f.ModSeq, &f.Messages)
 	if err != nil {
 		return nil, err
 	}
