@@ -131,7 +131,7 @@ func (k *wiringCheck) unknownRecipient(ctx context.Context) {
 		case err != nil:
 			k.fail("recipients", fmt.Errorf("%s: %w", smtp, err), "see Postfix's log")
 		case reply.Code/100 == 2:
-			k.fail("recipients", fmt.Errorf("Postfix takes mail for anybody at %s: what nobody has would bounce", domain), "mairust postfix apply")
+			k.fail("recipients", fmt.Errorf("anybody at %s is taken by Postfix: what nobody has would bounce", domain), "mairust postfix apply")
 		case reply.Code == 550 && strings.HasPrefix(reply.Text, "5.1.1"):
 			k.pass("recipients", "an unknown one at "+domain+" is refused: "+reply.String())
 		case reply.Code/100 == 4:
@@ -158,7 +158,7 @@ func (k *wiringCheck) probe(ctx context.Context) {
 	began := time.Now()
 	reply, err := postfix.Probe(ctx, smtp, mailbox, probeMessage(mailbox, id, began))
 	if err == nil && reply.Code/100 != 2 {
-		err = fmt.Errorf("Postfix answered %s", reply)
+		err = fmt.Errorf("it was answered %s", reply)
 	}
 	if err != nil {
 		k.fail("probe", fmt.Errorf("send to %s through %s: %w", mailbox, smtp, err), "see Postfix's log")
@@ -232,7 +232,7 @@ func (k *wiringCheck) await(ctx context.Context, mailbox, messageID string) (*wi
 		}
 		select {
 		case <-ctx.Done():
-			return nil, fmt.Errorf("Postfix took it, but it is not in %s after %s", mailbox, k.timeout)
+			return nil, fmt.Errorf("accepted by Postfix, but not in %s after %s", mailbox, k.timeout)
 		case <-tick.C:
 		}
 	}

@@ -72,7 +72,7 @@ func (p *planner) mustKnow(ctx context.Context, domain string) error {
 	}
 	known, err := p.o.Directory.Domain(ctx, domain)
 	if err == nil && !known {
-		err = fmt.Errorf("MaiRust does not have the domain %s: all mail for it would be refused; make it first: mairust init --domain %s", domain, domain)
+		err = fmt.Errorf("the domain %s is not in MaiRust: all mail for it would be refused; make it first: mairust init --domain %s", domain, domain)
 	}
 	return err
 }

@@ -65,12 +65,6 @@ func (m *MainCF) Remove(name string) {
 	}
 }
 
-// addComment adds a line at the end.
-func (m *MainCF) addComment(text string) {
-	endLine(m.chunks)
-	m.chunks = append(m.chunks, chunk{text: text + "\n"})
-}
-
 // removeComment takes a comment out, wherever it stands on lines of its own.
 func (m *MainCF) removeComment(text string) { removeComment(m.chunks, text) }
 

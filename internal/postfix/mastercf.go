@@ -185,11 +185,6 @@ func (m *MasterCF) Remove(key string) {
 	}
 }
 
-func (m *MasterCF) addComment(text string) {
-	endLine(m.chunks)
-	m.chunks = append(m.chunks, chunk{text: text + "\n"})
-}
-
 func (m *MasterCF) removeComment(text string) { removeComment(m.chunks, text) }
 
 func (m *MasterCF) find(key string) int {

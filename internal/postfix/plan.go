@@ -114,7 +114,7 @@ var (
 	// ErrNoDomain: none of Postfix's domains is MaiRust's.
 	ErrNoDomain = errors.New("no domain to switch")
 	// ErrNotAsked: MaiRust does not run, so it cannot be asked for its domains.
-	ErrNotAsked = errors.New("MaiRust does not run, so it cannot say which domains it has")
+	ErrNotAsked = errors.New("the daemon of MaiRust does not answer, so it cannot say which domains it has")
 )
 
 // planner makes a Plan out of a Site.
@@ -150,6 +150,7 @@ func Make(ctx context.Context, site *Site, o Options) (*Plan, error) {
 		return nil, err
 	}
 	p.route()
+	p.needLMTP()
 	p.scan()
 	p.limits()
 	p.mark()
@@ -249,6 +250,14 @@ func (p *planner) lmtp() string { return "lmtp:" + p.o.LMTP }
 
 // recipients is the table that knows MaiRust's mailboxes.
 func (p *planner) recipients() string { return "socketmap:" + p.o.Lookup + ":mailboxes" }
+
+// needLMTP adds Postfix's LMTP client where somebody has taken it out of master.cf.
+func (p *planner) needLMTP() {
+	if p.master.Entry("lmtp/unix") == "" {
+		p.master.put("lmtp/unix", "lmtp      unix  -       -       n       -       -       lmtp\n")
+		p.service("lmtp/unix", "Postfix's LMTP client")
+	}
+}
 
 // limits sets and compares what bounds a message.
 func (p *planner) limits() {

@@ -31,8 +31,18 @@ func newHost(t *testing.T, main, master string) *postfix.Host {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "master.cf"), []byte(master), 0o644))
 	h, err := postfix.Find(t.Context(), dir)
 	require.NoError(t, err)
+	cool(t, h)
 	h.Now = func() time.Time { return time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC) }
 	return h
+}
+
+// cool gives the files an older date: Postfix's programs read one that is some seconds old again and again.
+func cool(t *testing.T, h *postfix.Host) {
+	t.Helper()
+	old := time.Now().Add(-time.Minute)
+	for _, name := range []string{"main.cf", "master.cf"} {
+		require.NoError(t, os.Chtimes(filepath.Join(h.Dir, name), old, old))
+	}
 }
 
 // directory is what MaiRust has.
@@ -86,9 +96,9 @@ func notes(p *postfix.Plan) string {
 	return b.String()
 }
 
-const virtualMain = "compatibility_level = 3.6\nmydestination =\nvirtual_mailbox_domains = example.test\nvirtual_mailbox_maps = hash:/x\n"
+const virtualMain = "compatibility_level = 3.6\nmydestination =\nvirtual_mailbox_domains = example.test\nvirtual_mailbox_maps = inline:{{bob@example.test=x}}\n"
 
-const plainMaster = "smtp inet n - n - - smtpd\nvirtual unix - n n - - virtual\nlocal unix - n n - - local\n"
+const plainMaster = "smtp inet n - n - - smtpd\nvirtual unix - n n - - virtual\nlmtp unix - - n - - lmtp\nlocal unix - n n - - local\n"
 
 func TestPlanForAVirtualDomain(t *testing.T) {
 	_, p, err := plan(t, newHost(t, virtualMain, plainMaster), options(postfix.Replace))
@@ -103,6 +113,21 @@ func TestPlanForAVirtualDomain(t *testing.T) {
 	}, added(p))
 	require.Equal(t, plainMaster, p.Master())
 	require.Contains(t, notes(p), "no milter listener with the role local")
+}
+
+func TestRecipientsThatMaiRustLacksAreNamed(t *testing.T) {
+	var users strings.Builder
+	for i := range 12 {
+		fmt.Fprintf(&users, ",{user%d@example.test=x}", i)
+	}
+	main := strings.Replace(virtualMain, "inline:{{bob@example.test=x}}", "inline:{{bob@example.test=x},{@example.test=x},{kim@other.test=x}"+users.String()+"}", 1)
+	_, p, err := plan(t, newHost(t, main, "smtp inet n - n - - smtpd\n"), options(postfix.Replace))
+	require.NoError(t, err)
+	require.Contains(t, notes(p), " and 2 more | mairust init --mailbox makes them")
+	require.Contains(t, notes(p), "user3@example.test")
+	require.NotContains(t, notes(p), "bob@")
+	require.NotContains(t, notes(p), "kim@")
+	require.Contains(t, p.Master(), "lmtp      unix ", "the LMTP client is put back where it was taken out")
 }
 
 func TestPlanNeedsADomainOfBoth(t *testing.T) {
@@ -239,6 +264,23 @@ func TestMasterIsReadAsPostconfReadsIt(t *testing.T) {
 		got = append(got, s.Key())
 	}
 	require.Equal(t, keys, got)
+
+	master := strings.Replace(sampleMaster, "-ocontent_filter", "-o content_filter", 1) + "lmtp unix - - n - - lmtp\n"
+	h = newHost(t, "", strings.Replace(master, "flags=DRhu\n", "", 1))
+	out, err = exec.CommandContext(t.Context(), "postconf", "-c", h.Dir, "-P").Output()
+	require.NoError(t, err)
+	overrides := map[string]string{}
+	for line := range strings.Lines(string(out)) {
+		name, value, _ := strings.Cut(line, " =")
+		overrides[name] = strings.TrimSpace(value)
+	}
+	found := map[string]string{}
+	for _, s := range postfix.ParseMaster(master).Services() {
+		for name, value := range s.Options {
+			found[s.Key()+"/"+name] = value
+		}
+	}
+	require.Equal(t, overrides, found)
 }
 
 // apply writes a plan. It needs root, as Postfix's own check does.
@@ -253,6 +295,7 @@ func apply(t *testing.T, h *postfix.Host, o postfix.Options) {
 	require.NotEmpty(t, h.Diff(b, p.Main(), p.Master()))
 	_, err = h.Apply(t.Context(), b, p)
 	require.NoError(t, err)
+	cool(t, h)
 	b, p, err = plan(t, h, o)
 	require.NoError(t, err)
 	require.False(t, h.Changed(b, p), "a second time changes nothing")

@@ -29,6 +29,9 @@ func (p *planner) replaceVirtual(ctx context.Context) error {
 		return err
 	}
 	others := without(all, p.virtual)
+	if err := p.warnMissing(ctx, p.virtualAddresses(ctx)); err != nil {
+		return err
+	}
 	if complete && len(others) == 0 {
 		p.set("virtual_transport", p.lmtp(), "mail for "+strings.Join(p.virtual, ", ")+" is delivered to MaiRust")
 		p.set("virtual_mailbox_maps", p.recipients(), "MaiRust says who exists; others are refused with 550 5.1.1")
@@ -112,6 +115,9 @@ func (p *planner) replaceLocal(ctx context.Context) error {
 	others := without(all, p.local)
 	keepers, err := p.keepers(ctx)
 	if err != nil {
+		return err
+	}
+	if err := p.warnMissing(ctx, p.localAddresses()); err != nil {
 		return err
 	}
 	p.keep(others, keepers)

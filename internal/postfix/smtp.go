@@ -40,15 +40,12 @@ func (s *Site) SMTPAddress() (string, error) {
 
 // listensOn is an address of inet_interfaces that this host can connect to.
 func (s *Site) listensOn() string {
-	for _, f := range Fields(s.Value("inet_interfaces")) {
-		switch f {
-		case "all", "loopback-only", "localhost", "127.0.0.1":
-			if s.Value("inet_protocols") == "ipv6" {
-				return "::1"
-			}
-			return "127.0.0.1"
-		}
-		return strings.Trim(f, "[]")
+	interfaces := Fields(s.Value("inet_interfaces"))
+	if len(interfaces) > 0 && net.ParseIP(strings.Trim(interfaces[0], "[]")) != nil {
+		return strings.Trim(interfaces[0], "[]")
+	}
+	if s.Value("inet_protocols") == "ipv6" {
+		return "::1"
 	}
 	return "127.0.0.1"
 }

@@ -1,0 +1,97 @@
+package postfix
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+const (
+	// maxAsked bounds how many addresses MaiRust is asked for.
+	maxAsked = 5000
+	// maxNamed bounds how many of them a warning names.
+	maxNamed = 10
+)
+
+// warnMissing names the recipients that the site knows and MaiRust does not: from now on they would be refused.
+func (p *planner) warnMissing(ctx context.Context, addresses []string) error {
+	if p.o.Directory == nil {
+		return nil
+	}
+	var missing []string
+	for _, a := range addresses[:min(len(addresses), maxAsked)] {
+		known, err := p.o.Directory.Mailbox(ctx, a)
+		if err != nil {
+			return err
+		}
+		if !known {
+			missing = append(missing, a)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	names := strings.Join(missing[:min(len(missing), maxNamed)], ", ")
+	if more := len(missing) - maxNamed; more > 0 {
+		names += fmt.Sprintf(" and %d more", more)
+	}
+	p.warn("recipients that exist now and not in MaiRust will be refused: "+names, "mairust init --mailbox makes them; or begin with --mode pilot")
+	return nil
+}
+
+// virtualAddresses are the addresses in the chosen domains that virtual_mailbox_maps lists, as far as its tables can
+// be listed.
+func (p *planner) virtualAddresses(ctx context.Context) []string {
+	var out []string
+	for _, t := range Fields(p.site.Value("virtual_mailbox_maps")) {
+		t = strings.TrimPrefix(t, "proxy:")
+		if kind, _, _ := strings.Cut(t, ":"); !listable[kind] {
+			continue
+		}
+		keys, err := run(ctx, nil, "postmap", "-c", p.site.Host.Dir, "-s", t)
+		if err != nil {
+			p.warn(fmt.Sprintf("virtual_mailbox_maps cannot be listed: %v", err), "postmap "+t)
+			continue
+		}
+		for line := range strings.Lines(keys) {
+			key := strings.ToLower(Fields(line)[0])
+			if local, domain, ok := strings.Cut(key, "@"); ok && local != "" && slices.Contains(p.virtual, domain) {
+				out = append(out, key)
+			}
+		}
+	}
+	return out
+}
+
+// The ids of people, as Debian and others give them out.
+const (
+	firstPerson = 1000
+	lastPerson  = 59999
+)
+
+// localAddresses are the people in the host's password file, in the chosen domains.
+func (p *planner) localAddresses() []string {
+	f, err := os.Open("/etc/passwd")
+	if err != nil || !strings.Contains(p.raw("local_recipient_maps"), "passwd") {
+		return nil
+	}
+	defer f.Close() //nolint:errcheck // only read
+	var out []string
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		fields := strings.Split(lines.Text(), ":")
+		if len(fields) < 3 {
+			continue
+		}
+		if uid, err := strconv.Atoi(fields[2]); err != nil || uid < firstPerson || uid > lastPerson {
+			continue
+		}
+		for _, d := range p.local {
+			out = append(out, fields[0]+"@"+d)
+		}
+	}
+	return out
+}
