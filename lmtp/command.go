@@ -3,6 +3,8 @@ package lmtp
 import (
 	"io"
 	"strings"
+
+	"github.com/mairust/mairust/internal/mail"
 )
 
 // Lines that go-smtp is given in place of others.
@@ -14,12 +16,16 @@ var (
 // translate notes what a command line means for the wire, and gives the line that go-smtp shall see.
 func (w *wire) translate(line []byte) ([]byte, error) {
 	text := strings.TrimRight(string(line), "\r\n")
+	verb, argument := splitCommand(text)
+	if verb == "MAIL" || verb == "RCPT" {
+		text = w.translatePath(verb, argument)
+		line = []byte(text + "\r\n")
+	}
 	// Nothing in a command may be a control character, a bare CR least of all: parts of it are repeated in
-	// replies and stored as Return-Path.
+	// replies.
 	if strings.ContainsFunc(text, isControl) {
 		return badCommand, nil
 	}
-	verb, argument := splitCommand(text)
 	switch {
 	case strings.HasPrefix(verb, "STARTTLS") && w.front.tls != nil && !w.secured: // as go-smtp recognises it
 		return nil, w.startTLS()
@@ -27,6 +33,54 @@ func (w *wire) translate(line []byte) ([]byte, error) {
 		return w.translateChunk(argument)
 	}
 	return line, nil
+}
+
+// oddPath stands for a path that go-smtp can't read, or must not repeat in a reply.
+const oddPath = "odd.address@invalid"
+
+// translatePath keeps the path of MAIL or RCPT for the session, and gives the command that go-smtp shall see.
+// go-smtp refuses for good what is no address to it, and our MTA, which has taken the message, would bounce
+// it: the path is data here.
+func (w *wire) translatePath(verb, argument string) string {
+	preposition, rest, _ := strings.Cut(argument, ":")
+	path, params, ok := cutPath(strings.TrimLeft(rest, " \t"))
+	if !ok {
+		return verb + " " + argument // which go-smtp can't read either
+	}
+	w.path = path
+	if _, err := mail.ParseAddress("<" + path + ">"); err != nil {
+		path = oddPath
+	}
+	return verb + " " + preposition + ":<" + path + ">" + params
+}
+
+// cutPath gives the path without its angle brackets, and what follows it. Without brackets it ends at a space.
+func cutPath(s string) (path, params string, ok bool) {
+	if !strings.HasPrefix(s, "<") {
+		path, params, ok = strings.Cut(s, " ")
+		if ok {
+			params = " " + params
+		}
+		return path, params, path != ""
+	}
+	end := strings.LastIndexByte(s, '>') // of what has a quote that is not closed
+	quoted := false
+scan:
+	for i := 1; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case c == '>' && !quoted:
+			end = i
+			break scan
+		}
+	}
+	if end < 0 {
+		return "", "", false
+	}
+	return s[1:end], s[end+1:], true
 }
 
 // translateChunk makes DATA of the first BDAT of a message. After one that cannot be read nobody knows where the

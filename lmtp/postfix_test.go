@@ -140,6 +140,51 @@ func TestPostfixDeliversByVirtualTransport(t *testing.T) {
 	}
 }
 
+// Whatever Postfix has taken must not be refused for good: it would bounce the mail.
+func TestPostfixDeliversOddSendersAndRecipients(t *testing.T) {
+	s := newSite(t, storetest.Backends()[0], virtual)
+	long := strings.Repeat("a", 600)
+	senders := map[string]string{
+		`""@evil.test`:                   `""@evil.test`,
+		`"a b@x"@evil.test`:              `"a b@x"@evil.test`,
+		long + "@evil.test":              long + "@evil.test",
+		strings.Repeat("a", 1500) + "@x": strings.Repeat("a", 1024) + "@x",
+		"か@evil.test":                    "か@evil.test",
+		`"か か"@evil.test`:                `"か か"@evil.test`,
+		"a!b":                            "b@a",
+		"a@[192.0.2.1]":                  "a@[192.0.2.1]",
+	}
+	for from := range senders {
+		require.Equal(t, []int{250}, codes(send(t, s.postfix, from, "bob@example.test")), "%.40q", from)
+	}
+	require.NoError(t, s.postfix.WaitQueueEmpty(within(t)))
+	_, objects := s.messages(t, s.Mailboxes["bob"], store.Inbox)
+	var want, have []string
+	for _, path := range senders {
+		want = append(want, "Return-Path: <"+path+">")
+	}
+	for _, o := range objects {
+		line, _, _ := strings.Cut(o, "\r\n")
+		have = append(have, line)
+	}
+	require.ElementsMatch(t, want, have)
+
+	accepted := 0
+	for _, rcpt := range []string{
+		`carol+` + long + `@example.test`, `carol+` + strings.Repeat("a", 1500) + `@example.test`, `"carol+a b"@example.test`,
+		`"carol+a@b"@example.test`, `"carol+` + "\x01" + `"@example.test`, `carol+か@example.test`, `"carol+"@example.test`, `""@example.test`,
+	} {
+		if codes(send(t, s.postfix, "a@sender.test", rcpt))[0] == 250 { // else Postfix has refused it
+			accepted++
+		}
+	}
+	require.GreaterOrEqual(t, accepted, 4)
+	require.NoError(t, s.postfix.WaitQueueEmpty(within(t)))
+	list, _ := s.messages(t, s.Mailboxes["carol"], store.Inbox)
+	require.Len(t, list, accepted)
+	require.NotContains(t, s.postfix.Log(), "status=bounced")
+}
+
 // lostReply is an index that stores, and then is not heard of.
 type lostReply struct {
 	lmtp.Index

@@ -14,9 +14,8 @@ import (
 
 // Errors of this package that have replies of their own.
 var (
-	errTooBig  = errors.New("message is over the size limit")
-	errAddress = errors.New("recipient address cannot be read")
-	errNested  = errors.New("MAIL within a transaction")
+	errTooBig = errors.New("message is over the size limit")
+	errNested = errors.New("MAIL within a transaction")
 )
 
 // verdicts are the errors whose replies are not the default, each with the word that stands for it in metrics.
@@ -33,7 +32,6 @@ var verdicts = []struct {
 	{syscall.ENOSPC, "disk_full", smtp.SMTPError{Code: 452, EnhancedCode: smtp.EnhancedCode{4, 3, 1}, Message: "Out of storage space, try again later"}},
 	{syscall.EDQUOT, "disk_full", smtp.SMTPError{Code: 452, EnhancedCode: smtp.EnhancedCode{4, 3, 1}, Message: "Out of storage space, try again later"}},
 	{errTooBig, "too_big", smtp.SMTPError{Code: 552, EnhancedCode: smtp.EnhancedCode{5, 3, 4}, Message: "Message is too big"}},
-	{errAddress, "bad_address", smtp.SMTPError{Code: 550, EnhancedCode: smtp.EnhancedCode{5, 1, 3}, Message: "Bad recipient address"}},
 	{errClient, "client", smtp.SMTPError{Code: 451, EnhancedCode: smtp.EnhancedCode{4, 4, 2}, Message: "Message was not received to its end"}},
 	{errNested, "protocol", smtp.SMTPError{Code: 503, EnhancedCode: smtp.EnhancedCode{5, 5, 1}, Message: "Sender was given already"}},
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
-	"strings"
 	"time"
 
 	"github.com/emersion/go-smtp"
@@ -48,54 +47,38 @@ func (s *Server) newSession(c *smtp.Conn) (smtp.Session, error) {
 	return &session{server: s, wire: w, lhlo: c.Hostname()}, nil
 }
 
-// Mail begins a transaction. go-smtp would take a second MAIL and keep the recipients of the first.
-func (s *session) Mail(from string, _ *smtp.MailOptions) (err error) {
+// Mail begins a transaction. go-smtp would take a second MAIL and keep the recipients of the first. The sender
+// is what the wire has read: the milter's signature covers what mail.ReadPath makes of the path with its quotes.
+func (s *session) Mail(_ string, _ *smtp.MailOptions) (err error) {
 	defer s.server.recovered(&err)
 	if s.tx != nil {
 		return refuse(errNested)
 	}
-	s.tx = &transaction{server: s.server, lhlo: s.lhlo, from: parseSender(from)}
+	s.tx = &transaction{server: s.server, lhlo: s.lhlo, from: mail.ReadPath(s.wire.path)}
 	s.wire.setTransaction(true)
 	return nil
 }
 
-// parseSender reads what go-smtp made of the path in MAIL: the quotes are gone. A sender that is no address
-// is kept as it is; Postfix took the message, and it is not for us to refuse.
-func parseSender(from string) mail.Address {
-	a, err := mail.ParseUnquoted(from)
-	if err == nil {
-		return a
-	}
-	local, domain := from, ""
-	if i := strings.LastIndexByte(from, '@'); i >= 0 {
-		local, domain = from[:i], from[i+1:]
-	}
-	return mail.Address{Local: mail.Clean(local, 256), Domain: mail.Clean(strings.ToLower(domain), 255)}
-}
-
-// Rcpt adds a recipient, if there is a mailbox for it.
+// Rcpt adds a recipient, if there is a mailbox for it. One that is no address may still have one: whatever
+// follows "bob+" is a detail of bob's.
 func (s *session) Rcpt(to string, _ *smtp.RcptOptions) (err error) {
 	defer s.server.recovered(&err)
-	address, target, err := s.server.resolve(to)
+	address := mail.ReadPath(s.wire.path)
+	target, err := s.server.resolve(address)
 	if err != nil {
 		reply, reason := toReply(err)
 		s.server.metrics.refused.WithLabelValues(reason).Inc()
-		s.server.log.Info("recipient refused", "rcpt", mail.Clean(to, 320), "reply", reply.Code, "err", err)
+		s.server.log.Info("recipient refused", "rcpt", mail.Clean(address.String(), 320), "reply", reply.Code, "err", err)
 		return reply
 	}
 	s.tx.rcpt = append(s.tx.rcpt, recipient{given: to, address: address, target: target})
 	return nil
 }
 
-func (s *Server) resolve(to string) (mail.Address, store.Target, error) {
-	address, err := mail.ParseUnquoted(to)
-	if err != nil {
-		return mail.Address{}, store.Target{}, fmt.Errorf("%w: %w", errAddress, err)
-	}
+func (s *Server) resolve(rcpt mail.Address) (store.Target, error) {
 	ctx, cancel := s.within(s.options.ResolveTimeout)
 	defer cancel()
-	target, err := s.deps.Index.Resolve(ctx, address, s.options.RecipientDelimiter)
-	return address, target, err
+	return s.deps.Index.Resolve(ctx, rcpt, s.options.RecipientDelimiter)
 }
 
 // LMTPData receives the message and delivers it. Every recipient gets its own status; the error that it

@@ -16,9 +16,9 @@ import (
 
 // Bounds on what a client may send.
 const (
-	// maxCommandBytes is far above RFC 5321, 4.5.3.1.4 (512) with every extension's parameters, and bounds the
-	// memory for a command.
-	maxCommandBytes = 4096
+	// maxCommandBytes is far above RFC 5321, 4.5.3.1.4 (512) with every extension's parameters, and above what
+	// quoting makes of the longest address that Postfix takes by default. It bounds the memory for a command.
+	maxCommandBytes = wireBuffer
 	wireBuffer      = 16 << 10
 )
 
@@ -47,6 +47,9 @@ type wire struct {
 	// out is what go-smtp has yet to read, err the error that follows.
 	out []byte
 	err error
+	// path is that of the MAIL or RCPT that go-smtp reads or has read last, as the client wrote it, without
+	// angle brackets.
+	path string
 	// pending is a command that was read while the next chunk was expected.
 	pending []byte
 	// chunks is the message that begins if go-smtp accepts the DATA which stands for BDAT.

@@ -308,8 +308,7 @@ func (d delivery) scan() mail.Scan {
 	for _, f := range fields[1:] {
 		require.False(d.t, strings.HasPrefix(strings.ToLower(f), "x-mairust-"), "%q", f)
 	}
-	from, err := mail.ParseAddress(d.From)
-	require.NoError(d.t, err)
+	from := mail.ReadPath(d.From)
 	body := mail.NewMessageBodyHash()
 	_, _ = body.Write(d.Data)
 	scan, err := mail.ParseScan(value, from, body.Sum(), verifyMAC)

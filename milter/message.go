@@ -53,7 +53,7 @@ type forgedField struct {
 
 func (s *session) newMessage(from string, m *gomilter.Modifier) *message {
 	msg := &message{
-		from:     sender(from, macro(m, "mail_addr")),
+		from:     sender(from, m.Macros["{mail_addr}"]),
 		received: s.srv.now(),
 		spool:    &spool{dir: s.srv.dir, memory: s.srv.spoolMemory, max: s.srv.spoolMax},
 		body:     mail.NewBodyHash(),
@@ -73,7 +73,7 @@ func (msg *message) addRecipient(to string, m *gomilter.Modifier) {
 	msg.noteMacros(m)
 	a, err := mail.ParseAddress(to)
 	if err != nil {
-		a = anyAddress(orDefault(macro(m, "rcpt_addr"), to))
+		a = mail.ReadPath(orDefault(m.Macros["{rcpt_addr}"], to))
 	}
 	msg.rcpt = append(msg.rcpt, mail.Recipient{Address: a, Mailer: macro(m, "rcpt_mailer")})
 }
@@ -173,23 +173,10 @@ func (s *session) summarize() (summary *mail.Summary, err error) {
 }
 
 // sender prefers Postfix's resolved form of the reverse path, because that is what LMTP is given: a
-// bare "root" has a domain there.
+// bare "root" has a domain there. Only an empty argument is the null sender.
 func sender(arg, resolved string) mail.Address {
 	if arg == "" {
 		return mail.Address{}
 	}
-	if a, err := mail.ParseAddress(resolved); err == nil && !a.IsZero() {
-		return a
-	}
-	return anyAddress(arg)
-}
-
-// anyAddress reads what Postfix took for an address, at worst as a local part: never as the null sender.
-func anyAddress(s string) mail.Address {
-	for _, parse := range []func(string) (mail.Address, error){mail.ParseRecipient, mail.ParseUnquoted} {
-		if a, err := parse(s); err == nil {
-			return a
-		}
-	}
-	return mail.Address{Local: mail.Clean(s, 256)}
+	return mail.ReadPath(orDefault(resolved, arg))
 }

@@ -309,7 +309,7 @@ const messageColumnCount = 25
 
 // Limits of what mail can make us store, in bytes.
 const (
-	maxAddress = 512
+	maxAddress = 1280 // the longest that mail.ParseAddress reads
 	maxSubject = 2048
 	maxWord    = 256
 )

@@ -17,9 +17,10 @@ import (
 var ErrAddress = errors.New("not a mail address")
 
 // Limits of an address in octets. RFC 5321, 4.5.3.1.1 allows 64 for the local part, which VERP and SRS
-// exceed every day; the domain's limit is that of section 4.5.3.1.2.
+// exceed every day (Postfix takes what fits into its lines, 2048 by default); the domain's limit is that of
+// section 4.5.3.1.2.
 const (
-	maxLocal  = 256
+	maxLocal  = 1024
 	maxDomain = 255
 	maxLabel  = 63
 	maxPath   = 4096 // with a source route and quotes
@@ -42,7 +43,7 @@ type Address struct {
 //
 // Dots may stand anywhere in an unquoted local part, as in the addresses of Japanese carriers
 // ("abc..def@docomo.ne.jp", "abc.@ezweb.ne.jp"). Controls, unquoted spaces and specials, a second "@"
-// outside quotes and more than 256 octets of local part are refused. Every error wraps ErrAddress.
+// outside quotes and more than 1024 octets of local part are refused. Every error wraps ErrAddress.
 func ParseAddress(s string) (Address, error) {
 	a, err := ParseRecipient(s)
 	if err == nil && a.Domain == "" && a.Local != "" {
@@ -233,17 +234,21 @@ func (a Address) String() string {
 }
 
 // SMTP gives the address as RFC 5321 writes it in a path, without angle brackets: the local part is
-// quoted when it is not a Dot-string (RFC 5321, 4.1.2; RFC 6531, 3.3). ParseRecipient is its inverse.
+// quoted when it is not a Dot-string (RFC 5321, 4.1.2; RFC 6531, 3.3). ParseRecipient is its inverse, and
+// ReadPath that of the addresses which only ReadPath gives.
 func (a Address) SMTP() string {
 	local := a.Local
-	if local != "" && !isDotString(local) {
+	if a.IsZero() {
+		return ""
+	}
+	if !isDotString(local) {
 		local = `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(local) + `"`
 	}
 	return Address{Local: local, Domain: a.Domain}.String()
 }
 
 func isDotString(local string) bool {
-	if local[0] == '.' || local[len(local)-1] == '.' || strings.Contains(local, "..") {
+	if local == "" || local[0] == '.' || local[len(local)-1] == '.' || strings.Contains(local, "..") {
 		return false
 	}
 	for i := range len(local) {

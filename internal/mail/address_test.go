@@ -11,7 +11,7 @@ import (
 )
 
 func TestParseAddress(t *testing.T) {
-	long := strings.Repeat("x", 257)
+	long := strings.Repeat("x", 1025)
 	for _, tt := range []struct {
 		in            string
 		local, domain string // both empty: the null sender
@@ -85,6 +85,45 @@ func TestParseAddress(t *testing.T) {
 		require.Equal(t, mail.Address{Local: tt.local, Domain: tt.domain}, a, "%q", tt.in)
 		require.Equal(t, tt.local == "", a.IsZero())
 	}
+}
+
+func TestPathThatWasTakenIsAlwaysRead(t *testing.T) {
+	long := strings.Repeat("x", 2000)
+	for in, want := range map[string]mail.Address{
+		"":                         {},
+		"<>":                       {},
+		`<"a b"@Example.TEST>`:     {Local: "a b", Domain: "example.test"},
+		"<@relay.test:bob@x.test>": {Local: "bob", Domain: "x.test"},
+		"<Postmaster>":             {Local: "Postmaster"},
+		`<""@x>`:                   {Domain: "x"},
+		"@x":                       {Domain: "x"},
+		`""`:                       {Local: "\uFFFD"},
+		"@":                        {Local: "\uFFFD"},
+		long + "@evil.test":        {Local: long[:1024], Domain: "evil.test"},
+		"a b@X.test":               {Local: "a b", Domain: "x.test"},
+		"\"a\\\x01b\"@x":           {Local: "a\uFFFDb", Domain: "x"},
+		"a\xff\xfeb@x":             {Local: "a\uFFFDb", Domain: "x"},
+		`"a"b@c@X..y`:              {Local: "ab@c", Domain: "X..y"},
+		`"a`:                       {Local: "a"},
+		"a\r\nB: c@d\r\n":          {Local: "a\uFFFD\uFFFDB: c", Domain: "d\uFFFD\uFFFD"},
+		"か\u3099 @x":               {Local: "が ", Domain: "x"},
+	} {
+		require.Equal(t, want, mail.ReadPath(in), "%q", in)
+	}
+}
+
+func TestPathIsReadTheSameWithBracketsAndAgain(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		path := rapid.OneOf(rapid.String(), rapid.StringMatching(`[a"\\ @<>,:\x00\xff]{0,12}(@[xX.-]{0,4})?`)).Draw(t, "path")
+		a := mail.ReadPath(path)
+		if !strings.HasPrefix(path, "<") {
+			require.Equal(t, a, mail.ReadPath("<"+path+">"))
+		}
+		require.Equal(t, a, mail.ReadPath(a.SMTP()), "%q", a.SMTP())
+		require.Equal(t, path == "" || path == "<>", a.IsZero())
+		require.NotContains(t, a.SMTP(), "\n")
+		require.NotContains(t, a.SMTP(), "\x00")
+	})
 }
 
 func TestRecipientMayBeALocalPartAlone(t *testing.T) {
