@@ -1,10 +1,14 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/lmittmann/tint"
 
@@ -16,7 +20,9 @@ func newLog(w io.Writer, o config.Log) (*slog.Logger, *slog.LevelVar) {
 	level := new(slog.LevelVar)
 	level.Set(logLevel(o.Level))
 	if o.Format == "text" {
-		return slog.New(tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: time.DateTime, NoColor: !isTerminal(w)})), level
+		return slog.New(tint.NewTextHandler(w, &tint.Options{
+			Level: level, TimeFormat: time.DateTime, NoColor: !isTerminal(w), ReplaceAttr: printable,
+		})), level
 	}
 	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: logNames})), level
 }
@@ -36,6 +42,31 @@ func logNames(groups []string, a slog.Attr) slog.Attr {
 		a.Key = "message"
 	}
 	return a
+}
+
+// printable keeps what strangers chose from steering the operator's terminal; JSON is escaped anyway.
+func printable(_ []string, a slog.Attr) slog.Attr {
+	switch a.Value.Kind() {
+	case slog.KindString:
+		a.Value = slog.StringValue(stripControls(a.Value.String()))
+	case slog.KindAny:
+		if _, ok := a.Value.Any().(slog.Level); !ok {
+			a.Value = slog.StringValue(stripControls(fmt.Sprintf("%+v", a.Value.Any())))
+		}
+	}
+	return a
+}
+
+// stripControls puts a question mark for what cannot be printed. Line ends and tabs stay, since the handler quotes
+// them. It also breaks up a spelled-out \x1b, of which the handler would make an escape character.
+func stripControls(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || r != '\n' && r != '\t' && !unicode.IsPrint(r) && !unicode.Is(unicode.Zs, r) {
+			return '?'
+		}
+		return r
+	}, s)
+	return strings.ReplaceAll(s, `\x1b`, `\x1B`)
 }
 
 func logLevel(word string) slog.Level {
