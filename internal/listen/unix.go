@@ -74,8 +74,15 @@ func removeStale(ctx context.Context, path string) error {
 	return fmt.Errorf("is it in use: %w", err)
 }
 
+// lockPatience is much more than another process needs to open its socket. Whoever may read the directory can hold
+// the lock, so nobody is waited for for ever.
+const lockPatience = 5 * time.Second
+
 // lockDir keeps two processes that start at once from removing each other's socket.
 func lockDir(ctx context.Context, dir string) (unlock func(), err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, lockPatience,
+		fmt.Errorf("another process has held the lock for %s: see fuser %s", lockPatience, dir))
+	defer cancel()
 	d, err := os.Open(dir)
 	if err != nil {
 		return nil, err
@@ -90,7 +97,7 @@ func lockDir(ctx context.Context, dir string) (unlock func(), err error) {
 		}
 		select {
 		case <-ctx.Done():
-			return nil, errors.Join(fmt.Errorf("lock %s: %w", dir, ctx.Err()), d.Close())
+			return nil, errors.Join(fmt.Errorf("lock %s: %w", dir, context.Cause(ctx)), d.Close())
 		case <-time.After(20 * time.Millisecond):
 		}
 	}

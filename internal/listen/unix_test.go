@@ -165,3 +165,13 @@ func TestPeerUID(t *testing.T) {
 	_, ok = listen.PeerUID(tcp)
 	require.False(t, ok)
 }
+
+func TestALockThatIsNeverReleasedEndsTheStart(t *testing.T) {
+	dir := t.TempDir()
+	held, err := os.Open(dir)
+	require.NoError(t, err)
+	defer held.Close()
+	require.NoError(t, unix.Flock(int(held.Fd()), unix.LOCK_EX))
+	_, err = openUnix(t, listen.Options{Address: "unix:" + filepath.Join(dir, "s.sock")})
+	require.ErrorContains(t, err, "another process has held the lock for 5s")
+}
