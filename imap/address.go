@@ -136,10 +136,10 @@ func (p *addressParser) angle() bool {
 	}
 	if !p.at('>') {
 		local, ok := p.local()
-		p.cur.mailbox = str(local)
 		if !ok {
 			return false
 		}
+		p.cur.mailbox = str(local)
 		if p.at('@') {
 			if !p.domain() {
 				return false
@@ -179,29 +179,32 @@ func (p *addressParser) route() {
 	}
 }
 
-// local reads a local part: words with dots between them.
+// local reads a local part: words with dots between them, or wherever else they stand (Japanese carriers gave out such
+// addresses).
 func (p *addressParser) local() (string, bool) {
 	var s strings.Builder
 	for !p.done() {
+		if p.at('.') && s.Len() > 0 {
+			s.WriteByte('.')
+			p.b = p.b[1:]
+			p.skip()
+			continue
+		}
+		if s.Len() > 0 && !strings.HasSuffix(s.String(), ".") {
+			break
+		}
 		var word string
 		var ok bool
 		if p.at('"') {
-			word, ok = p.quoted()
-		} else {
-			word, ok = p.atom()
-		}
-		s.WriteString(word)
-		if !ok {
-			return s.String(), false
-		}
-		if !p.at('.') {
+			if word, ok = p.quoted(); !ok {
+				return "", false
+			}
+		} else if word, ok = p.atom(); !ok {
 			break
 		}
-		s.WriteByte('.')
-		p.b = p.b[1:]
-		p.skip()
+		s.WriteString(word)
 	}
-	return s.String(), true
+	return s.String(), s.Len() > 0
 }
 
 func (p *addressParser) domain() bool {
@@ -226,12 +229,14 @@ func (p *addressParser) addrSpec() {
 	p.comment = ""
 	wasQuoted := p.at('"')
 	local, ok := p.local()
-	p.cur.mailbox = str(local)
+	if ok {
+		p.cur.mailbox = str(local)
+	}
 	if !ok || p.done() {
 		p.invalid = true
 	}
 	hasHost := false
-	if ok && p.at('@') {
+	if p.at('@') {
 		hasHost = true
 		p.invalid = !p.domain()
 	}

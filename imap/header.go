@@ -8,9 +8,14 @@ import (
 type field struct {
 	// name is as the message has it.
 	name string
-	// raw is the whole field with its line ends; value what follows the colon, without white space at its beginning and
-	// without the last line end.
+	// raw is the whole field with its line ends; value what follows the colon, without white space at its ends.
 	raw, value string
+}
+
+// joined is the value with its white space as it is written, but for the line ends.
+func (f field) joined() string {
+	_, value, _ := strings.Cut(f.raw, ":")
+	return strings.NewReplacer("\r", "", "\n", "").Replace(strings.TrimLeft(value, " \t\r\n"))
 }
 
 // maxFields bounds what is looked at in one header.
@@ -32,7 +37,7 @@ func splitHeader(raw string) []field {
 		}
 		list = append(list, field{
 			name: strings.TrimRight(name, " \t"), raw: text,
-			value: strings.TrimLeft(strings.TrimRight(value, "\r\n"), " \t\r\n"),
+			value: strings.Trim(value, " \t\r\n"),
 		})
 	}
 	return list
@@ -54,12 +59,12 @@ func fieldEnd(raw string) int {
 
 func isBlank(line string) bool { return line == "\r\n" || line == "\n" }
 
-// unfolded takes out the line ends of a folded value.
+// unfolded takes out the line ends of a folded value; the tab that begins a line becomes a space.
 func unfolded(value string) string {
 	if strings.IndexByte(value, '\n') < 0 && strings.IndexByte(value, '\r') < 0 {
 		return value
 	}
-	return strings.NewReplacer("\r", "", "\n", "").Replace(value)
+	return strings.NewReplacer("\r\n\t", " ", "\n\t", " ", "\r", "", "\n", "").Replace(value)
 }
 
 // headerEnd finds the end of the header in b: behind its blank line.

@@ -1,6 +1,9 @@
 package imap
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // mimeFields are what a part's header says for BODYSTRUCTURE (RFC 9051, 7.5.2), as it is written there.
 type mimeFields struct {
@@ -15,6 +18,7 @@ type mimeFields struct {
 	language                  []string
 }
 
+// readMIME reads a header. Of fields that are there twice the first counts, of dispositions the first with parameters.
 func readMIME(fields []field) mimeFields {
 	var m mimeFields
 	for _, f := range fields {
@@ -28,39 +32,73 @@ func readMIME(fields []field) mimeFields {
 		case "content-type":
 			m.readType(l)
 		case "content-transfer-encoding":
-			if word, ok := l.token(); ok {
-				m.encoding = str(word)
-			}
-		case "content-id":
-			m.id = str(unfolded(f.value))
-		case "content-description":
-			m.description = str(unfolded(f.value))
-		case "content-location":
-			m.location = str(unfolded(f.value))
-		case "content-md5":
-			m.md5 = str(unfolded(f.value))
+			m.readEncoding(l)
 		case "content-disposition":
-			if word, ok := l.token(); ok {
-				m.disposition = str(word)
-				m.dispositionParams = l.params()
-			}
+			m.readDisposition(l)
 		case "content-language":
-			m.language = readLanguages(l)
+			m.readLanguages(l)
+		case "content-id":
+			m.id.setOnce(f.joined())
+		case "content-description":
+			m.description.setOnce(f.joined())
+		case "content-location":
+			m.location.setOnce(f.joined())
+		case "content-md5":
+			m.md5.setOnce(f.joined())
 		}
 	}
 	return m
 }
 
+// isMIME says whether a message claims to follow MIME (RFC 2045, 4).
+func isMIME(fields []field) bool {
+	return slices.ContainsFunc(fields, func(f field) bool { return strings.EqualFold(f.name, "mime-version") })
+}
+
+func (s *nstring) setOnce(value string) {
+	if !s.ok {
+		*s = str(value)
+	}
+}
+
+// readType reads type, subtype and parameters. One that is broken before its parameters is of no type at all, which is
+// not the same as none given.
 func (m *mimeFields) readType(l *lexer) {
-	m.typed, m.subtype, m.params = true, "", nil
-	var ok bool
-	if m.typ, ok = l.token(); !ok || !l.at('/') {
+	if m.typed {
+		return
+	}
+	m.typed = true
+	typ, ok := l.token()
+	if ok && l.done() {
+		m.typ = typ
+		return
+	}
+	if !ok || !l.at('/') {
 		return
 	}
 	l.b = l.b[1:]
 	l.skip()
-	if m.subtype, ok = l.token(); ok {
-		m.params = l.params()
+	if subtype, ok := l.token(); ok {
+		m.typ, m.subtype, m.params = typ, subtype, l.params()
+	}
+}
+
+func (m *mimeFields) readEncoding(l *lexer) {
+	if word, ok := l.token(); ok && l.done() {
+		m.encoding.setOnce(word)
+	}
+}
+
+func (m *mimeFields) readDisposition(l *lexer) {
+	if len(m.dispositionParams) == 0 {
+		word, _ := l.token()
+		m.disposition, m.dispositionParams = str(word), l.params()
+	}
+}
+
+func (m *mimeFields) readLanguages(l *lexer) {
+	if m.language == nil {
+		m.language = readLanguages(l)
 	}
 }
 

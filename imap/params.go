@@ -44,8 +44,8 @@ func (l *lexer) param() (param, bool) {
 	if !l.skip() {
 		return param{}, false
 	}
-	name, ok := l.token()
-	if !ok || !l.at('=') {
+	name, _ := l.token() // it may be missing
+	if !l.at('=') {
 		return param{}, false
 	}
 	l.b = l.b[1:]
@@ -60,9 +60,12 @@ func (l *lexer) param() (param, bool) {
 		value, _ := l.run(func(c byte) bool { return c != ';' && c != ' ' && c != '\t' && c != '\r' && c != '\n' })
 		return param{name, value}, true
 	}
-	value, ok := l.token()
+	value, ok := l.run(isValue)
 	return param{name, value}, ok
 }
+
+// isValue is what a value without quotes is made of: a token, or what people take for one.
+func isValue(c byte) bool { return isToken(c) || c >= 0x80 }
 
 // continuation is a parameter "name*n=" or "name*n*=", a piece of a longer one (RFC 2231, 3).
 type continuation struct {

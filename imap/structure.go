@@ -82,6 +82,7 @@ func readStructure(r io.Reader) (*part, error) {
 			break
 		}
 	}
+	s.dropEmpty()
 	s.closeAbove(-1, 0)
 	return root.part, nil
 }
@@ -172,8 +173,24 @@ func (s *structurer) boundary(index int, closing bool, length, newline int64) {
 	s.begin(s.top())
 }
 
-// closeAbove ends all open parts inside that of index. The line end before a boundary belongs to the boundary.
+// dropEmpty forgets a part that began with the last line of the message, when that has no end.
+func (s *structurer) dropEmpty() {
+	p := s.top()
+	if len(s.open) == 1 || !p.inHeader || p.header != s.offset || s.newline > 0 {
+		return
+	}
+	if parent := s.open[len(s.open)-2]; parent.kind == multipart {
+		parent.children = parent.children[:len(parent.children)-1]
+		s.open = s.open[:len(s.open)-1]
+	}
+}
+
+// closeAbove ends all open parts inside that of index. The line end before a boundary belongs to the boundary, but
+// not when it ends a header.
 func (s *structurer) closeAbove(index int, newline int64) {
+	if top := s.top(); top.inHeader || top.body == s.offset {
+		newline = 0
+	}
 	for len(s.open) > index+1 {
 		p := s.top()
 		if p.inHeader {
@@ -181,7 +198,7 @@ func (s *structurer) closeAbove(index int, newline int64) {
 			p.seal()
 		}
 		p.end, p.lines = s.offset, s.lines-p.linesBefore
-		if newline > 0 && p.end-newline >= p.body {
+		if newline > 0 {
 			p.end -= newline
 			p.lines--
 		}
@@ -202,6 +219,9 @@ func (s *structurer) headerEnds(p *openPart) {
 		inDigest = parent.kind == multipart && strings.EqualFold(parent.subtype, "digest")
 	}
 	p.mimeFields = readMIME(fields)
+	if isMessage := inMessage || len(s.open) == 1; isMessage && !p.typed && !isMIME(fields) {
+		p.mimeFields = mimeFields{} // the fields of an entity mean nothing in a message from before MIME
+	}
 	if inMessage {
 		p.envelope = readEnvelope(fields)
 	}

@@ -2,9 +2,11 @@ package imap
 
 import (
 	"bufio"
+	"bytes"
 	"io"
 	"net"
 	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -69,15 +71,26 @@ func (w *writer) literal(r io.Reader, n int64) error {
 	w.text("}\r\n")
 	buffer, _ := copyBuffers.Get().(*[]byte)
 	defer copyBuffers.Put(buffer)
-	copied, err := io.CopyBuffer(onlyWriter{w.bw}, io.LimitReader(r, n), *buffer)
+	copied, err := io.CopyBuffer(literalWriter{w.bw}, io.LimitReader(r, n), *buffer)
 	if err == nil && copied < n {
 		err = io.ErrUnexpectedEOF
 	}
 	return err
 }
 
-// onlyWriter hides bufio's ReadFrom, which would copy by its own small buffer.
-type onlyWriter struct{ io.Writer }
+// literalWriter puts 0x80 in place of NUL, which a literal must not have (RFC 9051, 4.3); Dovecot does the same. It also
+// hides bufio's ReadFrom, which would copy by its own small buffer.
+type literalWriter struct{ w io.Writer }
+
+func (w literalWriter) Write(b []byte) (int, error) {
+	for i := bytes.IndexByte(b, 0); i >= 0; i = bytes.IndexByte(b, 0) {
+		b[i] = noNUL // the copy's own buffer
+	}
+	return w.w.Write(b)
+}
+
+// noNUL stands for NUL.
+const noNUL = 0x80
 
 // appendString writes s as a quoted string, or as a literal when it cannot be one (RFC 9051, 4.3).
 func appendString(b []byte, s string) []byte {
@@ -85,7 +98,7 @@ func appendString(b []byte, s string) []byte {
 		b = append(b, '{')
 		b = strconv.AppendInt(b, int64(len(s)), 10)
 		b = append(b, "}\r\n"...)
-		return append(b, s...)
+		return append(b, strings.ReplaceAll(s, "\x00", string([]byte{noNUL}))...)
 	}
 	b = append(b, '"')
 	for i := range len(s) {

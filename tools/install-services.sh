@@ -14,6 +14,7 @@ tests=(
 	initdb=postgresql
 	gcc=gcc
 	cc-headers=libc6-dev
+	dovecot-imap=dovecot-imapd mbsync=isync offlineimap=offlineimap3 mutt=mutt python3=python3 # IMAP beside others
 )
 demo=(postfix=postfix rspamd=rspamd)
 
@@ -22,6 +23,7 @@ export PATH="$PATH:/usr/sbin:/sbin"
 has() {
 	case "$1" in
 	initdb) compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null ;;
+	dovecot-imap) [ -x /usr/lib/dovecot/imap ] || [ -x /usr/libexec/dovecot/imap ] ;;
 	cc-headers) [ -e /usr/include/stdio.h ] ;; # for cgo, which the race detector needs
 	*) command -v "$1" >/dev/null ;;
 	esac

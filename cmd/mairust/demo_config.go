@@ -18,7 +18,7 @@ import (
 
 // demoPorts are the addresses (host:port) of the daemon, held until it takes them itself.
 type demoPorts struct {
-	milter, localMilter, lmtp, lookup, http, ops string
+	milter, localMilter, lmtp, lookup, http, imap, ops string
 
 	held []net.Listener
 }
@@ -39,6 +39,7 @@ func (d *demo) takePorts(ctx context.Context) error {
 		{"LMTP", &d.ports.lmtp, c.LMTP.Listeners},
 		{"lookup", &d.ports.lookup, c.Lookup.Listeners},
 		{"HTTP", &d.ports.http, c.HTTP.Listeners},
+		{"IMAP", &d.ports.imap, c.IMAP.Listeners},
 		{"metrics", &d.ports.ops, c.Ops.Listeners},
 		{"milter for sendmail", &d.ports.localMilter, c.Milter.Listeners},
 	} {
@@ -152,11 +153,13 @@ lookup:
 http:
   listeners: [{address: "inet:%s"}]
   public_url: "http://%s"
+imap:
+  listeners: [{address: "inet:%s"}]
 ops:
   listeners: [{address: "inet:%s"}]
 log: {format: text}
 shutdown: {timeout_seconds: 5, drain_timeout_seconds: 5}
-`, d.dir.join("data"), d.runDir, p.milter, p.localMilter, rspamd, rules, p.lmtp, p.lookup, p.http, p.http, p.ops)
+`, d.dir.join("data"), d.runDir, p.milter, p.localMilter, rspamd, rules, p.lmtp, p.lookup, p.http, p.http, p.imap, p.ops)
 	if err := d.dir.write(demoConfig, []byte(text)); err != nil {
 		return fmt.Errorf("write configuration: %w", err)
 	}

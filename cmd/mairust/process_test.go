@@ -79,6 +79,8 @@ lmtp:
   listeners: [{address: "unix:%[1]s/run/lmtp.sock", socket_mode: "0666"}]
 lookup:
   listeners: [{address: "unix:%[1]s/run/lookup.sock", socket_mode: "0666"}]
+imap:
+  listeners: [{address: "unix:%[1]s/run/imap.sock"}]
 http:
   listeners: [{address: "inet:127.0.0.1:0"}]
 ops:

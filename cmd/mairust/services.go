@@ -118,6 +118,9 @@ func (d *daemon) buildAPI() error {
 	if err != nil {
 		return err
 	}
+	if err := d.buildIMAP(authenticator); err != nil {
+		return err
+	}
 	d.services = append(d.services,
 		httpService("http", server.HTTPServer(web), d.config.HTTP.Listeners),
 		d.adminService(server))

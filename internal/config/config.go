@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/mairust/mairust/api"
+	"github.com/mairust/mairust/imap"
 	"github.com/mairust/mairust/internal/listen"
 	"github.com/mairust/mairust/lmtp"
 	"github.com/mairust/mairust/lmtp/lookup"
@@ -31,6 +32,7 @@ type Config struct {
 	LMTP     lmtp.Options   `yaml:"lmtp"`
 	Lookup   lookup.Options `yaml:"lookup"`
 	HTTP     api.Options    `yaml:"http"`
+	IMAP     imap.Options   `yaml:"imap"`
 	Ops      Ops            `yaml:"ops"`
 	Log      Log            `yaml:"log"`
 	Shutdown Shutdown       `yaml:"shutdown"`
@@ -122,6 +124,7 @@ func fixedDefaults() *Config {
 			ResolveTimeout:     30 * time.Second,
 			DeliverTimeout:     5 * time.Minute,
 		},
+		IMAP:     imap.Options{MaxConnections: 20_000, MaxPerClient: 200, CacheBytes: 64 << 20},
 		Lookup:   lookup.Options{IdleTimeout: 5 * time.Minute, RequestTimeout: 10 * time.Second},
 		Log:      Log{Level: "info", Format: "json"},
 		Shutdown: Shutdown{TimeoutSeconds: 60, DrainTimeoutSeconds: 30},
@@ -171,6 +174,7 @@ func (c *Config) deriveListeners() {
 	local(&c.LMTP.Listeners, socket("lmtp.sock"), "inet:127.0.0.1:2424")
 	local(&c.Lookup.Listeners, socket("lookup.sock"), "inet:127.0.0.1:8899")
 	local(&c.HTTP.Listeners, "inet:127.0.0.1:8080")
+	local(&c.IMAP.Listeners, "inet:127.0.0.1:1143")
 	local(&c.Ops.Listeners, "inet:127.0.0.1:9925")
 }
 

@@ -107,6 +107,12 @@ var keys = []key{
 	{path: "http.listeners", doc: "Where clients connect.", from: "`inet:127.0.0.1:8080`"},
 	{path: "http.public_url", doc: "How clients reach us, as `https://mail.example.com`; decides links and cookies. Must be https when a listener is reachable from other hosts; `http://127.0.0.1:8080` when empty."},
 
+	{path: "imap", doc: "Mail programs read here; nothing can be changed by IMAP (docs/imap.md)."},
+	{path: "imap.listeners", doc: "Where mail programs connect. Without TLS, passwords are taken on loopback and unix sockets only.", from: "`inet:127.0.0.1:1143`"},
+	{path: "imap.max_connections", doc: "At once on one listener; one more waits.", min: 1, max: 1_000_000},
+	{path: "imap.max_per_client", doc: "At once from one address; one more is closed.", min: 1, max: 1_000_000},
+	{path: "imap.cache_bytes", doc: "Bounds what is kept of parsed messages and folders, for all connections together.", min: 1 << 20, max: 1 << 40},
+
 	{path: "ops", doc: "Metrics (`/metrics`) and health (`/health`), for the operator's network only."},
 	{path: "ops.listeners", doc: "Where Prometheus and health checks connect.", from: "`inet:127.0.0.1:9925`"},
 

@@ -23,6 +23,7 @@ func (c *Config) services() []service {
 		{"lmtp.listeners", c.LMTP.Listeners},
 		{"lookup.listeners", c.Lookup.Listeners},
 		{"http.listeners", c.HTTP.Listeners},
+		{"imap.listeners", c.IMAP.Listeners},
 		{"ops.listeners", c.Ops.Listeners},
 	}
 }

@@ -39,6 +39,7 @@ var table = map[string]row{
 
 	"api":      may(with(leaves, "api/wire", "internal/admin", "internal/auth", "store/search", "store", "store/blob")...),
 	"api/wire": leaf,
+	"imap":     may(with(leaves, "internal/auth", "store", "store/blob")...),
 	"ui":       may(with(leaves, "ui/safe", "internal/auth", "store", "store/blob")...),
 
 	"internal/mail":    leaf,
