@@ -313,6 +313,9 @@ func (d delivery) scan() mail.Scan {
 	_, _ = body.Write(d.Data)
 	scan, err := mail.ParseScan(value, from, body.Sum(), verifyMAC)
 	require.NoError(d.t, err, "%q", value)
+	summary, err := mail.Summarize(bytes.NewReader(d.Data), mail.Limits{})
+	require.NoError(d.t, err)
+	require.Equal(d.t, summary.Top.ID, scan.QueueID, "LMTP would not believe it")
 	return scan
 }
 

@@ -47,11 +47,13 @@ func TestPersonsAreReadAsPeopleWriteThem(t *testing.T) {
 
 func TestTopReceived(t *testing.T) {
 	for in, want := range map[string]mail.Received{
-		"from x (y [192.0.2.1])\r\n\tby mx.Example.TEST (Postfix) with ESMTP id 4XYZ123\r\n\tfor <a@b>; date": {By: "mx.example.test", ID: "4XYZ123"},
-		"by mx.example.test (Postfix, from userid 1000)\r\n\tid 4XYZ123; date":                                {By: "mx.example.test"},
-		"by mx.example.test (Postfix, from userid 1000) id 4XYZ123; date":                                     {By: "mx.example.test", ID: "4XYZ123"},
-		"from x by mx.example.test with SMTP id <abc>; Thu, 1 Jan 2026 by id":                                 {By: "mx.example.test", ID: "abc"},
-		"from by (x) by mx.example.test id Q1;date":                                                           {By: "mx.example.test", ID: "Q1"},
+		"from x (y [192.0.2.1])\r\n\tby mx.Example.TEST (Postfix) with ESMTP id 4XYZ123\r\n\tfor <a@b>; date":             {By: "mx.example.test", ID: "4XYZ123"},
+		"by mx.example.test (Postfix, from userid 1000)\r\n\tid 4XYZ123; date":                                            {By: "mx.example.test", ID: "4XYZ123"},
+		"by mx.example.test (Postfix)\r\n\tid 4XYZ123; date":                                                              {By: "mx.example.test", ID: "4XYZ123"},
+		"from evil (y [192.0.2.1] (may be forged))\r\n\tby mx.test (Postfix) with SMTP id 4A for <id@b>;\r\n\tby x id 4B": {By: "mx.test", ID: "4A"},
+		"by mx.example.test (Postfix, from userid 1000) id 4XYZ123; date":                                                 {By: "mx.example.test", ID: "4XYZ123"},
+		"from x by mx.example.test with SMTP id <abc>; Thu, 1 Jan 2026 by id":                                             {By: "mx.example.test", ID: "abc"},
+		"from by (x) by mx.example.test id Q1;date":                                                                       {By: "mx.example.test", ID: "Q1"},
 		"from x (open by y": {},
 		"":                  {},
 	} {

@@ -4,13 +4,14 @@ import "strings"
 
 // parseReceived finds host and queue id in a Received field (RFC 5321, 4.4), folded as it came.
 //
-// Postfix puts "by" at the beginning of a line of its own. That line counts where there is one, because the
-// line before it holds the client's HELO, which may be any words.
+// Postfix puts "by" at the beginning of a line of its own. What begins there counts where there is such a line,
+// because the line before it holds the client's HELO, which may be any words. Of mail from sendmail(1) it is the
+// first line, and the queue id is in the next.
 func parseReceived(value string) Received {
-	for line := range strings.SplitSeq(value, "\n") {
-		line = strings.TrimLeft(line, " \t")
+	for rest := value; rest != ""; _, rest, _ = strings.Cut(rest, "\n") {
+		line := strings.TrimLeft(rest, " \t")
 		if len(line) > 3 && strings.EqualFold(line[:2], "by") && (line[2] == ' ' || line[2] == '\t') {
-			return receivedClauses(line)
+			return receivedClauses(unfold(line))
 		}
 	}
 	return receivedClauses(unfold(value))
