@@ -48,6 +48,9 @@ func (s *Server) showAccess(p *page) error {
 		return err
 	}
 	p.Nav, p.Title = "access", p.T("access.title")
+	if err := s.beside(p); err != nil {
+		return err
+	}
 	return p.show(http.StatusOK, "access", v)
 }
 
@@ -154,5 +157,8 @@ func (s *Server) showHelp(p *page) error {
 		return err
 	}
 	p.Nav, p.Title = "help", p.T("help.title")
+	if err := s.beside(p); err != nil {
+		return err
+	}
 	return p.show(http.StatusOK, "help", nil)
 }

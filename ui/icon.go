@@ -25,6 +25,8 @@ var icons = map[string]string{
 	"check":      `<path d="M3 8.500l3.500 3.500L13 4.500"/>`,
 	"cross":      `<path d="M4 4l8 8m0-8l-8 8"/>`,
 	"open":       `<path d="M5.800 6a2.300 2.300 0 1 1 2.500 2.500v1M8.200 12v.2"/>`,
+	"more":       `<path d="M3 8h.01M8 8h.01M13 8h.01" stroke-width="2.200"/>`,
+	"unread":     `<path d="M2 3.500h9M2 3.500v9h12V7M2 4.500l6 4.500 3-2.200"/><circle cx="13.500" cy="3.500" r="1.800" fill="currentColor" stroke="none"/>`,
 	"mail":       `<path d="M2 3.500h12v9H2zM2 4.500l6 4.500 6-4.500"/>`,
 }
 

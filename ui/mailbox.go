@@ -137,6 +137,18 @@ func (s *Server) openMailbox(p *page, addressOrID, folder string) (done bool, er
 	return false, nil
 }
 
+// beside puts the folders of the person's own mailbox beside a page that is about something else.
+func (s *Server) beside(p *page) error {
+	own, err := s.ownMailboxes(p)
+	if err != nil || len(own) == 0 {
+		return err
+	}
+	nav := p.Nav
+	_, err = s.openMailbox(p, string(own[0].ID), "")
+	p.Nav = nav
+	return err
+}
+
 // owns tells whether the mailbox was given to the person who looks.
 func (s *Server) owns(p *page, id store.MailboxID) (bool, error) {
 	if p.Who.Role == auth.User {

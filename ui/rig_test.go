@@ -92,6 +92,21 @@ func newRig(t testing.TB, s *store.Store) *rig {
 	var err error
 	r.auth, err = auth.New(auth.Options{Store: s})
 	require.NoError(t, err)
+	r.serve(t, s)
+	return r
+}
+
+// with is the rig with a store that behaves in another way.
+func (r *rig) with(t testing.TB, change func(ui.Store) ui.Store) *rig {
+	t.Helper()
+	other := *r
+	other.log, other.metrics = &lockedBuffer{}, prometheus.NewRegistry()
+	other.serve(t, change(r.store))
+	return &other
+}
+
+func (r *rig) serve(t testing.TB, s ui.Store) {
+	t.Helper()
 	r.http = httptest.NewUnstartedServer(nil)
 	server, err := ui.New(ui.Options{PublicURL: "http://" + r.http.Listener.Addr().String()}, ui.Deps{
 		Store: s, Objects: r.objects, Auth: r.auth, Log: slog.New(slog.NewJSONHandler(r.log, nil)), Registerer: r.metrics,
@@ -100,7 +115,6 @@ func newRig(t testing.TB, s *store.Store) *rig {
 	r.http.Config.Handler = server.Handler()
 	r.http.Start()
 	t.Cleanup(r.http.Close)
-	return r
 }
 
 // withPassword gives a user the password of the tests.

@@ -36,6 +36,9 @@ func (s *Server) settings(p *page, status int, v settingsView) error {
 	}
 	v.AppPasswords, v.Zones, v.Zone, v.MinPassword = list, zones, p.zoneName, 8
 	p.Nav, p.Title = "settings", p.T("settings.title")
+	if err := s.beside(p); err != nil {
+		return err
+	}
 	return p.show(status, "settings", v)
 }
 

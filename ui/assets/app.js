@@ -1,6 +1,8 @@
 // What scripts add: keys, a filter of the list, and rows that follow the reading pane. Each page works without.
 "use strict";
 (() => {
+  document.documentElement.classList.add("js");
+
   const one = (selector, root = document) => root.querySelector(selector);
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 
@@ -132,14 +134,18 @@
   document.addEventListener("htmx:finally:request", (event) => {
     const ctx = event.detail && event.detail.ctx;
     const form = ctx && ctx.sourceElement;
-    if (!form || form.id !== "mark-read" || !ctx.response || ctx.response.status !== 204) return;
+    if (!form || form.getAttribute("id") !== "mark-read" || // form.id is the field of that name
+      !ctx.response || ctx.response.status !== 204) return;
     markRead(form.elements.id.value);
     form.hidden = true;
   });
 
-  // The drawer closes when something else is touched.
+  // What was opened closes when something else is touched.
   const drawer = one("#drawer");
   document.addEventListener("click", (event) => {
     if (drawer && drawer.checked && !event.target.closest(".rail, .drawer-switch, .drawer-label")) drawer.checked = false;
+    for (const drop of all("details.drop[open]")) {
+      if (!drop.contains(event.target)) drop.open = false;
+    }
   });
 })();

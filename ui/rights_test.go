@@ -1,0 +1,160 @@
+package ui_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/mairust/mairust/internal/auth"
+	"github.com/mairust/mairust/store"
+	"github.com/mairust/mairust/ui"
+)
+
+var timeZero time.Time
+
+func TestWhatIsOthersIsAnsweredLikeWhatIsNotThere(t *testing.T) {
+	onStores(t, func(t *testing.T, r *rig) {
+		id := r.deliver(t, store.Inbox, letter{from: "a@example.org", subject: "secret", html: "<p>x</p>", files: []string{"a.pdf"}}.data())
+		eve, bob := r.as(t, r.other.Users["eve"].ID), r.as(t, r.site.Users["bob"].ID)
+		admin, _, err := r.store.EnsureUser(t.Context(), store.User{Tenant: r.other.Tenant.ID, Login: "boss@other.test", Role: string(auth.TenantAdmin)})
+		require.NoError(t, err)
+		for _, b := range []*browser{eve, bob, r.as(t, admin.ID)} {
+			for _, path := range []string{
+				inbox, "/mail/" + string(r.site.Mailboxes["hanako"].ID), "/message/" + string(id), "/message/" + string(id) + "/body",
+				"/message/" + string(id) + "/raw", "/message/" + string(id) + "/part/2", "/message/nothing", "/message/" + strings.Repeat("0", 36),
+			} {
+				a := b.get(t, path)
+				require.Equal(t, http.StatusNotFound, a.StatusCode, path)
+				require.NotContains(t, a.body, "secret")
+			}
+			require.Equal(t, http.StatusNotFound, b.post(t, act, "act", "delete", "id", string(id)).StatusCode)
+			require.Equal(t, http.StatusNotFound, b.post(t, inbox+"/reason", "reason", "because I can").StatusCode)
+		}
+		// A message of others in a form of one's own is not found, and nothing happens to it.
+		a := eve.post(t, "/mail/eve@other.test/act", "act", "delete", "id", string(id))
+		require.Equal(t, http.StatusSeeOther, a.StatusCode)
+		require.NotContains(t, a.Header.Get("Location"), "n=1")
+		r.hanako(t).page(t, "/message/"+string(id))
+	})
+}
+
+func TestMailOfOthersNeedsAReasonThatItsOwnerSees(t *testing.T) {
+	onStores(t, func(t *testing.T, r *rig) {
+		id := r.deliver(t, store.Inbox, letter{from: "a@example.org", subject: "payslip", html: "<p>x</p>"}.data())
+		gone := r.deliver(t, store.Inbox, letter{from: "a@example.org", subject: "old payslip", text: "x"}.data())
+		helper := r.person(t, "help@example.test", auth.Helpdesk)
+		b := r.as(t, helper)
+		require.Equal(t, "/mailboxes", b.get(t, "/").Header.Get("Location"))
+		require.Contains(t, b.page(t, "/mailboxes"), "hanako@example.test")
+		require.NotContains(t, b.page(t, "/mailboxes"), "eve@other.test")
+		require.Equal(t, inbox, b.get(t, "/mailboxes?address=HANAKO@example.test").Header.Get("Location"))
+		require.Contains(t, b.page(t, "/mailboxes?address=nobody@example.test"), "There is no mailbox nobody@example.test")
+		require.Equal(t, http.StatusForbidden, r.hanako(t).get(t, "/mailboxes").StatusCode)
+
+		for _, path := range []string{inbox, "/message/" + string(id), "/message/" + string(id) + "/body", "/message/" + string(id) + "/raw"} {
+			a := b.get(t, path)
+			require.Equal(t, http.StatusForbidden, a.StatusCode, path)
+			require.Contains(t, a.body, `name="reason"`)
+			require.NotContains(t, a.body, "payslip")
+		}
+		require.Contains(t, b.post(t, inbox+"/reason", "reason", "x").body, "State a reason of at least 5 characters.")
+		page := b.act(t, inbox+"/reason", "reason", "ticket 4711", "return", "/message/"+string(id))
+		require.Contains(t, page, "payslip")
+		require.Contains(t, page, "ticket 4711")
+		require.NotContains(t, page, `value="delete"`, "only owners change their mail")
+		require.Equal(t, http.StatusForbidden, b.post(t, act, "act", "delete", "id", string(id)).StatusCode)
+		b.page(t, "/message/"+string(id)+"/body")
+		b.page(t, "/message/"+string(gone))
+		require.Equal(t, http.StatusForbidden, b.get(t, "/mail/bob@example.test").StatusCode, "a reason holds for one mailbox")
+
+		owner := r.hanako(t)
+		owner.act(t, act, "act", "delete", "id", string(gone), "return", inbox)
+		log := words(owner.page(t, "/access"))
+		require.Equal(t, 1, strings.Count(log, "read payslip"), "page and body are one read: %s", log)
+		require.Contains(t, log, "help@example.test read payslip ticket 4711")
+		require.Contains(t, log, "read a message that has been deleted since")
+		require.Contains(t, log, "opened the mailbox hanako@example.test ticket 4711")
+		require.NotContains(t, words(r.as(t, r.site.Users["bob"].ID).page(t, "/access")), "4711")
+
+		b.act(t, "/logout")
+		again := r.as(t, helper)
+		require.Equal(t, http.StatusForbidden, again.get(t, inbox).StatusCode)
+	})
+}
+
+func TestFormsOfOtherSitesAreRefused(t *testing.T) {
+	onStores(t, func(t *testing.T, r *rig) {
+		id := r.deliver(t, store.Inbox, plainMail)
+		b := r.hanako(t)
+		form := url.Values{"act": {"delete"}, "id": {string(id)}}.Encode()
+		for _, path := range []string{act, "/logout", "/preferences", "/settings/password", "/settings/app-passwords", "/login", "/login/link", inbox + "/reason"} {
+			for _, header := range [][]string{{"Sec-Fetch-Site", "cross-site"}, {"Sec-Fetch-Site", "same-site"}, {"Sec-Fetch-Site", "", "Origin", "https://evil.test"}} {
+				a := b.do(t, http.MethodPost, path, form, header...)
+				require.Equal(t, http.StatusForbidden, a.StatusCode, path)
+				require.Contains(t, a.body, "another website")
+			}
+			require.Equal(t, http.StatusMethodNotAllowed, b.do(t, http.MethodPut, path, form, "Sec-Fetch-Site", "same-origin").StatusCode)
+		}
+		b.page(t, "/message/"+string(id))
+	})
+}
+
+func TestEveryPageHasItsPolicy(t *testing.T) {
+	onStores(t, func(t *testing.T, r *rig) {
+		b := r.hanako(t)
+		for _, path := range []string{"/login", "/nothing", inbox, "/settings", "/help", "/login/link?token=x"} {
+			h := b.get(t, path).Header
+			require.Equal(t, "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "+
+				"form-action 'self'; frame-src 'self'; frame-ancestors 'none'; base-uri 'none'", h.Get("Content-Security-Policy"), path)
+			require.Equal(t, "no-store", h.Get("Cache-Control"))
+			require.Equal(t, "no-referrer", h.Get("Referrer-Policy"))
+			require.Equal(t, "nosniff", h.Get("X-Content-Type-Options"))
+			require.NotEmpty(t, h.Get("X-Request-Id"))
+		}
+		require.Equal(t, http.StatusNotFound, b.get(t, "/nothing").StatusCode)
+		require.Equal(t, http.StatusBadRequest, b.do(t, http.MethodPost, act, strings.Repeat("x", 300<<10)).StatusCode)
+	})
+}
+
+func TestAwayDatabaseIsToldInBothLanguages(t *testing.T) {
+	onStores(t, func(t *testing.T, r *rig) {
+		for language, want := range map[string]string{"en": "No mail is lost", "ja": "メールが失われることはありません"} {
+			s := r.with(t, func(s ui.Store) ui.Store { return awayStore{s} })
+			a := s.as(t, r.site.Users["hanako"].ID).get(t, inbox, "Accept-Language", language)
+			require.Equal(t, http.StatusServiceUnavailable, a.StatusCode)
+			require.Contains(t, a.body, want)
+			require.NotEmpty(t, a.Header.Get("Retry-After"))
+			require.Contains(t, s.log.String(), "store is away")
+			require.NotContains(t, a.body, "store is away")
+		}
+	})
+}
+
+func TestPanicsAreAnsweredAndLogged(t *testing.T) {
+	onStores(t, func(t *testing.T, r *rig) {
+		s := r.with(t, func(s ui.Store) ui.Store { return panicStore{s} })
+		a := s.as(t, r.site.Users["hanako"].ID).get(t, inbox)
+		require.Equal(t, http.StatusInternalServerError, a.StatusCode)
+		require.Contains(t, a.body, "Something went wrong")
+		require.Contains(t, s.log.String(), "panicStore")
+	})
+}
+
+// awayStore has lost its mailboxes.
+type awayStore struct{ ui.Store }
+
+func (awayStore) Mailboxes(context.Context, store.Scope, string, int) ([]store.Mailbox, error) {
+	return nil, fmt.Errorf("%w: store is away", store.ErrUnavailable)
+}
+
+type panicStore struct{ ui.Store }
+
+func (panicStore) Mailboxes(context.Context, store.Scope, string, int) ([]store.Mailbox, error) {
+	panic("panicStore")
+}

@@ -1,0 +1,119 @@
+package ui_test
+
+import (
+	"net/http"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/mairust/mairust/store"
+)
+
+func TestLanguageThemeAndZoneAreRemembered(t *testing.T) {
+	onStores(t, func(t *testing.T, r *rig) {
+		door := r.as(t, "")
+		require.Contains(t, door.page(t, "/login", "Accept-Language", "ja"), `<html lang="ja">`)
+		require.Contains(t, door.page(t, "/login", "Accept-Language", "fr, de;q=0.9"), `<html lang="en">`)
+		require.Contains(t, door.act(t, "/preferences", "language", "ja", "theme", "dark", "return", "/login"), `<html lang="ja" data-theme="dark">`)
+
+		b := r.hanako(t)
+		id := r.deliver(t, store.Inbox, "From: a@example.org\r\nDate: Wed, 01 Apr 2026 23:30:00 +0900\r\nSubject: x\r\n\r\nx\r\n")
+		path := "/message/" + string(id)
+		require.Contains(t, b.page(t, path), "1 Apr 2026 14:30")
+		require.Contains(t, b.act(t, "/preferences", "language", "ja", "return", path), "2026/04/01(水) 23:30")
+		require.Contains(t, b.page(t, path), `title="23:30:00 JST (&#43;09:00) Asia/Tokyo"`)
+		u, err := r.store.User(t.Context(), r.site.Users["hanako"].ID)
+		require.NoError(t, err)
+		require.Equal(t, "ja", u.Language)
+		require.Contains(t, r.hanako(t).page(t, path), `<html lang="ja">`, "in another browser too")
+		require.Contains(t, b.act(t, "/preferences", "zone", "Europe/Berlin", "return", path), "2026/04/01(水) 16:30")
+		require.Contains(t, b.act(t, "/preferences", "zone", "../../etc/passwd", "language", "xx", "theme", "pink", "return", path), "14:30")
+	})
+}
+
+func TestPasswordIsChangedByThoseWhoKnowTheOldOne(t *testing.T) {
+	onStores(t, func(t *testing.T, r *rig) {
+		r.withPassword(t, r.site.Users["hanako"].ID)
+		b, elsewhere := r.hanako(t), r.hanako(t)
+		const wanted = "a whole new sentence"
+		for _, c := range []struct{ old, new, again, want string }{
+			{"wrong", wanted, wanted, "The current password is not right."},
+			{password, wanted, "other", "not typed twice alike"},
+			{password, "short", "short", "8 to 1024 bytes"},
+		} {
+			a := b.post(t, "/settings/password", "old", c.old, "new", c.new, "again", c.again)
+			require.Equal(t, http.StatusUnprocessableEntity, a.StatusCode)
+			require.Contains(t, a.body, c.want)
+			require.NotContains(t, a.body, wanted)
+		}
+		require.Contains(t, b.act(t, "/settings/password", "old", password, "new", wanted, "again", wanted), "The password has been changed.")
+		require.Equal(t, http.StatusSeeOther, elsewhere.get(t, "/settings").StatusCode, "all other sessions end")
+		require.Equal(t, http.StatusSeeOther, r.as(t, "").post(t, "/login", "login", "hanako@example.test", "password", wanted).StatusCode)
+	})
+}
+
+func TestAppPasswordIsShownOnce(t *testing.T) {
+	onStores(t, func(t *testing.T, r *rig) {
+		b := r.hanako(t)
+		require.Equal(t, http.StatusUnprocessableEntity, b.post(t, "/settings/app-passwords", "name", "  ").StatusCode)
+		a := b.post(t, "/settings/app-passwords", "name", "My <phone>")
+		require.Equal(t, http.StatusCreated, a.StatusCode)
+		secret := regexp.MustCompile(`secret-text">([^<]+)<`).FindStringSubmatch(a.body)[1]
+		who, err := r.auth.CheckLogin(t.Context(), "hanako@example.test", secret, netipZero)
+		require.NoError(t, err)
+		require.Equal(t, r.site.Users["hanako"].ID, who.User)
+		page := b.page(t, "/settings")
+		require.Contains(t, page, "My &lt;phone&gt;")
+		require.NotContains(t, page, secret)
+		remove := regexp.MustCompile(`/settings/app-passwords/[^"]*/delete`).FindString(page)
+		require.Equal(t, http.StatusNotFound, r.as(t, r.site.Users["bob"].ID).post(t, remove).StatusCode)
+		require.Contains(t, b.act(t, remove), "has been deleted")
+		_, err = r.auth.CheckLogin(t.Context(), "hanako@example.test", secret, netipZero)
+		require.Error(t, err)
+	})
+}
+
+func TestAssetsAreKeptForEver(t *testing.T) {
+	onStores(t, func(t *testing.T, r *rig) {
+		b := r.as(t, "")
+		for _, path := range regexp.MustCompile(`/assets/[^"]*`).FindAllString(b.page(t, "/login"), -1) {
+			a := b.get(t, path)
+			require.Equal(t, http.StatusOK, a.StatusCode, path)
+			require.Equal(t, "public, max-age=31536000, immutable", a.Header.Get("Cache-Control"))
+			require.Regexp(t, `^(text/css|text/javascript|image/svg\+xml)`, a.Header.Get("Content-Type"))
+		}
+		require.Equal(t, http.StatusNotFound, b.get(t, "/assets/0000000000000000/app.css").StatusCode)
+	})
+}
+
+func TestVendoredScriptIsTheOneThatIsNoted(t *testing.T) {
+	content, err := os.ReadFile("assets/vendor/htmx.min.js")
+	require.NoError(t, err)
+	notes, err := os.ReadFile("assets/vendor/README.md")
+	require.NoError(t, err)
+	require.Contains(t, string(notes), digest(content))
+	own, err := os.ReadFile("assets/app.js")
+	require.NoError(t, err)
+	require.Less(t, strings.Count(string(own), "\n"), 300)
+}
+
+func TestMetricsKnowRoutesAndNoPaths(t *testing.T) {
+	onStores(t, func(t *testing.T, r *rig) {
+		b := r.hanako(t)
+		b.page(t, inbox)
+		b.get(t, "/some/nonsense")
+		families, err := r.metrics.Gather()
+		require.NoError(t, err)
+		text := ""
+		for _, f := range families {
+			text += f.String()
+		}
+		require.Contains(t, text, "GET /mail/{mailbox}")
+		require.Contains(t, text, "unmatched")
+		require.NotContains(t, text, "nonsense")
+		require.NotContains(t, text, "hanako")
+	})
+}
