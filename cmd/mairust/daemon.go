@@ -91,6 +91,7 @@ func (d *daemon) open(ctx context.Context) error {
 	if err := makeDirs(d.config); err != nil {
 		return err
 	}
+	warnOfOwner(d.config.DataDir, d.log)
 	var err error
 	d.site.ring, err = openRing(d.config, d.log)
 	return err

@@ -7,7 +7,10 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/user"
 	"path/filepath"
+	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -63,6 +66,7 @@ func (s *site) open(ctx context.Context, o openOptions) error {
 		return err
 	}
 	s.closers = append(s.closers, s.db)
+	warnOfOwner(s.config.DataDir, o.log)
 	s.store = store.New(store.Options{DB: s.db, Log: o.log.With("component", "store"), Registerer: o.registerer})
 	if _, err := s.store.Claim(ctx, s.ring.CheckValue()); err != nil {
 		return explainClaim(s.config, err)
@@ -104,6 +108,25 @@ func makeDirs(c *config.Config) error {
 		}
 	}
 	return nil
+}
+
+// warnOfOwner tells root that files made now in a data directory of another user will not be that user's. It is no
+// error: in a container everything may run as root on a volume of somebody else.
+func warnOfOwner(dir string, log *slog.Logger) {
+	info, err := os.Stat(dir)
+	if err != nil || os.Geteuid() != 0 {
+		return
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || st.Uid == 0 {
+		return
+	}
+	owner := strconv.FormatUint(uint64(st.Uid), 10)
+	if u, err := user.LookupId(owner); err == nil {
+		owner = u.Username
+	}
+	log.Warn("data_dir belongs to another user, who cannot read the files that root makes in it: run it as the user of the service",
+		"data_dir", dir, "owner", owner, "instead", "runuser -u "+owner+" -- mairust …")
 }
 
 // spoolDir is where messages too big for memory lie while they are judged or stored.
