@@ -1,0 +1,94 @@
+package imap_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/mairust/mairust/store"
+	"github.com/mairust/mairust/store/storetest"
+)
+
+func TestIdleTellsOfNewMailWithinTwoSeconds(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		x := newSite(t, s, "bob")
+		ids := x.deliver(t, "bob", store.Inbox, plainMail, mixedMail)
+		w := x.login(t, "bob")
+		w.ok("SELECT INBOX")
+		w.send("i IDLE\r\n")
+		require.Equal(t, "+ idling", w.line())
+		began := time.Now()
+		x.deliver(t, "bob", store.Inbox, plainMail)
+		require.Equal(t, "* 3 EXISTS", w.line())
+		t.Logf("told after %s", time.Since(began).Round(time.Millisecond))
+
+		_, err := s.ChangeMessages(t.Context(), store.System, ids[1:], store.Change{AddFlags: []string{`\Seen`}})
+		require.NoError(t, err)
+		require.Equal(t, `* 2 FETCH (FLAGS (\Seen))`, w.line())
+		_, err = s.DeleteMessages(t.Context(), store.System, ids[:1])
+		require.NoError(t, err)
+		require.Equal(t, "* 1 EXPUNGE", w.line())
+		w.send("DONE\r\n")
+		require.Equal(t, "i OK IDLE completed", w.line())
+		require.Equal(t, []string{`* 1 FETCH (UID 2 FLAGS (\Seen))`, "* 2 FETCH (UID 3 FLAGS ())"}, w.ok("FETCH 1:* (UID FLAGS)"))
+	})
+}
+
+func TestNumbersStayWhileMessagesGo(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		x := newSite(t, s, "bob")
+		ids := x.deliver(t, "bob", store.Inbox, plainMail, mixedMail, plainMail)
+		w := x.login(t, "bob")
+		w.ok("SELECT INBOX")
+		_, err := s.MoveMessages(t.Context(), store.System, ids[1:2], store.Trash)
+		require.NoError(t, err)
+		x.deliver(t, "bob", store.Inbox, mixedMail)
+		untagged, tagged := w.do("FETCH 1:3 RFC822.SIZE")
+		require.Len(t, untagged, 2)
+		require.True(t, strings.HasPrefix(tagged, "NO [EXPUNGEISSUED]"), tagged)
+		require.Contains(t, w.ok("FETCH 3 UID")[0], "* 3 FETCH (UID 3)", "its number is the same until the client is told")
+		require.Equal(t, []string{"* 2 EXPUNGE", "* 3 EXISTS"}, w.ok("NOOP"))
+		require.Equal(t, []string{"* 1 FETCH (UID 1)", "* 2 FETCH (UID 3)", "* 3 FETCH (UID 4)"}, w.ok("FETCH 1:* UID"))
+		_, err = s.DeleteMessages(t.Context(), store.System, ids)
+		require.NoError(t, err)
+		require.Equal(t, []string{"* 1 EXPUNGE", "* 1 EXPUNGE"}, w.ok("NOOP"))
+		require.Equal(t, []string{`* STATUS "Trash" (MESSAGES 0 UIDNEXT 2)`}, w.ok("STATUS Trash (MESSAGES UIDNEXT)"))
+	})
+}
+
+func TestClientCatchesUpByModSequences(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		x := newSite(t, s, "bob")
+		ids := x.deliver(t, "bob", store.Inbox, plainMail, mixedMail, plainMail)
+		w := x.login(t, "bob")
+		w.ok("ENABLE QRESYNC")
+		untagged := w.ok("SELECT INBOX")
+		require.Contains(t, untagged, "* OK [HIGHESTMODSEQ 4] The highest mod-sequence")
+		var validity string
+		for _, line := range untagged {
+			if rest, found := strings.CutPrefix(line, "* OK [UIDVALIDITY "); found {
+				validity, _, _ = strings.Cut(rest, "]")
+			}
+		}
+		_, err := s.DeleteMessages(t.Context(), store.System, ids[:1])
+		require.NoError(t, err)
+		_, err = s.ChangeMessages(t.Context(), store.System, ids[1:2], store.Change{AddFlags: []string{`\Flagged`}})
+		require.NoError(t, err)
+		require.Equal(t, []string{"* VANISHED 1", `* 1 FETCH (UID 2 FLAGS (\Flagged) MODSEQ (6))`}, w.ok("NOOP"))
+		again := x.login(t, "bob")
+		again.refused("BAD", "SELECT INBOX (QRESYNC (%s 4))", validity)
+		again.ok("ENABLE QRESYNC")
+		caught := again.ok("SELECT INBOX (QRESYNC (%s 4 1:3))", validity)
+		require.Equal(t, []string{"* VANISHED (EARLIER) 1", `* 1 FETCH (UID 2 FLAGS (\Flagged) MODSEQ (6))`}, caught[len(caught)-2:])
+		require.Equal(t, []string{`* 1 FETCH (UID 2 FLAGS (\Flagged) MODSEQ (6))`}, again.ok("UID FETCH 1:* (FLAGS) (CHANGEDSINCE 4)"))
+		require.Equal(t, []string{"* VANISHED (EARLIER) 1", `* 1 FETCH (UID 2 FLAGS (\Flagged) MODSEQ (6))`},
+			again.ok("UID FETCH 1:3 (FLAGS) (CHANGEDSINCE 4 VANISHED)"))
+		require.Equal(t, []string{"* SEARCH 1 (MODSEQ 6)"}, again.ok("SEARCH MODSEQ 5"))
+		require.Equal(t, []string{`* STATUS INBOX (HIGHESTMODSEQ 6)`}, again.ok("STATUS INBOX (HIGHESTMODSEQ)"))
+	})
+}

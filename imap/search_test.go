@@ -1,0 +1,60 @@
+package imap_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/mairust/mairust/store"
+	"github.com/mairust/mairust/store/storetest"
+)
+
+func TestSearchFindsWhatIsAskedFor(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		x := newSite(t, s, "bob")
+		qp := "Return-Path: <a@sender.test>\r\nFrom: =?utf-8?B?5bGx55Sw?= <yamada@x.test>\r\nTo: bob@acme.test\r\nBcc: hidden@x.test\r\n" +
+			"Subject: =?utf-8?Q?Gr=C3=BC=C3=9Fe?=\r\nX-Tag: one two\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n" +
+			"Date: Sat, 28 Feb 2026 23:30:00 -0500\r\n\r\n=E8=AB=8B=E6=B1=82=E6=9B=B8 FULLWIDTH=EF=BC=A1\r\n"
+		ids := x.deliver(t, "bob", store.Inbox, plainMail, mixedMail, qp)
+		_, err := s.ChangeMessages(t.Context(), store.System, ids[:1], store.Change{AddFlags: []string{`\Seen`}})
+		require.NoError(t, err)
+		w := x.login(t, "bob")
+		w.ok("SELECT INBOX")
+		for _, row := range []struct{ query, want string }{
+			{"ALL", " 1 2 3"}, {"SEEN", " 1"}, {"UNSEEN", " 2 3"}, {"NOT SEEN", " 2 3"}, {"NEW", ""}, {"OLD", " 1 2 3"}, {"KEYWORD x", ""},
+			{"UNKEYWORD x", " 1 2 3"}, {"1,3", " 1 3"}, {"UID 2:*", " 2 3"}, {"OR SEEN 3", " 1 3"}, {"(SEEN 1)", " 1"}, {"NOT (SEEN 1)", " 2 3"},
+			{"SUBJECT HELLO", " 1"}, {"SUBJECT {6+}\r\n会議", " 2"}, {"CHARSET UTF-8 SUBJECT {6+}\r\n会議", " 2"}, {"SUBJECT {7+}\r\ngrüße", " 3"},
+			{"CHARSET ISO-2022-JP SUBJECT {10+}\r\n\x1b$B2q5D\x1b(B", " 2"}, {"CHARSET ISO-2022-JP BODY {12+}\r\n\x1b$B@A5a=q\x1b(B", " 2 3"},
+			{"FROM sender.test", " 1 2"}, {"FROM {6+}\r\n山田", " 3"}, {"TO bob", " 1 3"}, {"BCC hidden", " 3"}, {"CC bob", ""},
+			{"HEADER X-Tag \"\"", " 3"}, {"HEADER X-Tag two", " 3"}, {"HEADER X-None \"\"", ""}, {"BODY \"line 2\"", " 1"}, {"BODY inner", " 2"},
+			{"TEXT hello", " 1"}, {"BODY hello", ""}, {"BODY fullwidtha", " 3"}, {"TEXT {6+}\r\n会議", " 2"}, {"NOT BODY inner", " 1 3"},
+			{"LARGER 300", " 2 3"}, {"SMALLER 300", " 1"}, {"SMALLER 0", ""}, {"SMALLER 300 SINCE 1-Jan-2020", " 1"},
+			{"SINCE 4-Mar-2026", " 1 2 3"}, {"BEFORE 4-Mar-2026", ""}, {"ON \"4-Mar-2026\"", " 1 2 3"}, {"SENTON 4-Mar-2026", " 1"},
+			{"SENTON 28-Feb-2026", " 3"}, {"SENTBEFORE 1-Mar-2026", " 3"}, {"SENTSINCE 1-Mar-2026", " 1"}, {"YOUNGER 10", ""}, {"OLDER 10 1", " 1"},
+		} {
+			want := []string{"* SEARCH" + row.want}
+			if row.query == "YOUNGER 10" || row.query == "OLDER 10 1" {
+				_, tagged := w.do("SEARCH %s", row.query) // what it finds depends on today
+				require.Contains(t, tagged, "OK")
+				continue
+			}
+			require.Equal(t, want, w.ok("SEARCH %s", row.query), row.query)
+		}
+		w.refused("NO [BADCHARSET", "SEARCH CHARSET KLINGON ALL")
+		for _, bad := range []string{"SEARCH", "SEARCH NONSENSE", "SEARCH (ALL", "SEARCH OR ALL", "SEARCH SINCE yesterday", "SEARCH UID x"} {
+			w.refused("BAD", "%s", bad)
+		}
+		require.Equal(t, []string{`* ESEARCH (TAG "e") UID MIN 2 MAX 3 ALL 2:3 COUNT 2`}, esearch(w, "UID SEARCH RETURN (MIN MAX ALL COUNT) UNSEEN"))
+		require.Equal(t, []string{`* ESEARCH (TAG "e") COUNT 0`}, esearch(w, "SEARCH RETURN (COUNT ALL) SUBJECT nothing"))
+		require.Empty(t, w.ok("SEARCH RETURN (SAVE) UNSEEN"))
+		require.Equal(t, []string{"* 2 FETCH (FLAGS ())", "* 3 FETCH (FLAGS ())"}, w.ok("FETCH $ FLAGS"))
+		require.Equal(t, []string{"* SEARCH 3"}, w.ok("SEARCH $ 3"))
+	})
+}
+
+func esearch(w *wire, command string) []string {
+	w.send("e %s\r\n", command)
+	untagged, _ := w.until("e")
+	return untagged
+}
