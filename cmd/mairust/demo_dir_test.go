@@ -18,7 +18,7 @@ func TestDemoTakesNoDirectoryThatOthersPrepared(t *testing.T) {
 		},
 		"a directory that others can write": func(t *testing.T, dir, victim string) {
 			layDemo(t, dir, victim)
-			require.NoError(t, os.Chmod(dir, 0o777)) //nolint:gosec // the trap
+			require.NoError(t, os.Chmod(dir, 0o777))
 		},
 		"the directory of another user": func(t *testing.T, dir, victim string) {
 			if os.Geteuid() != 0 {
@@ -33,7 +33,7 @@ func TestDemoTakesNoDirectoryThatOthersPrepared(t *testing.T) {
 		},
 		"a marker that others can write": func(t *testing.T, dir, victim string) {
 			layDemo(t, dir, victim)
-			require.NoError(t, os.Chmod(filepath.Join(dir, demoMarker), 0o666)) //nolint:gosec // the trap
+			require.NoError(t, os.Chmod(filepath.Join(dir, demoMarker), 0o666))
 		},
 		"a file": func(t *testing.T, dir, _ string) {
 			require.NoError(t, os.WriteFile(dir, nil, 0o600))
