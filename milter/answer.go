@@ -17,7 +17,7 @@ var (
 	replyNoSpace  = mail.Reply{Code: 452, Enhanced: "4.3.1", Text: "Insufficient system storage"}
 )
 
-// tagUnscanned marks a message that was delivered without having been checked.
+// tagUnscanned marks a message that was delivered without having been checked, or not by all checks.
 const tagUnscanned = "unscanned"
 
 // tagQuarantine marks a message that would have been quarantined, had all its recipients been here.

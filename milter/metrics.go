@@ -36,7 +36,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}, []string{"source"}),
 		checkErrors: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "mairust_milter_check_errors_total",
-			Help: "Checks that gave no verdict, by source and reason (error, timeout, panic).",
+			Help: "Checks that gave no verdict, by source and reason (error, timeout, panic); with on_error allow their mail has the tag unscanned.",
 		}, []string{"source", "reason"}),
 		connections: f.NewGauge(prometheus.GaugeOpts{
 			Name: "mairust_milter_connections",

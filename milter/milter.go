@@ -81,7 +81,8 @@ type Check interface {
 // Source is a Check with what the site wants of it.
 type Source struct {
 	Check Check
-	// OnError is allow (default), tempfail or reject: the verdict when the check fails or is late.
+	// OnError is allow (default; with the tag "unscanned"), tempfail or reject: the verdict when the check fails
+	// or is late.
 	OnError string
 	// First makes a source run before those that aren't, in order; the others run side by side.
 	First bool

@@ -99,7 +99,17 @@ func (s *Server) ask(ctx context.Context, src source, m *mail.Message) mail.Verd
 	}
 	s.metrics.checkErrors.WithLabelValues(src.name, reason(a.err)).Inc()
 	s.log.Warn("check gave no verdict", "source", src.name, "queue_id", m.QueueID, "err", a.err, "on_error", src.onError.String(), "took", took)
-	return mail.Verdict{Action: src.onError, Reasons: []string{src.name + ": " + reason(a.err)}}
+	return onErrorVerdict(src, a.err)
+}
+
+// onErrorVerdict is what on_error makes of a check that failed. Mail that it lets through is tagged, because
+// nobody has looked at it.
+func onErrorVerdict(src source, err error) mail.Verdict {
+	v := mail.Verdict{Action: src.onError, Reasons: []string{src.name + ": " + reason(err)}}
+	if v.Action == mail.Allow {
+		v.Action, v.Tags = mail.Tag, []string{tagUnscanned}
+	}
+	return v
 }
 
 func reason(err error) string {

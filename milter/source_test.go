@@ -82,9 +82,13 @@ func TestWhatAFailingSourceMeansIsItsOnError(t *testing.T) {
 		s := serve(t, milter.Options{}, milter.Source{OnError: row.onError, Check: check{"down", func(context.Context, *mail.Message) (mail.Verdict, error) {
 			return mail.Verdict{Action: mail.Reject}, errors.New("connection refused")
 		}}})
-		_, action := deliver(t, client(t, s), nil)
+		changes, action := deliver(t, client(t, s), nil)
 		require.Equal(t, row.code, action.Code, row.onError)
 		require.Equal(t, row.smtp, action.SMTPCode, row.onError)
+		if row.smtp == 0 {
+			require.Len(t, changes, 1)
+			require.Regexp(t, `(?s)a=tag; tags=unscanned;`, changes[0].HeaderValue)
+		}
 		require.InDelta(t, 1, s.metric(t, "mairust_milter_check_errors_total"), 0)
 		require.Contains(t, s.log.String(), "connection refused")
 	}

@@ -57,7 +57,7 @@ var keys = []key{
 	{path: "milter.rspamd.password", doc: "Sent to rspamd when it is not empty.", secret: true},
 	{path: "milter.rspamd.timeout_ms", doc: "Deadline of one request, within `milter.timeout_ms`.", min: 1, max: 300_000},
 	{path: "milter.rspamd.max_bytes", doc: "A longer message is not sent to rspamd but tagged `unscanned`.", min: 1, max: 1 << 40},
-	{path: "milter.rspamd.on_error", doc: "What happens to mail while rspamd is down.", allowed: []string{"allow", "tempfail", "reject"}},
+	{path: "milter.rspamd.on_error", doc: "What happens to mail while rspamd is down; `allow` adds the tag `unscanned`.", allowed: []string{"allow", "tempfail", "reject"}},
 	{path: "milter.rspamd.add_header", doc: "What rspamd's actions `add header` and `rewrite subject` mean.", allowed: []string{"tag", "quarantine"}},
 	{path: "milter.rspamd.greylist", doc: "What rspamd's action `greylist` means; `allow` where its greylisting module runs, which says `soft reject`.", allowed: []string{"tempfail", "allow"}},
 	{path: "milter.rules", doc: "The site's own rules, in order (docs/config.md has an example). The gravest verdict of those that match counts.", live: true},
