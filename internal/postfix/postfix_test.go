@@ -198,6 +198,13 @@ func TestLocalDomainsAllOfWhichAreSwitched(t *testing.T) {
 	require.Contains(t, p.Master(), "  -o { mailbox_transport = lmtp:unix:private/dovecot lmtp }\n")
 	require.Contains(t, added(p)["local_recipient_maps"], "proxy:pipemap:{regexp:$config_directory/mairust/kept_domains.regexp,unix:passwd.byname}")
 
+	_, p, err = plan(t, newHost(t, main+"transport_maps = inline:{{host.test=error:moved}}\nluser_relay = catch@x.test\n"+
+		"mailbox_transport_maps = inline:{{kim=x:}}\n", plainMaster), options(postfix.Replace))
+	require.NoError(t, err)
+	require.NotContains(t, added(p), "transport_maps", "the site's own route for a domain that stays is kept")
+	require.Contains(t, notes(p), "luser_relay is catch@x.test")
+	require.Contains(t, notes(p), "mailbox_transport_maps is inline:{{kim=x:}}")
+
 	_, _, err = plan(t, newHost(t, main+"mydestination = example.test, regexp:/nowhere\n", plainMaster), options(postfix.Replace))
 	require.ErrorContains(t, err, "cannot be listed")
 	_, p, err = plan(t, newHost(t, main+"local_transport = virtual:\nlocal_recipient_maps =\n", plainMaster), options(postfix.Replace))

@@ -120,7 +120,10 @@ func (p *planner) replaceLocal(ctx context.Context) error {
 	if err := p.warnMissing(ctx, p.localAddresses()); err != nil {
 		return err
 	}
-	p.keep(others, keepers)
+	p.remarkLocal()
+	if err := p.keep(ctx, others, keepers); err != nil {
+		return err
+	}
 	p.set("local_recipient_maps", p.localRecipients(others, keepers), "MaiRust says who exists, beside aliases and what stays")
 	p.set("mailbox_transport", p.lmtp(), "after aliases and .forward files, mail for "+strings.Join(p.local, ", ")+" is delivered to MaiRust")
 	return p.overrideRoutes(ctx, p.local)
@@ -154,10 +157,22 @@ func (p *planner) keepers(ctx context.Context) ([]string, error) {
 	return out, nil
 }
 
+// remarkLocal names settings of local(8) that mean something else from now on.
+func (p *planner) remarkLocal() {
+	for _, name := range []string{"luser_relay", "fallback_transport", "fallback_transport_maps"} {
+		if value := p.site.Value(name); value != "" {
+			p.warn(name+" is "+value+": it took mail for unknown recipients, who are refused now", "an alias in MaiRust, where that mail is wanted")
+		}
+	}
+	if value := p.site.Value("mailbox_transport_maps"); value != "" {
+		p.note("mailbox_transport_maps is %s: the users it names are delivered as it says, not to MaiRust", value)
+	}
+}
+
 // keep makes the second local(8), and routes to it what stays.
-func (p *planner) keep(others, keepers []string) {
+func (p *planner) keep(ctx context.Context, others, keepers []string) error {
 	if len(others)+len(keepers) == 0 {
-		return
+		return nil
 	}
 	service := Service{Chroot: "n"}
 	for _, s := range p.master.Services() {
@@ -181,12 +196,19 @@ func (p *planner) keep(others, keepers []string) {
 	p.service(keepService+"/unix", "delivers as before: "+listOf(listOf(others...), listOf(keepers...)))
 	p.set(keepService+"_destination_recipient_limit", "$local_destination_recipient_limit", "as local(8) has it")
 	p.set(keepService+"_destination_concurrency_limit", "$local_destination_concurrency_limit", "as local(8) has it")
-	for _, d := range others {
-		p.transport = append(p.transport, d+"\t"+keepService+":")
-	}
 	if len(keepers) > 0 {
 		p.prepend("mailbox_transport_maps", inline(keepers, keepService+":"), "these are delivered as before")
 	}
+	for _, d := range others {
+		_, routed, err := p.site.find(ctx, "transport_maps", d)
+		if err != nil {
+			return err
+		}
+		if !routed {
+			p.transport = append(p.transport, d+"\t"+keepService+":")
+		}
+	}
+	return nil
 }
 
 // inline is a table within main.cf that gives the same value for each key.
