@@ -31,7 +31,7 @@ func onHost() auth.Principal { return auth.Socket(strconv.Itoa(os.Geteuid())) }
 // withOffice opens an office, does an act in it, and closes it. progress takes what a person should know.
 func withOffice(ctx context.Context, c *config.Config, progress io.Writer, act func(office) error) error {
 	log := slog.New(slog.NewTextHandler(progress, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	site, err := openSite(ctx, c, log, nil)
+	site, err := openSite(ctx, c, openOptions{log: log})
 	if errors.Is(err, sqldb.ErrLocked) {
 		return act(newSocketClient(c.AdminSocket()))
 	}
