@@ -181,3 +181,23 @@ func (g generator) multipart(depth int) string {
 	}
 	return b.String()
 }
+
+// wellFormed is mail of a few kinds that no program finds fault with.
+func wellFormed(n int) []string {
+	list := make([]string, n)
+	for i := range list {
+		header := fmt.Sprintf("Return-Path: <a@sender.test>\r\nFrom: =?utf-8?B?5bGx55Sw?= <a@sender.test>\r\nTo: bob@acme.test\r\n"+
+			"Subject: =?ISO-2022-JP?B?GyRCMnE1RBsoQg==?= %d\r\nDate: Wed, 4 Mar 2026 05:06:07 +0900\r\nMessage-ID: <%d@sender.test>\r\nMIME-Version: 1.0\r\n", i, i)
+		switch i % 3 {
+		case 0:
+			list[i] = header + "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n請求書をお送りします。\r\n" +
+				strings.Repeat("line\r\n", i%50)
+		case 1:
+			list[i] = header + "Content-Type: multipart/mixed; boundary=\"b\"\r\n\r\n--b\r\nContent-Type: text/plain\r\n\r\ntext\r\n--b\r\n" +
+				"Content-Type: application/octet-stream; name=\"a.bin\"\r\nContent-Transfer-Encoding: base64\r\n\r\nQUJDREVG\r\n--b--\r\n"
+		default:
+			list[i] = header + "Content-Type: text/plain; charset=iso-2022-jp\r\n\r\n\x1b$B@A5a=q\x1b(B\r\n"
+		}
+	}
+	return list
+}
