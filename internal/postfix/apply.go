@@ -116,7 +116,7 @@ func (h *Host) backup(s *State, b *Baseline) (string, error) {
 	}
 	name := "backup-" + s.Applied.Format("20060102T150405Z")
 	for i := 2; ; i++ {
-		err := os.Mkdir(h.path(ourDir, name), 0o755) // #nosec G301 -- as readable as the directory it is in
+		err := os.Mkdir(h.path(ourDir, name), 0o700)
 		if err == nil {
 			break
 		}

@@ -421,6 +421,34 @@ func TestChangesOfOthersStay(t *testing.T) {
 	require.Contains(t, read(t, h, "master.cf"), "submission inet n - n - - smtpd -o smtpd_milters= -o syslog_name=sub\n")
 }
 
+func TestApplyAfterChangesOfOthersStartsFromThem(t *testing.T) {
+	h := newHost(t, virtualMain, plainMaster)
+	apply(t, h, options(postfix.Replace))
+	text := read(t, h, "main.cf") + "# by hand\nbiff = no\n"
+	require.NoError(t, os.WriteFile(filepath.Join(h.Dir, "main.cf"), []byte(text), 0o644))
+	cool(t, h)
+	apply(t, h, options(postfix.Replace))
+	s, err := h.State()
+	require.NoError(t, err)
+	require.Equal(t, []string{"backup-20261122T100000Z", "backup-20261122T100000Z-2"}, s.Backups)
+	b, err := h.Undo()
+	require.NoError(t, err)
+	require.True(t, b.Exact)
+	require.NoError(t, h.Revert(b))
+	require.Equal(t, virtualMain+"# by hand\nbiff = no\n", read(t, h, "main.cf"))
+	require.Equal(t, plainMaster, read(t, h, "master.cf"))
+}
+
+func TestRecordOfAnotherVersionIsNotTouched(t *testing.T) {
+	h := newHost(t, virtualMain, plainMaster)
+	require.NoError(t, os.Mkdir(filepath.Join(h.Dir, "mairust"), 0o755))
+	for text, want := range map[string]string{`{"version": 9}`: "is of version 9, this program knows 1", "{": "unexpected end"} {
+		require.NoError(t, os.WriteFile(filepath.Join(h.Dir, "mairust", "state.json"), []byte(text), 0o644))
+		_, err := h.Undo()
+		require.ErrorContains(t, err, want)
+	}
+}
+
 func TestTablesStayWhileSomethingNamesThem(t *testing.T) {
 	h := newHost(t, virtualMain, plainMaster)
 	apply(t, h, options(postfix.Copy))
