@@ -245,7 +245,7 @@ func (r *checkReport) listeners(ctx context.Context, c *config.Config, running *
 		list []listen.Options
 	}{
 		{"milter", c.Milter.Listeners}, {"lmtp", c.LMTP.Listeners}, {"lookup", c.Lookup.Listeners},
-		{"http", c.HTTP.Listeners}, {"ops", c.Ops.Listeners},
+		{"http", c.HTTP.Listeners}, {"imap", c.IMAP.Listeners}, {"ops", c.Ops.Listeners},
 	}
 	for _, s := range sections {
 		for _, o := range s.list {
