@@ -180,7 +180,7 @@ var payloads = []string{
 	`<embed src="https://evil.test/m.swf">`, `<input type=image src="https://evil.test/n.png">`, `<table background="https://evil.test/t.png"><tr><td>x</td></tr></table>`,
 	`<noscript><p title="</noscript><img src=x onerror=alert(1)>">`, `<!--><script>alert(1)</script-->`, `<template><img src=x onerror=alert(1)></template>`,
 	`<details open ontoggle=alert(1)>x</details>`, `<marquee onstart=alert(1)>x</marquee>`, `<xss style="animation-name:x" onanimationstart=alert(1)>`,
-	`{{constructor.constructor('alert(1)')()}}`, `${alert(1)}`, "`-alert(1)-`", `";alert(1);//`, `javascript:alert(1)`, `hx-on:click=alert(1)`,
+	`{{constructor.constructor('alert(1)')()}}`, `${alert(1)}`, `";alert(1);//`, `javascript:alert(1)`,
 	`<div hx-get="/logout" hx-trigger="load">x</div>`, `<div hx-on::load="alert(1)" hx-vals="js:{a:alert(1)}">x</div>`,
 	`<a href="https://evil.test/" ping="https://evil.test/ping" target="_top">x</a>`, `<button formaction="javascript:alert(1)">x</button>`,
 	"\u202egpj.exe", "<img src=x onerror\x00=alert(1)>", `<scr<script>ipt>alert(1)</scr</script>ipt>`,
@@ -199,14 +199,17 @@ func TestHostileMailRunsAndLoadsNothing(t *testing.T) {
 		}.data(), line))
 	}
 	b.open(t, "/mail/hanako@example.test")
-	require.Equal(t, 50, eval[int](t, b, `document.querySelectorAll(".row").length`))
+	require.Equal(t, len(payloads), eval[int](t, b, `document.querySelectorAll(".row").length`))
 	for i, id := range ids {
-		b.open(t, "/message/"+string(id))
-		require.Contains(t, eval[string](t, b, `document.querySelector("#subject")?.textContent || location + document.body.textContent`), strings.TrimPrefix(strings.ReplaceAll(payloads[i], "\x00", ""), "\u202e"))
-		require.Equal(t, 1, eval[int](t, b, `document.querySelectorAll("iframe").length`), payloads[i])
-		if i%8 == 0 {
+		if i%6 == 0 {
 			b.open(t, "/message/"+string(id)+"?view=source")
+			b.open(t, "/message/"+string(id))
+		} else {
+			b.do(t, chromedp.Evaluate[chromedp.Void](`document.getElementById("row-`+string(id)+`").querySelector("a").click()`))
+			b.until(t, `document.querySelector("#reading .message")?.dataset.id === "`+string(id)+`"`)
 		}
+		b.until(t, `frames.length === 1 && performance.getEntriesByType("resource").some(e => e.name.endsWith("`+string(id)+`/body"))`)
+		require.Contains(t, eval[string](t, b, `document.querySelector("#subject").textContent`), strings.NewReplacer("\x00", "", "\u202e", "").Replace(payloads[i]))
 	}
 	// The frame's address is no way around its policy.
 	for _, id := range ids[:6] {

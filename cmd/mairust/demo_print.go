@@ -109,7 +109,14 @@ func (d *demo) showCalls(ctx context.Context) error {
 		return err
 	}
 	api := "http://" + d.ports.http + "/api/v1"
+	link, err := d.mairust(ctx, "login-link", "--user", demoHanako)
+	if err != nil {
+		return err
+	}
 	d.out.text("\nOpen")
+	d.out.text("  %s", link)
+	d.out.text("      the Web UI, signed in as %s; works once, within 15 minutes", demoHanako)
+	d.out.text("  http://%s/   the Web UI, with a login of those below", d.ports.http)
 	d.out.text("  %s/docs   the REST API", api)
 	d.out.text("\nLogins")
 	d.out.text("  %-20s  password %s   (super_admin)", demoAdmin, adminPassword)

@@ -41,6 +41,7 @@ var table = map[string]row{
 	"api/wire": leaf,
 	"imap":     may(with(leaves, "internal/auth", "store", "store/blob")...),
 	"ui":       may(with(leaves, "ui/safe", "internal/auth", "store", "store/blob")...),
+	"ui/safe":  leaf,
 
 	"internal/mail":    leaf,
 	"internal/keyring": leaf,
