@@ -239,6 +239,7 @@ mail_spool_directory = ` + p.Dir + `/spool/
 }
 
 func TestPostfixOfAStockDebianIsAdoptedAndGivenBack(t *testing.T) {
+	t.Parallel()
 	a := adopt(t, lab.PostfixOptions{}, func(p *lab.Postfix) { stockDebian(t, p) }, "bob")
 	r := a.send(t, "before", "root@mx.example.test")
 	require.True(t, r.Accepted(), "%+v", r)
@@ -278,6 +279,7 @@ func TestPostfixOfAStockDebianIsAdoptedAndGivenBack(t *testing.T) {
 }
 
 func TestPostfixWithVirtualDomainsIsAdoptedAndGivenBack(t *testing.T) {
+	t.Parallel()
 	a := adopt(t, lab.PostfixOptions{VirtualMailboxMaps: "inline:{{old@example.test=x}}"}, nil, "bob")
 	out := a.apply(t)
 	require.Contains(t, out, "+virtual_transport = lmtp:inet:127.0.0.1:")
@@ -288,6 +290,7 @@ func TestPostfixWithVirtualDomainsIsAdoptedAndGivenBack(t *testing.T) {
 }
 
 func TestOneOfSeveralVirtualDomainsIsSwitched(t *testing.T) {
+	t.Parallel()
 	spool := labtest.ShortDir(t)
 	require.NoError(t, os.Chmod(spool, 0o1777))
 	a := adopt(t, lab.PostfixOptions{
@@ -306,6 +309,7 @@ func TestOneOfSeveralVirtualDomainsIsSwitched(t *testing.T) {
 }
 
 func TestChrootedPostfixIsReachedBySocketsInItsQueueDirectory(t *testing.T) {
+	t.Parallel()
 	a := adopt(t, lab.PostfixOptions{}, func(p *lab.Postfix) { chroot(t, p) }, "bob")
 	out := a.apply(t, "--socket", "unix")
 	require.Contains(t, out, "lmtp:unix:mairust/lmtp.sock")
@@ -384,6 +388,7 @@ func startOpenDKIM(t *testing.T) string {
 }
 
 func TestPostfixWithOpenDKIMAndRspamdKeepsThem(t *testing.T) {
+	t.Parallel()
 	signer := startOpenDKIM(t)
 	rspamd := "{ inet:127.0.0.1:11332, default_action=accept }" // nobody is there
 	a := adopt(t, lab.PostfixOptions{
@@ -420,6 +425,7 @@ func TestPostfixWithOpenDKIMAndRspamdKeepsThem(t *testing.T) {
 }
 
 func TestPilotMovesItsRecipientsAndNobodyElse(t *testing.T) {
+	t.Parallel()
 	sink := labtest.LMTPSink(t, "")
 	a := adopt(t, lab.PostfixOptions{
 		VirtualMailboxMaps: "inline:{{bob@example.test=1}, {kim@example.test=1}}", VirtualTransport: sink.Transport(),
@@ -458,6 +464,7 @@ func TestPilotMovesItsRecipientsAndNobodyElse(t *testing.T) {
 }
 
 func TestCopyLeavesDeliveryAloneAndFillsMaiRust(t *testing.T) {
+	t.Parallel()
 	sink := labtest.LMTPSink(t, "")
 	a := adopt(t, lab.PostfixOptions{VirtualMailboxMaps: "static:ok", VirtualTransport: sink.Transport()}, nil, "bob")
 	a.apply(t, "--mode", "copy")
@@ -483,6 +490,7 @@ func TestCopyLeavesDeliveryAloneAndFillsMaiRust(t *testing.T) {
 }
 
 func TestRevertAfterOthersChangedTheFilesTakesOnlyOursOut(t *testing.T) {
+	t.Parallel()
 	a := adopt(t, lab.PostfixOptions{ExtraMain: map[string]string{"smtpd_milters": "{ inet:127.0.0.1:11332, default_action=accept }"}}, nil, "bob")
 	a.apply(t)
 	main := a.read(t, "main.cf")
@@ -503,6 +511,7 @@ func TestRevertAfterOthersChangedTheFilesTakesOnlyOursOut(t *testing.T) {
 }
 
 func TestApplyAsksAndTakesNoForAnAnswer(t *testing.T) {
+	t.Parallel()
 	a := adopt(t, lab.PostfixOptions{}, nil, "bob")
 	out, err := a.try(t, "accept\nn\n", "apply")
 	require.Error(t, err)
@@ -525,6 +534,7 @@ func TestApplyAsksAndTakesNoForAnAnswer(t *testing.T) {
 }
 
 func TestPostfixCheckNamesWhatIsWrong(t *testing.T) {
+	t.Parallel()
 	a := adopt(t, lab.PostfixOptions{}, nil, "bob")
 	out, err := a.try(t, "", "check")
 	require.Error(t, err)
