@@ -27,7 +27,7 @@ const (
 	loggedOut
 )
 
-// bufferBytes of each connection's reader and writer: all that an idle one keeps, beside what TLS does.
+// bufferBytes of each connection's reader: all that an idle one keeps, beside what TLS does.
 const bufferBytes = 4 << 10
 
 // conn is one connection. Only its own goroutine uses it, but for nc, for what wake does, and for IDLE, which has

@@ -69,41 +69,57 @@ func (c *conn) fetchAll(ctx context.Context, r *fetchRequest, indexes []int) err
 	if r.since >= 0 {
 		indexes = slices.DeleteFunc(indexes, func(i int) bool { return c.view.modSeq(c.view.uids[i]) <= r.since })
 	}
-	n := r.needs()
-	size := rowsAtOnce
-	if n.envelope || n.header || n.structure {
-		size = objectsAtOnce
-	}
-	var failed error
-	expunged := false
-	for piece := range slices.Chunk(indexes, size) {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		list, err := c.prepare(ctx, n, piece)
+	var result fetchResult
+	for piece := range slices.Chunk(indexes, rowsAtOnce) {
+		list, err := c.rows(ctx, r.needs(), piece)
 		if err != nil {
 			return err
 		}
-		for _, m := range list {
-			if m.gone {
-				expunged = true
-				continue
+		for some := range slices.Chunk(list, objectsAtOnce) {
+			if err := c.writeMessages(ctx, r, some, &result); err != nil {
+				return err
 			}
-			err := m.err
-			if err == nil {
-				err = c.writeMessage(ctx, r, m)
-			}
-			if c.broken != nil {
-				return c.broken
-			}
-			failed = errors.Join(failed, err)
 		}
 	}
 	switch {
-	case failed != nil:
-		return failed
-	case expunged:
+	case result.failed != nil:
+		return result.failed
+	case result.expunged:
 		return no("EXPUNGEISSUED", "Some of these messages are gone")
+	}
+	return nil
+}
+
+// fetchResult is what went wrong with single messages; the others were written.
+type fetchResult struct {
+	failed   error
+	expunged bool
+}
+
+// writeMessages reads what is needed of some messages and writes them. Its error ends the FETCH.
+func (c *conn) writeMessages(ctx context.Context, r *fetchRequest, list []*fetched, result *fetchResult) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if n := r.needs(); n.envelope || n.header || n.structure {
+		c.readObjects(ctx, n, list)
+	}
+	for _, m := range list {
+		if m.gone {
+			result.expunged = true
+			continue
+		}
+		err := m.err
+		if err == nil {
+			err = c.writeMessage(ctx, r, m)
+		}
+		if c.broken != nil {
+			return c.broken
+		}
+		if err != nil && result.failed == nil {
+			result.failed = err
+		}
+		*m = fetched{} // what was read of it is not needed any more
 	}
 	return nil
 }
@@ -120,8 +136,8 @@ type fetched struct {
 	structure *part
 }
 
-// prepare reads what is needed of some messages.
-func (c *conn) prepare(ctx context.Context, n needs, indexes []int) ([]*fetched, error) {
+// rows reads the rows of some messages, if they are needed.
+func (c *conn) rows(ctx context.Context, n needs, indexes []int) ([]*fetched, error) {
 	list := make([]*fetched, 0, len(indexes))
 	for _, i := range indexes {
 		list = append(list, &fetched{index: i, uid: c.view.uids[i]})
@@ -129,13 +145,7 @@ func (c *conn) prepare(ctx context.Context, n needs, indexes []int) ([]*fetched,
 	if !n.row {
 		return list, nil
 	}
-	if err := c.readRows(ctx, list); err != nil {
-		return nil, err
-	}
-	if n.envelope || n.header || n.structure {
-		c.readObjects(ctx, n, list)
-	}
-	return list, nil
+	return list, c.readRows(ctx, list)
 }
 
 func (c *conn) readRows(ctx context.Context, list []*fetched) error {

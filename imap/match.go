@@ -177,7 +177,14 @@ func (m *candidate) sent() time.Time {
 }
 
 // foldText makes texts comparable: wide and narrow forms, capitals and small letters are the same.
-func foldText(s string) string { return strings.ToLower(norm.NFKC.String(s)) }
+func foldText(s string) string {
+	for i := range len(s) {
+		if s[i] >= 0x80 {
+			return strings.ToLower(norm.NFKC.String(s))
+		}
+	}
+	return strings.ToLower(s)
+}
 
 // maxSearchText is how much of one part is searched.
 const maxSearchText = 8 << 20

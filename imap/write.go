@@ -14,17 +14,24 @@ import (
 
 var errBufferFull = bufio.ErrBufferFull
 
-// writer writes responses. Its first error stays until flush, as bufio's does.
+// writer writes responses. Its first error stays until flush, as bufio's does. It has a buffer only while there is
+// something to send: idle connections have none.
 type writer struct {
-	bw   *bufio.Writer
-	sent prometheus.Counter
+	to countingWriter
+	bw *bufio.Writer
 }
+
+// writerBytes is the size of a buffer: many small responses go out together.
+const writerBytes = 32 << 10
+
+var writers = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, writerBytes) }}
 
 func newWriter(nc net.Conn, sent prometheus.Counter) *writer {
-	return &writer{bw: bufio.NewWriterSize(&countingWriter{nc, sent}, bufferBytes), sent: sent}
+	return &writer{to: countingWriter{nc, sent}}
 }
 
-func (w *writer) reset(nc net.Conn) { w.bw.Reset(&countingWriter{nc, w.sent}) }
+// reset goes on with another connection; nothing may be left to send.
+func (w *writer) reset(nc net.Conn) { w.to.w = nc }
 
 type countingWriter struct {
 	w    io.Writer
@@ -37,12 +44,30 @@ func (w *countingWriter) Write(b []byte) (int, error) {
 	return n, err
 }
 
-func (w *writer) flush() error { return w.bw.Flush() }
+func (w *writer) buffer() *bufio.Writer {
+	if w.bw == nil {
+		w.bw, _ = writers.Get().(*bufio.Writer)
+		w.bw.Reset(&w.to)
+	}
+	return w.bw
+}
+
+// flush sends everything, and gives the buffer back.
+func (w *writer) flush() error {
+	if w.bw == nil {
+		return nil
+	}
+	err := w.bw.Flush()
+	w.bw.Reset(nil)
+	writers.Put(w.bw)
+	w.bw = nil
+	return err
+}
 
 // text writes parts as they are.
 func (w *writer) text(parts ...string) {
 	for _, s := range parts {
-		_, _ = w.bw.WriteString(s) // kept until flush
+		_, _ = w.buffer().WriteString(s) // kept until flush
 	}
 }
 
@@ -54,7 +79,7 @@ func (w *writer) line(parts ...string) {
 
 func (w *writer) number(n int64) {
 	var b [20]byte
-	_, _ = w.bw.Write(strconv.AppendInt(b[:0], n, 10)) // kept until flush
+	_, _ = w.buffer().Write(strconv.AppendInt(b[:0], n, 10)) // kept until flush
 }
 
 // copyBuffers are for streaming bodies; they are not kept by idle connections.
@@ -71,7 +96,7 @@ func (w *writer) literal(r io.Reader, n int64) error {
 	w.text("}\r\n")
 	buffer, _ := copyBuffers.Get().(*[]byte)
 	defer copyBuffers.Put(buffer)
-	copied, err := io.CopyBuffer(literalWriter{w.bw}, io.LimitReader(r, n), *buffer)
+	copied, err := io.CopyBuffer(literalWriter{w.buffer()}, io.LimitReader(r, n), *buffer)
 	if err == nil && copied < n {
 		err = io.ErrUnexpectedEOF
 	}
