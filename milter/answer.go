@@ -20,6 +20,9 @@ var (
 // tagUnscanned marks a message that was delivered without having been checked, or not by all checks.
 const tagUnscanned = "unscanned"
 
+// tagMalformed marks a message that may have parts which were not found.
+const tagMalformed = "malformed"
+
 // tagQuarantine marks a message that would have been quarantined, had all its recipients been here.
 const tagQuarantine = "quarantine"
 
@@ -54,7 +57,17 @@ func (s *session) verdict() mail.Verdict {
 		s.srv.log.Error("message not spooled", "queue_id", s.msg.queueID, "err", err)
 		return mail.Verdict{Action: mail.Tempfail, Reply: &replyNoSpace, Reasons: []string{"spool"}}
 	}
-	return s.srv.judge(m)
+	return markMalformed(s.srv.judge(m), m.Summary)
+}
+
+// markMalformed tags a message that the checks could not look through, so that people know.
+func markMalformed(v mail.Verdict, summary *mail.Summary) mail.Verdict {
+	if summary.Unexplored() {
+		v.Action = max(v.Action, mail.Tag)
+		v.Tags = append(v.Tags, tagMalformed)
+		v.Reasons = append(v.Reasons, summary.Defects...)
+	}
+	return v
 }
 
 // settle fits the verdict to who sent the message and where it goes. Hold is Postfix's hold queue.

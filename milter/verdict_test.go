@@ -197,3 +197,29 @@ func TestLocalDeliveryAgentCountsAsHere(t *testing.T) {
 	require.True(t, r.Accepted(), "%v", r)
 	require.Equal(t, mail.Quarantine, s.delivered(t, 1).scan().Action)
 }
+
+func TestMessageThatCannotBeLookedThroughIsTaggedMalformed(t *testing.T) {
+	t.Parallel()
+	verdict, source := scripted()
+	s := newSite(t, serve(t, milter.Options{}, source), lab.PostfixOptions{})
+	start := "From: a@sender.test\r\nDate: x\r\nMessage-ID: <m@x>\r\n"
+	exe := "--b\r\nContent-Type: application/octet-stream; name=evil.exe\r\n\r\nMZ\r\n--b--\r\n"
+	multipart := "Content-Type: multipart/mixed; boundary=b\r\n\r\n"
+	many := start + multipart + strings.Repeat("--b\r\n\r\n\r\n", 1000) + exe
+	for i, msg := range []string{many, start + strings.Repeat("X: y\r\n", 2001) + multipart + exe, start + "Content-Type: multipart/mixed\r\n\r\n" + exe} {
+		s.accepted(t, msg)
+		scan := s.delivered(t, i+1).scan()
+		require.Equal(t, mail.Tag, scan.Action)
+		require.Equal(t, []string{"malformed"}, scan.Tags)
+	}
+	verdict.Store(mail.Verdict{Action: mail.Quarantine, Tags: []string{"x"}, Score: -3})
+	s.accepted(t, many)
+	scan := s.delivered(t, 4).scan()
+	require.Equal(t, mail.Quarantine, scan.Action)
+	require.Equal(t, []string{"x", "malformed"}, scan.Tags)
+	require.InDelta(t, -3, scan.Score, 0)
+
+	verdict.Store(mail.Verdict{})
+	s.accepted(t, start+multipart+exe)
+	require.Empty(t, s.delivered(t, 5).scan().Tags)
+}

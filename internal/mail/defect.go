@@ -8,7 +8,8 @@ const (
 	DefectNoHeader = "no_header"
 	// DefectNoBlankLine: a header ends without a blank line between it and the body.
 	DefectNoBlankLine = "no_blank_line"
-	// DefectHeaderTooLong: a header was longer than Limits allow; only its beginning was read.
+	// DefectHeaderTooLong: a header was longer than Limits allow, or a field had more parameters than anyone
+	// writes; only its beginning was read.
 	DefectHeaderTooLong = "header_too_long"
 	// DefectNUL: there are NUL bytes.
 	DefectNUL = "nul"
@@ -26,7 +27,8 @@ const (
 	DefectDuplicateField = "duplicate_field"
 	// DefectContentType: a Content-Type could not be read.
 	DefectContentType = "content_type"
-	// DefectNoBoundary: a multipart names no boundary, and is taken for one part.
+	// DefectNoBoundary: a multipart names no boundary (or one of over 1024 bytes), and is taken for one part; or
+	// one that never comes, so that no part was found.
 	DefectNoBoundary = "no_boundary"
 	// DefectUnclosed: a multipart has no closing boundary.
 	DefectUnclosed = "unclosed_multipart"
@@ -35,6 +37,9 @@ const (
 	// DefectTooManyParts and DefectTooDeep: parts beyond Limits were not looked at.
 	DefectTooManyParts = "too_many_parts"
 	DefectTooDeep      = "too_deep"
+	// DefectEncodedMessage: an attached message has a transfer encoding, which RFC 2046, 5.2.1 forbids; it was
+	// not looked into.
+	DefectEncodedMessage = "encoded_message"
 	// DefectCharset: a charset is unknown or not the one the text is in; it was guessed.
 	DefectCharset = "charset"
 	// DefectDate: the Date field is there but unreadable.
@@ -42,6 +47,27 @@ const (
 	// DefectNoFrom: there is no From field, or no address in it.
 	DefectNoFrom = "no_from"
 )
+
+// allDefects is the closed list.
+var allDefects = []string{
+	DefectNoHeader, DefectNoBlankLine, DefectHeaderTooLong, DefectNUL, DefectBareLF, DefectBareCR, DefectLongLine,
+	DefectRawHeader, DefectEncodedWord, DefectDuplicateField, DefectContentType, DefectNoBoundary, DefectUnclosed,
+	DefectTooManyPersons, DefectTooManyParts, DefectTooDeep, DefectEncodedMessage, DefectCharset, DefectDate, DefectNoFrom,
+}
+
+// AllDefects gives every word that Defects of a Summary may hold.
+func AllDefects() []string { return slices.Clone(allDefects) }
+
+// Unexplored reports that a message may have parts which are not in s, so that nobody can say what is attached.
+func (s *Summary) Unexplored() bool {
+	return slices.ContainsFunc(s.Defects, func(word string) bool {
+		switch word {
+		case DefectHeaderTooLong, DefectTooManyParts, DefectTooDeep, DefectNoBoundary, DefectEncodedMessage:
+			return true
+		}
+		return false
+	})
+}
 
 // defects is a set that keeps the order of discovery.
 type defects []string

@@ -3,6 +3,7 @@ package mail
 import (
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // maxParams bounds the parameters of one field, and the sections of one parameter.
@@ -21,12 +22,11 @@ type param struct {
 }
 
 // parseParams reads "value; name=value; …" (RFC 2045, 5.1) as leniently as can be. value is lower case.
-func parseParams(s string) (value string, ps params) {
+func parseParams(s string, d *defects) (value string, ps params) {
 	value, rest, _ := strings.Cut(s, ";")
 	value = strings.ToLower(strings.TrimSpace(value))
 	for len(ps) < maxParams {
-		rest = strings.TrimLeft(rest, "; \t\r\n")
-		if rest == "" {
+		if rest = skipDividers(rest); rest == "" {
 			break
 		}
 		i := strings.IndexAny(rest, "=;")
@@ -42,8 +42,13 @@ func parseParams(s string) (value string, ps params) {
 		v, rest = paramValue(strings.TrimLeft(rest[i+1:], " \t\r\n"))
 		ps = append(ps, newParam(name, v))
 	}
+	if len(ps) == maxParams && skipDividers(rest) != "" {
+		d.add(DefectHeaderTooLong)
+	}
 	return value, ps
 }
+
+func skipDividers(s string) string { return strings.TrimLeft(s, "; \t\r\n") }
 
 // paramValue reads a value, quoted or up to the next semicolon: senders forget the quotes around
 // file names with spaces.
@@ -79,14 +84,22 @@ func newParam(name, value string) param {
 	return p
 }
 
-// plain gives the value of a parameter as it stands, for values that are not for people.
+// plain gives the value of a parameter as it stands, its sections (RFC 2231, 3) joined, for values that are not
+// for people.
 func (ps params) plain(name string) string {
+	var joined strings.Builder
+	next := 0
 	for _, p := range ps {
-		if p.name == name && p.section <= 0 {
+		switch {
+		case p.name != name:
+		case p.section < 0 && next == 0:
 			return p.value
+		case p.section == next:
+			joined.WriteString(p.value)
+			next++
 		}
 	}
-	return ""
+	return joined.String()
 }
 
 // text gives a parameter decoded: as RFC 2231 has it where there is such a form, else with encoded
@@ -170,8 +183,22 @@ func fileName(s string) string {
 		return r
 	}, s)
 	s = s[strings.LastIndexAny(s, `/\`)+1:]
-	if s = readable(s, maxName); s == "." || s == ".." {
+	s = shortName(readable(s, 0))
+	if s == "." || s == ".." {
 		return ""
 	}
 	return s
+}
+
+// shortName cuts a name to maxName, in the middle: what a program makes of a file hangs on how its name ends.
+func shortName(s string) string {
+	if len(s) <= maxName {
+		return s
+	}
+	const ending = 64
+	tail := s[len(s)-ending:]
+	for !utf8.RuneStart(tail[0]) {
+		tail = tail[1:]
+	}
+	return Clean(s, maxName-ending) + tail
 }

@@ -11,13 +11,13 @@ func (w *walker) newPart(offset int64) (p Part, boundary string) {
 	}
 	var types, disposition params
 	if v := h.value(fieldContentType); v != "" {
-		p.Type, types = parseParams(v)
+		p.Type, types = parseParams(v, d)
 		if !isMediaType(p.Type) {
 			d.add(DefectContentType)
 			p.Type = "text/plain"
 		}
 	}
-	p.Disposition, disposition = parseParams(h.value(fieldDisposition))
+	p.Disposition, disposition = parseParams(h.value(fieldDisposition), d)
 	if p.Disposition != "" && p.Disposition != "inline" {
 		p.Disposition = "attachment" // RFC 2183, 2.8: so are unknown ones
 	}

@@ -47,8 +47,8 @@ func (l Limits) withDefaults() Limits {
 const (
 	maxSubject   = 2 << 10
 	maxName      = 1 << 10
-	maxBoundary  = 256 // RFC 2046, 5.1.1 allows 70
-	maxMediaType = 127 // RFC 6838, 4.2 allows 127 each
+	maxBoundary  = 1 << 10 // RFC 2046, 5.1.1 allows 70
+	maxMediaType = 127     // RFC 6838, 4.2 allows 127 each
 	maxEncoding  = 32
 )
 
@@ -88,6 +88,17 @@ func (s *Summary) Attachments() []Part {
 		if p.isMessage() {
 			inside = p.Depth
 		}
+		if p.isAttachment() {
+			found = append(found, p)
+		}
+	}
+	return found
+}
+
+// AllAttachments gives what is an attachment by the same words, be it in the message or in an attached one.
+func (s *Summary) AllAttachments() []Part {
+	var found []Part
+	for _, p := range s.Parts {
 		if p.isAttachment() {
 			found = append(found, p)
 		}

@@ -2,9 +2,11 @@ package mail_test
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -133,6 +135,44 @@ func TestSummaryIsBoundedAsAWhole(t *testing.T) {
 	s := summarize(t, append([]byte("From: a@b.test\r\n"), raw...))
 	require.Empty(t, s.Defects)
 	require.Len(t, s.Parts, 151)
+}
+
+func TestWhatHidesAttachmentsIsNamed(t *testing.T) {
+	repeat := strings.Repeat
+	multipart := "Content-Type: multipart/mixed; boundary=b\r\n\r\n"
+	exe := "--b\r\nContent-Type: application/octet-stream; name=evil.exe\r\n\r\nMZ\r\n--b--\r\n"
+	params := ""
+	for i := range 70 {
+		params += fmt.Sprintf("; p%d=x", i)
+	}
+	for name, m := range map[string]string{
+		"after a thousand parts":   multipart + repeat("--b\r\n\r\n\r\n", 1000) + exe,
+		"after much header":        "X: " + repeat("x", 300<<10) + "\r\n" + multipart + exe,
+		"after many fields":        repeat("X: y\r\n", 2001) + multipart + exe,
+		"boundary of 2000":         "Content-Type: multipart/mixed; boundary=" + repeat("b", 2000) + "\r\n\r\n" + strings.ReplaceAll(exe, "--b", "--"+repeat("b", 2000)),
+		"no such boundary":         "Content-Type: multipart/mixed; boundary=c\r\n\r\n" + exe,
+		"no boundary":              "Content-Type: multipart/mixed\r\n\r\n" + exe,
+		"nested deeply":            repeat("Content-Type: message/rfc822\r\n\r\n", 70) + multipart + exe,
+		"message in base64":        "Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n\r\n" + base64.StdEncoding.EncodeToString([]byte(multipart+exe)),
+		"name behind other params": "Content-Type: application/octet-stream" + params + "; name=evil.exe\r\n\r\nMZ\r\n",
+	} {
+		s := summarize(t, []byte("From: a@b.test\r\n"+m))
+		require.True(t, s.Unexplored(), "%s: %v", name, s.Defects)
+		require.Subset(t, mail.AllDefects(), s.Defects)
+	}
+	for name, m := range map[string]string{
+		"boundary of 257":    "Content-Type: multipart/mixed; boundary=" + repeat("b", 257) + "\r\n\r\n" + strings.ReplaceAll(exe, "--b", "--"+repeat("b", 257)),
+		"boundary in pieces": "Content-Type: multipart/mixed; boundary*0=a; boundary*1=b\r\n\r\n" + strings.ReplaceAll(exe, "--b", "--ab"),
+		"in a message":       "Content-Type: message/rfc822\r\n\r\n" + multipart + exe,
+		"a very long name":   "Content-Type: application/octet-stream; name=\"" + repeat("名", 1000) + "evil.exe\"\r\n\r\nMZ\r\n",
+	} {
+		s := summarize(t, []byte("From: a@b.test\r\n"+m))
+		require.False(t, s.Unexplored(), "%s: %v", name, s.Defects)
+		last := s.AllAttachments()[len(s.AllAttachments())-1]
+		require.True(t, strings.HasSuffix(last.Name, "evil.exe"), "%s: %q", name, last.Name)
+		require.LessOrEqual(t, len(last.Name), 1024)
+		require.True(t, utf8.ValidString(last.Name))
+	}
 }
 
 // TestHostileMessagesAreReadInLinearTime would not end for years if any of these were quadratic.

@@ -208,6 +208,9 @@ func (w *walker) pop(from int, end int64) {
 		c := &w.stack[i]
 		if c.boundary != "" {
 			w.defects.add(DefectUnclosed)
+			if c.children == 0 {
+				w.defects.add(DefectNoBoundary)
+			}
 		}
 		p := &w.sum.Parts[c.part]
 		p.Size = max(end-p.Offset, 0)
@@ -236,8 +239,12 @@ func (w *walker) endHeader(offset int64) {
 	}
 	p, boundary := w.newPart(offset)
 	multipart := strings.HasPrefix(p.Type, "multipart/")
-	message := p.Type == "message/rfc822" || p.Type == "message/global"
-	nested := multipart && boundary != "" || message && newTransfer(p.Encoding) == nil
+	message := p.isMessage()
+	encoded := message && newTransfer(p.Encoding) != nil
+	nested := multipart && boundary != "" || message && !encoded
+	if encoded {
+		w.defects.add(DefectEncodedMessage)
+	}
 	if multipart && boundary == "" {
 		w.defects.add(DefectNoBoundary)
 	}

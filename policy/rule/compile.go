@@ -146,6 +146,7 @@ func tests(c Conditions) ([]test, error) {
 	}
 	b.pattern("attachment_name_matches", c.AttachmentNameMatches, attachmentNameTest)
 	b.types(c.AttachmentType)
+	b.defects(c.Defect)
 	if c.BodyContains != "" {
 		b.add(bodyTest(c.BodyContains))
 	}
@@ -252,5 +253,18 @@ func (b *builder) types(types []string) {
 	}
 	if len(wanted) > 0 {
 		b.add(attachmentTypeTest(wanted))
+	}
+}
+
+func (b *builder) defects(words []string) {
+	known := mail.AllDefects()
+	for _, w := range words {
+		if !slices.Contains(known, w) {
+			b.fail("defect: %q is none of %s", w, strings.Join(known, ", "))
+			return
+		}
+	}
+	if len(words) > 0 {
+		b.add(defectTest(slices.Clone(words)))
 	}
 }

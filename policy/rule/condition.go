@@ -78,6 +78,13 @@ func attachmentTypeTest(wanted []string) test {
 	}
 }
 
+func defectTest(words []string) test {
+	return func(f *facts) (bool, error) {
+		s := f.msg.Summary
+		return s != nil && slices.ContainsFunc(s.Defects, func(d string) bool { return slices.Contains(words, d) }), nil
+	}
+}
+
 func bodyTest(text string) test {
 	want := []byte(text)
 	return func(f *facts) (bool, error) {

@@ -48,10 +48,10 @@ func (f *facts) header(name string) []string {
 	return values
 }
 
-// attachments gives none for a message without summary.
+// attachments gives those of attached messages too, and none for a message without summary.
 func (f *facts) attachments() []mail.Part {
 	if f.parts == nil && f.msg.Summary != nil {
-		f.parts = f.msg.Summary.Attachments()
+		f.parts = f.msg.Summary.AllAttachments()
 	}
 	return f.parts
 }

@@ -33,7 +33,8 @@ type Options struct {
 // Every `…matches` is a regular expression (RE2 syntax), found anywhere in the text unless anchored, in any
 // case of letters unless it says (?-i). Sizes are bytes of the whole message.
 type Conditions struct {
-	// Header conditions must all hold.
+	// Header conditions must all hold. They see the first MiB of the header; a longer one has the defect
+	// header_too_long.
 	Header []HeaderCondition `yaml:"header,omitempty"`
 	// SenderMatches looks at the envelope sender, local@domain; empty for the null sender.
 	SenderMatches string `yaml:"sender_matches,omitempty"`
@@ -46,10 +47,14 @@ type Conditions struct {
 	// SizeGT and SizeLT want the message larger, or smaller, than so many bytes; 0 means left out.
 	SizeGT int64 `yaml:"size_gt,omitempty"`
 	SizeLT int64 `yaml:"size_lt,omitempty"`
-	// AttachmentNameMatches looks at the decoded file name of each attachment; one is enough.
+	// AttachmentNameMatches looks at the decoded file name of each attachment, those of attached messages
+	// included; one is enough.
 	AttachmentNameMatches string `yaml:"attachment_name_matches,omitempty"`
 	// AttachmentType lists media types, "application/zip" or "image/*"; one attachment of one of them is enough.
 	AttachmentType []string `yaml:"attachment_type,omitempty"`
+	// Defect lists words of mail.AllDefects, such as "too_many_parts"; one of them among those of the message is
+	// enough. What could not be looked through may hide attachments from the conditions above.
+	Defect []string `yaml:"defect,omitempty"`
 	// BodyContains looks for these bytes, exactly so, in the first 64 KiB of the body as sent, before any
 	// decoding.
 	BodyContains string `yaml:"body_contains,omitempty"`

@@ -90,6 +90,7 @@ func TestConditions(t *testing.T) {
 		"attachment in kanji":  {rule.Conditions{AttachmentNameMatches: `^請求書`}, rule.Conditions{AttachmentNameMatches: `見積`}},
 		"attachment type":      {rule.Conditions{AttachmentType: []string{"text/*", "Application/ZIP"}}, rule.Conditions{AttachmentType: []string{"application/z", "text/*"}[1:]}},
 		"attachment wild type": {rule.Conditions{AttachmentType: []string{"image/*"}}, rule.Conditions{AttachmentType: []string{"video/*", "image/jpeg"}}},
+		"no defect":            {rule.Conditions{BodyContains: "hello"}, rule.Conditions{Defect: []string{"too_deep", "nul"}}},
 		"body":                 {rule.Conditions{BodyContains: "hello world"}, rule.Conditions{BodyContains: "Hello"}},
 		"body is not header":   {rule.Conditions{BodyContains: "--b--"}, rule.Conditions{BodyContains: "X-Mailer"}},
 		"authenticated":        {rule.Conditions{Authenticated: &no}, rule.Conditions{Authenticated: &yes}},
@@ -227,6 +228,25 @@ func TestMessageWithoutSummaryHasNoAttachments(t *testing.T) {
 	require.Equal(t, mail.Allow, check(t, m, r).Action)
 }
 
+func TestAttachmentsOfAttachedMessagesAreSeen(t *testing.T) {
+	m := message(t, "From: a@b.test\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: message/rfc822\r\n\r\n"+
+		"Content-Type: multipart/mixed; boundary=c\r\n\r\n--c\r\nContent-Type: application/x-evil; name=evil.exe\r\n\r\nMZ\r\n--c--\r\n--b--\r\n")
+	for _, c := range []rule.Conditions{{AttachmentNameMatches: `\.exe$`}, {AttachmentType: []string{"application/x-evil"}}} {
+		require.Equal(t, mail.Reject, check(t, m, rule.Options{Action: "reject", Conditions: c}).Action)
+	}
+}
+
+func TestDefectsCanBeRefused(t *testing.T) {
+	m := message(t, "From: a@b.test\r\nContent-Type: multipart/mixed\r\n\r\n--b\r\n")
+	defect := func(words ...string) rule.Options {
+		return rule.Options{Action: "reject", Conditions: rule.Conditions{Defect: words}}
+	}
+	require.Equal(t, mail.Reject, check(t, m, defect("too_deep", "no_boundary")).Action)
+	require.Equal(t, mail.Allow, check(t, m, defect("too_deep")).Action)
+	m.Summary = nil
+	require.Equal(t, mail.Allow, check(t, m, defect("no_boundary")).Action)
+}
+
 func TestBadRulesAreExplained(t *testing.T) {
 	when := func(c rule.Conditions) rule.Options { return rule.Options{Name: "x", Conditions: c} }
 	for want, o := range map[string]rule.Options{
@@ -242,6 +262,7 @@ func TestBadRulesAreExplained(t *testing.T) {
 		"rules[1] (x): size_gt, size_lt: must not be negative":                                                 when(rule.Conditions{SizeGT: -1}),
 		"rules[1] (x): size_gt, size_lt: no size is over 10 and under 11":                                      when(rule.Conditions{SizeGT: 10, SizeLT: 11}),
 		`rules[1] (x): attachment_type: "zip" is no media type such as application/zip or image/*`:             when(rule.Conditions{AttachmentType: []string{"zip"}}),
+		`rules[1] (x): defect: "broken" is none of no_header, no_blank_line, header_too_long, nul`:             when(rule.Conditions{Defect: []string{"nul", "broken"}}),
 		"rules[1] (x): not: sender_matches: error parsing regexp":                                              {Name: "x", Not: &rule.Conditions{SenderMatches: "("}},
 		`rules[1] (x): direction: "in" is none of inbound, outbound, local, any`:                               {Name: "x", Direction: "in"},
 		`rules[1] (x): action: unknown action "drop": use allow, tag, quarantine, tempfail or reject`:          {Name: "x", Action: "drop"},
@@ -277,6 +298,7 @@ func TestOptionsAreReadStrictly(t *testing.T) {
   size_lt: 100000
   attachment_name_matches: '\.exe$'
   attachment_type: [application/zip]
+  defect: [too_many_parts]
   body_contains: PK
   authenticated: false
   not:
@@ -296,7 +318,7 @@ func TestOptionsAreReadStrictly(t *testing.T) {
 			Header:        []rule.HeaderCondition{{Name: "Subject", Matches: "請求"}},
 			SenderMatches: `@example\.org$`, RecipientMatches: `@example\.test$`, Client: []string{"192.0.2.0/24"},
 			HeloMatches: "dyn", SizeGT: 10, SizeLT: 100000, AttachmentNameMatches: `\.exe$`,
-			AttachmentType: []string{"application/zip"}, BodyContains: "PK", Authenticated: &no,
+			AttachmentType: []string{"application/zip"}, Defect: []string{"too_many_parts"}, BodyContains: "PK", Authenticated: &no,
 		},
 		Not:    &rule.Conditions{Client: []string{"192.0.2.1"}},
 		Action: "reject", Tags: []string{"exe"}, Score: 12.5,
