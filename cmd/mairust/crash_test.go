@@ -21,7 +21,7 @@ import (
 )
 
 // crashRounds is how often each daemon is killed; over both databases it is more than 100.
-var crashRounds = map[string]int{sqldb.SQLite: 100, sqldb.Postgres: 40}
+var crashRounds = map[string]int{sqldb.SQLite: 70, sqldb.Postgres: 35}
 
 // crashSenders send at once.
 const crashSenders = 4
