@@ -1,6 +1,7 @@
 package imap
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -63,6 +64,8 @@ const (
 	rowsAtOnce    = 1000
 	objectsAtOnce = 32
 	readersAtOnce = 8
+	// Messages up to smallBytes are read whole beforehand, larger ones streamed.
+	smallBytes = 64 << 10
 )
 
 func (c *conn) fetchAll(ctx context.Context, r *fetchRequest, indexes []int) error {
@@ -101,7 +104,7 @@ func (c *conn) writeMessages(ctx context.Context, r *fetchRequest, list []*fetch
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if n := r.needs(); n.envelope || n.header || n.structure {
+	if n := r.needs(); n.objects() {
 		c.readObjects(ctx, n, list)
 	}
 	for _, m := range list {
@@ -134,6 +137,8 @@ type fetched struct {
 	envelope  string
 	header    string
 	structure *part
+	// raw is the whole message, when bodies are wanted and it is small.
+	raw []byte
 }
 
 // rows reads the rows of some messages, if they are needed.
@@ -218,7 +223,15 @@ func (s *Server) readObject(ctx context.Context, n needs, m *fetched) (err error
 		}
 	}
 	if n.structure || !whole {
-		m.structure, err = s.structure(ctx, m.row)
+		if m.structure, err = s.structure(ctx, m.row); err != nil {
+			return err
+		}
+	}
+	if n.body && m.row.SizeBytes <= smallBytes {
+		m.raw, err = s.read(ctx, m.row, byteRange{0, m.row.SizeBytes})
+		if err == nil && int64(len(m.raw)) != m.row.SizeBytes {
+			err = fmt.Errorf("object %s is too short", m.row.Key)
+		}
 	}
 	return err
 }
@@ -252,7 +265,7 @@ func (c *conn) writeMessage(ctx context.Context, r *fetchRequest, m *fetched) er
 		case inMemory:
 			b = appendNString(b, text)
 		default:
-			body, err := c.server.openRange(ctx, m.row, at)
+			body, err := c.server.body(ctx, m, at)
 			if err != nil && !sent {
 				return err
 			}
@@ -269,6 +282,14 @@ func (c *conn) writeMessage(ctx context.Context, r *fetchRequest, m *fetched) er
 	}
 	c.out.line(string(b) + ")")
 	return nil
+}
+
+// body gives a piece of a message, from memory if it is there.
+func (s *Server) body(ctx context.Context, m *fetched, r byteRange) (io.ReadCloser, error) {
+	if m.raw != nil {
+		return io.NopCloser(bytes.NewReader(m.raw[r.first:r.end])), nil
+	}
+	return s.openRange(ctx, m.row, r)
 }
 
 func (s *Server) openRange(ctx context.Context, o store.ObjectRow, r byteRange) (io.ReadCloser, error) {

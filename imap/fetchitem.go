@@ -131,7 +131,10 @@ func (r *fetchRequest) has(kind itemKind) bool {
 }
 
 // needs are what has to be read of each message.
-type needs struct{ row, envelope, header, structure bool }
+type needs struct{ row, envelope, header, structure, body bool }
+
+// objects says that more than the index has to be read.
+func (n needs) objects() bool { return n.envelope || n.header || n.structure || n.body }
 
 func (r *fetchRequest) needs() needs {
 	var n needs
@@ -145,6 +148,7 @@ func (r *fetchRequest) needs() needs {
 			n.row, n.structure = true, true
 		case itemSection:
 			n.row = true
+			n.body = n.body || i.section.text == "" || i.section.text == "TEXT"
 			n.structure = n.structure || i.section.needsStructure()
 			n.header = n.header || !i.section.needsStructure() && i.section.text != ""
 		}

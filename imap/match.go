@@ -23,7 +23,9 @@ type candidate struct {
 	uid   uint32
 	flags uint8
 	view  *view
-	row   *store.ObjectRow
+	// subject is known before the rest of the row when it is looked for.
+	subject *string
+	row     *store.ObjectRow
 	// header is not nil once it was read.
 	header []field
 	// found, once the whole message was read, has an answer for each needle.
@@ -43,6 +45,14 @@ func (c *conn) findMessages(ctx context.Context, s *searcher, k key) ([]int, err
 		}
 		list := c.candidates(piece)
 		matched, open := divide(list, k)
+		if s.subjects && len(open) > 0 {
+			if err := c.loadSubjects(ctx, open); err != nil {
+				return nil, err
+			}
+			var more []*candidate
+			more, open = divide(open, k)
+			matched = append(matched, more...)
+		}
 		if len(open) > 0 {
 			if err := c.loadCandidates(ctx, open); err != nil {
 				return nil, err
@@ -94,6 +104,19 @@ func divide(list []*candidate, k key) (matched, open []*candidate) {
 		}
 	}
 	return matched, open
+}
+
+// loadSubjects reads the subjects of a run of messages, which the index has decoded.
+func (c *conn) loadSubjects(ctx context.Context, list []*candidate) error {
+	i := 0
+	return c.server.deps.Index.FolderSubjects(ctx, c.scope, c.view.id, list[0].uid, list[len(list)-1].uid, func(uid uint32, subject string) {
+		for i < len(list) && list[i].uid < uid {
+			i++
+		}
+		if i < len(list) && list[i].uid == uid {
+			list[i].subject = &subject
+		}
+	})
 }
 
 // loadCandidates reads rows. What is gone gets a row without a message, which matches little.

@@ -59,6 +59,7 @@ type Folders interface {
 // Messages finds the objects of messages.
 type Messages interface {
 	FolderObjects(ctx context.Context, sc store.Scope, folder store.FolderID, first, last uint32, row func(store.ObjectRow)) error
+	FolderSubjects(ctx context.Context, sc store.Scope, folder store.FolderID, first, last uint32, row func(uid uint32, subject string)) error
 	FolderObjectsByUID(ctx context.Context, sc store.Scope, folder store.FolderID, uids []uint32, row func(store.ObjectRow)) error
 }
 

@@ -31,6 +31,8 @@ type searcher struct {
 	now time.Time
 	// needles are the texts that are looked for in bodies, folded.
 	needles []needle
+	// subjects says that a subject is looked for.
+	subjects bool
 	// modSeq says that the mod-sequence is to be told.
 	modSeq bool
 	decode func(string) string
@@ -202,6 +204,7 @@ func (s *searcher) dateOrText(name string) key {
 		return dateKey(name, s.date())
 	case "FROM", "TO", "CC", "BCC", "SUBJECT":
 		s.sp()
+		s.subjects = s.subjects || name == "SUBJECT"
 		return headerKey(strings.ToLower(name), s.text())
 	case "HEADER":
 		s.sp()
@@ -289,13 +292,13 @@ func headerKey(field, text string) key {
 		if m.header != nil {
 			return answerIf(m.headerContains(field, text))
 		}
-		if field != "subject" || text == "" || m.row == nil {
+		if field != "subject" || text == "" || m.subject == nil {
 			return unknown
 		}
-		if strings.Contains(foldText(m.row.Subject), text) {
+		if strings.Contains(foldText(*m.subject), text) {
 			return yes
 		}
-		if len(m.row.Subject) >= wholeSubject {
+		if len(*m.subject) >= wholeSubject {
 			return unknown
 		}
 		return never

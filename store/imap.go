@@ -94,11 +94,10 @@ type ObjectRow struct {
 	SizeBytes int64
 	Received  time.Time
 	// Sent is the message's own date; zero when it has none.
-	Sent    time.Time
-	Subject string
+	Sent time.Time
 }
 
-const selectObjects = `SELECT m.uid, m.id, m.object_key, m.size_bytes, m.received_us, m.sent_us, m.subject` + folderMessages
+const selectObjects = `SELECT m.uid, m.id, m.object_key, m.size_bytes, m.received_us, m.sent_us` + folderMessages
 
 // FolderObjects yields messages of a folder by UID: those from the first to the last UID.
 func (s *Store) FolderObjects(ctx context.Context, sc Scope, folder FolderID, first, last uint32, row func(ObjectRow)) error {
@@ -118,12 +117,24 @@ func (s *Store) FolderObjectsByUID(ctx context.Context, sc Scope, folder FolderI
 	})
 }
 
+// FolderSubjects yields the decoded subjects of messages of a folder by UID: those from the first to the last UID.
+func (s *Store) FolderSubjects(ctx context.Context, sc Scope, folder FolderID, first, last uint32, row func(uid uint32, subject string)) error {
+	const query = `SELECT m.uid, m.subject` + folderMessages + ` AND m.uid >= $5 AND m.uid <= $6 ORDER BY m.uid`
+	return s.each(ctx, query, append(sc.args(), string(folder), int64(first), int64(last)), func(scan sqldb.Scan) error {
+		var uid uint32
+		var subject string
+		err := scan(&uid, &subject)
+		row(uid, subject)
+		return err
+	})
+}
+
 func (s *Store) objects(ctx context.Context, query string, args []any, row func(ObjectRow)) error {
 	return s.each(ctx, query, args, func(scan sqldb.Scan) error {
 		var r ObjectRow
 		var received int64
 		var sent *int64
-		err := scan(&r.UID, &r.ID, &r.Key, &r.SizeBytes, &received, &sent, &r.Subject)
+		err := scan(&r.UID, &r.ID, &r.Key, &r.SizeBytes, &received, &sent)
 		r.Received, r.Sent = fromMicros(received), fromNull(sent)
 		row(r)
 		return err
