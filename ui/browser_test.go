@@ -38,7 +38,8 @@ func onChromium(t *testing.T) (*rig, *tab) {
 
 // tab is a page in Chromium that notes what must not happen.
 type tab struct {
-	context.Context
+	// ctx is chromedp's handle of the page.
+	ctx  func() context.Context
 	base string
 	mu   sync.Mutex
 	// strays are requests to other origins, faults what the console complains of, dialogs what scripts have opened.
@@ -67,15 +68,15 @@ func newTab(t testing.TB, base string) *tab {
 		chromedp.Flag("lang", "en-US"), chromedp.Flag("proxy-server", proxy.URL), chromedp.UserDataDir(t.TempDir()))
 	allocator, stopAllocator := chromedp.NewExecAllocator(context.Background(), options...)
 	t.Cleanup(stopAllocator)
-	var stop context.CancelFunc
-	b.Context, stop = chromedp.NewContext(allocator, chromedp.WithListener(b.note))
+	ctx, stop := chromedp.NewContext(allocator, chromedp.WithListener(b.note))
+	b.ctx = func() context.Context { return ctx }
 	t.Cleanup(func() {
-		if t.Failed() && b.Err() == nil {
+		if t.Failed() && ctx.Err() == nil {
 			b.shoot(t, "failed-"+strings.ReplaceAll(t.Name(), "/", "-"))
 		}
 		stop()
 	})
-	require.NoError(t, chromedp.Do(b.Context)) // without a deadline: the browser ends with the context of its first action
+	require.NoError(t, chromedp.Do(ctx)) // without a deadline: the browser ends with the context of its first action
 	call(t, b, network.Enable, network.EnableParams{})
 	call(t, b, log.Enable, cdp.Empty{})
 	return b
@@ -130,14 +131,14 @@ func (b *tab) clean(t testing.TB) {
 
 func (b *tab) do(t testing.TB, actions ...chromedp.Action[chromedp.Void]) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(b.Context, patience)
+	ctx, cancel := context.WithTimeout(b.ctx(), patience)
 	defer cancel()
 	require.NoError(t, chromedp.Do(ctx, actions...))
 }
 
 func call[P, R any](t testing.TB, b *tab, command cdp.Command[P, R], params P) R {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(b.Context, patience)
+	ctx, cancel := context.WithTimeout(b.ctx(), patience)
 	defer cancel()
 	result, err := chromedp.Call(ctx, command, params)
 	require.NoError(t, err)
@@ -177,7 +178,7 @@ func (b *tab) size(t testing.TB, width, height int64) {
 // eval evaluates an expression, waiting for a promise.
 func eval[T any](t testing.TB, b *tab, expression string) T {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(b.Context, patience)
+	ctx, cancel := context.WithTimeout(b.ctx(), patience)
 	defer cancel()
 	result, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
 	require.NoError(t, err, expression)
@@ -188,7 +189,7 @@ func eval[T any](t testing.TB, b *tab, expression string) T {
 func (b *tab) until(t testing.TB, expression string) {
 	t.Helper()
 	require.Eventually(t, func() bool {
-		ctx, cancel := context.WithTimeout(b.Context, patience)
+		ctx, cancel := context.WithTimeout(b.ctx(), patience)
 		defer cancel()
 		// An error here is that of a page which is just going.
 		ok, err := chromedp.Run(ctx, chromedp.Evaluate[bool]("Boolean("+expression+")"))
@@ -203,7 +204,7 @@ func (b *tab) shoot(t testing.TB, name string) {
 	if dir == "" {
 		return
 	}
-	ctx, cancel := context.WithTimeout(b.Context, patience)
+	ctx, cancel := context.WithTimeout(b.ctx(), patience)
 	defer cancel()
 	picture, err := chromedp.Run(ctx, chromedp.CaptureScreenshot())
 	require.NoError(t, err)

@@ -3,8 +3,6 @@ package ui
 import (
 	"strings"
 
-	"github.com/emersion/go-msgauth/authres"
-
 	"github.com/mairust/mairust/internal/mail"
 	"github.com/mairust/mairust/store"
 )
@@ -32,17 +30,9 @@ func (s *Server) checks(p *page, m *store.Message) ([]check, error) {
 	}
 	var list []check
 	for _, value := range ownResults(string(raw)) {
-		_, results, err := authres.Parse(value)
-		if err != nil {
-			continue // one that cannot be read proves nothing
-		}
-		for _, r := range results {
-			if c, ok := newCheck(r); ok && len(list) < maxChecks {
-				list = append(list, c)
-			}
-		}
+		list = append(list, parseResults(value)...)
 	}
-	return list, nil
+	return list[:min(len(list), maxChecks)], nil
 }
 
 // ownResults gives the values of the fields Authentication-Results above the topmost Received.
@@ -74,37 +64,74 @@ func ownResults(header string) []string {
 	return values
 }
 
-func newCheck(r authres.Result) (check, bool) {
-	var c check
-	switch r := r.(type) {
-	case *authres.SPFResult:
-		c = check{Method: "spf", Result: string(r.Value), Of: firstOf(r.From, r.Helo)}
-	case *authres.DKIMResult:
-		c = check{Method: "dkim", Result: string(r.Value), Of: firstOf(r.Domain, r.Identifier)}
-	case *authres.DMARCResult:
-		c = check{Method: "dmarc", Result: string(r.Value), Of: r.From}
-	case *authres.ARCResult:
-		c = check{Method: "arc", Result: string(r.Value)}
-	default:
-		return c, false
+// parseResults reads the value of an Authentication-Results field (RFC 8601, 2.2): the host that checked, then
+// results with their properties, divided by semicolons. What is not of that form is left out.
+func parseResults(value string) []check {
+	var list []check
+	_, rest, _ := strings.Cut(withoutComments(value), ";")
+	for statement := range strings.SplitSeq(rest, ";") {
+		words := strings.Fields(statement)
+		if len(words) == 0 {
+			continue
+		}
+		method, result, ok := strings.Cut(words[0], "=")
+		if method, _, _ = strings.Cut(strings.ToLower(method), "/"); !ok || !checkedFor[method] {
+			continue
+		}
+		c := check{Method: method, Result: plain(mail.Clean(strings.ToLower(result), 20)), Of: properties(words[1:]).of(method)}
+		c.Class = map[string]string{"pass": "good", "fail": "bad", "hardfail": "bad"}[c.Result]
+		if c.Class == "" {
+			c.Class = "open"
+		}
+		list = append(list, c)
 	}
-	c.Of, c.Result = plain(mail.Clean(c.Of, 100)), mail.Clean(c.Result, 20)
-	switch c.Result {
-	case "pass":
-		c.Class = "good"
-	case "fail", "hardfail":
-		c.Class = "bad"
-	default:
-		c.Class = "open"
-	}
-	return c, true
+	return list
 }
 
-func firstOf(values ...string) string {
-	for _, v := range values {
-		if v != "" {
-			return v
+// checkedFor are the methods that the catalogue explains.
+var checkedFor = map[string]bool{"spf": true, "dkim": true, "dmarc": true, "arc": true}
+
+// properties are what a result is about, such as "header.d=example.org".
+type properties []string
+
+// of is the domain or address that a method has checked; empty when it does not say.
+func (p properties) of(method string) string {
+	for _, name := range map[string][]string{
+		"spf": {"smtp.mailfrom=", "smtp.helo="}, "dkim": {"header.d=", "header.i="}, "dmarc": {"header.from="},
+	}[method] {
+		for _, word := range p {
+			if strings.HasPrefix(strings.ToLower(word), name) {
+				return plain(mail.Clean(strings.Trim(word[len(name):], `"`), 100))
+			}
 		}
 	}
 	return ""
+}
+
+// withoutComments takes out comments, which may be nested, and semicolons within quotes (RFC 5322, 3.2.2).
+func withoutComments(value string) string {
+	var b strings.Builder
+	depth, quoted, escaped := 0, false, false
+	for _, c := range value {
+		switch {
+		case escaped:
+			escaped = false
+			continue
+		case c == '\\':
+			escaped = true
+			continue
+		case c == '"' && depth == 0:
+			quoted = !quoted
+		case c == '(' && !quoted:
+			depth++
+			continue
+		case c == ')' && !quoted && depth > 0:
+			depth--
+			continue
+		}
+		if depth == 0 && !(quoted && c == ';') {
+			b.WriteRune(c)
+		}
+	}
+	return b.String()
 }

@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"time"
@@ -75,7 +76,9 @@ func (s *Server) setPreferences(p *page) error {
 		return err
 	}
 	c := readChoices(p.r)
-	s.identify(p) // nobody needs to be signed in
+	if err := s.identify(p); err != nil && !errors.Is(err, auth.ErrCredentials) { // nobody needs to be signed in
+		return err
+	}
 	if p.user != nil {
 		c.language, c.theme = p.user.Language, p.user.Theme
 	}

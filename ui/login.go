@@ -101,7 +101,7 @@ func (p *page) loginFault(err error) (status int, warn string) {
 
 // enter gives the browser its session. What the person before gave as a reason is not theirs.
 func (s *Server) enter(p *page, token string, session store.Session) {
-	cookie := s.cookie.With(token, session.Expires) //nolint:gosec // see auth.SessionCookie
+	cookie := s.cookie.With(token, session.Expires)
 	http.SetCookie(p.w, &cookie)
 	http.SetCookie(p.w, s.noReason())
 }
@@ -112,7 +112,7 @@ func (s *Server) logout(p *page) error {
 			return err
 		}
 	}
-	cookie := s.cookie.Gone() //nolint:gosec // see auth.SessionCookie
+	cookie := s.cookie.Gone()
 	http.SetCookie(p.w, &cookie)
 	http.SetCookie(p.w, s.noReason())
 	return p.redirect("/login?done=out")

@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/mairust/mairust/internal/auth"
@@ -88,12 +89,17 @@ func (s *Server) fail(p *page, err error) {
 
 // unrouted answers what no page is for: a method that a page does not have, or an address without one.
 func (p *page) unrouted(mux *http.ServeMux) error {
-	for _, method := range []string{http.MethodGet, http.MethodPost} {
+	var allowed []string
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost} {
 		probe := p.r.Clone(p.ctx())
 		probe.Method = method
 		if _, pattern := mux.Handler(probe); pattern != "/" && pattern != "" {
-			return problemMethod
+			allowed = append(allowed, method)
 		}
 	}
-	return problemNotFound
+	if len(allowed) == 0 {
+		return problemNotFound
+	}
+	p.w.Header().Set("Allow", strings.Join(allowed, ", "))
+	return problemMethod
 }

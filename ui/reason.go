@@ -67,6 +67,11 @@ func (s *Server) askReason(p *page, m *store.Mailbox) error {
 	if p.r.Method != http.MethodGet {
 		here = mailboxURL(m.Address, store.Inbox, "")
 	}
+	if p.isFragment() { // the form wants the whole page
+		p.w.Header().Set("HX-Redirect", here)
+		p.w.WriteHeader(http.StatusForbidden)
+		return nil
+	}
 	return p.show(http.StatusForbidden, "reason", reasonView{
 		Address: m.Address, Post: "/mail/" + string(m.ID) + "/reason", Return: here,
 	})
@@ -93,18 +98,20 @@ func (s *Server) giveReason(p *page) error {
 	if err != nil {
 		return err
 	}
-	cookie := s.noReason()
-	cookie.Value, cookie.MaxAge = base64.RawURLEncoding.EncodeToString(raw), int(reasonLifetime.Seconds())
-	http.SetCookie(p.w, cookie)
+	http.SetCookie(p.w, s.reason(base64.RawURLEncoding.EncodeToString(raw), reasonLifetime))
 	return p.redirect(localPath(p.r.PostForm.Get("return"), mailboxURL(m.Address, store.Inbox, "")))
 }
 
-// noReason is the cookie that makes a browser forget the reason.
-func (s *Server) noReason() *http.Cookie {
+// reason is the cookie that keeps a reason for a while.
+func (s *Server) reason(value string, lifetime time.Duration) *http.Cookie {
 	return &http.Cookie{ //nolint:gosec // not Secure only over plain http on loopback
-		Name: reasonCookie, Path: "/", MaxAge: -1, Secure: s.public.Scheme == "https", HttpOnly: true, SameSite: http.SameSiteStrictMode,
+		Name: reasonCookie, Value: value, Path: "/", MaxAge: int(lifetime.Seconds()),
+		Secure: s.public.Scheme == "https", HttpOnly: true, SameSite: http.SameSiteStrictMode,
 	}
 }
+
+// noReason is the cookie that makes a browser forget the reason.
+func (s *Server) noReason() *http.Cookie { return s.reason("", -time.Second) }
 
 // touched is what the audit log keeps beside an act on mail, so that owners find it.
 type touched struct {

@@ -63,6 +63,8 @@ func TestMailOfOthersNeedsAReasonThatItsOwnerSees(t *testing.T) {
 			require.Contains(t, a.body, `name="reason"`)
 			require.NotContains(t, a.body, "payslip")
 		}
+		a := b.get(t, "/message/"+string(id), "HX-Request", "true", "HX-Target", "section#reading")
+		require.Equal(t, "/message/"+string(id), a.Header.Get("HX-Redirect"))
 		require.Contains(t, b.post(t, inbox+"/reason", "reason", "x").body, "State a reason of at least 5 characters.")
 		page := b.act(t, inbox+"/reason", "reason", "ticket 4711", "return", "/message/"+string(id))
 		require.Contains(t, page, "payslip")
@@ -99,7 +101,9 @@ func TestFormsOfOtherSitesAreRefused(t *testing.T) {
 				require.Equal(t, http.StatusForbidden, a.StatusCode, path)
 				require.Contains(t, a.body, "another website")
 			}
-			require.Equal(t, http.StatusMethodNotAllowed, b.do(t, http.MethodPut, path, form, "Sec-Fetch-Site", "same-origin").StatusCode)
+			a := b.do(t, http.MethodPut, path, form, "Sec-Fetch-Site", "same-origin")
+			require.Equal(t, http.StatusMethodNotAllowed, a.StatusCode)
+			require.Contains(t, a.Header.Get("Allow"), "POST")
 		}
 		b.page(t, "/message/"+string(id))
 	})

@@ -78,7 +78,7 @@ func (s *Server) changePassword(p *page) error {
 	if err != nil {
 		return err
 	}
-	cookie := s.cookie.With(token, session.Expires) //nolint:gosec // see auth.SessionCookie
+	cookie := s.cookie.With(token, session.Expires)
 	http.SetCookie(p.w, &cookie)
 	return p.redirect("/settings?done=password")
 }

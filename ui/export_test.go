@@ -1,0 +1,8 @@
+package ui
+
+// For fuzzing.
+var (
+	ParseResults = parseResults
+	OwnResults   = ownResults
+	NewSenders   = newSenders
+)
