@@ -18,7 +18,7 @@ import (
 	"github.com/mairust/mairust/store/storetest"
 )
 
-// fullSize is set for the long tests: IMAP_FULL=1 reads 10,000 messages with each client.
+// mailCount is how many messages a client reads: 10,000 with IMAP_FULL=1.
 func mailCount() int {
 	if os.Getenv("IMAP_FULL") != "" {
 		return 10_000

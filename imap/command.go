@@ -17,7 +17,7 @@ type command struct {
 type handler struct {
 	// in are the states in which the command is valid.
 	from, to state
-	do       func(c *conn, ctx context.Context, cmd *command) error //nolint:revive // the receiver comes first
+	do       func(c *conn, ctx context.Context, cmd *command) error
 }
 
 // handlers are all commands. Those with UID before them are in uidHandlers too.
@@ -39,26 +39,26 @@ var handlers = map[string]handler{
 	"EXAMINE":      {authenticated, selected, (*conn).selectFolder},
 	"IDLE":         {authenticated, selected, (*conn).idle},
 	"SUBSCRIBE":    {authenticated, selected, (*conn).subscribe},
-	"UNSUBSCRIBE":  {authenticated, selected, refuse},
-	"CREATE":       {authenticated, selected, refuse},
-	"DELETE":       {authenticated, selected, refuse},
-	"RENAME":       {authenticated, selected, refuse},
-	"APPEND":       {authenticated, selected, refuse},
+	"UNSUBSCRIBE":  {authenticated, selected, (*conn).refuse},
+	"CREATE":       {authenticated, selected, (*conn).refuse},
+	"DELETE":       {authenticated, selected, (*conn).refuse},
+	"RENAME":       {authenticated, selected, (*conn).refuse},
+	"APPEND":       {authenticated, selected, (*conn).refuse},
 	"CLOSE":        {selected, selected, (*conn).unselect},
 	"UNSELECT":     {selected, selected, (*conn).unselect},
 	"FETCH":        {selected, selected, (*conn).fetch},
 	"SEARCH":       {selected, selected, (*conn).search},
-	"STORE":        {selected, selected, refuse},
-	"COPY":         {selected, selected, refuse},
-	"MOVE":         {selected, selected, refuse},
-	"EXPUNGE":      {selected, selected, refuse},
+	"STORE":        {selected, selected, (*conn).refuse},
+	"COPY":         {selected, selected, (*conn).refuse},
+	"MOVE":         {selected, selected, (*conn).refuse},
+	"EXPUNGE":      {selected, selected, (*conn).refuse},
 }
 
 // uidHandlers are the commands that may have UID before them.
 var uidHandlers = map[string]bool{"FETCH": true, "SEARCH": true, "STORE": true, "COPY": true, "MOVE": true, "EXPUNGE": true}
 
 // refuse answers a command that would change something, whatever its arguments.
-func refuse(*conn, context.Context, *command) error { return readOnly() }
+func (c *conn) refuse(context.Context, *command) error { return readOnly() }
 
 // do does one command and gives its reply.
 func (c *conn) do(ctx context.Context, raw string) *reply {

@@ -1,9 +1,6 @@
 package imap
 
-import (
-	"slices"
-	"strings"
-)
+import "strings"
 
 // envelope is what ENVELOPE tells (RFC 9051, 7.5.2). Encoded words stay as they are: decoding is for clients.
 type envelope struct {
@@ -70,10 +67,3 @@ func appendNString(b []byte, s nstring) []byte {
 	}
 	return appendString(b, s.s)
 }
-
-// envelopeFields are those that readEnvelope looks at.
-var envelopeFields = []string{
-	"date", "subject", "from", "sender", "reply-to", "to", "cc", "bcc", "in-reply-to", "message-id",
-}
-
-func isEnvelopeField(name string) bool { return slices.Contains(envelopeFields, strings.ToLower(name)) }

@@ -18,7 +18,7 @@ type reply struct {
 func (r *reply) Error() string { return r.line() }
 
 // Is makes every BAD an errSyntax.
-func (r *reply) Is(target error) bool { return target == errSyntax && r.kind == "BAD" } //nolint:errorlint // a sentinel
+func (r *reply) Is(target error) bool { return target == errSyntax && r.kind == "BAD" }
 
 func (r *reply) line() string {
 	var s strings.Builder

@@ -96,23 +96,30 @@ func (w *writer) literal(r io.Reader, n int64) error {
 	w.text("}\r\n")
 	buffer, _ := copyBuffers.Get().(*[]byte)
 	defer copyBuffers.Put(buffer)
-	copied, err := io.CopyBuffer(literalWriter{w.buffer()}, io.LimitReader(r, n), *buffer)
+	copied, err := io.CopyBuffer(onlyWriter{w.buffer()}, withoutNUL{io.LimitReader(r, n)}, *buffer)
 	if err == nil && copied < n {
 		err = io.ErrUnexpectedEOF
 	}
 	return err
 }
 
-// literalWriter puts 0x80 in place of NUL, which a literal must not have (RFC 9051, 4.3); Dovecot does the same. It also
-// hides bufio's ReadFrom, which would copy by its own small buffer.
-type literalWriter struct{ w io.Writer }
+// withoutNUL puts 0x80 in place of NUL, which a literal must not have (RFC 9051, 4.3); Dovecot does the same.
+type withoutNUL struct{ r io.Reader }
 
-func (w literalWriter) Write(b []byte) (int, error) {
-	for i := bytes.IndexByte(b, 0); i >= 0; i = bytes.IndexByte(b, 0) {
-		b[i] = noNUL // the copy's own buffer
+func (r withoutNUL) Read(b []byte) (int, error) {
+	n, err := r.r.Read(b)
+	for rest := b[:n]; ; {
+		i := bytes.IndexByte(rest, 0)
+		if i < 0 {
+			return n, err
+		}
+		rest[i] = noNUL
+		rest = rest[i+1:]
 	}
-	return w.w.Write(b)
 }
+
+// onlyWriter hides bufio's ReadFrom, which would copy by its own small buffer.
+type onlyWriter struct{ io.Writer }
 
 // noNUL stands for NUL.
 const noNUL = 0x80
