@@ -129,7 +129,7 @@ func withoutComments(value string) string {
 			depth--
 			continue
 		}
-		if depth == 0 && !(quoted && c == ';') {
+		if depth == 0 && (!quoted || c != ';') {
 			b.WriteRune(c)
 		}
 	}

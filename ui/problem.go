@@ -88,7 +88,11 @@ func (s *Server) fail(p *page, err error) {
 }
 
 // unrouted answers what no page is for: a method that a page does not have, or an address without one.
+// Whoever is signed in is told so within the frame that they know.
 func (p *page) unrouted(mux *http.ServeMux) error {
+	if err := p.s.identify(p); err != nil && !errors.Is(err, auth.ErrCredentials) {
+		return err
+	}
 	var allowed []string
 	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost} {
 		probe := p.r.Clone(p.ctx())
