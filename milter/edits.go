@@ -97,8 +97,15 @@ func (e *editor) valid(edit mail.Edit) bool {
 	return !strings.HasPrefix(strings.ToLower(edit.Name), ownPrefix)
 }
 
+// authResults says what checks of the sender gave. Whoever reads it believes only those above the Received field of
+// our own host (RFC 8601, 4): anybody can have written what is below. So it always goes on top.
+const authResults = "authentication-results"
+
 func (e *editor) apply(edit mail.Edit) error {
 	name := strings.ToLower(edit.Name)
+	if name == authResults && (edit.Op == mail.AppendField || edit.Op == mail.InsertField) {
+		edit.Op, edit.Index = mail.InsertField, 0
+	}
 	switch edit.Op {
 	case mail.AppendField:
 		e.count[name]++

@@ -319,12 +319,15 @@ func (d delivery) scan() mail.Scan {
 	return scan
 }
 
-// original is the message without what Postfix and we put on top.
+// original is the message without what Postfix and we put on top: the scan header, results of checks, Received.
 func (d delivery) original() string {
 	d.t.Helper()
-	fields := d.fields()
-	require.True(d.t, strings.HasPrefix(fields[1], "Received:"), "%q", fields[1])
-	return strings.TrimPrefix(string(d.Data), fields[0]+"\r\n"+fields[1]+"\r\n")
+	fields, n := d.fields(), 1
+	for strings.HasPrefix(fields[n], "Authentication-Results:") {
+		n++
+	}
+	require.True(d.t, strings.HasPrefix(fields[n], "Received:"), "%q", fields[n])
+	return strings.TrimPrefix(string(d.Data), strings.Join(fields[:n+1], "\r\n")+"\r\n")
 }
 
 // syncBuffer is a buffer for a log that is written and read at once.
