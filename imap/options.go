@@ -25,14 +25,14 @@ type Options struct {
 	MaxConnections int `yaml:"max_connections"`
 	// MaxPerClient at once from one address; default 200: a whole office may sit behind it.
 	MaxPerClient int `yaml:"max_per_client"`
-	// CacheBytes bounds what is kept of parsed messages and folders, for all connections together; default 64 MiB.
+	// CacheBytes bounds what is kept of parsed messages and folders, for all connections together; default 128 MiB.
 	CacheBytes int64 `yaml:"cache_bytes"`
 }
 
 func (o Options) withDefaults() Options {
 	o.MaxConnections = cmp.Or(max(o.MaxConnections, 0), 20_000)
 	o.MaxPerClient = cmp.Or(max(o.MaxPerClient, 0), 200)
-	o.CacheBytes = cmp.Or(max(o.CacheBytes, 0), 64<<20)
+	o.CacheBytes = cmp.Or(max(o.CacheBytes, 0), 128<<20)
 	return o
 }
 

@@ -56,8 +56,8 @@ func New(o Options, d Deps) (*Server, error) {
 		within: func() (context.Context, context.CancelFunc) { return context.WithCancel(base) },
 		abort:  abort,
 	}
-	s.cache = newCache(o.CacheBytes/2, m)
-	s.hub = newHub(d.Index, o.CacheBytes/2, d.Log)
+	s.cache = newCache(o.CacheBytes/4*3, m)
+	s.hub = newHub(d.Index, o.CacheBytes/4, d.Log)
 	return s, nil
 }
 

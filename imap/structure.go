@@ -168,6 +168,7 @@ func (s *structurer) boundary(index int, closing bool, length, newline int64) {
 	}
 	if closing {
 		s.top().boundary = ""
+		s.newline = 0 // it belongs to this boundary, not to one that may follow
 		return
 	}
 	s.begin(s.top())

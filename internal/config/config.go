@@ -124,7 +124,7 @@ func fixedDefaults() *Config {
 			ResolveTimeout:     30 * time.Second,
 			DeliverTimeout:     5 * time.Minute,
 		},
-		IMAP:     imap.Options{MaxConnections: 20_000, MaxPerClient: 200, CacheBytes: 64 << 20},
+		IMAP:     imap.Options{MaxConnections: 20_000, MaxPerClient: 200, CacheBytes: 128 << 20},
 		Lookup:   lookup.Options{IdleTimeout: 5 * time.Minute, RequestTimeout: 10 * time.Second},
 		Log:      Log{Level: "info", Format: "json"},
 		Shutdown: Shutdown{TimeoutSeconds: 60, DrainTimeoutSeconds: 30},
