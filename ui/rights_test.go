@@ -77,7 +77,12 @@ func TestMailOfOthersNeedsAReasonThatItsOwnerSees(t *testing.T) {
 
 		owner := r.hanako(t)
 		owner.act(t, act, "act", "delete", "id", string(gone), "return", inbox)
+		require.NoError(t, r.store.Audit(t.Context(), store.AuditEntry{ // as the API writes it
+			Tenant: r.site.Tenant.ID, ActorKind: "api_key", Actor: "ticket tool (k1)", Action: "message.list",
+			Target: string(r.site.Mailboxes["hanako"].ID), After: `{"mailbox":"` + string(r.site.Mailboxes["hanako"].ID) + `"}`,
+		}))
 		log := words(owner.page(t, "/access"))
+		require.Contains(t, log, "ticket tool (k1) listed the messages of hanako@example.test through the API")
 		require.Equal(t, 1, strings.Count(log, "read payslip"), "page and body are one read: %s", log)
 		require.Contains(t, log, "help@example.test read payslip ticket 4711")
 		require.Contains(t, log, "read a message that has been deleted since")
