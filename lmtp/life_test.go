@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"io"
 	"math/big"
 	"net"
 	"strings"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/mairust/mairust/internal/mail"
 	"github.com/mairust/mairust/lmtp"
 	"github.com/mairust/mairust/store"
 )
@@ -252,4 +254,18 @@ func TestRecipientDelimiterCanBeSwitchedOff(t *testing.T) {
 	c.envelope("a@sender.test")
 	c.send("RCPT TO:<bob+x@example.test>\r\n")
 	c.expect("550 5.1.1 No such mailbox")
+}
+
+func TestMessageThatCannotBeSummarisedIsStoredAllTheSame(t *testing.T) {
+	r := newRig(t, nil, func(_ *lmtp.Options, d *lmtp.Deps) {
+		d.Summarize = func(io.Reader, mail.Limits) (*mail.Summary, error) { panic("a bug") }
+	})
+	c := r.hello()
+	c.envelope("a@sender.test", "bob@example.test")
+	c.send("DATA\r\n")
+	c.lines()
+	c.send("Subject: x\r\n\r\nx\r\n.\r\n")
+	require.True(t, strings.HasPrefix(c.line(), "250 2.1.5 "))
+	r.requireLast(t, "Subject: x\r\n\r\nx\r\n")
+	require.EqualValues(t, 1, r.metric("mairust_lmtp_panics_total"))
 }

@@ -3,6 +3,7 @@ package lmtp
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"time"
 
@@ -94,6 +95,8 @@ type Deps struct {
 	Objects blob.Bucket
 	// Verify checks the MAC of a scan header; required.
 	Verify func(mac string, fields ...string) error
+	// Summarize reads what a message says of itself; nil means mail.Summarize.
+	Summarize func(r io.Reader, limits mail.Limits) (*mail.Summary, error)
 	// SpoolDir is where big messages lie until they are stored, in files without a name; empty means the
 	// system's directory for temporary files.
 	SpoolDir string
@@ -113,6 +116,9 @@ func (d Deps) withDefaults() Deps {
 	}
 	if d.Now == nil {
 		d.Now = time.Now
+	}
+	if d.Summarize == nil {
+		d.Summarize = mail.Summarize
 	}
 	setDefault(&d.Hostname, "localhost")
 	return d

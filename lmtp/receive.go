@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"runtime/debug"
 	"time"
 
 	"github.com/mairust/mairust/internal/mail"
@@ -59,7 +60,7 @@ func (tx *transaction) receive(r io.Reader) (*message, error) {
 	tx.server.metrics.bytes.Add(float64(m.spool.size - m.prefixBytes))
 	m.received = tx.server.deps.Now()
 	m.digest, m.bodyDigest = [32]byte(digest.Sum(nil)), body.Sum()
-	return m, m.summarize()
+	return m, tx.summarize(m)
 }
 
 // copyMessage copies r to w, up to the limit of a message's size.
@@ -81,8 +82,17 @@ func (tx *transaction) copyMessage(w io.Writer, r io.Reader) error {
 	return nil
 }
 
-func (m *message) summarize() error {
-	summary, err := mail.Summarize(m.spool.reader(), mail.Limits{})
+// summarize reads what the message says of itself. A bug in that must not keep a message out, which would be
+// sent again and again until it bounces: it is stored with an empty summary instead.
+func (tx *transaction) summarize(m *message) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			tx.server.metrics.panics.Inc()
+			tx.server.log.Error("panic while a message was summarised", "err", fmt.Sprint(p), "stack", string(debug.Stack()))
+			m.summary = &mail.Summary{SizeBytes: m.spool.size}
+		}
+	}()
+	summary, err := tx.server.deps.Summarize(m.spool.reader(), mail.Limits{})
 	if err != nil {
 		return fmt.Errorf("read spool: %w", err)
 	}

@@ -105,8 +105,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 	}
+	s.closeConns() // first: a check that is cancelled must not have its on_error said to anybody
 	s.cancel()
-	s.closeConns()
 	select {
 	case <-done:
 	case <-time.After(time.Second): // a check that ignores its context is left to itself
