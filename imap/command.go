@@ -2,7 +2,12 @@ package imap
 
 import (
 	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
 	"strings"
+	"syscall"
 )
 
 // command is one command under way.
@@ -93,13 +98,19 @@ func (c *conn) handle(ctx context.Context, cmd *command) *reply {
 	}
 	err := h.do(c, ctx, cmd)
 	r, unexpected := toReply(err)
-	if unexpected {
-		c.log.Error("command", "command", cmd.name, "login", c.login, "err", err)
+	if unexpected && !isGone(err) {
+		c.log.Error("command", "command", cmd.name, "err", err)
 	}
 	if err == nil {
 		r.text = titled(cmd) + " completed"
 	}
 	return c.counted(cmd.name, r)
+}
+
+// isGone says whether the client has left, which is how most sessions end.
+func isGone(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
+		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 func (c *conn) counted(name string, r *reply) *reply {

@@ -120,7 +120,7 @@ func (c *conn) end(err error) {
 	case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
 		return
 	default:
-		c.log.Debug("connection ended", "login", c.login, "err", err)
+		c.log.Debug("connection ended", "err", err)
 		return
 	}
 	_ = c.nc.SetWriteDeadline(time.Now().Add(time.Second)) // a courtesy, not worth waiting for
