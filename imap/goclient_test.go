@@ -1,11 +1,15 @@
 package imap_test
 
 import (
+	"fmt"
+	"io"
+	"mime"
 	"testing"
 
 	goimap "github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/text/encoding/htmlindex"
 
 	"github.com/mairust/mairust/store"
 )
@@ -14,7 +18,7 @@ func TestGoClientReads(t *testing.T) {
 	t.Parallel()
 	x := sqliteSite(t, "bob")
 	x.deliver(t, "bob", store.Inbox, plainMail, mixedMail)
-	c, err := imapclient.DialInsecure(x.addr, nil)
+	c, err := imapclient.DialInsecure(x.addr, &imapclient.Options{WordDecoder: &mime.WordDecoder{CharsetReader: japanese}})
 	require.NoError(t, err)
 	defer c.Close()
 	require.NoError(t, c.Login("bob@acme.test", password).Wait())
@@ -36,3 +40,11 @@ func TestGoClientReads(t *testing.T) {
 	require.NoError(t, c.Logout().Wait())
 }
 
+// japanese reads what mime does not by itself.
+func japanese(label string, r io.Reader) (io.Reader, error) {
+	e, err := htmlindex.Get(label)
+	if err != nil {
+		return nil, fmt.Errorf("charset %s: %w", label, err)
+	}
+	return e.NewDecoder().Reader(r), nil
+}
