@@ -11,6 +11,7 @@ tests=(
 	postfix=postfix
 	rspamd=rspamd
 	redis-server=redis-server
+	opendkim=opendkim openssl=openssl curl=curl
 	initdb=postgresql
 	gcc=gcc
 	cc-headers=libc6-dev

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"sync"
@@ -21,6 +20,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
 
+	"github.com/mairust/mairust/internal/lab/labtest"
 	"github.com/mairust/mairust/store"
 	"github.com/mairust/mairust/store/storetest"
 )
@@ -51,13 +51,7 @@ type tab struct {
 // Whatever is not on loopback goes to a proxy that only takes notes, from frames of other processes too.
 func newTab(t testing.TB, base string) *tab {
 	t.Helper()
-	program, err := exec.LookPath("chromium")
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("chromium is not installed (make install-services)")
-		}
-		t.Skip("SKIPPED: needs chromium (make install-services)")
-	}
+	program := labtest.Program(t, "chromium", "chromium")
 	b := &tab{base: base}
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		b.stray(r.Method + " " + r.URL.String())

@@ -173,9 +173,7 @@ func TestDemoShowsMailThroughPostfix(t *testing.T) {
 	require.Contains(t, second, "a demo runs in "+dir)
 
 	t.Run("printed commands work", func(t *testing.T) {
-		if _, err := exec.LookPath("curl"); err != nil {
-			t.Skip("SKIPPED: curl is not installed")
-		}
+		labtest.Program(t, "curl", "curl")
 		reading := section(t, out, "Read the mail")
 		answers := shLines(t, reading)
 		require.Contains(t, answers, "Return-Path: <newsletter@sender.test>")

@@ -351,12 +351,10 @@ func chroot(t *testing.T, p *lab.Postfix) {
 // startOpenDKIM runs a signer for example.test.
 func startOpenDKIM(t *testing.T) string {
 	t.Helper()
-	program, err := exec.LookPath("opendkim")
-	if err != nil {
-		t.Skip("opendkim is not installed (Debian package opendkim)")
-	}
+	program := labtest.Program(t, "opendkim", "opendkim")
+	openssl := labtest.Program(t, "openssl", "openssl")
 	dir, addr := labtest.ShortDir(t), freeLoopback(t)
-	out, err := exec.CommandContext(t.Context(), "openssl", "genrsa", "-out", filepath.Join(dir, "key.pem"), "2048").CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), openssl, "genrsa", "-out", filepath.Join(dir, "key.pem"), "2048").CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	require.NoError(t, os.Chmod(filepath.Join(dir, "key.pem"), 0o600))
 	_, port, err := net.SplitHostPort(addr)

@@ -17,15 +17,14 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/mairust/mairust/internal/lab/labtest"
 	"github.com/mairust/mairust/internal/postfix"
 )
 
 // newHost is a configuration directory with these two files; nothing runs.
 func newHost(t *testing.T, main, master string) *postfix.Host {
 	t.Helper()
-	if _, err := exec.LookPath("postconf"); err != nil {
-		t.Skip("postfix is not installed (Debian package postfix)")
-	}
+	labtest.Program(t, "postconf", "postfix")
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "main.cf"), []byte(main), 0o644))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "master.cf"), []byte(master), 0o644))

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,6 +16,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
 
+	"github.com/mairust/mairust/internal/lab/labtest"
 	"github.com/mairust/mairust/ui/safe"
 )
 
@@ -49,13 +48,7 @@ type browser struct {
 
 func newBrowser(t *testing.T, pages []string) *browser {
 	t.Helper()
-	path, err := exec.LookPath("chromium")
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("chromium is not installed, and this test must run here")
-		}
-		t.Skip("NOT TESTED IN A BROWSER: chromium is not installed")
-	}
+	path := labtest.Program(t, "chromium", "chromium")
 	b := &browser{pages: pages}
 	server := httptest.NewServer(b)
 	t.Cleanup(server.Close)
@@ -70,7 +63,7 @@ func newBrowser(t *testing.T, pages []string) *browser {
 	t.Cleanup(cancelTab)
 	b.ctx = ctx
 	require.NoError(t, chromedp.Listen(ctx, b.event))
-	_, err = chromedp.Call(ctx, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: hook})
+	_, err := chromedp.Call(ctx, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: hook})
 	require.NoError(t, err)
 	return b
 }

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"strings"
 	"sync"
 	"testing"
@@ -148,4 +149,14 @@ func Dovecot(t testing.TB, o lab.DovecotOptions) *lab.Dovecot {
 	need(t, err)
 	closeLater(t, d)
 	return d
+}
+
+// Program is the path of a program that the test runs; what brings it is named by its Debian package.
+func Program(t testing.TB, name, debianPackage string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		need(t, &lab.MissingError{Program: name, Package: debianPackage})
+	}
+	return path
 }
