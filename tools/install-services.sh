@@ -16,7 +16,7 @@ tests=(
 	gcc=gcc
 	cc-headers=libc6-dev
 	chromium=chromium cjk-fonts=fonts-noto-cjk # the Web UI as people see it
-	dovecot-imap=dovecot-imapd mbsync=isync offlineimap=offlineimap3 mutt=mutt python3=python3 # IMAP beside others
+	dovecot-imap=dovecot-imapd dovecot-lmtp=dovecot-lmtpd mbsync=isync offlineimap=offlineimap3 mutt=mutt python3=python3 # IMAP beside others
 )
 demo=(postfix=postfix rspamd=rspamd)
 
@@ -26,6 +26,7 @@ has() {
 	case "$1" in
 	initdb) compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null ;;
 	dovecot-imap) [ -x /usr/lib/dovecot/imap ] || [ -x /usr/libexec/dovecot/imap ] ;;
+	dovecot-lmtp) [ -x /usr/lib/dovecot/lmtp ] || [ -x /usr/libexec/dovecot/lmtp ] ;;
 	cjk-fonts) compgen -G '/usr/share/fonts/*/noto/NotoSansCJK-*' >/dev/null ;;
 	cc-headers) [ -e /usr/include/stdio.h ] ;; # for cgo, which the race detector needs
 	*) command -v "$1" >/dev/null ;;
