@@ -242,25 +242,28 @@ func TestMuttReadsTheMailboxWhole(t *testing.T) {
 	t.Parallel()
 	mutt, script := program(t, "mutt"), program(t, "script")
 	x, raws := clientSite(t)
-	dir := t.TempDir()
-	for _, sub := range []string{"cur", "new", "tmp"} {
-		require.NoError(t, os.MkdirAll(filepath.Join(dir, "out", sub), 0o700))
-	}
-	write(t, filepath.Join(dir, "rc"), `set folder="imap://bob%%40acme.test@127.0.0.1:%s/"
+	read := func() []string {
+		dir := t.TempDir()
+		for _, sub := range []string{"cur", "new", "tmp"} {
+			require.NoError(t, os.MkdirAll(filepath.Join(dir, "out", sub), 0o700))
+		}
+		write(t, filepath.Join(dir, "rc"), `set folder="imap://bob%%40acme.test@127.0.0.1:%s/"
 set spoolfile="+INBOX"
 set imap_pass="%s"
 set ssl_starttls=no ssl_force_tls=no mbox_type=Maildir confirmappend=no confirmcreate=no quit=yes delete=no mark_old=no
 set header_cache="" wait_key=no imap_check_subscribed=no copy=no
 push "<tag-pattern>~A<enter><tag-prefix><copy-message>%s/out<enter><quit>"
 `, x.port(t), password, dir)
-	run(t, dir, script, "-qec", mutt+" -F "+filepath.Join(dir, "rc"), "/dev/null")
-	got := maildir(t, filepath.Join(dir, "out"))
-	require.Len(t, got, len(raws))
-	for i, raw := range got { // mutt writes a Content-Length of its own, and Lines
-		got[i] = withoutFields(raw, "Content-Length", "Lines")
+		run(t, dir, script, "-qec", mutt+" -F "+filepath.Join(dir, "rc"), "/dev/null")
+		got := maildir(t, filepath.Join(dir, "out"))
+		for i, raw := range got { // mutt writes a Content-Length of its own, and Lines
+			got[i] = withoutFields(raw, "Content-Length", "Lines")
+		}
+		return slices.Sorted(slices.Values(got))
 	}
-	slices.Sort(got)
-	sameMail(t, raws, got)
+	sameMail(t, raws, read())
+	x.deliver(t, "bob", store.Inbox, newMail)
+	sameMail(t, append(raws, newMail), read())
 }
 
 func withoutFields(raw string, names ...string) string {
