@@ -74,7 +74,7 @@ func (s *Server) mailboxes(ctx context.Context, in *mailboxesInput) (*mailboxesO
 
 // foldedAddress is what mailboxes are sorted by.
 func foldedAddress(m store.Mailbox) string {
-	a, err := mail.ParseAddress(m.Address)
+	a, err := mail.ParseUnquoted(m.Address)
 	if err != nil {
 		return strings.ToLower(m.Address)
 	}

@@ -43,12 +43,16 @@ func (sc Scope) args() []any { return []any{boolInt(sc.All), string(sc.Tenant), 
 // MailboxByAddress finds a mailbox by its address, or by its id. ErrNotFound, also for what the scope hides.
 func (s *Store) MailboxByAddress(ctx context.Context, sc Scope, address string) (*Mailbox, error) {
 	folded := fold(address)
-	if a, err := mail.ParseAddress(address); err == nil {
+	a, err := mail.ParseAddress(address)
+	if err != nil {
+		a, err = mail.ParseUnquoted(address) // as lists give it
+	}
+	if err == nil {
 		folded = a.Fold().String()
 	}
 	const query = `SELECT ` + mailboxColumns + ` FROM mailboxes m WHERE ` + inScope + ` AND (m.address_fold = $4 OR m.id = $5)`
 	var found *Mailbox
-	err := s.each(ctx, query, append(sc.args(), mail.Clean(folded, maxAddress), mail.Clean(address, maxWord)), func(scan sqldb.Scan) error {
+	err = s.each(ctx, query, append(sc.args(), mail.Clean(folded, maxAddress), mail.Clean(address, maxWord)), func(scan sqldb.Scan) error {
 		m, err := scanMailbox(scan)
 		found = &m
 		return err

@@ -91,7 +91,7 @@ func (s *Store) mailboxFor(ctx context.Context, rcpt mail.Address) (Target, erro
 	if err != nil {
 		return Target{}, err
 	}
-	if target.Address, err = mail.ParseAddress(address); err != nil {
+	if target.Address, err = mail.ParseUnquoted(address); err != nil {
 		return Target{}, fmt.Errorf("mailbox %s: stored address: %w", target.Mailbox, err)
 	}
 	switch {
@@ -128,7 +128,7 @@ func (s *Store) AliasTarget(ctx context.Context, addr mail.Address) (mail.Addres
 	var target string
 	err := s.get(ctx, selectAlias, []any{mail.Clean(addr.String(), maxAddress)}, &target)
 	if err == nil {
-		to, err := mail.ParseAddress(target)
+		to, err := mail.ParseUnquoted(target)
 		if err != nil {
 			return mail.Address{}, fmt.Errorf("alias %s: stored target: %w", addr, err)
 		}

@@ -182,3 +182,23 @@ func TestLookingForDuplicatesUsesAnIndex(t *testing.T) {
 	}))
 	assert.Contains(t, plan, "SEARCH messages USING INDEX messages_delivery (delivery_id=?)")
 }
+
+func TestMailboxWhoseNameNeedsQuotesTakesMail(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		site := storetest.NewSite(t, s, "example", "example.test", "a b", `c"d`, "e@f")
+		for local, rcpt := range map[string]string{"a b": `"a b"@example.test`, `c"d`: `"c\"d"@example.test`, "e@f": `"e@f"@example.test`} {
+			target, err := s.Resolve(t.Context(), address(t, rcpt), "+")
+			require.NoError(t, err, rcpt)
+			assert.Equal(t, site.Mailboxes[local].ID, target.Mailbox)
+			assert.Equal(t, local, target.Address.Local)
+			box, err := s.MailboxByAddress(t.Context(), store.System, target.Address.String())
+			require.NoError(t, err, "by the address that lists give")
+			assert.Equal(t, target.Mailbox, box.ID)
+		}
+		_, err := s.EnsureAlias(t.Context(), site.Tenant.ID, address(t, "plain@example.test"), address(t, `"a b"@example.test`))
+		require.NoError(t, err)
+		target, err := s.Resolve(t.Context(), address(t, "plain@example.test"), "+")
+		require.NoError(t, err)
+		assert.Equal(t, site.Mailboxes["a b"].ID, target.Mailbox)
+	})
+}

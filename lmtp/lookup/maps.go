@@ -110,6 +110,9 @@ func (s *Server) alias(ctx context.Context, key string) (string, error) {
 // parseKey reads an address as Postfix writes it in a lookup, quoted or not.
 func parseKey(key string) (mail.Address, error) {
 	a, err := mail.ParseAddress(key)
+	if err != nil {
+		a, err = mail.ParseUnquoted(key)
+	}
 	if err != nil || a.Local == "" || a.Domain == "" {
 		return mail.Address{}, store.ErrNotFound
 	}
