@@ -104,23 +104,6 @@ func (s *Site) Value(name string) string { return s.expanded[name] }
 // Raw is a parameter as it is written, or its default.
 func (s *Site) Raw(name string) string { return s.raw[name] }
 
-// Expand replaces the parameters within a text.
-func (s *Site) Expand(text string) string {
-	for range 10 { // as deep as anybody nests
-		next := os.Expand(text, func(name string) string {
-			if value, ok := s.expanded[name]; ok {
-				return value
-			}
-			return ""
-		})
-		if next == text {
-			break
-		}
-		text = next
-	}
-	return text
-}
-
 // Chrooted says whether a service runs in the queue directory.
 func (s *Site) Chrooted(v Service) bool {
 	if v.Chroot != "-" {

@@ -69,28 +69,34 @@ func (b *Baseline) warn(text, mend string) {
 
 // undoMain takes our edits of main.cf back one by one.
 func (b *Baseline) undoMain() {
-	b.Exact = false
-	b.Notes = append(b.Notes, Note{Text: "main.cf was changed by others since: their changes stay, and only MaiRust's settings are taken out"})
 	m := ParseMain(b.CurrentMain)
-	for _, e := range slices.Backward(b.State.Edits) {
-		if e.File != mainName {
-			continue
-		}
-		now := m.Entry(e.Name)
-		switch {
-		case sameText(now, e.After):
-			restore(m, e)
-		case now == "", e.Before != nil && sameText(now, *e.Before):
-		default:
-			b.undoList(m, e)
-		}
-	}
+	b.undoEdits(mainName, m, func(e Edit) { b.undoList(m, e) })
 	m.removeComment(mainComment)
 	b.Main = m.String()
 }
 
+// undoEdits takes our edits of one file back, the last one first. changed is for an entry that others have changed.
+func (b *Baseline) undoEdits(file string, f restorer, changed func(Edit)) {
+	b.Exact = false
+	b.Notes = append(b.Notes, Note{Text: file + " was changed by others since: their changes stay, and only MaiRust's settings are taken out"})
+	for _, e := range slices.Backward(b.State.Edits) {
+		if e.File != file {
+			continue
+		}
+		now := f.Entry(e.Name)
+		switch {
+		case sameText(now, e.After):
+			restore(f, e)
+		case now == "", e.Before != nil && sameText(now, *e.Before):
+		default:
+			changed(e)
+		}
+	}
+}
+
 // restorer is a file whose entries can be put back.
 type restorer interface {
+	Entry(name string) string
 	put(name, text string)
 	Remove(name string)
 }
@@ -128,22 +134,8 @@ func deref(s *string) string {
 
 // undoMaster takes our edits of master.cf back one by one.
 func (b *Baseline) undoMaster() {
-	b.Exact = false
-	b.Notes = append(b.Notes, Note{Text: "master.cf was changed by others since: their changes stay, and only MaiRust's settings are taken out"})
 	m := ParseMaster(b.CurrentMaster)
-	for _, e := range slices.Backward(b.State.Edits) {
-		if e.File != masterName {
-			continue
-		}
-		now := m.Entry(e.Name)
-		switch {
-		case sameText(now, e.After):
-			restore(m, e)
-		case now == "", e.Before != nil && sameText(now, *e.Before):
-		default:
-			b.undoService(m, e)
-		}
-	}
+	b.undoEdits(masterName, m, func(e Edit) { b.undoService(m, e) })
 	m.removeComment(masterComment)
 	b.Master = m.String()
 }
