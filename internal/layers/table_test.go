@@ -31,7 +31,8 @@ var table = map[string]row{
 	"migrations":          leaf,
 	"store":               may(with(leaves, "store/sqldb", "store/blob")...),
 	"store/sqldb":         may("migrations"),
-	"store/blob":          leaf,
+	"store/blob":          may(with(leaves, "store/blob/journal")...),
+	"store/blob/journal":  leaf,
 	"store/blob/blobtest": may("store/blob"),
 	"store/storetest":     may(with(leaves, "store", "store/sqldb", "store/blob", "store/blob/blobtest", "internal/lab/labtest")...),
 
