@@ -28,6 +28,7 @@ func (d *daemon) buildWatch() error {
 			alert.Part{Name: "storage", Essential: true, Check: d.site.objects.Check})
 	}
 	parts = append(parts,
+		alert.Part{Name: "mounts", Check: d.checkMounts()},
 		alert.Part{Name: "disk", Check: func(context.Context) error { return checkDisks(c.Alert, d.site.dirs()) }},
 		alert.Part{Name: "listeners", Check: func(context.Context) error { return checkListeners(d.listeners) }},
 		alert.Part{Name: "clock", Patience: slowPatience, Check: func(context.Context) error { return checkClock() }},
@@ -63,6 +64,30 @@ func (s *site) dirs() []string {
 		}
 	}
 	return list
+}
+
+// checkMounts notes where the directories lead now, and gives a check that they still do. A store whose disk was
+// unmounted goes on through the descriptor that is open, but its next start would find another directory.
+func (d *daemon) checkMounts() func(context.Context) error {
+	before := map[string]os.FileInfo{}
+	for _, dir := range d.site.dirs() {
+		if info, err := os.Stat(dir); err == nil {
+			before[dir] = info
+		}
+	}
+	return func(context.Context) error {
+		var errs []error
+		for dir, was := range before {
+			info, err := os.Stat(dir)
+			switch {
+			case err != nil:
+				errs = append(errs, fmt.Errorf("directory in use: %w", err))
+			case !os.SameFile(was, info):
+				errs = append(errs, fmt.Errorf("%s is not the directory that is in use: mount its disk again before a restart", dir))
+			}
+		}
+		return errors.Join(errs...)
+	}
 }
 
 // checkDisks names every file system that is short of space, once, by the first of dirs that lies on it.

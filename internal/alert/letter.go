@@ -26,6 +26,10 @@ var words = map[string]word{
 		"Disk space", "ディスクの空き容量",
 		"Make space before new mail is deferred.", "新着メールが保留される前に空き容量を確保してください。",
 	},
+	"mounts": {
+		"A directory of mail or data", "メール・データのディレクトリ",
+		"Mount its disk again before a restart.", "再起動する前に、ディスクをマウントし直してください。",
+	},
 	"listeners": {
 		"A listener", "待ち受けソケット",
 		"Clients, perhaps Postfix, cannot connect.", "Postfix などのクライアントが接続できません。",

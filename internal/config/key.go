@@ -125,7 +125,7 @@ var keys = []key{
 	{path: "ops", doc: "Metrics (`/metrics`) and health (`/health`), for the operator's network only."},
 	{path: "ops.listeners", doc: "Where Prometheus and health checks connect.", from: "`inet:127.0.0.1:9925`"},
 
-	{path: "alert", doc: "Watches database, storage, disks, listeners, clock and certificates; administrators are told once when a part fails and once when it works again."},
+	{path: "alert", doc: "Watches database, storage, mounts, disks, listeners, clock and certificates; administrators are told once when a part fails and once when it works again."},
 	{path: "alert.check_every", doc: "How often each part is looked at."},
 	{path: "alert.returned_after", doc: "How long a part must work without a break before its alert ends, so that one that comes and goes is one alert."},
 	{path: "alert.remind_every", doc: "Repeats the log line of an alert that goes on."},
