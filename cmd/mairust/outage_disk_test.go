@@ -59,7 +59,9 @@ func TestSQLiteDiskFull(t *testing.T) {
 	outage{
 		site: onSQLite(), part: "database", code: 452, enhanced: fullDisk, lists: true, bodies: true,
 		before: func(t *testing.T, s *testSite) { moveDatabase(t, s) },
-		begin:  func(t *testing.T, p *process) func() { return fill(t, filepath.Join(p.site.dir, "db")) },
+		begin: func(t *testing.T, p *process, _ *acknowledged) func() {
+			return fill(t, filepath.Join(p.site.dir, "db"))
+		},
 	}.run(t)
 }
 
@@ -90,7 +92,7 @@ func TestSQLiteFileThatCannotBeWritten(t *testing.T) {
 			t.Parallel()
 			outage{
 				site: onSQLite(), part: "database", code: 451, enhanced: unavailable, lists: true, bodies: true,
-				begin: func(t *testing.T, p *process) func() {
+				begin: func(t *testing.T, p *process, _ *acknowledged) func() {
 					wal := filepath.Join(p.site.dir, "data", "mairust.db-wal")
 					return inject(t, p, "-P", wal, "-e", "inject=pwrite64,ftruncate,fsync,fdatasync:error="+fault)
 				},
@@ -104,7 +106,9 @@ func TestObjectStoreDiskFull(t *testing.T) {
 	outage{
 		site: onSQLite(), part: "storage", code: 452, enhanced: fullDisk, lists: true, bodies: true, message: bigMessage,
 		before: func(t *testing.T, s *testSite) { mountNew(t, filepath.Join(s.dir, "data", "mail"), "160m") },
-		begin:  func(t *testing.T, p *process) func() { return fill(t, filepath.Join(p.site.dir, "data", "mail")) },
+		begin: func(t *testing.T, p *process, _ *acknowledged) func() {
+			return fill(t, filepath.Join(p.site.dir, "data", "mail"))
+		},
 	}.run(t)
 }
 
@@ -114,7 +118,7 @@ func TestObjectStoreThatCannotBeWritten(t *testing.T) {
 			t.Parallel()
 			outage{
 				site: onSQLite(), part: "storage", code: 451, enhanced: unavailable, lists: true, bodies: true, message: bigMessage,
-				begin: func(t *testing.T, p *process) func() {
+				begin: func(t *testing.T, p *process, _ *acknowledged) func() {
 					return inject(t, p, "-e", "inject=linkat:error="+fault)
 				},
 			}.run(t)
@@ -126,7 +130,7 @@ func TestObjectsThatCannotBeRead(t *testing.T) {
 	t.Parallel()
 	outage{
 		site: onSQLite(), part: "storage", code: 451, enhanced: unavailable, lists: true, message: bigMessage,
-		begin: func(t *testing.T, p *process) func() {
+		begin: func(t *testing.T, p *process, _ *acknowledged) func() {
 			// Whatever is below the store's directory fails, as on a disk that was pulled out.
 			return inject(t, p, "-P", filepath.Join(p.site.dir, "data", "mail"), "-e", "inject=openat,linkat,fstatfs,fdatasync,fsync:error=EIO")
 		},
@@ -141,7 +145,9 @@ func TestSpoolDiskFull(t *testing.T) {
 			s.change(t, "lmtp:\n", "lmtp:\n  spool_memory_bytes: 4096\n")
 			mountNew(t, filepath.Join(s.dir, "data", "spool"), "8m")
 		},
-		begin: func(t *testing.T, p *process) func() { return fill(t, filepath.Join(p.site.dir, "data", "spool")) },
+		begin: func(t *testing.T, p *process, _ *acknowledged) func() {
+			return fill(t, filepath.Join(p.site.dir, "data", "spool"))
+		},
 	}.run(t)
 }
 

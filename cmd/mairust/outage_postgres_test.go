@@ -43,7 +43,7 @@ func TestPostgresStopped(t *testing.T) {
 	server, site := ownDatabase(t)
 	outage{
 		site: site, part: "database", code: 451, enhanced: unavailable,
-		begin: func(t *testing.T, _ *process) func() {
+		begin: func(t *testing.T, _ *process, _ *acknowledged) func() {
 			server.Stop(lab.StopFast)
 			return func() { assert.NoError(t, server.Start(t.Context())) }
 		},
@@ -55,7 +55,7 @@ func TestPostgresWithoutConnectionsLeft(t *testing.T) {
 	server, site := ownDatabase(t)
 	outage{
 		site: site, part: "database", code: 451, enhanced: unavailable,
-		begin: func(t *testing.T, _ *process) func() {
+		begin: func(t *testing.T, _ *process, _ *acknowledged) func() {
 			runSQL(t, server, "ALTER ROLE mairust CONNECTION LIMIT 0"+endSessions)
 			return func() { runSQL(t, server, "ALTER ROLE mairust CONNECTION LIMIT -1") }
 		},
@@ -67,7 +67,7 @@ func TestPostgresReadOnlyAsAStandbyIs(t *testing.T) {
 	server, site := ownDatabase(t)
 	outage{
 		site: site, part: "database", code: 451, enhanced: unavailable, lists: true, bodies: true,
-		begin: func(t *testing.T, _ *process) func() {
+		begin: func(t *testing.T, _ *process, _ *acknowledged) func() {
 			runSQL(t, server, "ALTER ROLE mairust SET default_transaction_read_only = on"+endSessions)
 			return func() { runSQL(t, server, "ALTER ROLE mairust RESET default_transaction_read_only"+endSessions) }
 		},
@@ -81,13 +81,16 @@ func TestPostgresHanging(t *testing.T) {
 	outage{
 		site: site, part: "database", code: 451, enhanced: unavailable,
 		before: func(t *testing.T, s *testSite) { s.change(t, "lmtp:\n", "lmtp:\n  resolve_timeout: 2s\n") },
-		begin: func(t *testing.T, p *process) func() {
+		begin: func(t *testing.T, p *process, acked *acknowledged) func() {
 			c := beginMessage(t, p.site)
 			require.NoError(t, server.Freeze())
 			onTheWay.Go(func() { // decided when the database is back, or given up before: never lost
-				replies, err := c.Body([]byte("Subject: on the way\r\n\r\n"), 1)
-				assert.NoError(t, err)
-				assert.Contains(t, []int{250, 451}, replies[0].Code)
+				message := []byte("Subject: on the way\r\n\r\n")
+				replies, err := c.Body(message, 1)
+				if assert.NoError(t, err) {
+					assert.Contains(t, []int{250, 451}, replies[0].Code)
+					acked.note(letter{"on the way", "bob@example.test"}, message, replies[0].Code == 250)
+				}
 			})
 			return func() {
 				assert.NoError(t, server.Thaw())
@@ -124,10 +127,9 @@ func TestPostgresDiskFull(t *testing.T) {
 	outage{
 		site: siteOptions{Database: "backend: postgres, url: '" + url + "'"},
 		part: "database", code: 452, enhanced: fullDisk, lists: true, bodies: true, room: true, quiet: true,
-		begin: func(t *testing.T, p *process) func() {
+		begin: func(t *testing.T, p *process, acked *acknowledged) func() {
 			free := fill(t, space)
 			// What is free within the pages that are there is used up first.
-			acked := &acknowledged{}
 			waitFor(t, "the first refusal", func() bool { return !acked.send(t, p.site, "eve", longHeader()).Accepted() })
 			return free
 		},

@@ -23,7 +23,7 @@ type outage struct {
 	site   siteOptions
 	before func(t *testing.T, s *testSite)
 	// begin breaks it, and returns what mends it.
-	begin func(t *testing.T, p *process) (end func())
+	begin func(t *testing.T, p *process, acked *acknowledged) (end func())
 	// code and enhanced are what every refused message or recipient is told.
 	code     int
 	enhanced string
@@ -57,7 +57,7 @@ func (o outage) run(t *testing.T) {
 	stored := daemon.messages(t, "bob@example.test", "")[0]
 	bob := daemon.login(t, "bob@example.test")
 
-	end := sync.OnceFunc(o.begin(t, daemon))
+	end := sync.OnceFunc(o.begin(t, daemon, acked))
 	t.Cleanup(end)
 	if !o.quiet {
 		waitFor(t, "the alert of "+o.part, func() bool { return daemon.failing(o.part) })
@@ -222,16 +222,21 @@ func (a *acknowledged) send(t *testing.T, s *testSite, local string, body []byte
 	if err != nil {
 		return &lab.Replies{} // a connection that broke acknowledges nothing
 	}
+	a.note(mine, message, replies.Accepted())
+	return replies
+}
+
+// note takes a message that was sent, and whether it was acknowledged.
+func (a *acknowledged) note(l letter, message []byte, accepted bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.sent == nil {
 		a.sent = map[string]string{}
 	}
-	a.sent[mine.subject] = "Return-Path: <a@sender.test>\r\n" + string(message)
-	if replies.Accepted() {
-		a.list = append(a.list, mine)
+	a.sent[l.subject] = "Return-Path: <a@sender.test>\r\n" + string(message)
+	if accepted {
+		a.list = append(a.list, l)
 	}
-	return replies
 }
 
 // check asks the API for everything that was acknowledged; what was not may be there too, but whole.
