@@ -176,7 +176,7 @@ func TestUnmountedStoreTakesMailThatIsThereWhenItIsMountedAgain(t *testing.T) {
 	mount()
 	t.Cleanup(func() { require.NoError(t, unix.Unmount(mail, unix.MNT_DETACH)) })
 	waitFor(t, "the end of the alert", func() bool { return !daemon.failing("mounts") })
-	acked.check(t, daemon)
+	acked.check(t, daemon, "bob", "eve")
 	daemon.kill()
-	acked.check(t, site.start(t))
+	acked.check(t, site.start(t), "bob", "eve")
 }

@@ -171,6 +171,6 @@ func TestSessionsOfPostgresEndedUnderLoad(t *testing.T) {
 	close(done)
 	senders.Wait()
 	waitFor(t, "deliveries to work again", func() bool { return acked.send(t, site, "bob", nil).Accepted() })
-	acked.check(t, daemon)
+	acked.check(t, daemon, "bob", "eve")
 	t.Logf("%d sent, %d acknowledged", acked.n, len(acked.list))
 }

@@ -71,7 +71,7 @@ func (o outage) run(t *testing.T) {
 	waitFor(t, "deliveries to work again", func() bool { return acked.send(t, site, "bob", o.message).Accepted() })
 	waitFor(t, "the end of the alert", func() bool { return !daemon.failing(o.part) })
 	assert.Equal(t, http.StatusOK, status(t, daemon.ops+"/health/ready"))
-	acked.check(t, daemon)
+	acked.check(t, daemon, "bob", "eve")
 	requireToldOnce(t, log, o.part)
 }
 
@@ -240,10 +240,10 @@ func (a *acknowledged) note(l letter, message []byte, accepted bool) {
 }
 
 // check asks the API for everything that was acknowledged; what was not may be there too, but whole.
-func (a *acknowledged) check(t *testing.T, p *process) {
+func (a *acknowledged) check(t *testing.T, p *process, mailboxes ...string) {
 	t.Helper()
 	found := map[letter]bool{}
-	for _, local := range []string{"bob", "eve"} {
+	for _, local := range mailboxes {
 		for _, m := range p.messages(t, local+"@example.test", "") {
 			key := letter{m.Subject, local + "@example.test"}
 			require.False(t, found[key], "%v is there twice", key)
