@@ -39,7 +39,7 @@ var errClient = errors.New("receive message")
 // away; then nothing can be said to it any more.
 func (tx *transaction) receive(r io.Reader) (*message, error) {
 	o := tx.server.options
-	m := &message{spool: newSpool(tx.server.deps.SpoolDir, o.SpoolMemoryBytes)}
+	m := &message{spool: newSpool(tx.server.deps.SpoolDir, o.SpoolMemoryBytes, tx.server.budget)}
 	prefix := "Return-Path: <" + tx.from.SMTP() + ">\r\n"
 	m.prefixBytes = int64(len(prefix))
 	digest, body := sha256.New(), mail.NewMessageBodyHash()

@@ -27,6 +27,8 @@ type Server struct {
 	deps    Deps
 	metrics metrics
 	log     *slog.Logger
+	// budget is the memory of all spools.
+	budget *budget
 
 	// within makes the context of a piece of work. abort ends all of them, when a Shutdown has run out of patience.
 	within func(time.Duration) (context.Context, context.CancelFunc)
@@ -51,7 +53,7 @@ func New(o Options, d Deps) (*Server, error) {
 		return nil, fmt.Errorf("lmtp: register metrics: %w", err)
 	}
 	s := &Server{
-		options: o, deps: d, metrics: m, log: d.Log,
+		options: o, deps: d, metrics: m, log: d.Log, budget: newBudget(o.SpoolMemoryTotalBytes),
 		fronts: map[*front]struct{}{}, wires: map[*wire]struct{}{},
 	}
 	base, abort := context.WithCancel(context.Background())
