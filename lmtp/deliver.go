@@ -55,9 +55,6 @@ func (tx *transaction) deliver(m *message) []*smtp.SMTPError {
 	for _, c := range copies {
 		tx.report(m, c, outcomes[c.Target.Mailbox], took)
 	}
-	tx.server.log.Info("transaction", "queue_id", m.summary.Top.ID, "client", tx.lhlo, "from", tx.from.String(),
-		"recipients", len(tx.rcpt), "mailboxes", len(copies), "size", m.spool.size, "folder", placed.folder,
-		"tags", strings.Join(placed.tags, ","), "took", took)
 
 	replies := make([]*smtp.SMTPError, len(tx.rcpt))
 	for i, r := range tx.rcpt {
@@ -199,18 +196,22 @@ func (tx *transaction) dropObject(c store.Copy) {
 
 // report writes the line of the log, and counts, for one copy.
 func (tx *transaction) report(m *message, c store.Copy, o outcome, took time.Duration) {
-	log := tx.server.log.With("queue_id", m.summary.Top.ID, "mailbox", c.Target.Address.String(),
-		"rcpt", c.Rcpt.String(), "tenant_id", string(c.Target.Tenant), "size", m.spool.size, "took", took)
+	facts := []any{
+		"queue_id", m.summary.Top.ID, "client", tx.lhlo, "from", tx.from.String(), "rcpt", c.Rcpt.String(),
+		"mailbox", c.Target.Address.String(), "tenant_id", string(c.Target.Tenant), "folder", c.Folder,
+		"tags", strings.Join(c.Tags, ","), "size", m.spool.size, "recipients", len(tx.rcpt), "took", took,
+	}
+	log, count := tx.server.log, tx.server.metrics.deliveries
 	switch {
 	case o.err != nil:
 		reply, result := toReply(o.err)
-		tx.server.metrics.deliveries.WithLabelValues(result).Inc()
-		log.Warn("not delivered", "message_id", string(c.ID), "reply", reply.Code, "err", o.err)
+		count.WithLabelValues(result).Inc()
+		log.Warn("not delivered", append(facts, "message_id", string(c.ID), "reply", reply.Code, "err", o.err)...)
 	case o.duplicate:
-		tx.server.metrics.deliveries.WithLabelValues("duplicate").Inc()
-		log.Info("delivered before", "message_id", string(o.id))
+		count.WithLabelValues("duplicate").Inc()
+		log.Info("delivered before", append(facts, "message_id", string(o.id))...)
 	default:
-		tx.server.metrics.deliveries.WithLabelValues("delivered").Inc()
-		log.Info("delivered", "message_id", string(o.id))
+		count.WithLabelValues("delivered").Inc()
+		log.Info("delivered", append(facts, "message_id", string(o.id))...)
 	}
 }
