@@ -31,7 +31,7 @@ func openSQLite(ctx context.Context, o Options) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", o.Path, err)
 	}
-	writer, err := openSQLiteWriter(ctx, o.Path)
+	writer, err := openSQLiteWriter(o.Path)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", o.Path, err), lock.Close())
 	}
@@ -89,29 +89,18 @@ type sqliteWriter struct {
 	// turn holds one token: who has it may use the fields below.
 	turn   chan struct{}
 	closed bool
-	db     *sql.DB
-	conn   *sql.Conn
-	stmts  *stmtCache
+	conn   *sqliteConn
 }
 
-func openSQLiteWriter(ctx context.Context, path string) (*sqliteWriter, error) {
+func openSQLiteWriter(path string) (*sqliteWriter, error) {
 	w := &sqliteWriter{path: path, turn: make(chan struct{}, 1)}
 	w.turn <- struct{}{}
-	return w, w.open(ctx)
+	return w, w.open()
 }
 
-func (w *sqliteWriter) open(ctx context.Context) error {
-	db, err := sql.Open("sqlite", sqliteURL(w.path))
-	if err != nil {
-		return classify(err)
-	}
-	db.SetMaxOpenConns(1)
-	conn, err := db.Conn(ctx)
-	if err != nil {
-		return errors.Join(classify(err), db.Close())
-	}
-	w.db, w.conn, w.stmts = db, conn, &stmtCache{prepare: conn.PrepareContext}
-	return nil
+func (w *sqliteWriter) open() (err error) {
+	w.conn, err = openSQLiteConn(w.path)
+	return classify(err)
 }
 
 func (w *sqliteWriter) write(ctx context.Context, fn func(*Tx) error) error {
@@ -125,23 +114,20 @@ func (w *sqliteWriter) write(ctx context.Context, fn func(*Tx) error) error {
 		return errClosed
 	}
 	if w.conn == nil {
-		if err := w.open(ctx); err != nil {
+		if err := w.open(); err != nil {
 			return err
 		}
 	}
-	err := w.transact(fn)
+	err := w.transact(ctx, fn)
 	if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrFull) {
 		w.discard()
 	}
 	return err
 }
 
-// transact ignores the caller's context from BEGIN to COMMIT: the work is short, and a statement that is
-// interrupted in the middle would cost the connection.
-func (w *sqliteWriter) transact(fn func(*Tx) error) (err error) {
-	ctx := context.Background()
-	if _, err := w.stmts.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
-		return classify(err)
+func (w *sqliteWriter) transact(ctx context.Context, fn func(*Tx) error) (err error) {
+	if _, err := w.conn.exec("BEGIN IMMEDIATE"); err != nil {
+		return err
 	}
 	done := false
 	defer func() {
@@ -149,15 +135,19 @@ func (w *sqliteWriter) transact(fn func(*Tx) error) (err error) {
 			return
 		}
 		// Also on a panic of fn. A transaction that SQLite has rolled back itself has nothing to roll back.
-		if _, rollbackErr := w.conn.ExecContext(ctx, "ROLLBACK"); rollbackErr != nil {
+		if _, rollbackErr := w.conn.exec("ROLLBACK"); rollbackErr != nil {
 			w.discard()
 		}
 	}()
-	if err := fn(&Tx{session: w.stmts}); err != nil {
+	tx := &Tx{conn: w.conn}
+	if err := fn(tx); err != nil {
 		return err
 	}
-	if _, err := w.stmts.ExecContext(ctx, "COMMIT"); err != nil {
-		return classifyCommit(err)
+	if err := tx.Flush(ctx); err != nil {
+		return err
+	}
+	if err := w.conn.commit(); err != nil {
+		return err
 	}
 	done = true
 	return nil
@@ -168,10 +158,7 @@ func (w *sqliteWriter) discard() {
 	if w.conn == nil {
 		return
 	}
-	// Whatever these say, the connection is not used again.
-	_ = w.stmts.Close()
-	_ = w.conn.Close()
-	_ = w.db.Close()
+	_ = w.conn.Close() // whatever it says, the connection is not used again
 	w.conn = nil
 }
 
@@ -183,7 +170,7 @@ func (w *sqliteWriter) Close() error {
 	if w.conn == nil {
 		return nil
 	}
-	err := errors.Join(w.stmts.Close(), w.conn.Close(), w.db.Close())
+	err := w.conn.Close()
 	w.conn = nil
 	return err
 }
@@ -210,15 +197,6 @@ func (c *stmtCache) stmt(ctx context.Context, query string) (*sql.Stmt, error) {
 	}
 	c.byText[query] = s
 	return s, nil
-}
-
-// ExecContext runs the prepared form of query.
-func (c *stmtCache) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	s, err := c.stmt(ctx, query) //nolint:sqlclosecheck // the cache's
-	if err != nil {
-		return nil, err
-	}
-	return s.ExecContext(ctx, args...)
 }
 
 // QueryContext runs the prepared form of query.
