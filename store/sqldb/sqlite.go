@@ -20,6 +20,10 @@ import (
 // survive a power cut (sqlite.org/pragma.html#pragma_synchronous).
 const sqlitePragmas = "_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)"
 
+// writerPragmas: the pages that deliveries change again and again stay in memory (16 MB), what a statement may have to
+// undo does too, and the log is copied by the checkpointer, long before the writer does so itself (256 MB).
+const writerPragmas = "&_pragma=cache_size(-16384)&_pragma=temp_store(MEMORY)&_pragma=wal_autocheckpoint(65536)"
+
 func openSQLite(ctx context.Context, o Options) (*DB, error) {
 	if o.Path == "" {
 		return nil, errors.New("database.path is missing: it names the SQLite file")
@@ -48,8 +52,10 @@ func openSQLite(ctx context.Context, o Options) (*DB, error) {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", o.Path, err), writer.Close(), lock.Close())
 	}
 	stmts := &stmtCache{prepare: read.PrepareContext}
+	checkpoints := startCheckpointer(writer, o.Log)
 	// Readers go before the writer, so that the writer checkpoints the log; the lock goes last.
-	return &DB{backend: SQLite, read: read, stmts: stmts, writer: writer, closers: []io.Closer{stmts, read, writer, lock}}, nil
+	closers := []io.Closer{checkpoints, stmts, read, writer, lock}
+	return &DB{backend: SQLite, read: read, stmts: stmts, writer: writer, closers: closers}, nil
 }
 
 func sqliteURL(path string) string {
@@ -90,10 +96,12 @@ type sqliteWriter struct {
 	turn   chan struct{}
 	closed bool
 	conn   *sqliteConn
+	// full gets a token when enough is in the log to be copied into the database.
+	full chan struct{}
 }
 
 func openSQLiteWriter(path string) (*sqliteWriter, error) {
-	w := &sqliteWriter{path: path, turn: make(chan struct{}, 1)}
+	w := &sqliteWriter{path: path, turn: make(chan struct{}, 1), full: make(chan struct{}, 1)}
 	w.turn <- struct{}{}
 	return w, w.open()
 }
@@ -104,6 +112,21 @@ func (w *sqliteWriter) open() (err error) {
 }
 
 func (w *sqliteWriter) write(ctx context.Context, fn func(*Tx) error) error {
+	return w.exclusive(ctx, func(conn *sqliteConn) error {
+		err := w.transact(ctx, conn, fn)
+		if conn.changed >= checkpointRows {
+			conn.changed = 0
+			select {
+			case w.full <- struct{}{}:
+			default: // it is being told already
+			}
+		}
+		return err
+	})
+}
+
+// exclusive runs fn on the connection when nobody else does.
+func (w *sqliteWriter) exclusive(ctx context.Context, fn func(*sqliteConn) error) error {
 	select {
 	case <-w.turn:
 		defer func() { w.turn <- struct{}{} }()
@@ -118,15 +141,15 @@ func (w *sqliteWriter) write(ctx context.Context, fn func(*Tx) error) error {
 			return err
 		}
 	}
-	err := w.transact(ctx, fn)
+	err := fn(w.conn)
 	if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrFull) {
 		w.discard()
 	}
 	return err
 }
 
-func (w *sqliteWriter) transact(ctx context.Context, fn func(*Tx) error) (err error) {
-	if _, err := w.conn.exec("BEGIN IMMEDIATE"); err != nil {
+func (w *sqliteWriter) transact(ctx context.Context, conn *sqliteConn, fn func(*Tx) error) (err error) {
+	if _, err := conn.exec("BEGIN IMMEDIATE"); err != nil {
 		return err
 	}
 	done := false
@@ -135,18 +158,18 @@ func (w *sqliteWriter) transact(ctx context.Context, fn func(*Tx) error) (err er
 			return
 		}
 		// Also on a panic of fn. A transaction that SQLite has rolled back itself has nothing to roll back.
-		if _, rollbackErr := w.conn.exec("ROLLBACK"); rollbackErr != nil {
+		if _, rollbackErr := conn.exec("ROLLBACK"); rollbackErr != nil {
 			w.discard()
 		}
 	}()
-	tx := &Tx{conn: w.conn}
+	tx := &Tx{conn: conn}
 	if err := fn(tx); err != nil {
 		return err
 	}
 	if err := tx.Flush(ctx); err != nil {
 		return err
 	}
-	if err := w.conn.commit(); err != nil {
+	if err := conn.commit(); err != nil {
 		return err
 	}
 	done = true

@@ -15,6 +15,8 @@ import (
 type sqliteConn struct {
 	conn   driver.Conn
 	byText map[string]*sqliteStmt
+	// changed is about how many rows were changed since it was last set to 0.
+	changed int64
 }
 
 // sqliteStmt is a prepared statement with room for its arguments.
@@ -25,7 +27,7 @@ type sqliteStmt struct {
 }
 
 func openSQLiteConn(path string) (*sqliteConn, error) {
-	conn, err := new(sqlite.Driver).Open(sqliteURL(path))
+	conn, err := new(sqlite.Driver).Open(sqliteURL(path) + writerPragmas)
 	if err != nil {
 		return nil, err
 	}
@@ -69,6 +71,7 @@ func (c *sqliteConn) exec(query string, args ...any) (int64, error) {
 		return 0, classify(err)
 	}
 	n, err := result.RowsAffected()
+	c.changed += n
 	return n, classify(err)
 }
 
