@@ -30,7 +30,7 @@ type Options struct {
 	MaxMessageBytes int64 `yaml:"max_message_bytes"`
 	// MaxRecipients of one transaction; default 1000. Postfix sends 50 unless told otherwise.
 	MaxRecipients int `yaml:"max_recipients"`
-	// SpoolMemoryBytes is how much of a message is held in memory before it goes to a file; default 1 MiB.
+	// SpoolMemoryBytes is how much of a message is held in memory before it goes to a file; default 2 MiB.
 	SpoolMemoryBytes int64 `yaml:"spool_memory_bytes"`
 	// SpoolMemoryTotalBytes is how much memory the messages of all sessions take together before more go to files,
 	// however small; default 64 MiB.
@@ -66,7 +66,7 @@ func (o Options) withDefaults() Options {
 		o.RecipientDelimiter = ""
 	}
 	setDefault(&o.MaxRecipients, 1000)
-	setDefault(&o.SpoolMemoryBytes, 1<<20)
+	setDefault(&o.SpoolMemoryBytes, 2<<20)
 	setDefault(&o.SpoolMemoryTotalBytes, 64<<20)
 	setDefault(&o.CommandTimeout, 5*time.Minute)
 	setDefault(&o.DataTimeout, 3*time.Minute)

@@ -18,7 +18,7 @@ import (
 	"github.com/emersion/go-smtp"
 )
 
-// writeTimeout bounds the writing of one line of a reply.
+// writeTimeout bounds the sending of replies.
 const writeTimeout = time.Minute
 
 // Server delivers mail. Serve may be called for several listeners at once.
@@ -187,7 +187,7 @@ func (s *Server) protocol(tlsConfig *tls.Config) *smtp.Server {
 	p.MaxMessageBytes = s.options.MaxMessageBytes
 	p.MaxLineLength = 0 // the wire bounds command lines, and a message may have lines of any length
 	p.ReadTimeout = 0   // it would be one deadline for a whole message; the wire has better ones
-	p.WriteTimeout = writeTimeout
+	p.WriteTimeout = 0  // the wire has its own
 	p.ErrorLog = protocolLog{s.log}
 	return p
 }

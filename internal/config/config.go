@@ -58,6 +58,8 @@ type Storage struct {
 type StorageOptions struct {
 	// BasePath is the folder of the fs backend.
 	BasePath string `yaml:"base_path"`
+	// Journal is "auto" or "off".
+	Journal string `yaml:"journal"`
 }
 
 // Milter configures the inbound filter and its checks.
@@ -111,7 +113,7 @@ func newDefault(root bool) *Config {
 func fixedDefaults() *Config {
 	return &Config{
 		Database: sqldb.Options{Backend: sqldb.SQLite, MaxConnections: 20, MinConnections: 5},
-		Storage:  Storage{Backend: "fs"},
+		Storage:  Storage{Backend: "fs", Options: StorageOptions{Journal: "auto"}},
 		Milter: Milter{Options: milter.Options{
 			TimeoutMS:        10_000,
 			MaxConnections:   1000,

@@ -42,6 +42,7 @@ var keys = []key{
 	{path: "storage.backend", doc: "`fs` keeps each message in a file.", allowed: []string{"fs"}},
 	{path: "storage.options", doc: "Options of the backend."},
 	{path: "storage.options.base_path", doc: "The folder of the files; one local file system, on which hard links work.", from: "`<data_dir>/mail`"},
+	{path: "storage.options.journal", doc: "`auto` makes small messages durable many at a time, through a journal in `base_path`, where the file system allows it; `off` flushes each by itself.", allowed: []string{"auto", "off"}},
 
 	{path: "milter", doc: "Scans what Postfix receives."},
 	{path: "milter.listeners", doc: "Where Postfix's `smtpd_milters` connects.", from: "`unix:<run_dir>/milter.sock` and `inet:127.0.0.1:8898`"},

@@ -112,9 +112,9 @@ func (f *FS) putAllFlushed(ctx context.Context, keys []string, r io.ReadSeeker, 
 	if err := f.putFlushed(ctx, keys[0], r, size); err != nil {
 		return err
 	}
-	for _, key := range keys[1:] {
+	for i, key := range keys[1:] {
 		if err := f.copy(ctx, keys[0], key); err != nil {
-			return fmt.Errorf("copy to %s: %w", key, err)
+			return errors.Join(fmt.Errorf("copy to %s: %w", key, err), deleteAll(ctx, f, keys[:i+1]))
 		}
 	}
 	return nil

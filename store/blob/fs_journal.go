@@ -183,8 +183,7 @@ func (f *FS) openBeneath(path string) (int, error) {
 		return -1, err
 	}
 	defer func() { _ = unix.Close(parent) }() // only looked into
-	err = ignoringEINTR(func() error { return unix.Mkdirat(parent, name, 0o700) })
-	if err != nil && !errors.Is(err, unix.EEXIST) {
+	if err := mkdirat(parent, name); err != nil && !errors.Is(err, unix.EEXIST) {
 		return -1, os.NewSyscallError("mkdirat", err)
 	}
 	return openat2(parent, name)
@@ -229,6 +228,7 @@ func (p places) create(body []byte) (unnamed, error) {
 	case err != nil:
 		return -1, os.NewSyscallError("openat", err)
 	}
+	err = giveTo(p[0].dir, fd)
 	for len(body) > 0 && err == nil {
 		var n int
 		err = ignoringEINTR(func() (err error) {

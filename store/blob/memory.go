@@ -42,9 +42,9 @@ func (m *Memory) Put(ctx context.Context, key string, r io.ReadSeeker, size int6
 
 // PutAll stores an object under several keys.
 func (m *Memory) PutAll(ctx context.Context, keys []string, r io.ReadSeeker, size int64) error {
-	for _, key := range keys {
+	for i, key := range keys {
 		if err := m.Put(ctx, key, r, size); err != nil {
-			return err
+			return errors.Join(err, deleteAll(ctx, m, keys[:i]))
 		}
 	}
 	return nil

@@ -66,20 +66,37 @@ func (l *Log) recoverOrphans() (err error) {
 
 // lockDir makes the directory and takes its lock, which it waits for.
 func (l *Log) lockDir() (unlock func() error, err error) {
-	if err := os.Mkdir(l.dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
-		return nil, err
-	}
-	if err := syncDir(filepath.Dir(l.dir)); err != nil {
+	if err := l.makeDir(); err != nil {
 		return nil, err
 	}
 	f, err := os.OpenFile(filepath.Join(l.dir, lockName), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
+	if err := giveToOwner(l.dir, f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
 	if err := ignoringEINTR(func() error { return unix.Flock(int(f.Fd()), unix.LOCK_EX) }); err != nil {
 		return nil, errors.Join(os.NewSyscallError("flock", err), f.Close())
 	}
 	return f.Close, nil
+}
+
+// makeDir makes the directory, durably.
+func (l *Log) makeDir() error {
+	err := os.Mkdir(l.dir, 0o700)
+	if errors.Is(err, os.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	d, err := os.Open(l.dir)
+	if err != nil {
+		return err
+	}
+	above := filepath.Dir(l.dir)
+	return errors.Join(giveToOwner(above, d), d.Close(), syncDir(above))
 }
 
 // openLeft opens all segments that nobody owns.

@@ -41,6 +41,9 @@ func createSegment(dir string, size int64) (*segment, error) {
 	}
 	err = lock(f)
 	if err == nil {
+		err = giveToOwner(dir, f)
+	}
+	if err == nil {
 		err = reserve(f, size)
 	}
 	if err == nil {
@@ -53,6 +56,18 @@ func createSegment(dir string, size int64) (*segment, error) {
 		return nil, errors.Join(err, os.Remove(path), f.Close())
 	}
 	return &segment{file: f, size: size}, nil
+}
+
+// giveToOwner makes a new file belong to whom dir belongs, when root made it: the user of the service is to use it too.
+func giveToOwner(dir string, f *os.File) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(dir, &st); err != nil {
+		return os.NewSyscallError("stat", err)
+	}
+	return f.Chown(int(st.Uid), int(st.Gid))
 }
 
 // reserve takes the space now, so that a full disk is met here and not in the middle of a delivery.
