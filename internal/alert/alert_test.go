@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
@@ -309,7 +308,7 @@ func TestAskersShareALook(t *testing.T) {
 
 func TestPanicOfACheckIsItsFailure(t *testing.T) {
 	w := alert.New(alert.Options{}, alert.Deps{}, alert.Part{Name: "clock", Check: func(context.Context) error {
-		panic(fmt.Sprint("no clock"))
+		panic("no clock")
 	}})
 	assert.Contains(t, w.Look(t.Context(), 0)[0].Err, "no clock")
 }
