@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -43,6 +44,12 @@ func (b *breakable) check(context.Context) error {
 	return b.err
 }
 
+func (b *breakable) count() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.asked
+}
+
 func (b *breakable) set(err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -71,6 +78,12 @@ func (s *sink) fail(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.err = err
+}
+
+func (s *sink) tried() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.attempts
 }
 
 func (s *sink) got() []alert.Notice {
@@ -253,14 +266,14 @@ func TestMailThatCannotBeSentIsTriedAgainAndHoldsNothing(t *testing.T) {
 		r.sink.fail(errors.New("mail server is away"))
 		r.part.set(errGone)
 		pass(time.Hour)
-		assert.Less(t, r.sink.attempts, 12, "tried with pauses")
-		assert.Greater(t, r.sink.attempts, 5)
+		assert.Less(t, r.sink.tried(), 12, "tried with pauses")
+		assert.Greater(t, r.sink.tried(), 5)
 		failed, err := testutil.GatherAndCount(r.metrics, "mairust_alert_mails_total")
 		require.NoError(t, err)
 		assert.Equal(t, 1, failed)
-		asked := r.part.asked
+		asked := r.part.count()
 		pass(10 * time.Minute)
-		assert.Greater(t, r.part.asked, asked+50, "the watching goes on")
+		assert.Greater(t, r.part.count(), asked+50, "the watching goes on")
 		r.sink.fail(nil)
 		pass(11 * time.Minute)
 		require.Len(t, r.sink.got(), 1)
@@ -270,9 +283,9 @@ func TestMailThatCannotBeSentIsTriedAgainAndHoldsNothing(t *testing.T) {
 func TestCheckThatHangsIsAFailureAndIsNotStartedTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		started := 0
+		var started atomic.Int32
 		hanging := alert.Part{Name: "storage", Check: func(context.Context) error { // deaf to its context, as a dead disk is
-			started++
+			started.Add(1)
 			<-release
 			return nil
 		}}
@@ -284,7 +297,7 @@ func TestCheckThatHangsIsAFailureAndIsNotStartedTwice(t *testing.T) {
 			assert.Empty(t, states[1].Err)
 		}
 		assert.True(t, w.States()[0].Active)
-		assert.Equal(t, 1, started)
+		assert.Equal(t, int32(1), started.Load())
 		assert.Equal(t, 3, fine.asked)
 		close(release)
 		synctest.Wait()
