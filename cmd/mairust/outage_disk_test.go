@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -149,6 +150,25 @@ func TestSpoolDiskFull(t *testing.T) {
 			return fill(t, filepath.Join(p.site.dir, "data", "spool"))
 		},
 	}.run(t)
+}
+
+func TestDiskIsReportedBeforeItIsFull(t *testing.T) {
+	t.Parallel()
+	site := newTestSite(t, siteOptions{Backend: "sqlite", Mailboxes: []string{"bob"},
+		Extra: "alert: {check_every: 200ms, returned_after: 1s, disk_free_percent: 50, disk_free_bytes: 4096}\n"})
+	data := filepath.Join(site.dir, "data")
+	mountSmall(t, data, "256m")
+	daemon := site.start(t)
+	acked := &acknowledged{}
+	waitFor(t, "the first look", func() bool { return status(t, daemon.ops+"/health/ready") == http.StatusOK })
+	require.False(t, daemon.failing("disk"))
+	ballast := filepath.Join(data, "ballast")
+	require.NoError(t, os.WriteFile(ballast, make([]byte, 130<<20), 0o600))
+	waitFor(t, "the alert", func() bool { return daemon.failing("disk") })
+	assert.Equal(t, http.StatusOK, status(t, daemon.ops+"/health/ready"), "mail flows")
+	assert.True(t, acked.send(t, site, "bob", nil).Accepted())
+	require.NoError(t, os.Remove(ballast))
+	waitFor(t, "the end of the alert", func() bool { return !daemon.failing("disk") })
 }
 
 func TestUnmountedStoreTakesMailThatIsThereWhenItIsMountedAgain(t *testing.T) {

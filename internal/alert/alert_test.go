@@ -305,6 +305,23 @@ func TestCheckThatHangsIsAFailureAndIsNotStartedTwice(t *testing.T) {
 	})
 }
 
+func TestAskerWhoLeavesWaitsForNoCheckAndLearnsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		w := alert.New(alert.Options{}, alert.Deps{}, alert.Part{Name: "storage", Check: func(context.Context) error {
+			<-release
+			return errGone
+		}})
+		ctx, cancel := context.WithCancel(t.Context())
+		began := time.Now()
+		time.AfterFunc(time.Second, cancel)
+		assert.Empty(t, w.Look(ctx, 0)[0].Err)
+		assert.Equal(t, time.Second, time.Since(began))
+		close(release)
+		assert.Equal(t, errGone.Error(), w.Look(t.Context(), 0)[0].Err, "the answer is there for who asks next")
+	})
+}
+
 func TestAskersShareALook(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		part := &breakable{}

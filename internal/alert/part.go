@@ -50,15 +50,19 @@ func (w *Watcher) look(ctx context.Context, p *watched, maxAge time.Duration) {
 	if !p.looked.IsZero() && time.Since(p.looked) < maxAge {
 		return
 	}
-	err := p.ask(ctx)
+	answered, err := p.ask(ctx)
+	if !answered {
+		return
+	}
 	p.looked = time.Now()
 	w.note(p, err, p.looked)
 }
 
 var errNoAnswer = fmt.Errorf("no answer within %s", checkTimeout)
 
-// ask runs the check, and does not wait for one that hangs. Only one is ever under way.
-func (p *watched) ask(ctx context.Context) error {
+// ask runs the check, and does not wait for one that hangs. Only one is ever under way. Nothing is known when the
+// asker leaves before the answer.
+func (p *watched) ask(ctx context.Context) (answered bool, err error) {
 	if p.pending == nil {
 		p.pending = p.begin(ctx)
 	}
@@ -70,9 +74,11 @@ func (p *watched) ask(ctx context.Context) error {
 		if errors.Is(err, context.DeadlineExceeded) {
 			err = errNoAnswer
 		}
-		return err
+		return true, err
 	case <-timer.C:
-		return errNoAnswer
+		return true, errNoAnswer
+	case <-ctx.Done():
+		return false, nil
 	}
 }
 
