@@ -150,6 +150,7 @@ func (d *daemon) serve(ctx context.Context) error {
 	stopReload()
 	err := d.shutdown()
 	group.Wait()
+	d.watch.Close()
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 		err = errors.Join(cause, err)
 	}

@@ -116,6 +116,16 @@ func (w *Watcher) Run(ctx context.Context) {
 	group.Wait()
 }
 
+// Close waits for checks under way, at most as long as one may take. It comes after the last Look and the end of Run,
+// and before what the checks use is closed.
+func (w *Watcher) Close() {
+	var group sync.WaitGroup
+	for _, p := range w.parts {
+		group.Go(p.settle)
+	}
+	group.Wait()
+}
+
 func (w *Watcher) every(ctx context.Context, do func()) {
 	ticker := time.NewTicker(w.options.CheckEvery)
 	defer ticker.Stop()

@@ -317,6 +317,8 @@ func TestAskerWhoLeavesWaitsForNoCheckAndLearnsNothing(t *testing.T) {
 		time.AfterFunc(time.Second, cancel)
 		assert.Empty(t, w.Look(ctx, 0)[0].Err)
 		assert.Equal(t, time.Second, time.Since(began))
+		w.Close()
+		assert.Equal(t, 7*time.Second, time.Since(began), "at the end it has its time")
 		close(release)
 		assert.Equal(t, errGone.Error(), w.Look(t.Context(), 0)[0].Err, "the answer is there for who asks next")
 	})

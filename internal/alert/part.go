@@ -82,6 +82,22 @@ func (p *watched) ask(ctx context.Context) (answered bool, err error) {
 	}
 }
 
+// settle waits for a check that is under way.
+func (p *watched) settle() {
+	p.looking.Lock()
+	defer p.looking.Unlock()
+	if p.pending == nil {
+		return
+	}
+	timer := time.NewTimer(checkTimeout + time.Second)
+	defer timer.Stop()
+	select {
+	case <-p.pending:
+		p.pending = nil
+	case <-timer.C: // it hangs where nothing can end it
+	}
+}
+
 // begin starts the check. It is not cut short when the asker leaves: others get the same answer.
 func (p *watched) begin(ctx context.Context) chan error {
 	done := make(chan error, 1)
