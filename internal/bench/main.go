@@ -1,0 +1,113 @@
+// Command bench measures MaiRust's delivery beside its peer, Dovecot, and through Postfix, and how its cost grows. Every
+// run of every server has a fresh file system; the servers are started by package lab. `make bench` runs it.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// options are the command line.
+type options struct {
+	seconds, repeat, diskMB int
+	parts, loads, servers   string
+	mairust, out            string
+}
+
+func main() {
+	if err := ownMounts(); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	o := parse(os.Args[1:])
+	if err := run(ctx, o, os.Stdout, os.Stderr); err != nil {
+		stop()
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1) //nolint:gocritic // stopped above
+	}
+}
+
+// inside is set in the environment of the process that has a mount namespace of its own.
+const inside = "MAIRUST_BENCH_INSIDE"
+
+// ownMounts starts the program again with mounts of its own, which vanish with it however it ends. Who is not root
+// mounts nothing.
+func ownMounts() error {
+	if os.Geteuid() != 0 || os.Getenv(inside) != "" {
+		return nil
+	}
+	unshare, err := exec.LookPath("unshare")
+	if err != nil {
+		return err
+	}
+	args := append([]string{"unshare", "--mount", "--"}, os.Args...)
+	return syscall.Exec(unshare, args, append(os.Environ(), inside+"=1")) // #nosec G204 -- ourselves
+}
+
+func parse(args []string) options {
+	var o options
+	f := flag.NewFlagSet("bench", flag.ExitOnError)
+	f.IntVar(&o.seconds, "seconds", 10, "how long each load lasts")
+	f.IntVar(&o.repeat, "repeat", 3, "how often each is measured; medians are reported")
+	f.StringVar(&o.parts, "parts", "", "only parts whose names contain one of these `words`: delivery,postfix,growth")
+	f.StringVar(&o.loads, "loads", "", "only loads whose names contain one of these `words`")
+	f.StringVar(&o.servers, "servers", "", "only servers whose names contain one of these `words`: dovecot,sqlite,postgres")
+	f.StringVar(&o.mairust, "mairust", "bin/mairust", "the `program` that is measured")
+	f.StringVar(&o.out, "out", "", "Markdown `file` whose sections are replaced by the results")
+	f.IntVar(&o.diskMB, "disk", -1, "size of the image that holds all files, in `MB`; 0 is plain directories; default by what is measured")
+	_ = f.Parse(args) // it exits
+	return o
+}
+
+// run measures, and writes the tables to out.
+func run(ctx context.Context, o options, out, progressTo io.Writer) (err error) {
+	if o.diskMB < 0 {
+		o.diskMB = diskFor(o)
+	}
+	facts, err := machine(ctx, o)
+	if err != nil {
+		return err
+	}
+	b := &bench{lasting: time.Duration(o.seconds) * time.Second, repeat: o.repeat, loads: o.loads, servers: o.servers, mairust: o.mairust}
+	parts := slices.DeleteFunc([]*part{delivery(b)}, func(p *part) bool { return !matches(p.name, o.parts) || p.steps == 0 })
+	b.progress = progress{to: progressTo, start: time.Now()}
+	for _, p := range parts {
+		b.progress.steps += p.steps
+	}
+	if b.disk, err = newDisk(ctx, o.diskMB); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.disk.Close()) }()
+	flushes, err := b.flushes(ctx)
+	if err != nil {
+		return err
+	}
+	for _, p := range parts {
+		t, err := p.run(ctx)
+		if err != nil {
+			return err
+		}
+		text := strings.Join([]string{facts, flushes, "", t.String()}, "\n")
+		if _, err := fmt.Fprintf(out, "\n%s\n\n%s", p.name, text); err != nil {
+			return err
+		}
+		if o.out != "" {
+			if err := writeSection(o.out, p.name, text); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"syscall"
+	"time"
+)
+
+// bench is one invocation: where it runs and for how long.
+type bench struct {
+	disk    *disk
+	lasting time.Duration
+	repeat  int
+	// loads and servers are words of the names of those that are measured; see matches.
+	loads, servers string
+	mairust        string
+	progress       progress
+}
+
+// figures are what one run has measured, or the medians of several.
+type figures struct {
+	// rate is messages per second.
+	rate float64
+	// cpu is the server's CPU time per message, database that of the database server, own the sender's: microseconds.
+	cpu, database, own float64
+	// p50 and p99 are milliseconds.
+	p50, p99 float64
+}
+
+// allCPU is the CPU time per message of the server and its database.
+func (f figures) allCPU() float64 { return f.cpu + f.database }
+
+func (f figures) String() string {
+	return fmt.Sprintf("%.0f msg/s, CPU %.0f µs/msg, p50 %.1f ms, p99 %.1f ms", f.rate, f.allCPU(), f.p50, f.p99)
+}
+
+// median takes each figure's own median.
+func median(runs []figures) figures {
+	of := func(field func(figures) float64) float64 {
+		var values []float64
+		for _, r := range runs {
+			values = append(values, field(r))
+		}
+		slices.Sort(values)
+		return values[len(values)/2]
+	}
+	return figures{
+		rate: of(func(f figures) float64 { return f.rate }), cpu: of(func(f figures) float64 { return f.cpu }),
+		database: of(func(f figures) float64 { return f.database }), own: of(func(f figures) float64 { return f.own }),
+		p50: of(func(f figures) float64 { return f.p50 }), p99: of(func(f figures) float64 { return f.p99 }),
+	}
+}
+
+// onFreshDisk runs act with an empty file system's directory.
+func (b *bench) onFreshDisk(ctx context.Context, act func(dir string) error) (err error) {
+	dir, remove, err := b.disk.fresh(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, remove()) }()
+	return act(dir)
+}
+
+// measure runs a load against a server on a fresh file system.
+func (b *bench) measure(ctx context.Context, k kind, l load) (f figures, err error) {
+	err = b.onFreshDisk(ctx, func(dir string) (err error) {
+		s, err := k.start(ctx, dir, mailboxCount)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, s.close()) }()
+		// Every mailbox has been used before the clock starts: Dovecot makes them at the first message, not well at once.
+		if err := sendEach(s.addr, mailboxCount); err != nil {
+			return err
+		}
+		f, err = s.measure(ctx, l, mailboxCount, b.lasting)
+		return err
+	})
+	return f, err
+}
+
+// sendEach sends a small message to each mailbox.
+func sendEach(addr string, mailboxes int) error {
+	c, err := dialLMTP(addr)
+	if err != nil {
+		return err
+	}
+	body := message(0)
+	for i := range mailboxes {
+		if err := c.send(command(i), body); err != nil {
+			return errors.Join(err, c.Close())
+		}
+	}
+	return c.Close()
+}
+
+// measure runs a load against the server as it is.
+func (s *server) measure(ctx context.Context, l load, mailboxes int, lasting time.Duration) (figures, error) {
+	syscall.Sync() // what was prepared is not flushed at the load's cost
+	before, err := s.used()
+	if err != nil {
+		return figures{}, err
+	}
+	sent, err := l.run(ctx, s.addr, mailboxes, lasting)
+	if err != nil {
+		return figures{}, err
+	}
+	after, err := s.used()
+	if err != nil {
+		return figures{}, err
+	}
+	n := float64(len(sent.took))
+	perMessage := func(d time.Duration) float64 { return float64(d.Microseconds()) / n }
+	return figures{
+		rate: n / sent.elapsed.Seconds(),
+		cpu:  perMessage(after.server - before.server), database: perMessage(after.database - before.database), own: perMessage(sent.own),
+		p50: milliseconds(sent.took[len(sent.took)/2]), p99: milliseconds(sent.took[len(sent.took)*99/100]),
+	}, nil
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// cpuTimes are CPU times since the start.
+type cpuTimes struct{ server, database time.Duration }
+
+func (s *server) used() (cpuTimes, error) {
+	var t cpuTimes
+	var err error
+	if t.server, err = treeCPU(s.pid); err != nil || s.database == 0 {
+		return t, err
+	}
+	t.database, err = treeCPU(s.database)
+	return t, err
+}
+
+// progress tells how far it has come.
+type progress struct {
+	to          io.Writer
+	done, steps int
+	start       time.Time
+}
+
+// begin announces a step.
+func (p *progress) begin(format string, args ...any) {
+	left := "?"
+	if p.done > 0 {
+		left = (time.Since(p.start) / time.Duration(p.done) * time.Duration(p.steps-p.done)).Round(time.Second).String()
+	}
+	_, _ = fmt.Fprintf(p.to, "[%d/%d, %s left] %s: ", p.done+1, p.steps, left, fmt.Sprintf(format, args...))
+}
+
+// end tells how the step went.
+func (p *progress) end(result any) {
+	p.done++
+	_, _ = fmt.Fprintln(p.to, result)
+}
