@@ -28,7 +28,7 @@ var deliveryLoads = []load{
 func delivery(b *bench) *part {
 	var loads []load
 	for _, l := range deliveryLoads {
-		if matches(l.String(), b.loads) {
+		if b.loads.MatchString(l.String()) {
 			loads = append(loads, l)
 		}
 	}

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"syscall"
 	"time"
+
+	"github.com/mairust/mairust/internal/lab"
 )
 
 // journalMB is the size of the journal that mkfs.ext4 would give a file system of 100 GB or so; an image is smaller, and
@@ -99,7 +101,11 @@ func (d *disk) fresh(ctx context.Context) (dir string, remove func() error, err 
 		return "", nil, errors.Join(err, os.Remove(dir))
 	}
 	return dir, func() error {
-		_, err := tool(context.WithoutCancel(ctx), "umount", dir)
+		// The last processes of a server that was told to end may take a moment.
+		err := lab.Eventually(context.WithoutCancel(ctx), func(ctx context.Context) error {
+			_, err := tool(ctx, "umount", dir)
+			return err
+		})
 		return errors.Join(err, os.Remove(dir))
 	}, nil
 }

@@ -18,7 +18,7 @@ func diskFor(o options) int {
 	}
 	perSecond := 100
 	for _, l := range deliveryLoads {
-		if matches(l.String(), o.loads) && matches("delivery", o.parts) && l.size > 100<<10 {
+		if o.loads.MatchString(l.String()) && o.parts.MatchString("delivery") && l.size > 100<<10 {
 			perSecond = 400
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -20,7 +21,7 @@ import (
 // options are the command line.
 type options struct {
 	seconds, repeat, diskMB int
-	parts, loads, servers   string
+	parts, loads, servers   *regexp.Regexp
 	mairust, out            string
 }
 
@@ -61,9 +62,16 @@ func parse(args []string) options {
 	f := flag.NewFlagSet("bench", flag.ExitOnError)
 	f.IntVar(&o.seconds, "seconds", 10, "how long each load lasts")
 	f.IntVar(&o.repeat, "repeat", 3, "how often each is measured; medians are reported")
-	f.StringVar(&o.parts, "parts", "", "only parts whose names contain one of these `words`: delivery,postfix,growth")
-	f.StringVar(&o.loads, "loads", "", "only loads whose names contain one of these `words`")
-	f.StringVar(&o.servers, "servers", "", "only servers whose names contain one of these `words`: dovecot,sqlite,postgres")
+	pattern := func(to **regexp.Regexp, name, usage string) {
+		*to = regexp.MustCompile("")
+		f.Func(name, "only "+name+" that match the `pattern` (regular expression, any case): "+usage, func(text string) (err error) {
+			*to, err = regexp.Compile("(?i)" + text)
+			return err
+		})
+	}
+	pattern(&o.parts, "parts", "delivery, postfix, growth")
+	pattern(&o.loads, "loads", "for example '4 KB, 32 kept'")
+	pattern(&o.servers, "servers", "for example 'dovecot|sqlite'")
 	f.StringVar(&o.mairust, "mairust", "bin/mairust", "the `program` that is measured")
 	f.StringVar(&o.out, "out", "", "Markdown `file` whose sections are replaced by the results")
 	f.IntVar(&o.diskMB, "disk", -1, "size of the image that holds all files, in `MB`; 0 is plain directories; default by what is measured")
@@ -81,7 +89,7 @@ func run(ctx context.Context, o options, out, progressTo io.Writer) (err error) 
 		return err
 	}
 	b := &bench{lasting: time.Duration(o.seconds) * time.Second, repeat: o.repeat, loads: o.loads, servers: o.servers, mairust: o.mairust}
-	parts := slices.DeleteFunc([]*part{delivery(b)}, func(p *part) bool { return !matches(p.name, o.parts) || p.steps == 0 })
+	parts := slices.DeleteFunc([]*part{delivery(b)}, func(p *part) bool { return !o.parts.MatchString(p.name) || p.steps == 0 })
 	b.progress = progress{to: progressTo, start: time.Now()}
 	for _, p := range parts {
 		b.progress.steps += p.steps

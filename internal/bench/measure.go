@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"syscall"
 	"time"
@@ -15,8 +16,8 @@ type bench struct {
 	disk    *disk
 	lasting time.Duration
 	repeat  int
-	// loads and servers are words of the names of those that are measured; see matches.
-	loads, servers string
+	// loads and servers match the names of those that are measured.
+	loads, servers *regexp.Regexp
 	mairust        string
 	progress       progress
 }

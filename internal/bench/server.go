@@ -7,7 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
+	"regexp"
+	"slices"
 	"syscall"
 	"time"
 
@@ -185,23 +186,7 @@ func (s *site) Close() error {
 	return err
 }
 
-// only keeps the kinds whose names contain one of the words, separated by commas; "" keeps all.
-func only(kinds []kind, words string) []kind {
-	var kept []kind
-	for _, k := range kinds {
-		if matches(k.name, words) {
-			kept = append(kept, k)
-		}
-	}
-	return kept
-}
-
-// matches says whether text contains one of the words, separated by commas.
-func matches(text, words string) bool {
-	for word := range strings.SplitSeq(words, ",") {
-		if strings.Contains(strings.ToLower(text), strings.ToLower(word)) {
-			return true
-		}
-	}
-	return false
+// only keeps the kinds whose names match.
+func only(kinds []kind, names *regexp.Regexp) []kind {
+	return slices.DeleteFunc(kinds, func(k kind) bool { return !names.MatchString(k.name) })
 }
