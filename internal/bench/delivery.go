@@ -36,17 +36,9 @@ func delivery(b *bench) *part {
 	return &part{name: "delivery", steps: len(loads) * len(kinds) * b.repeat, run: func(ctx context.Context) (*table, error) {
 		t := deliveryTable()
 		for _, l := range loads {
-			runs := make([][]figures, len(kinds))
-			for n := range b.repeat {
-				for i, k := range kinds {
-					b.progress.begin("%s; %s; %d of %d", l, k.name, n+1, b.repeat)
-					f, err := b.measure(ctx, k, l)
-					if err != nil {
-						return nil, fmt.Errorf("%s, %s: %w", l, k.name, err)
-					}
-					b.progress.end(f)
-					runs[i] = append(runs[i], f)
-				}
+			runs, err := b.inTurn(ctx, l.String(), kinds, func(ctx context.Context, k kind) (figures, error) { return b.measure(ctx, k, l) })
+			if err != nil {
+				return nil, err
 			}
 			addLoad(t, l, kinds, runs)
 		}

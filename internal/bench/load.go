@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -21,7 +22,9 @@ type load struct {
 	connections, size int
 	// reconnect makes a new session for each message.
 	reconnect bool
-	goal      goal
+	// smtp speaks SMTP instead of LMTP.
+	smtp bool
+	goal goal
 }
 
 func (l load) String() string {
@@ -44,8 +47,14 @@ type sent struct {
 	elapsed time.Duration
 	// took is how long each message took, from its MAIL (or its connect) to the reply to its data; sorted.
 	took []time.Duration
-	// own is the CPU time of this process, which is the sender's.
-	own time.Duration
+}
+
+// hello is the verb that begins a session.
+func (l load) hello() string {
+	if l.smtp {
+		return "EHLO"
+	}
+	return "LHLO"
 }
 
 // run sends to the mailboxes for the given time.
@@ -58,18 +67,16 @@ func (l load) run(ctx context.Context, addr string, mailboxes int, lasting time.
 	took, errs := make([][]time.Duration, l.connections), make([]error, l.connections)
 	ctx, cancel := context.WithTimeout(ctx, lasting)
 	defer cancel()
-	start, cpu := time.Now(), ownCPU()
+	start := time.Now()
 	var clients sync.WaitGroup
 	for n := range l.connections {
-		c := client{ctx: ctx, addr: addr, n: n, commands: commands, reconnect: l.reconnect, body: bytes.Clone(body)}
+		c := client{ctx: ctx, addr: addr, n: n, commands: commands, reconnect: l.reconnect, hello: l.hello(), body: bytes.Clone(body)}
 		clients.Go(func() { took[n], errs[n] = c.run() })
 	}
 	clients.Wait()
-	s := sent{elapsed: time.Since(start), own: ownCPU() - cpu, took: slices.Concat(took...)}
-	for _, err := range errs {
-		if err != nil {
-			return s, fmt.Errorf("load: %w", err)
-		}
+	s := sent{elapsed: time.Since(start), took: slices.Concat(took...)}
+	if err := errors.Join(errs...); err != nil {
+		return s, fmt.Errorf("load: %w", err)
 	}
 	if len(s.took) == 0 {
 		return s, fmt.Errorf("load: no message in %s", lasting)
@@ -86,6 +93,7 @@ type client struct {
 	n         int
 	commands  [][]byte
 	body      []byte
+	hello     string
 	reconnect bool
 }
 
@@ -97,7 +105,7 @@ func (c *client) run() ([]time.Duration, error) {
 	for i := c.n; c.ctx.Err() == nil; i++ {
 		start := time.Now()
 		if conn == nil {
-			if conn, err = dialLMTP(c.addr); err != nil {
+			if conn, err = dial(c.addr, c.hello); err != nil {
 				return took, err
 			}
 		}
@@ -134,7 +142,7 @@ type lmtpConn struct {
 	r *bufio.Reader
 }
 
-func dialLMTP(addr string) (*lmtpConn, error) {
+func dial(addr, hello string) (*lmtpConn, error) {
 	network := "tcp"
 	if path, ok := strings.CutPrefix(addr, "unix:"); ok {
 		network, addr = "unix", path
@@ -147,7 +155,7 @@ func dialLMTP(addr string) (*lmtpConn, error) {
 	if err := c.expect("220"); err != nil {
 		return nil, err
 	}
-	if _, err := conn.Write([]byte("LHLO mx.example.test\r\n")); err != nil {
+	if _, err := conn.Write([]byte(hello + " mx.example.test\r\n")); err != nil {
 		return nil, err
 	}
 	return c, c.expect("250")

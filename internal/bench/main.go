@@ -89,7 +89,7 @@ func run(ctx context.Context, o options, out, progressTo io.Writer) (err error) 
 		return err
 	}
 	b := &bench{lasting: time.Duration(o.seconds) * time.Second, repeat: o.repeat, loads: o.loads, servers: o.servers, mairust: o.mairust}
-	parts := slices.DeleteFunc([]*part{delivery(b)}, func(p *part) bool { return !o.parts.MatchString(p.name) || p.steps == 0 })
+	parts := slices.DeleteFunc([]*part{delivery(b), throughPostfix(b)}, func(p *part) bool { return !o.parts.MatchString(p.name) || p.steps == 0 })
 	b.progress = progress{to: progressTo, start: time.Now()}
 	for _, p := range parts {
 		b.progress.steps += p.steps

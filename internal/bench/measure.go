@@ -26,8 +26,9 @@ type bench struct {
 type figures struct {
 	// rate is messages per second.
 	rate float64
-	// cpu is the server's CPU time per message, database that of the database server, own the sender's: microseconds.
-	cpu, database, own float64
+	// cpu is the server's CPU time per message, database that of the database server, mta that of Postfix, own the
+	// sender's: microseconds.
+	cpu, database, mta, own float64
 	// p50 and p99 are milliseconds.
 	p50, p99 float64
 }
@@ -51,7 +52,7 @@ func median(runs []figures) figures {
 	}
 	return figures{
 		rate: of(func(f figures) float64 { return f.rate }), cpu: of(func(f figures) float64 { return f.cpu }),
-		database: of(func(f figures) float64 { return f.database }), own: of(func(f figures) float64 { return f.own }),
+		database: of(func(f figures) float64 { return f.database }), mta: of(func(f figures) float64 { return f.mta }), own: of(func(f figures) float64 { return f.own }),
 		p50: of(func(f figures) float64 { return f.p50 }), p99: of(func(f figures) float64 { return f.p99 }),
 	}
 }
@@ -86,7 +87,7 @@ func (b *bench) measure(ctx context.Context, k kind, l load) (f figures, err err
 
 // sendEach sends a small message to each mailbox.
 func sendEach(addr string, mailboxes int) error {
-	c, err := dialLMTP(addr)
+	c, err := dial(addr, "LHLO")
 	if err != nil {
 		return err
 	}
@@ -102,7 +103,7 @@ func sendEach(addr string, mailboxes int) error {
 // measure runs a load against the server as it is.
 func (s *server) measure(ctx context.Context, l load, mailboxes int, lasting time.Duration) (figures, error) {
 	syscall.Sync() // what was prepared is not flushed at the load's cost
-	before, err := s.used()
+	from, err := s.mark(0)
 	if err != nil {
 		return figures{}, err
 	}
@@ -110,32 +111,61 @@ func (s *server) measure(ctx context.Context, l load, mailboxes int, lasting tim
 	if err != nil {
 		return figures{}, err
 	}
-	after, err := s.used()
-	if err != nil {
-		return figures{}, err
-	}
-	n := float64(len(sent.took))
-	perMessage := func(d time.Duration) float64 { return float64(d.Microseconds()) / n }
-	return figures{
-		rate: n / sent.elapsed.Seconds(),
-		cpu:  perMessage(after.server - before.server), database: perMessage(after.database - before.database), own: perMessage(sent.own),
-		p50: milliseconds(sent.took[len(sent.took)/2]), p99: milliseconds(sent.took[len(sent.took)*99/100]),
-	}, nil
+	n := len(sent.took)
+	to, err := s.mark(n)
+	f := figuresBetween(from, to)
+	f.p50, f.p99 = milliseconds(sent.took[n/2]), milliseconds(sent.took[n*99/100])
+	return f, err
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// cpuTimes are CPU times since the start.
-type cpuTimes struct{ server, database time.Duration }
+// mark is a moment in a run: how many messages there have been, and the CPU times since the start.
+type mark struct {
+	at                         time.Time
+	messages                   int
+	server, database, mta, own time.Duration
+}
 
-func (s *server) used() (cpuTimes, error) {
-	var t cpuTimes
-	var err error
-	if t.server, err = treeCPU(s.pid); err != nil || s.database == 0 {
-		return t, err
+func (s *server) mark(messages int) (mark, error) {
+	m := mark{at: time.Now(), messages: messages, own: ownCPU()}
+	var errs [3]error
+	for i, of := range []struct {
+		pid  int
+		time *time.Duration
+	}{{s.pid, &m.server}, {s.database, &m.database}, {s.mta, &m.mta}} {
+		if of.pid != 0 {
+			*of.time, errs[i] = treeCPU(of.pid)
+		}
 	}
-	t.database, err = treeCPU(s.database)
-	return t, err
+	return m, errors.Join(errs[:]...)
+}
+
+// figuresBetween are those of what happened from one mark to another.
+func figuresBetween(from, to mark) figures {
+	n := float64(to.messages - from.messages)
+	perMessage := func(from, to time.Duration) float64 { return float64((to - from).Microseconds()) / n }
+	return figures{
+		rate: n / to.at.Sub(from.at).Seconds(), cpu: perMessage(from.server, to.server), database: perMessage(from.database, to.database),
+		mta: perMessage(from.mta, to.mta), own: perMessage(from.own, to.own),
+	}
+}
+
+// inTurn measures each kind as often as asked for, one after the other in each round.
+func (b *bench) inTurn(ctx context.Context, what string, kinds []kind, measure func(context.Context, kind) (figures, error)) ([][]figures, error) {
+	runs := make([][]figures, len(kinds))
+	for n := range b.repeat {
+		for i, k := range kinds {
+			b.progress.begin("%s; %s; %d of %d", what, k.name, n+1, b.repeat)
+			f, err := measure(ctx, k)
+			if err != nil {
+				return nil, fmt.Errorf("%s, %s: %w", what, k.name, err)
+			}
+			b.progress.end(f)
+			runs[i] = append(runs[i], f)
+		}
+	}
+	return runs, nil
 }
 
 // progress tells how far it has come.

@@ -22,9 +22,9 @@ import (
 type server struct {
 	// addr is its LMTP, "unix:…".
 	addr string
-	// pid is its main process; database that of the database server, or 0.
-	pid, database int
-	close         func() error
+	// pid is its main process; database that of the database server, mta that of the Postfix in front of it, or 0.
+	pid, database, mta int
+	close              func() error
 }
 
 // kind is a mail store that can be measured.

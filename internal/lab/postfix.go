@@ -143,6 +143,15 @@ func (p *Postfix) greets(ctx context.Context) error {
 	return nil
 }
 
+// Pid is the main process; the others are its children.
+func (p *Postfix) Pid() int { return p.inst.pid() }
+
+// Release puts all that is on hold into the queue (`postsuper -H ALL`); Flush delivers it.
+func (p *Postfix) Release(ctx context.Context) error {
+	_, err := p.tool(ctx, "postsuper", "-c", p.ConfDir(), "-H", "ALL")
+	return err
+}
+
 // Stop ends Postfix's processes; the queue stays.
 func (p *Postfix) Stop() { p.inst.stop(syscall.SIGTERM) }
 
