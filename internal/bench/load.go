@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,8 +15,11 @@ import (
 	"time"
 )
 
-// mailboxCount is how many mailboxes a load is spread over, unless it says otherwise.
-const mailboxCount = 50
+// mailboxCount is how many mailboxes a load is spread over, in defaultDomain, unless it says otherwise.
+const (
+	mailboxCount  = 50
+	defaultDomain = "example.test"
+)
 
 // load is a number of LMTP clients that send as fast as they are answered.
 type load struct {
@@ -24,7 +28,10 @@ type load struct {
 	reconnect bool
 	// smtp speaks SMTP instead of LMTP.
 	smtp bool
-	goal goal
+	// mailboxes and domain are to whom; default mailboxCount and defaultDomain.
+	mailboxes int
+	domain    string
+	goal      goal
 }
 
 func (l load) String() string {
@@ -57,12 +64,18 @@ func (l load) hello() string {
 	return "LHLO"
 }
 
-// run sends to the mailboxes for the given time.
-func (l load) run(ctx context.Context, addr string, mailboxes int, lasting time.Duration) (sent, error) {
-	commands := make([][]byte, mailboxes)
-	for i := range commands {
-		commands[i] = command(i)
+// commands begin a message to each mailbox.
+func (l load) commands() [][]byte {
+	list := make([][]byte, cmp.Or(l.mailboxes, mailboxCount))
+	for i := range list {
+		list[i] = fmt.Appendf(nil, "MAIL FROM:<a@sender.test>\r\nRCPT TO:<%s>\r\nDATA\r\n", mailbox(i, cmp.Or(l.domain, defaultDomain)))
 	}
+	return list
+}
+
+// run sends to the mailboxes for the given time.
+func (l load) run(ctx context.Context, addr string, lasting time.Duration) (sent, error) {
+	commands := l.commands()
 	body := message(l.size)
 	took, errs := make([][]time.Duration, l.connections), make([]error, l.connections)
 	ctx, cancel := context.WithTimeout(ctx, lasting)
@@ -70,7 +83,9 @@ func (l load) run(ctx context.Context, addr string, mailboxes int, lasting time.
 	start := time.Now()
 	var clients sync.WaitGroup
 	for n := range l.connections {
-		c := client{ctx: ctx, addr: addr, n: n, commands: commands, reconnect: l.reconnect, hello: l.hello(), body: bytes.Clone(body)}
+		first := n * len(commands) / l.connections // they are spread over the mailboxes, and stay so
+		c := client{ctx: ctx, addr: addr, n: n, commands: slices.Concat(commands[first:], commands[:first]), reconnect: l.reconnect,
+			hello: l.hello(), body: bytes.Clone(body)}
 		clients.Go(func() { took[n], errs[n] = c.run() })
 	}
 	clients.Wait()
@@ -102,7 +117,7 @@ func (c *client) run() ([]time.Duration, error) {
 	var conn *lmtpConn
 	var err error
 	id := c.body[bytes.Index(c.body, []byte(queueID)):][:len(queueID)]
-	for i := c.n; c.ctx.Err() == nil; i++ {
+	for i := 0; c.ctx.Err() == nil; i++ {
 		start := time.Now()
 		if conn == nil {
 			if conn, err = dial(c.addr, c.hello); err != nil {
@@ -193,13 +208,8 @@ func (c *lmtpConn) expect(code string) error {
 	}
 }
 
-// mailbox is the address of the nth mailbox.
-func mailbox(n int) string { return fmt.Sprintf("u%d@example.test", n) }
-
-// command begins a message to the nth mailbox.
-func command(n int) []byte {
-	return fmt.Appendf(nil, "MAIL FROM:<a@sender.test>\r\nRCPT TO:<%s>\r\nDATA\r\n", mailbox(n))
-}
+// mailbox is the address of the nth mailbox of a domain.
+func mailbox(n int, domain string) string { return fmt.Sprintf("u%d@%s", n, domain) }
 
 // queueID is where each message has an id of its own.
 const queueID = "QUEUEIDQUEUE"

@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -22,6 +23,7 @@ import (
 type options struct {
 	seconds, repeat, diskMB int
 	parts, loads, servers   *regexp.Regexp
+	messages, mailboxes     []int
 	mairust, out            string
 }
 
@@ -72,11 +74,33 @@ func parse(args []string) options {
 	pattern(&o.parts, "parts", "delivery, postfix, growth")
 	pattern(&o.loads, "loads", "for example '4 KB, 32 kept'")
 	pattern(&o.servers, "servers", "for example 'dovecot|sqlite'")
+	sizes := func(to *[]int, name, usage string, preset ...int) {
+		*to = preset
+		f.Func(name, "growth: `numbers` of "+usage, func(text string) (err error) {
+			*to, err = numbers(text)
+			return err
+		})
+	}
+	sizes(&o.messages, "messages", "stored messages, separated by commas (default 10000,100000)", 10_000, 100_000)
+	sizes(&o.mailboxes, "mailboxes", "mailboxes, separated by commas (default 10,1000)", 10, 1000)
 	f.StringVar(&o.mairust, "mairust", "bin/mairust", "the `program` that is measured")
 	f.StringVar(&o.out, "out", "", "Markdown `file` whose sections are replaced by the results")
 	f.IntVar(&o.diskMB, "disk", -1, "size of the image that holds all files, in `MB`; 0 is plain directories; default by what is measured")
 	_ = f.Parse(args) // it exits
 	return o
+}
+
+// numbers reads "1,2,3".
+func numbers(text string) ([]int, error) {
+	var list []int
+	for field := range strings.SplitSeq(text, ",") {
+		n, err := strconv.Atoi(field)
+		if err != nil || n < 1 {
+			return nil, fmt.Errorf("%q is not a number above 0", field)
+		}
+		list = append(list, n)
+	}
+	return list, nil
 }
 
 // run measures, and writes the tables to out.
@@ -88,8 +112,9 @@ func run(ctx context.Context, o options, out, progressTo io.Writer) (err error) 
 	if err != nil {
 		return err
 	}
-	b := &bench{lasting: time.Duration(o.seconds) * time.Second, repeat: o.repeat, loads: o.loads, servers: o.servers, mairust: o.mairust}
-	parts := slices.DeleteFunc([]*part{delivery(b), throughPostfix(b)}, func(p *part) bool { return !o.parts.MatchString(p.name) || p.steps == 0 })
+	b := &bench{lasting: time.Duration(o.seconds) * time.Second, repeat: o.repeat, loads: o.loads, servers: o.servers, mairust: o.mairust,
+		messages: o.messages, mailboxes: o.mailboxes}
+	parts := slices.DeleteFunc([]*part{delivery(b), throughPostfix(b), growth(b)}, func(p *part) bool { return !o.parts.MatchString(p.name) || p.steps == 0 })
 	b.progress = progress{to: progressTo, start: time.Now()}
 	for _, p := range parts {
 		b.progress.steps += p.steps

@@ -19,7 +19,9 @@ type bench struct {
 	// loads and servers match the names of those that are measured.
 	loads, servers *regexp.Regexp
 	mairust        string
-	progress       progress
+	// messages and mailboxes are the sizes of the growth part.
+	messages, mailboxes []int
+	progress            progress
 }
 
 // figures are what one run has measured, or the medians of several.
@@ -37,7 +39,11 @@ type figures struct {
 func (f figures) allCPU() float64 { return f.cpu + f.database }
 
 func (f figures) String() string {
-	return fmt.Sprintf("%.0f msg/s, CPU %.0f µs/msg, p50 %.1f ms, p99 %.1f ms", f.rate, f.allCPU(), f.p50, f.p99)
+	text := fmt.Sprintf("%.0f msg/s, CPU %.0f µs/msg", f.rate, f.allCPU())
+	if f.p99 > 0 {
+		text += fmt.Sprintf(", p50 %.1f ms, p99 %.1f ms", f.p50, f.p99)
+	}
+	return text
 }
 
 // median takes each figure's own median.
@@ -69,31 +75,33 @@ func (b *bench) onFreshDisk(ctx context.Context, act func(dir string) error) (er
 
 // measure runs a load against a server on a fresh file system.
 func (b *bench) measure(ctx context.Context, k kind, l load) (f figures, err error) {
+	l.mailboxes, l.domain = k.mailboxes, k.domain
 	err = b.onFreshDisk(ctx, func(dir string) (err error) {
-		s, err := k.start(ctx, dir, mailboxCount)
+		s, err := k.start(ctx, dir)
 		if err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, s.close()) }()
 		// Every mailbox has been used before the clock starts: Dovecot makes them at the first message, not well at once.
-		if err := sendEach(s.addr, mailboxCount); err != nil {
+		if err := sendEach(s.addr, l); err != nil {
 			return err
 		}
-		f, err = s.measure(ctx, l, mailboxCount, b.lasting)
+		f, err = s.measure(ctx, l, b.lasting)
 		return err
 	})
 	return f, err
 }
 
-// sendEach sends a small message to each mailbox.
-func sendEach(addr string, mailboxes int) error {
+// sendEach sends a small message to each mailbox of a load, as far as mailboxCount.
+func sendEach(addr string, l load) error {
 	c, err := dial(addr, "LHLO")
 	if err != nil {
 		return err
 	}
 	body := message(0)
-	for i := range mailboxes {
-		if err := c.send(command(i), body); err != nil {
+	commands := l.commands()
+	for _, command := range commands[:min(len(commands), mailboxCount)] {
+		if err := c.send(command, body); err != nil {
 			return errors.Join(err, c.Close())
 		}
 	}
@@ -101,13 +109,13 @@ func sendEach(addr string, mailboxes int) error {
 }
 
 // measure runs a load against the server as it is.
-func (s *server) measure(ctx context.Context, l load, mailboxes int, lasting time.Duration) (figures, error) {
+func (s *server) measure(ctx context.Context, l load, lasting time.Duration) (figures, error) {
 	syscall.Sync() // what was prepared is not flushed at the load's cost
 	from, err := s.mark(0)
 	if err != nil {
 		return figures{}, err
 	}
-	sent, err := l.run(ctx, s.addr, mailboxes, lasting)
+	sent, err := l.run(ctx, s.addr, lasting)
 	if err != nil {
 		return figures{}, err
 	}

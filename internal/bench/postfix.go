@@ -16,7 +16,7 @@ import (
 )
 
 // nullSink is Postfix's own LMTP server for tests, which throws mail away.
-var nullSink = kind{"null sink", func(ctx context.Context, dir string, _ int) (*server, error) {
+var nullSink = kind{name: "null sink", start: func(ctx context.Context, dir string) (*server, error) {
 	socket := filepath.Join(dir, "sink")
 	cmd := exec.Command("/usr/sbin/smtp-sink", "-u", "root", "-L", "unix:"+socket, "1000") //nolint:noctx // #nosec G204 -- ended by close
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -88,7 +88,7 @@ func addFlow(t *table, f flow, kinds []kind, runs [][]figures) {
 // measureFlow runs Postfix in front of a server, with the queue on the same fresh file system.
 func (b *bench) measureFlow(ctx context.Context, k kind, f flow) (result figures, err error) {
 	err = b.onFreshDisk(ctx, func(dir string) (err error) {
-		s, err := k.start(ctx, dir, mailboxCount)
+		s, err := k.start(ctx, dir)
 		if err != nil {
 			return err
 		}
@@ -118,7 +118,7 @@ func (b *bench) measureFlow(ctx context.Context, k kind, f flow) (result figures
 // emptyQueue takes mail for as long as a load lasts, and then measures its delivery. The first and the last tenth
 // don't count: Postfix begins with few connections, and ends with few.
 func (b *bench) emptyQueue(ctx context.Context, s *server, p *lab.Postfix) (figures, error) {
-	sent, err := inbound.run(ctx, p.SMTPAddr, mailboxCount, b.lasting)
+	sent, err := inbound.run(ctx, p.SMTPAddr, b.lasting)
 	if err != nil {
 		return figures{}, err
 	}
@@ -151,7 +151,7 @@ func (b *bench) passThrough(ctx context.Context, s *server, p *lab.Postfix) (fig
 	d := deliveries{path: p.LogFile}
 	ended := make(chan error, 1)
 	go func() {
-		_, err := inbound.run(ctx, p.SMTPAddr, mailboxCount, b.lasting)
+		_, err := inbound.run(ctx, p.SMTPAddr, b.lasting)
 		ended <- err
 	}()
 	select {

@@ -30,8 +30,11 @@ type server struct {
 // kind is a mail store that can be measured.
 type kind struct {
 	name string
-	// start starts it with everything that it writes below dir, and makes the mailboxes.
-	start func(ctx context.Context, dir string, mailboxes int) (*server, error)
+	// start starts it with everything that it writes below dir.
+	start func(ctx context.Context, dir string) (*server, error)
+	// mailboxes and domain are whom loads are sent to; default mailboxCount and defaultDomain.
+	mailboxes int
+	domain    string
 }
 
 // dovecotSettings let Dovecot do its best: a process for each connection from the start (one process serves one
@@ -43,7 +46,7 @@ const dovecotSettings = `service lmtp {
   }
 }`
 
-var dovecot = kind{"Dovecot", func(ctx context.Context, dir string, _ int) (*server, error) {
+var dovecot = kind{name: "Dovecot", start: func(ctx context.Context, dir string) (*server, error) {
 	d, err := lab.StartDovecot(ctx, lab.DovecotOptions{Dir: dir, Settings: dovecotSettings})
 	if err != nil {
 		return nil, err
@@ -51,10 +54,20 @@ var dovecot = kind{"Dovecot", func(ctx context.Context, dir string, _ int) (*ser
 	return &server{addr: "unix:" + d.LMTPSocket, pid: d.Pid(), close: d.Close}, nil
 }}
 
-// mairust is the daemon as it ships, program, on a database.
+// names are those of MaiRust on each database.
+var names = map[string]string{sqldb.SQLite: "MaiRust, SQLite", sqldb.Postgres: "MaiRust, PostgreSQL"}
+
+// mairust is the daemon as it ships, program, on a database, with mailboxCount mailboxes.
 func mairust(program, backend string) kind {
-	names := map[string]string{sqldb.SQLite: "MaiRust, SQLite", sqldb.Postgres: "MaiRust, PostgreSQL"}
-	return kind{names[backend], func(ctx context.Context, dir string, mailboxes int) (*server, error) {
+	return kind{name: names[backend], start: installed(program, backend, makeMailboxes)}
+}
+
+// filling puts into a fresh installation what shall be there before the daemon runs.
+type filling func(ctx context.Context, s *site, db *sqldb.DB) error
+
+// installed starts an installation of the program.
+func installed(program, backend string, fill filling) func(ctx context.Context, dir string) (*server, error) {
+	return func(ctx context.Context, dir string) (*server, error) {
 		s := &site{program: program, dir: filepath.Join(dir, "site"), database: sqldb.Options{Backend: backend}}
 		if backend == sqldb.Postgres {
 			// Its own defaults, durability too.
@@ -64,12 +77,12 @@ func mairust(program, backend string) kind {
 			}
 			s.postgres, s.database.URL = pg, pg.URL()
 		}
-		started, err := s.start(ctx, mailboxes)
+		started, err := s.start(ctx, fill)
 		if err != nil {
 			return nil, errors.Join(err, s.Close())
 		}
 		return started, nil
-	}}
+	}
 }
 
 // site is an installation of MaiRust.
@@ -92,7 +105,7 @@ http: {listeners: [{address: "inet:127.0.0.1:0"}]}
 ops: {listeners: [{address: "inet:127.0.0.1:0"}]}
 `
 
-func (s *site) start(ctx context.Context, mailboxes int) (*server, error) {
+func (s *site) start(ctx context.Context, fill filling) (*server, error) {
 	if err := os.Mkdir(s.dir, 0o755); err != nil { // #nosec G301 -- Postfix passes through to the socket
 		return nil, err
 	}
@@ -103,7 +116,7 @@ func (s *site) start(ctx context.Context, mailboxes int) (*server, error) {
 	if _, err := tool(ctx, s.program, "init", "--config", s.config(), "--tenant", "example", "--domain", "example.test"); err != nil {
 		return nil, err
 	}
-	if err := s.makeMailboxes(ctx, mailboxes); err != nil {
+	if err := s.fill(ctx, fill); err != nil {
 		return nil, err
 	}
 	if err := s.run(ctx); err != nil {
@@ -120,22 +133,29 @@ func (s *site) config() string { return filepath.Join(s.dir, "config.yaml") }
 
 func (s *site) socket() string { return "unix:" + filepath.Join(s.dir, "run", "lmtp.sock") }
 
-// makeMailboxes makes them without users, whose passwords would cost more than all the rest.
-func (s *site) makeMailboxes(ctx context.Context, mailboxes int) error {
-	s.database.Path = filepath.Join(s.dir, "data", "mairust.db")
+// fill opens the database for a filling.
+func (s *site) fill(ctx context.Context, fill filling) error {
+	s.database.Path = filepath.Join(s.data(), "mairust.db")
 	db, err := sqldb.Open(ctx, s.database)
 	if err != nil {
 		return err
 	}
+	return errors.Join(fill(ctx, s, db), db.Close())
+}
+
+func (s *site) data() string { return filepath.Join(s.dir, "data") }
+
+// makeMailboxes makes them without users, whose passwords would cost more than all the rest.
+func makeMailboxes(ctx context.Context, _ *site, db *sqldb.DB) error {
 	st := store.New(store.Options{DB: db})
 	tenant, _, err := st.EnsureTenant(ctx, "example")
-	for i := 0; i < mailboxes && err == nil; i++ {
+	for i := 0; i < mailboxCount && err == nil; i++ {
 		var address mail.Address
-		if address, err = mail.ParseAddress(mailbox(i)); err == nil {
+		if address, err = mail.ParseAddress(mailbox(i, defaultDomain)); err == nil {
 			_, _, err = st.EnsureMailbox(ctx, tenant.ID, address, "")
 		}
 	}
-	return errors.Join(err, db.Close())
+	return err
 }
 
 // run starts the daemon and waits until it greets.
