@@ -56,9 +56,12 @@ func addLoad(t *table, l load, kinds []kind, runs [][]figures) {
 	peer := median(runs[0])
 	for i, k := range kinds {
 		f := median(runs[i])
+		if f.rate == 0 {
+			continue // left out
+		}
 		row := []string{l.String(), k.name, fmt.Sprintf("%.0f", f.rate), fmt.Sprintf("%.0f", f.allCPU()), fmt.Sprintf("%.0f", f.database),
 			fmt.Sprintf("%.2f", f.p50), fmt.Sprintf("%.2f", f.p99), fmt.Sprintf("%.0f", f.own)}
-		if i > 0 && kinds[0].name == dovecot.name {
+		if i > 0 && kinds[0].name == dovecot.name && peer.rate > 0 {
 			rate, cpu, p99 := f.rate/peer.rate, f.allCPU()/peer.allCPU(), f.p99/peer.p99
 			row = append(row, fmt.Sprintf("%.2f", rate), fmt.Sprintf("%.2f", cpu), fmt.Sprintf("%.2f", p99), l.goal.judge(rate, cpu, p99))
 		}

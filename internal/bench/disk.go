@@ -15,8 +15,8 @@ import (
 	"github.com/mairust/mairust/internal/lab"
 )
 
-// journalMB is the size of the journal that mkfs.ext4 would give a file system of 100 GB or so; an image is smaller, and
-// a journal to its measure would be full all the time.
+// journalMB is at most the size of the journal. mkfs.ext4 would give a disk of 64 GB one like this; a journal to the
+// measure of the image would be full all the time.
 const journalMB = 512
 
 // disk gives every run a file system of its own. ext4 makes files up to ten times more slowly for minutes after many
@@ -26,6 +26,7 @@ type disk struct {
 	dir string
 	// device is the loop device, nil for plain directories.
 	device *os.File
+	sizeMB int
 	runs   int
 }
 
@@ -35,12 +36,12 @@ func newDisk(ctx context.Context, sizeMB int) (*disk, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &disk{dir: dir}
+	d := &disk{dir: dir, sizeMB: sizeMB}
 	if err := os.Chmod(dir, 0o755); err != nil { // #nosec G302 -- servers run as users of their own
 		return nil, errors.Join(err, d.Close())
 	}
 	if sizeMB > 0 {
-		if err := d.attach(ctx, sizeMB); err != nil {
+		if err := d.attach(ctx); err != nil {
 			return nil, errors.Join(fmt.Errorf("loop device: %w", err), d.Close())
 		}
 	}
@@ -49,9 +50,9 @@ func newDisk(ctx context.Context, sizeMB int) (*disk, error) {
 
 // attach makes the loop device. Image and device vanish with the last descriptor, even when this process is killed:
 // the image has no name, and a device that is detached while it is open goes when it is closed.
-func (d *disk) attach(ctx context.Context, sizeMB int) error {
+func (d *disk) attach(ctx context.Context) error {
 	image := filepath.Join(d.dir, "image")
-	if err := writeZeros(image, sizeMB); err != nil {
+	if err := writeZeros(image, d.sizeMB); err != nil {
 		return err
 	}
 	out, err := tool(ctx, "losetup", "--find", "--show", "--direct-io=on", image)
@@ -92,7 +93,7 @@ func (d *disk) fresh(ctx context.Context) (dir string, remove func() error, err 
 		return dir, func() error { return os.RemoveAll(dir) }, nil
 	}
 	// One inode for 4 KB, since mail is small files; all of it written now, not in the background of the run.
-	_, err = tool(ctx, "mkfs.ext4", "-q", "-i", "4096", "-J", fmt.Sprintf("size=%d", journalMB),
+	_, err = tool(ctx, "mkfs.ext4", "-q", "-i", "4096", "-J", fmt.Sprintf("size=%d", min(journalMB, d.sizeMB/8)),
 		"-E", "nodiscard,lazy_itable_init=0,lazy_journal_init=0", d.device.Name())
 	if err == nil {
 		_, err = tool(ctx, "mount", d.device.Name(), dir)

@@ -22,7 +22,18 @@ func diskFor(o options) int {
 			perSecond = 400
 		}
 	}
-	return 2048 + perSecond*o.seconds
+	return 2048 + perSecond*int(o.lasting.Seconds())
+}
+
+// peers are the other programs, and which word of what they say is their version.
+var peers = []struct {
+	name    string
+	command []string
+	word    int
+}{
+	{"Dovecot", []string{"dovecot", "--version"}, 0},
+	{"Postfix", []string{"/usr/sbin/postconf", "-h", "mail_version"}, 0},
+	{"PostgreSQL", []string{"psql", "--version"}, 2},
 }
 
 // machine is where and how it was measured.
@@ -40,15 +51,14 @@ func machine(ctx context.Context, o options) (string, error) {
 		return "", err
 	}
 	facts := []string{time.Now().UTC().Format(time.DateOnly), fmt.Sprintf("%d × %s", runtime.NumCPU(), cpu), "Linux " + string(bytes.TrimSpace(kernel)),
-		strings.Join(strings.Fields(string(version)), " ")}
-	for _, peer := range [][]string{{"dovecot", "--version"}, {"/usr/sbin/postconf", "-h", "mail_version"}, {"psql", "--version"}} {
-		said, err := tool(ctx, peer[0], peer[1:]...)
-		if err != nil {
-			continue // not installed, so not measured
+		strings.TrimSpace(string(version))}
+	for _, peer := range peers {
+		said, err := tool(ctx, peer.command[0], peer.command[1:]...)
+		if words := strings.Fields(string(said)); err == nil && len(words) > peer.word {
+			facts = append(facts, peer.name+" "+words[peer.word]) // else it is not installed, so not measured
 		}
-		facts = append(facts, strings.TrimPrefix(peer[0], "/usr/sbin/")+" "+string(bytes.TrimSpace(said)))
 	}
-	facts = append(facts, fmt.Sprintf("medians of %d × %d s", o.repeat, o.seconds))
+	facts = append(facts, fmt.Sprintf("medians of %d × %g s", o.repeat, o.lasting.Seconds()))
 	return strings.Join(facts, "; ") + ".", nil
 }
 
@@ -74,8 +84,9 @@ func (b *bench) flushes(ctx context.Context) (string, error) {
 		return "", err
 	}
 	if b.disk.device == nil {
-		return fmt.Sprintf("Plain directories on a file system in use (no image: not root, or not wanted): what ran before slows what runs after. "+
-			"4 KB written and flushed: %s.", bare), nil
+		kind, err := tool(ctx, "stat", "--file-system", "--format=%T", b.disk.dir)
+		return fmt.Sprintf("NOT a fresh file system for each run (not root, or not wanted), but directories of a %s in use: what ran before may slow "+
+			"what runs after. 4 KB written and flushed: %s.", bytes.TrimSpace(kind), bare), err
 	}
 	var fresh time.Duration
 	err = b.onFreshDisk(ctx, func(dir string) error {

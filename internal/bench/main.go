@@ -21,10 +21,12 @@ import (
 
 // options are the command line.
 type options struct {
-	seconds, repeat, diskMB int
-	parts, loads, servers   *regexp.Regexp
-	messages, mailboxes     []int
-	mairust, out            string
+	// lasting is how long each load takes.
+	lasting               time.Duration
+	repeat, diskMB        int
+	parts, loads, servers *regexp.Regexp
+	messages, mailboxes   []int
+	mairust, out          string
 }
 
 func main() {
@@ -62,7 +64,7 @@ func ownMounts() error {
 func parse(args []string) options {
 	var o options
 	f := flag.NewFlagSet("bench", flag.ExitOnError)
-	f.IntVar(&o.seconds, "seconds", 10, "how long each load lasts")
+	seconds := f.Float64("seconds", 8, "how long each load lasts")
 	f.IntVar(&o.repeat, "repeat", 3, "how often each is measured; medians are reported")
 	pattern := func(to **regexp.Regexp, name, usage string) {
 		*to = regexp.MustCompile("")
@@ -87,6 +89,7 @@ func parse(args []string) options {
 	f.StringVar(&o.out, "out", "", "Markdown `file` whose sections are replaced by the results")
 	f.IntVar(&o.diskMB, "disk", -1, "size of the image that holds all files, in `MB`; 0 is plain directories; default by what is measured")
 	_ = f.Parse(args) // it exits
+	o.lasting = time.Duration(*seconds * float64(time.Second))
 	return o
 }
 
@@ -112,7 +115,7 @@ func run(ctx context.Context, o options, out, progressTo io.Writer) (err error) 
 	if err != nil {
 		return err
 	}
-	b := &bench{lasting: time.Duration(o.seconds) * time.Second, repeat: o.repeat, loads: o.loads, servers: o.servers, mairust: o.mairust,
+	b := &bench{lasting: o.lasting, repeat: o.repeat, loads: o.loads, servers: o.servers, mairust: o.mairust,
 		messages: o.messages, mailboxes: o.mailboxes}
 	parts := slices.DeleteFunc([]*part{delivery(b), throughPostfix(b), growth(b)}, func(p *part) bool { return !o.parts.MatchString(p.name) || p.steps == 0 })
 	b.progress = progress{to: progressTo, start: time.Now()}

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"syscall"
 	"time"
+
+	"github.com/mairust/mairust/internal/lab"
 )
 
 // bench is one invocation: where it runs and for how long.
@@ -46,8 +48,11 @@ func (f figures) String() string {
 	return text
 }
 
-// median takes each figure's own median.
+// median takes each figure's own median; all are 0 without runs.
 func median(runs []figures) figures {
+	if len(runs) == 0 {
+		return figures{}
+	}
 	of := func(field func(figures) float64) float64 {
 		var values []float64
 		for _, r := range runs {
@@ -149,8 +154,11 @@ func (s *server) mark(messages int) (mark, error) {
 	return m, errors.Join(errs[:]...)
 }
 
-// figuresBetween are those of what happened from one mark to another.
+// figuresBetween are those of what happened from one mark to another; all are 0 when that is nothing.
 func figuresBetween(from, to mark) figures {
+	if to.messages == from.messages {
+		return figures{}
+	}
 	n := float64(to.messages - from.messages)
 	perMessage := func(from, to time.Duration) float64 { return float64((to - from).Microseconds()) / n }
 	return figures{
@@ -159,13 +167,18 @@ func figuresBetween(from, to mark) figures {
 	}
 }
 
-// inTurn measures each kind as often as asked for, one after the other in each round.
+// inTurn measures each kind as often as asked for, one after the other in each round. A kind that can't be had here
+// has no figures.
 func (b *bench) inTurn(ctx context.Context, what string, kinds []kind, measure func(context.Context, kind) (figures, error)) ([][]figures, error) {
 	runs := make([][]figures, len(kinds))
 	for n := range b.repeat {
 		for i, k := range kinds {
 			b.progress.begin("%s; %s; %d of %d", what, k.name, n+1, b.repeat)
 			f, err := measure(ctx, k)
+			if errors.Is(err, lab.ErrNotRoot) || errors.Is(err, lab.ErrMissing) {
+				b.progress.end(fmt.Sprintf("LEFT OUT: %v", err))
+				continue
+			}
 			if err != nil {
 				return nil, fmt.Errorf("%s, %s: %w", what, k.name, err)
 			}

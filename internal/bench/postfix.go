@@ -76,6 +76,9 @@ func addFlow(t *table, f flow, kinds []kind, runs [][]figures) {
 	sink := median(runs[0])
 	for i, k := range kinds {
 		r := median(runs[i])
+		if r.rate == 0 {
+			continue // left out
+		}
 		row := []string{f.name, k.name, fmt.Sprintf("%.0f", r.rate), fmt.Sprintf("%.0f", r.mta), fmt.Sprintf("%.0f", r.allCPU()), fmt.Sprintf("%.0f", r.database), fmt.Sprintf("%.0f", r.own)}
 		if i > 0 {
 			share := r.rate / sink.rate
