@@ -52,7 +52,7 @@ func newDisk(ctx context.Context, sizeMB int) (*disk, error) {
 // the image has no name, and a device that is detached while it is open goes when it is closed.
 func (d *disk) attach(ctx context.Context) error {
 	image := filepath.Join(d.dir, "image")
-	if err := writeZeros(image, d.sizeMB); err != nil {
+	if err := writeZeros(ctx, image, d.sizeMB); err != nil {
 		return err
 	}
 	out, err := tool(ctx, "losetup", "--find", "--show", "--direct-io=on", image)
@@ -68,14 +68,15 @@ func (d *disk) attach(ctx context.Context) error {
 
 // writeZeros makes a file whose blocks are all written: blocks that are only reserved would cost the outer file
 // system a commit when they are written first.
-func writeZeros(path string, sizeMB int) error {
+func writeZeros(ctx context.Context, path string, sizeMB int) error {
 	f, err := os.Create(path) // #nosec G304 -- ours
 	if err != nil {
 		return err
 	}
 	zeros := make([]byte, 1<<20)
 	for range sizeMB {
-		if _, err := f.Write(zeros); err != nil {
+		_, err := f.Write(zeros)
+		if err := errors.Join(err, ctx.Err()); err != nil {
 			return errors.Join(err, f.Close())
 		}
 	}
@@ -121,9 +122,9 @@ func (d *disk) Close() error {
 }
 
 // flushTime is the median time of writing 4 KB over old ones and flushing them, in a file of dir.
-func flushTime(dir string) (time.Duration, error) {
+func flushTime(ctx context.Context, dir string) (time.Duration, error) {
 	path := filepath.Join(dir, "flush")
-	if err := writeZeros(path, 1); err != nil {
+	if err := writeZeros(ctx, path, 1); err != nil {
 		return 0, err
 	}
 	f, err := os.OpenFile(path, os.O_RDWR, 0) // #nosec G304 -- ours

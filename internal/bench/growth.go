@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/mairust/mairust/store/sqldb"
 	"github.com/mairust/mairust/store/storetest"
@@ -99,9 +100,12 @@ func growth(b *bench) *part {
 	var all []growing
 	p := &part{name: "growth"}
 	for _, backend := range []string{sqldb.SQLite, sqldb.Postgres} {
-		if b.servers.MatchString(names[backend]) {
-			all = append(all, growing{backend, byMessages}, growing{backend, byMailboxes})
-			p.steps += (len(byMessages) + len(byMailboxes)) * b.repeat
+		for _, crowds := range [][]crowd{byMessages, byMailboxes} {
+			crowds = slices.DeleteFunc(slices.Clone(crowds), func(c crowd) bool { return !b.loads.MatchString(c.String()) })
+			if len(crowds) > 0 && b.servers.MatchString(names[backend]) {
+				all = append(all, growing{backend, crowds})
+				p.steps += len(crowds) * b.repeat
+			}
 		}
 	}
 	p.run = func(ctx context.Context) (*table, error) {

@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 )
 
-// diskFor is an image that the largest load does not fill: 8 connections write up to 400 MB of mail a second.
+// diskFor is the size of an image in MB that nothing fills: 8 connections write up to 400 MB of mail a second, and a
+// stored message takes up to 5 KB of a database with its log.
 func diskFor(o options) int {
 	if os.Geteuid() != 0 {
 		return 0
@@ -22,7 +24,11 @@ func diskFor(o options) int {
 			perSecond = 400
 		}
 	}
-	return 2048 + perSecond*int(o.lasting.Seconds())
+	stored := 0
+	if o.parts.MatchString("growth") {
+		stored = slices.Max(o.messages) * 5 / 1000
+	}
+	return 2048 + stored + perSecond*int(o.lasting.Seconds())
 }
 
 // peers are the other programs, and which word of what they say is their version.
@@ -79,7 +85,7 @@ func cpuModel() (string, error) {
 
 // flushes tells on what the servers write, and what a flush costs there.
 func (b *bench) flushes(ctx context.Context) (string, error) {
-	bare, err := flushTime(b.disk.dir)
+	bare, err := flushTime(ctx, b.disk.dir)
 	if err != nil {
 		return "", err
 	}
@@ -90,7 +96,7 @@ func (b *bench) flushes(ctx context.Context) (string, error) {
 	}
 	var fresh time.Duration
 	err = b.onFreshDisk(ctx, func(dir string) error {
-		fresh, err = flushTime(dir)
+		fresh, err = flushTime(ctx, dir)
 		return err
 	})
 	return fmt.Sprintf("A fresh ext4 in an image for each run. 4 KB written and flushed: %s there, %s on the disk below.", fresh, bare), err

@@ -74,7 +74,7 @@ func parse(args []string) options {
 		})
 	}
 	pattern(&o.parts, "parts", "delivery, postfix, growth")
-	pattern(&o.loads, "loads", "for example '4 KB, 32 kept'")
+	pattern(&o.loads, "loads", "for example '4 KB, 32 kept', 'queue', 'messages in'")
 	pattern(&o.servers, "servers", "for example 'dovecot|sqlite'")
 	sizes := func(to *[]int, name, usage string, preset ...int) {
 		*to = preset
