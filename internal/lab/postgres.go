@@ -17,6 +17,9 @@ type PostgresOptions struct {
 	// Settings are added to postgresql.conf, for example "max_connections": "20". Durability settings stay
 	// PostgreSQL's own (on) unless they are changed here.
 	Settings map[string]string
+	// Dir is where the cluster's directory is made; default the system's place for temporary files. Close leaves
+	// what is in a Dir, for the caller to remove as a whole.
+	Dir string
 }
 
 // Postgres is one database of a private PostgreSQL cluster: UTF-8, C.UTF-8 locale, the superuser "postgres"
@@ -50,7 +53,7 @@ func StartPostgres(ctx context.Context, o PostgresOptions) (*Postgres, error) {
 		if err != nil {
 			return err
 		}
-		inst, err := newInstance("pg", "QUIT", as) // SIGQUIT removes the shared memory segment, SIGKILL would not
+		inst, err := newInstance(o.Dir, "pg", "QUIT", as) // SIGQUIT removes the shared memory segment, SIGKILL would not
 		if err != nil {
 			return err
 		}
@@ -138,6 +141,9 @@ func (p *Postgres) URL() string {
 
 // Dir is the cluster's directory; out.log in it is the server's log.
 func (p *Postgres) Dir() string { return p.server.inst.dir }
+
+// Pid is the main process; the others are its children.
+func (p *Postgres) Pid() int { return p.server.inst.pid() }
 
 // Addr is host:port of the server.
 func (p *Postgres) Addr() string { return loopback(p.server.port) }
