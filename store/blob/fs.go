@@ -81,7 +81,7 @@ func (f *FS) put(ctx context.Context, key string, r io.ReadSeeker, size int64) e
 		return err
 	}
 	// After a failed fsync the pages count as clean, so a second one would succeed without them: give up.
-	if err := file.Sync(); err != nil {
+	if err := syncData(file.File); err != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {
