@@ -16,8 +16,9 @@ type ledger struct {
 	// frozen is set while what the clients hear does not count any more.
 	frozen bool
 	acks   int
-	// doubts are messages that no answer came for, to be sent again as Postfix would.
+	// doubts are messages that no 250 came for, to be sent again as Postfix would; again counts those that were.
 	doubts []parcel
+	again  int
 }
 
 // entry is one message in the ledger.
@@ -40,6 +41,8 @@ func (l *ledger) sent(p parcel) {
 	defer l.mu.Unlock()
 	if l.entries[p.id] == nil {
 		l.entries[p.id] = e
+	} else {
+		l.again++
 	}
 }
 

@@ -41,7 +41,11 @@ func (report *tortureReport) cuts(t *testing.T, r *tortureRig, what, backend str
 	defer func() { line.took = time.Since(began) }()
 	for n := 0; n < rounds && !t.Failed(); n++ {
 		r.freshDisk(t)
-		r.cut(t, rand.New(rand.NewPCG(report.seed, uint64(n))), round)
+		random := rand.New(rand.NewPCG(report.seed, uint64(n)))
+		r.cut(t, random, round)
+		if random.IntN(4) == 0 {
+			r.cutAgain(t, random)
+		}
 		require.NoError(t, r.comeBack(t))
 		line.add(t, r, 1)
 		report.progress(t, n, rounds)
@@ -70,9 +74,7 @@ func (r *tortureRig) down() {
 // cut starts everything, lets a round acknowledge some mail, and takes the power away.
 func (r *tortureRig) cut(t *testing.T, random *rand.Rand, round cutRound) {
 	t.Helper()
-	if r.server != nil {
-		require.NoError(t, r.server.Start(t.Context()))
-	}
+	require.NoError(t, r.startServer(t))
 	require.NoError(t, r.start(t))
 	stop := round(t, r, random)
 	r.ledger.freeze()
@@ -82,20 +84,38 @@ func (r *tortureRig) cut(t *testing.T, random *rand.Rand, round cutRound) {
 	r.disk.restore()
 }
 
+// cutAgain takes the power away while the daemon mends what the first cut left.
+func (r *tortureRig) cutAgain(t *testing.T, random *rand.Rand) {
+	t.Helper()
+	require.NoError(t, r.startServer(t))
+	r.daemon = r.site.launch(t)
+	moment(random, r.startTook)
+	r.disk.cut()
+	r.down()
+	r.disk.restore()
+}
+
 // comeBack starts everything again.
 func (r *tortureRig) comeBack(t *testing.T) error {
 	t.Helper()
 	r.ledger.thaw()
-	if r.server != nil {
-		// Its process id is another program's by now, perhaps.
-		if err := os.Remove(filepath.Join(r.postgresFiles(r.site.dir), "postmaster.pid")); err != nil && !os.IsNotExist(err) {
-			return err
-		}
-		if err := r.server.Start(t.Context()); err != nil {
-			return err
-		}
+	if err := r.startServer(t); err != nil {
+		return err
 	}
 	return r.start(t)
+}
+
+// startServer starts the database server, when there is one.
+func (r *tortureRig) startServer(t *testing.T) error {
+	t.Helper()
+	if r.server == nil {
+		return nil
+	}
+	// The process id in it is another program's by now, perhaps.
+	if err := os.Remove(filepath.Join(r.postgresFiles(r.site.dir), "postmaster.pid")); err != nil && !os.IsNotExist(err) {
+		return err
+	}
+	return r.server.Start(t.Context())
 }
 
 // cutUnderLoad goes on until some mail has been acknowledged.

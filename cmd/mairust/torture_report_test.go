@@ -29,7 +29,7 @@ func newTortureReport(seed uint64) *tortureReport {
 // tally is one line of the report.
 type tally struct {
 	what, backend               string
-	rounds, sent, acked         int
+	rounds, sent, again, acked  int
 	lost, corrupt, dup, orphans int
 	took                        time.Duration
 }
@@ -55,6 +55,7 @@ func (l *tally) count(ledger *ledger, i *inspection, rounds int) {
 	sent, acked := ledger.count()
 	l.rounds += rounds
 	l.sent += sent
+	l.again += ledger.again
 	l.acked += acked
 	l.lost += i.of(foundLost)
 	l.corrupt += i.of(foundCorrupt)
@@ -77,11 +78,11 @@ func (r *tortureReport) print(w io.Writer) {
 		r.began.UTC().Format(time.DateOnly), kernel(), runtime.NumCPU(), fileSystem(os.TempDir()), r.seed,
 		time.Since(r.began).Round(time.Second))
 	columns := tabwriter.NewWriter(&b, 0, 0, 1, ' ', 0)
-	fmt.Fprintln(columns, "| what\t| database\t| rounds\t| sent\t| acknowledged\t| LOST\t| CORRUPT\t| duplicates\t| took\t|")
-	fmt.Fprintln(columns, "| ---\t| ---\t| ---\t| ---\t| ---\t| ---\t| ---\t| ---\t| ---\t|")
+	fmt.Fprintln(columns, "| what\t| database\t| rounds\t| sent\t| sent again\t| acknowledged\t| LOST\t| CORRUPT\t| duplicates\t| took\t|")
+	fmt.Fprintln(columns, "| ---\t| ---\t| ---\t| ---\t| ---\t| ---\t| ---\t| ---\t| ---\t| ---\t|")
 	for _, l := range r.lines {
-		fmt.Fprintf(columns, "| %s\t| %s\t| %d\t| %d\t| %d\t| %d\t| %d\t| %d\t| %s\t|\n", l.what, l.backend, l.rounds, l.sent,
-			l.acked, l.lost, l.corrupt, l.dup, l.took.Round(time.Second))
+		fmt.Fprintf(columns, "| %s\t| %s\t| %d\t| %d\t| %d\t| %d\t| %d\t| %d\t| %d\t| %s\t|\n", l.what, l.backend, l.rounds,
+			l.sent, l.again, l.acked, l.lost, l.corrupt, l.dup, l.took.Round(time.Second))
 	}
 	_ = columns.Flush() // b never fails
 	for _, m := range r.mutants {
