@@ -151,7 +151,7 @@ func (i *inspection) acknowledged() {
 	for _, e := range i.ledger.all() {
 		for mailbox := range e.acked {
 			if i.copies[e.id+" "+mailbox] == 0 {
-				i.found(foundLost, "%s in %s was acknowledged (%d bytes)", e.id, mailbox, len(e.object()))
+				i.found(foundLost, "%s in %s was acknowledged (a body of %d bytes)", e.id, mailbox, e.bodyBytes)
 			}
 		}
 	}

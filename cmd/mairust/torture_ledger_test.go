@@ -33,9 +33,9 @@ func newLedger() *ledger {
 	return &ledger{entries: map[string]*entry{}, changed: make(chan struct{})}
 }
 
-// sent notes that p is about to be sent.
-func (l *ledger) sent(p parcel) {
-	object := p.object()
+// sent notes that p is about to be sent, of which message is what its sender sends.
+func (l *ledger) sent(p parcel, message []byte) {
+	object := p.object(message)
 	e := &entry{parcel: p, sum: sha256.Sum256(object), shown: sha256.Sum256(throughIMAP(object)), acked: map[string]bool{}}
 	l.mu.Lock()
 	defer l.mu.Unlock()

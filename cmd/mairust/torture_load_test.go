@@ -104,8 +104,9 @@ func (c *lmtpConn) deliver(l *ledger, p parcel) error {
 		l.postpone(p)
 		return err
 	}
-	l.sent(p)
-	replies, err := c.content(p)
+	message := p.message()
+	l.sent(p, message)
+	replies, err := c.content(p, message)
 	ok := make([]bool, len(replies))
 	for i, r := range replies {
 		ok[i] = r.Code == 250
@@ -139,8 +140,7 @@ func (c *lmtpConn) envelope(p parcel) (accepted bool, err error) {
 }
 
 // content sends the message by DATA, or by BDAT in two chunks, and gives the replies that came.
-func (c *lmtpConn) content(p parcel) ([]lab.Reply, error) {
-	message := p.message()
+func (c *lmtpConn) content(p parcel, message []byte) ([]lab.Reply, error) {
 	if !p.chunked {
 		if err := wantOK(c.Cmd("DATA")); err != nil {
 			return nil, err

@@ -32,7 +32,7 @@ type weight int
 
 const (
 	light  weight = iota // 0 bytes to 16 KB
-	medium               // up to 600 KB
+	medium               // up to 512 KB
 	heavy                // up to 4 MB
 )
 
@@ -45,9 +45,9 @@ func newParcel(random *rand.Rand, id string, w weight) parcel {
 			p.bodyBytes, p.queued = -1, false
 		}
 	case medium:
-		p.bodyBytes = random.IntN(600 << 10)
+		p.bodyBytes = random.IntN(1 << (14 + random.IntN(6)))
 	case heavy:
-		p.bodyBytes = random.IntN(4 << 20)
+		p.bodyBytes = random.IntN(1 << (19 + random.IntN(4)))
 	}
 	return p
 }
@@ -124,9 +124,9 @@ func (p parcel) lineEnd(random *rand.Rand) string {
 	return ends[random.IntN(len(ends))]
 }
 
-// object is what must be stored. DATA cannot say that the last line does not end, so it is ended.
-func (p parcel) object() []byte {
-	object := append([]byte("Return-Path: <"+p.sender()+">\r\n"), p.message()...)
+// object is what must be stored of a message. DATA cannot say that the last line does not end, so it is ended.
+func (p parcel) object(message []byte) []byte {
+	object := append([]byte("Return-Path: <"+p.sender()+">\r\n"), message...)
 	if !p.chunked && !bytes.HasSuffix(object, []byte("\r\n")) {
 		object = append(object, "\r\n"...)
 	}

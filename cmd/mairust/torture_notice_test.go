@@ -28,7 +28,7 @@ func TestInspectionNoticesLossDamageAndDuplicates(t *testing.T) {
 
 	send("twice") // without a queue id nothing tells it from another message
 	never := parcel{id: "never", rcpts: []string{"u3@example.test"}}
-	r.ledger.sent(never)
+	r.ledger.sent(never, nil)
 	r.ledger.answered(never, []bool{true})
 	require.NoError(t, os.Truncate(r.objectOf(t, "damaged"), 100))
 	require.NoError(t, os.Remove(r.objectOf(t, "removed")))
