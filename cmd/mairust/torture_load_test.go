@@ -17,14 +17,25 @@ type load struct {
 	senders sync.WaitGroup
 }
 
-// tortureSenders are the clients: many messages are small and a few are big, and all go at once.
-var tortureSenders = []weight{light, light, light, light, light, medium, heavy}
+// mixedLoad has clients of every kind; smallLoad has only those that make many acknowledgements.
+var (
+	mixedLoad = []weight{light, light, light, light, light, medium, heavy}
+	smallLoad = []weight{light, light, light, light, light, light, light, light}
+)
 
-// startLoad starts the clients, each of which decides by the seed what it sends; name begins the ids.
-func startLoad(ctx context.Context, s *testSite, l *ledger, name string, seed uint64) *load {
+// someLoad is one or the other.
+func someLoad(random *rand.Rand) []weight {
+	if random.IntN(2) == 0 {
+		return smallLoad
+	}
+	return mixedLoad
+}
+
+// startLoad starts one client for each weight, which decides by the seed what it sends; name begins the ids.
+func startLoad(ctx context.Context, s *testSite, l *ledger, clients []weight, name string, seed uint64) *load {
 	ctx, cancel := context.WithCancel(ctx)
 	running := &load{cancel: cancel}
-	for n, w := range tortureSenders {
+	for n, w := range clients {
 		c := &sender{
 			site: s, ledger: l, weight: w, name: fmt.Sprintf("%s-%d", name, n),
 			random: rand.New(rand.NewPCG(seed, uint64(n))),

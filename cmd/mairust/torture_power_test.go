@@ -118,11 +118,15 @@ func (r *tortureRig) startServer(t *testing.T) error {
 	return r.server.Start(t.Context())
 }
 
-// cutUnderLoad goes on until some mail has been acknowledged.
+// cutUnderLoad goes on until some mail has been acknowledged: a little, or, when all of it is small, up to a thousand.
 func cutUnderLoad(t *testing.T, r *tortureRig, random *rand.Rand) (stop func()) {
 	t.Helper()
-	load := startLoad(t.Context(), r.site, r.ledger, "cut", random.Uint64())
-	r.awaitAcks(t, 1<<random.IntN(9))
+	clients, most := mixedLoad, 9
+	if random.IntN(2) == 0 {
+		clients, most = smallLoad, 11
+	}
+	load := startLoad(t.Context(), r.site, r.ledger, clients, "cut", random.Uint64())
+	r.awaitAcks(t, 1<<random.IntN(most))
 	moment(random, 3*time.Millisecond)
 	return load.stop
 }

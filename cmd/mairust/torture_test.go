@@ -70,14 +70,14 @@ func killRound(t *testing.T, r *tortureRig, random *rand.Rand, name string) {
 	t.Helper()
 	if random.IntN(4) == 0 {
 		r.daemon = r.site.launch(t)
-		load := startLoad(t.Context(), r.site, r.ledger, name, random.Uint64())
+		load := startLoad(t.Context(), r.site, r.ledger, someLoad(random), name, random.Uint64())
 		moment(random, r.startTook*3/2)
 		r.daemon.kill()
 		load.stop()
 		return
 	}
 	require.NoError(t, r.start(t))
-	load := startLoad(t.Context(), r.site, r.ledger, name, random.Uint64())
+	load := startLoad(t.Context(), r.site, r.ledger, someLoad(random), name, random.Uint64())
 	r.awaitAcks(t, random.IntN(100))
 	moment(random, 3*time.Millisecond)
 	r.daemon.kill()
@@ -88,7 +88,7 @@ func killRound(t *testing.T, r *tortureRig, random *rand.Rand, name string) {
 func terminateRound(t *testing.T, r *tortureRig, random *rand.Rand, name string) {
 	t.Helper()
 	require.NoError(t, r.start(t))
-	load := startLoad(t.Context(), r.site, r.ledger, name, random.Uint64())
+	load := startLoad(t.Context(), r.site, r.ledger, someLoad(random), name, random.Uint64())
 	r.awaitAcks(t, 1+random.IntN(60))
 	require.NoError(t, r.daemon.askToEnd())
 	switch random.IntN(3) {
@@ -113,7 +113,7 @@ func tortureDatabase(t *testing.T, report *tortureReport) {
 	random := rand.New(rand.NewPCG(report.seed, 0))
 	began, rounds := time.Now(), tortureRounds(t, "DATABASE", 3, 100)
 	require.NoError(t, r.start(t))
-	load := startLoad(t.Context(), r.site, r.ledger, "db", report.seed)
+	load := startLoad(t.Context(), r.site, r.ledger, mixedLoad, "db", report.seed)
 	for round := range rounds {
 		r.awaitAcks(t, 1+random.IntN(60))
 		moment(random, 3*time.Millisecond)
