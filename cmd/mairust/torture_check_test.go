@@ -32,7 +32,7 @@ type inspection struct {
 	rows map[string]wire.Message
 	// copies counts the rows by message and mailbox.
 	copies map[string]int
-	// orphans are whole objects without a row, of messages that nobody was told of. They are no fault.
+	// orphans are whole objects without a row, left by attempts that were not acknowledged. They are no fault.
 	orphans int
 }
 

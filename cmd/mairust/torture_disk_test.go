@@ -1,11 +1,10 @@
 package main
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
+	"strconv"
 	"testing"
 	"time"
 
@@ -25,10 +24,14 @@ const tmpfsMagic = 0x01021994
 
 // tortureDisk is an ext4 file system on a loop device, mounted at dir, that can lose its power. The image is in memory
 // where that can be had: what was flushed to it stays, what was not is gone, and a round costs little.
+//
+// Each image is mounted once. To mount it again a copy is made, because a process with a mount namespace of its own,
+// whosoever, may hold a copy of the mount, and with it the file system that was shut down, for as long as it lives.
 type tortureDisk struct {
 	t               testing.TB
 	dir             string
 	template, image string
+	images          int
 	root            *os.File // open on the mounted file system, nil while it is not mounted
 }
 
@@ -47,7 +50,7 @@ func newTortureDisk(t testing.TB, dir string, sizeBytes int64) *tortureDisk {
 	images, err := os.MkdirTemp(imageDir(), "mairust-torture-")
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(images)) })
-	d := &tortureDisk{t: t, dir: dir, template: filepath.Join(images, "template"), image: filepath.Join(images, "image")}
+	d := &tortureDisk{t: t, dir: dir, template: filepath.Join(images, "template"), image: filepath.Join(images, "0")}
 	require.NoError(t, os.Mkdir(dir, 0o711))
 	require.NoError(t, os.WriteFile(d.image, nil, 0o600))
 	require.NoError(t, os.Truncate(d.image, sizeBytes))
@@ -80,29 +83,21 @@ func (d *tortureDisk) mount() {
 	require.NoError(d.t, err)
 }
 
-// unmount does nothing when it has been done. Processes that were killed may hold the file system a moment longer, and
-// so may a copy of the mount in the mount namespace of a process that somebody else has started: without the wait for
-// the loop device the next mount would find the file system that was shut down.
+// unmount does nothing when it has been done. Processes that were killed may hold the file system a moment longer.
 func (d *tortureDisk) unmount() {
 	d.t.Helper()
 	if d.root == nil {
 		return
 	}
-	var st unix.Stat_t
-	require.NoError(d.t, unix.Fstat(int(d.root.Fd()), &st))
 	require.NoError(d.t, d.root.Close())
 	d.root = nil
 	require.Eventually(d.t, func() bool { return unix.Unmount(d.dir, 0) == nil }, time.Minute, 2*time.Millisecond)
-	backing := fmt.Sprintf("/sys/dev/block/%d:%d/loop/backing_file", unix.Major(st.Dev), unix.Minor(st.Dev))
-	require.Eventually(d.t, func() bool {
-		file, err := os.ReadFile(backing)
-		return err != nil || strings.TrimSpace(string(file)) != d.image
-	}, time.Minute, 2*time.Millisecond)
 }
 
 // keep makes what is on the disk now what every fresh disk has. It is unmounted by that.
 func (d *tortureDisk) keep() {
 	d.t.Helper()
+	require.NoError(d.t, unix.Syncfs(int(d.root.Fd()))) // see above: this may not be the last mount
 	d.unmount()
 	require.NoError(d.t, os.Rename(d.image, d.template))
 }
@@ -111,7 +106,17 @@ func (d *tortureDisk) keep() {
 func (d *tortureDisk) fresh() {
 	d.t.Helper()
 	d.unmount()
-	d.tool("cp", "--sparse=always", d.template, d.image)
+	d.mountCopy(d.template)
+}
+
+// mountCopy mounts a copy of an image in the place of the last one.
+func (d *tortureDisk) mountCopy(of string) {
+	d.t.Helper()
+	last := d.image
+	d.images++
+	d.image = filepath.Join(filepath.Dir(d.template), strconv.Itoa(d.images))
+	d.tool("cp", "--sparse=always", of, d.image)
+	require.NoError(d.t, os.RemoveAll(last))
 	d.mount()
 }
 
@@ -126,5 +131,5 @@ func (d *tortureDisk) cut() {
 func (d *tortureDisk) restore() {
 	d.t.Helper()
 	d.unmount()
-	d.mount()
+	d.mountCopy(d.image)
 }

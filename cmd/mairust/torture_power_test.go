@@ -142,6 +142,7 @@ func cutAfterOne(t *testing.T, r *tortureRig, random *rand.Rand) (stop func()) {
 	c, err := dialLMTP(r.site)
 	require.NoError(t, err)
 	require.NoError(t, c.deliver(r.ledger, p))
+	require.NotZero(t, r.ledger.ackCount())
 	return func() { _ = c.Close() } // its server is dead
 }
 

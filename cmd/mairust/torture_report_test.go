@@ -92,7 +92,7 @@ func (r *tortureReport) print(w io.Writer) {
 	for _, l := range r.lines {
 		orphans += l.orphans
 	}
-	fmt.Fprintf(&b, "\n\nWhole objects without a row, of mail that nobody was told of: %d\n\n", orphans)
+	fmt.Fprintf(&b, "\n\nWhole objects without a row, left by attempts that were not acknowledged: %d\n\n", orphans)
 	_, _ = w.Write(b.Bytes()) // a terminal that is gone has no reader
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -128,8 +129,10 @@ func (r *tortureRig) settle() error {
 		}
 		time.Sleep(breather)
 	}
-	return fmt.Errorf("the daemon does not take mail: %d messages are still in doubt, %w", r.ledger.doubtCount(), err)
+	return fmt.Errorf("the daemon does not take mail: %d messages are still in doubt: %w", r.ledger.doubtCount(), cmp.Or(err, errRefused))
 }
+
+var errRefused = errors.New("it refuses them for now")
 
 func (r *tortureRig) sendDoubts() error {
 	c, err := dialLMTP(r.site)
