@@ -88,7 +88,7 @@ func classify(err error) *problem {
 		return newProblem(codeNotFound)
 	case errors.Is(err, store.ErrExists):
 		return newProblem(codeExists)
-	case errors.Is(err, store.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, store.ErrUnavailable), errors.Is(err, store.ErrFull), errors.Is(err, context.DeadlineExceeded):
 		return newProblem(codeUnavailable).after(retryAfter)
 	default:
 		return newProblem(codeInternal)

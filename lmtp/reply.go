@@ -18,6 +18,9 @@ var (
 	errNested = errors.New("MAIL within a transaction")
 )
 
+// full is the reply when there is no space, wherever.
+var full = smtp.SMTPError{Code: 452, EnhancedCode: smtp.EnhancedCode{4, 3, 1}, Message: "Out of storage space, try again later"}
+
 // verdicts are the errors whose replies are not the default, each with the word that stands for it in metrics.
 // Only what is certain is permanent: Postfix bounces at once on a 5xx.
 var verdicts = []struct {
@@ -28,9 +31,10 @@ var verdicts = []struct {
 	{store.ErrNotFound, "unknown", smtp.SMTPError{Code: 550, EnhancedCode: smtp.EnhancedCode{5, 1, 1}, Message: "No such mailbox"}},
 	{store.ErrSuspended, "suspended", smtp.SMTPError{Code: 450, EnhancedCode: smtp.EnhancedCode{4, 2, 1}, Message: "Mailbox is suspended, try again later"}},
 	{store.ErrQuota, "quota", smtp.SMTPError{Code: 452, EnhancedCode: smtp.EnhancedCode{4, 2, 2}, Message: "Mailbox full"}},
-	{blob.ErrFull, "disk_full", smtp.SMTPError{Code: 452, EnhancedCode: smtp.EnhancedCode{4, 3, 1}, Message: "Out of storage space, try again later"}},
-	{syscall.ENOSPC, "disk_full", smtp.SMTPError{Code: 452, EnhancedCode: smtp.EnhancedCode{4, 3, 1}, Message: "Out of storage space, try again later"}},
-	{syscall.EDQUOT, "disk_full", smtp.SMTPError{Code: 452, EnhancedCode: smtp.EnhancedCode{4, 3, 1}, Message: "Out of storage space, try again later"}},
+	{store.ErrFull, "disk_full", full},
+	{blob.ErrFull, "disk_full", full},
+	{syscall.ENOSPC, "disk_full", full},
+	{syscall.EDQUOT, "disk_full", full},
 	{errTooBig, "too_big", smtp.SMTPError{Code: 552, EnhancedCode: smtp.EnhancedCode{5, 3, 4}, Message: "Message is too big"}},
 	{errClient, "client", smtp.SMTPError{Code: 451, EnhancedCode: smtp.EnhancedCode{4, 4, 2}, Message: "Message was not received to its end"}},
 	{errNested, "protocol", smtp.SMTPError{Code: 503, EnhancedCode: smtp.EnhancedCode{5, 5, 1}, Message: "Sender was given already"}},

@@ -21,13 +21,15 @@ func (s *Store) commitBatch(jobs []*deliveryJob) {
 	defer func(start time.Time) { s.metrics.commitSeconds.Observe(time.Since(start).Seconds()) }(time.Now())
 	err := s.commitJobs(jobs, firstTry)
 	if err == nil {
+		s.outage.over()
 		return
 	}
 	s.metrics.retries.Inc()
-	s.log.Warn("batch of deliveries failed, trying one by one", "deliveries", len(jobs), "err", err)
+	s.outage.failed(len(jobs), err)
 	for i, job := range jobs {
 		err := s.commitJobs([]*deliveryJob{job}, secondTry)
 		if err == nil {
+			s.outage.over()
 			continue
 		}
 		job.fail(fmt.Errorf("store message: %w", err))

@@ -43,6 +43,8 @@ var (
 	ErrExists    = errors.New("already exists")
 	// ErrUnavailable wraps every error that says that the database could not be reached or is shutting down.
 	ErrUnavailable = sqldb.ErrUnavailable
+	// ErrFull wraps every error that says that the database has no space left.
+	ErrFull = sqldb.ErrFull
 )
 
 // Options of a Store. DB is required.
@@ -76,6 +78,7 @@ type Store struct {
 	log     *slog.Logger
 	found   *recipientCache
 	commits *batcher
+	outage  *outage
 	metrics *metrics
 }
 
@@ -90,7 +93,7 @@ func New(o Options) *Store {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Store{db: o.DB, now: o.Now, log: o.Log, metrics: newMetrics(o.Registerer)}
+	s := &Store{db: o.DB, now: o.Now, log: o.Log, metrics: newMetrics(o.Registerer), outage: &outage{log: o.Log}}
 	s.found = &recipientCache{now: o.Now}
 	s.commits = &batcher{commit: s.commitBatch}
 	return s

@@ -91,7 +91,7 @@ func (p *page) loginFault(err error) (status int, warn string) {
 	case errors.Is(err, auth.ErrBusy):
 		p.w.Header().Set("Retry-After", "5")
 		return http.StatusServiceUnavailable, p.T("login.busy")
-	case errors.Is(err, store.ErrUnavailable):
+	case errors.Is(err, store.ErrUnavailable), errors.Is(err, store.ErrFull):
 		p.w.Header().Set("Retry-After", "5")
 		return http.StatusServiceUnavailable, p.T("login.unavailable")
 	default:

@@ -48,7 +48,8 @@ func classify(err error) *problem {
 		return problemForbidden
 	case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrNoFolder):
 		return problemNotFound
-	case errors.Is(err, auth.ErrBusy), errors.Is(err, store.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, auth.ErrBusy), errors.Is(err, store.ErrUnavailable), errors.Is(err, store.ErrFull),
+		errors.Is(err, context.DeadlineExceeded):
 		return problemUnavailable
 	default:
 		return problemInternal

@@ -44,6 +44,7 @@ type rig struct {
 	log     *lockedBuffer
 	metrics *prometheus.Registry
 	auth    *auth.Authenticator
+	watch   *parts
 	site    *storetest.Site
 	other   *storetest.Site
 }
@@ -86,7 +87,7 @@ func onStores(t *testing.T, test func(t *testing.T, r *rig)) {
 
 func newRig(t testing.TB, s *store.Store) *rig {
 	t.Helper()
-	r := &rig{store: s, objects: &bucket{Memory: blob.NewMemory()}, log: &lockedBuffer{}, metrics: prometheus.NewRegistry()}
+	r := &rig{store: s, objects: &bucket{Memory: blob.NewMemory()}, log: &lockedBuffer{}, metrics: prometheus.NewRegistry(), watch: newParts()}
 	r.site = storetest.NewSite(t, s, "example", "example.test", "hanako", "bob")
 	r.other = storetest.NewSite(t, s, "other", "other.test", "eve")
 	var err error
@@ -109,7 +110,7 @@ func (r *rig) serve(t testing.TB, s ui.Store) {
 	t.Helper()
 	r.http = httptest.NewUnstartedServer(nil)
 	server, err := ui.New(ui.Options{PublicURL: "http://" + r.http.Listener.Addr().String()}, ui.Deps{
-		Store: s, Objects: r.objects, Auth: r.auth, Log: slog.New(slog.NewJSONHandler(r.log, nil)), Registerer: r.metrics,
+		Store: s, Objects: r.objects, Auth: r.auth, Log: slog.New(slog.NewJSONHandler(r.log, nil)), Registerer: r.metrics, Watch: r.watch,
 	})
 	require.NoError(t, err)
 	r.http.Config.Handler = server.Handler()

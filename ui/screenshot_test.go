@@ -63,6 +63,26 @@ func TestScreenshots(t *testing.T) {
 		b.open(t, path)
 		b.shoot(t, fmt.Sprintf("helpdesk-%d", i))
 	}
+	r.watch.fail("disk", "/var/lib/mairust: 3 % free, 1.2 GB, 88 % of inodes")
+	r.watch.fail("storage", "check object store: 3a7f: read-only file system")
+	b.signIn(t, r, r.superAdmin(t))
+	for _, s := range []struct{ name, path, language, theme string }{
+		{"system-ja", "/system", "ja", "light"}, {"system-en-dark", "/system", "en", "dark"},
+	} {
+		b.look(t, s.language, s.theme)
+		b.open(t, s.path)
+		b.shoot(t, s.name)
+	}
+	b.signIn(t, r, r.person(t, "admin@example.test", auth.TenantAdmin))
+	b.look(t, "ja", "light")
+	b.open(t, "/mail/hanako@example.test")
+	b.shoot(t, "banner-reason-ja")
+	b.open(t, "/mailboxes")
+	b.shoot(t, "banner-ja")
+	b.size(t, 390, 800)
+	b.open(t, "/system")
+	b.shoot(t, "system-phone")
+	b.size(t, 1440, 900)
 	r.objects.away.Store(true)
 	b.signIn(t, r, r.site.Users["hanako"].ID)
 	b.open(t, letter)

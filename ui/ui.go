@@ -18,6 +18,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/mairust/mairust/internal/alert"
 	"github.com/mairust/mairust/internal/auth"
 	"github.com/mairust/mairust/store"
 	"github.com/mairust/mairust/store/blob"
@@ -40,6 +41,14 @@ type Deps struct {
 	Registerer prometheus.Registerer
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
+	// Watch tells administrators how the installation is; nil when nobody watches.
+	Watch Watch
+}
+
+// Watch knows how the parts of the installation are; *alert.Watcher is one.
+type Watch interface {
+	// States answers at once, from the last look.
+	States() []alert.State
 }
 
 // Store is what the UI needs of package store.
@@ -155,6 +164,7 @@ func (s *Server) routes() http.Handler {
 	signedIn("GET /message/{id}/raw", s.download)
 	signedIn("GET /message/{id}/part/{part}", s.attachment)
 	signedIn("GET /access", s.showAccess)
+	signedIn("GET /system", s.showSystem)
 	signedIn("GET /settings", s.showSettings)
 	signedIn("POST /settings/password", s.changePassword)
 	signedIn("POST /settings/app-passwords", s.createAppPassword)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -10,14 +11,15 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"github.com/mairust/mairust/internal/config"
 	"github.com/mairust/mairust/internal/keyring"
@@ -83,6 +85,7 @@ func (r *checkReport) all(ctx context.Context, c *config.Config) {
 	r.clock()
 	r.rspamd(ctx, c)
 	r.listeners(ctx, c, running)
+	r.alerts(running)
 }
 
 // daemonHealth asks the running daemon how it is; nil when none runs.
@@ -155,35 +158,35 @@ func (r *checkReport) storage(ctx context.Context, c *config.Config) {
 	r.pass("storage", path+": an object was written, made durable and removed")
 }
 
-// diskWarnPercent is the share of free space below which a disk is named.
-const diskWarnPercent = 10
-
 func (r *checkReport) disk(c *config.Config) {
-	var st unix.Statfs_t
-	if err := unix.Statfs(c.DataDir, &st); err != nil {
+	space, err := spaceOf(c.DataDir)
+	if err != nil {
 		return // storage and database have said so
 	}
-	free := st.Bavail * uint64(st.Bsize)
-	percent := 100 * st.Bavail / max(st.Blocks, 1)
-	text := fmt.Sprintf("%s: %d %% free, %.1f GB", c.DataDir, percent, float64(free)/1e9)
-	if percent < diskWarnPercent {
-		r.warn("disk", text, "make space before deliveries are deferred")
+	if space.isShort(c.Alert.WithDefaults()) {
+		r.warn("disk", space.String(), "make space before deliveries are deferred")
 		return
 	}
-	r.pass("disk", text)
+	r.pass("disk", space.String())
 }
 
-// clock asks the kernel whether somebody keeps its clock right: verdicts, sessions and keys have ages.
 func (r *checkReport) clock() {
-	var t unix.Timex
-	state, err := unix.Adjtimex(&t)
-	switch {
-	case err != nil:
-		r.warn("clock", "the kernel does not tell whether it is synchronised: "+err.Error(), "make sure that chrony or another NTP client runs on the host")
-	case state == unix.TIME_ERROR || t.Status&unix.STA_UNSYNC != 0:
-		r.warn("clock", "the clock is not synchronised", "run chrony or another NTP client on the host")
-	default:
-		r.pass("clock", "synchronised, within "+(time.Duration(t.Maxerror)*time.Microsecond).String())
+	if err := checkClock(); err != nil {
+		r.warn("clock", err.Error(), "run chrony or another NTP client on the host")
+		return
+	}
+	r.pass("clock", "synchronised")
+}
+
+// alerts tells what the running daemon has told its administrators.
+func (r *checkReport) alerts(running *healthReport) {
+	if running == nil {
+		return
+	}
+	for _, name := range slices.Sorted(maps.Keys(running.Parts)) {
+		if p := running.Parts[name]; p.Since != nil {
+			r.warn("alert", name+" since "+p.Since.UTC().Format(time.RFC3339)+": "+cmp.Or(p.Error, p.Cause), "see the line of that part, and the daemon's log")
+		}
 	}
 }
 
@@ -195,17 +198,12 @@ func (r *checkReport) certificate(name string, o listen.Options) {
 	if o.Cert == "" {
 		return
 	}
-	pair, err := tls.LoadX509KeyPair(o.Cert, o.Key)
+	leaf, err := readCertificate(o)
 	if err != nil {
-		r.fail(name, fmt.Errorf("certificate of %s: %w", o.Address, err), "put the PEM files in place, readable by the user of the service")
+		r.fail(name, err, "put the PEM files in place, readable by the user of the service")
 		return
 	}
-	leaf, err := x509.ParseCertificate(pair.Certificate[0])
-	if err != nil {
-		r.fail(name, fmt.Errorf("certificate %s: %w", o.Cert, err), "renew the certificate")
-		return
-	}
-	text := fmt.Sprintf("certificate %s of %s ends %s", o.Cert, strings.Join(leaf.DNSNames, ", "), leaf.NotAfter.UTC().Format(time.DateOnly))
+	text := describeCertificate(o, leaf)
 	switch left := time.Until(leaf.NotAfter); {
 	case left < 0 || time.Now().Before(leaf.NotBefore):
 		r.fail(name, errors.New(text+": it is not valid today"), "renew the certificate; it is read again by itself")
@@ -214,6 +212,22 @@ func (r *checkReport) certificate(name string, o listen.Options) {
 	default:
 		r.pass(name, text)
 	}
+}
+
+func readCertificate(o listen.Options) (*x509.Certificate, error) {
+	pair, err := tls.LoadX509KeyPair(o.Cert, o.Key)
+	if err != nil {
+		return nil, fmt.Errorf("certificate of %s: %w", o.Address, err)
+	}
+	leaf, err := x509.ParseCertificate(pair.Certificate[0])
+	if err != nil {
+		return nil, fmt.Errorf("certificate %s: %w", o.Cert, err)
+	}
+	return leaf, nil
+}
+
+func describeCertificate(o listen.Options, leaf *x509.Certificate) string {
+	return fmt.Sprintf("certificate %s of %s ends %s", o.Cert, strings.Join(leaf.DNSNames, ", "), leaf.NotAfter.UTC().Format(time.DateOnly))
 }
 
 func (r *checkReport) rspamd(ctx context.Context, c *config.Config) {

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/mairust/mairust/internal/alert"
 	"github.com/mairust/mairust/internal/config"
 	"github.com/mairust/mairust/internal/listen"
 )
@@ -39,6 +40,7 @@ type daemon struct {
 	sockets   *listen.Metrics
 	site      *site
 	rules     *liveRules
+	watch     *alert.Watcher
 	health    *health
 	services  []service
 	listeners []openListener
@@ -98,7 +100,9 @@ func (d *daemon) open(ctx context.Context) error {
 }
 
 func (d *daemon) build() error {
-	d.health = newHealth(d.site)
+	if err := d.buildWatch(); err != nil {
+		return err
+	}
 	for _, r := range d.roles {
 		build := map[role]func() error{roleMilter: d.buildMilter, roleLMTP: d.buildLMTP, roleServe: d.buildAPI}[r]
 		if err := build(); err != nil {
@@ -140,6 +144,7 @@ func (d *daemon) serve(ctx context.Context) error {
 		})
 	}
 	d.announce()
+	group.Go(func() { d.watch.Run(ctx) })
 	stopReload := d.reloadOnHangup()
 	<-ctx.Done()
 	stopReload()

@@ -4,13 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/mairust/mairust/internal/alert"
 )
 
 // healthEvery is how long the result of a check is good for, so that questions cost nothing.
@@ -18,38 +19,30 @@ const healthEvery = 3 * time.Second
 
 // health answers whether the process lives and can do its work.
 type health struct {
-	state  atomic.Pointer[string]
-	parts  []part
-	mu     sync.Mutex
-	until  time.Time
-	latest healthReport
-}
-
-// part is one thing that the process depends on.
-type part struct {
-	name  string
-	check func(ctx context.Context) error
+	state atomic.Pointer[string]
+	watch *alert.Watcher
 }
 
 // healthReport is the answer of /health.
 type healthReport struct {
-	// Status is ok, error (a part fails), starting or stopping.
+	// Status is ok, error (an essential part fails), starting or stopping.
 	Status string                `json:"status"`
 	Parts  map[string]partReport `json:"parts"`
 }
 
 type partReport struct {
+	// Status is ok, error, or warning when mail flows all the same.
 	Status string `json:"status"`
 	// Error is for operators: it may name hosts and paths, never secrets.
 	Error string `json:"error,omitempty"`
+	// Since is there while there is an alert, which lasts until the part has worked for a while; Cause is its error.
+	Since *time.Time `json:"since,omitempty"`
+	Cause string     `json:"cause,omitempty"`
 }
 
-func newHealth(s *site) *health {
-	h := &health{}
+func newHealth(w *alert.Watcher) *health {
+	h := &health{watch: w}
 	h.set("starting")
-	if s.db != nil {
-		h.parts = []part{{"database", s.store.Ping}, {"storage", s.objects.Check}}
-	}
 	return h
 }
 
@@ -59,42 +52,29 @@ func (h *health) stopping()        { h.set("stopping") }
 
 // report checks all parts, at most every healthEvery.
 func (h *health) report(ctx context.Context) healthReport {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if time.Now().After(h.until) {
-		h.latest = h.check(ctx)
-		h.until = time.Now().Add(healthEvery)
-	}
-	r := healthReport{Status: *h.state.Load(), Parts: h.latest.Parts}
-	if r.Status == "ok" {
-		r.Status = h.latest.Status
+	r := healthReport{Status: *h.state.Load(), Parts: map[string]partReport{}}
+	for _, s := range h.watch.Look(ctx, healthEvery) {
+		r.Parts[s.Part] = reportOf(s)
+		if s.Essential && s.Err != "" && r.Status == "ok" {
+			r.Status = "error"
+		}
 	}
 	return r
 }
 
-func (h *health) check(ctx context.Context) healthReport {
-	// Not cut short when the asker leaves: others get the same answer.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	defer cancel()
-	r := healthReport{Status: "ok", Parts: map[string]partReport{}}
-	var mu sync.Mutex
-	var group sync.WaitGroup
-	for _, p := range h.parts {
-		group.Go(func() {
-			got := partReport{Status: "ok"}
-			if err := p.check(ctx); err != nil {
-				got = partReport{Status: "error", Error: err.Error()}
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			r.Parts[p.name] = got
-			if got.Status != "ok" {
-				r.Status = "error"
-			}
-		})
+func reportOf(s alert.State) partReport {
+	p := partReport{Status: "ok", Error: s.Err}
+	if s.Active {
+		since := s.Since.UTC()
+		p.Since, p.Cause = &since, s.Cause
 	}
-	group.Wait()
-	return r
+	switch {
+	case s.Err != "" && s.Essential:
+		p.Status = "error"
+	case s.Err != "":
+		p.Status = "warning"
+	}
+	return p
 }
 
 // ServeHTTP answers /health, and /health/ready alike: 200 when all is well, else 503.

@@ -15,6 +15,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asMairust) == "1" {
 		os.Exit(run(os.Args[1:]))
 	}
+	if of := os.Getenv(asTracer); of != "" {
+		os.Exit(traceMain(of))
+	}
 	testscript.Main(m, map[string]func(){"mairust": func() { os.Exit(run(os.Args[1:])) }})
 }
 

@@ -11,7 +11,7 @@ import (
 func (d *daemon) webHandler(api http.Handler, authenticator *auth.Authenticator) (http.Handler, error) {
 	pages, err := ui.New(ui.Options{PublicURL: d.config.HTTP.PublicURL}, ui.Deps{
 		Store: d.site.store, Objects: d.site.objects, Auth: authenticator,
-		Log: d.log.With("component", "ui"), Registerer: d.registry,
+		Log: d.log.With("component", "ui"), Registerer: d.registry, Watch: d.watch,
 	})
 	if err != nil {
 		return nil, err

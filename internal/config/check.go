@@ -32,6 +32,9 @@ func (c *Config) check(src Source) Findings {
 	ck.delimiter(c.LMTP.RecipientDelimiter)
 	ck.rspamd(c.Milter.Rspamd, c.Milter.TimeoutMS)
 	ck.rules(c.Milter.Rules)
+	if err := c.Notify.SMTP.Validate(); err != nil {
+		ck.report("notify.smtp", "%s", err)
+	}
 	ck.listeners(c)
 	return ck.findings
 }

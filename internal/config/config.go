@@ -9,6 +9,7 @@ import (
 
 	"github.com/mairust/mairust/api"
 	"github.com/mairust/mairust/imap"
+	"github.com/mairust/mairust/internal/alert"
 	"github.com/mairust/mairust/internal/listen"
 	"github.com/mairust/mairust/lmtp"
 	"github.com/mairust/mairust/lmtp/lookup"
@@ -34,6 +35,8 @@ type Config struct {
 	HTTP     api.Options    `yaml:"http"`
 	IMAP     imap.Options   `yaml:"imap"`
 	Ops      Ops            `yaml:"ops"`
+	Alert    alert.Options  `yaml:"alert"`
+	Notify   Notify         `yaml:"notify"`
 	Log      Log            `yaml:"log"`
 	Shutdown Shutdown       `yaml:"shutdown"`
 }
@@ -69,6 +72,11 @@ type Milter struct {
 // Ops configures metrics and health.
 type Ops struct {
 	Listeners []listen.Options `yaml:"listeners"`
+}
+
+// Notify configures how administrators are told of what needs them.
+type Notify struct {
+	SMTP alert.SMTPOptions `yaml:"smtp"`
 }
 
 // Log configures the daemon's log.
@@ -131,6 +139,7 @@ func fixedDefaults() *Config {
 		HTTP:     api.Options{MaxConnections: 1000, MaxPerClient: 200},
 		IMAP:     imap.Options{MaxConnections: 20_000, MaxPerClient: 200, CacheBytes: 128 << 20},
 		Lookup:   lookup.Options{MaxConnections: 1000, IdleTimeout: 5 * time.Minute, RequestTimeout: 10 * time.Second},
+		Alert:    alert.Options{}.WithDefaults(),
 		Log:      Log{Level: "info", Format: "json"},
 		Shutdown: Shutdown{TimeoutSeconds: 60, DrainTimeoutSeconds: 30},
 	}

@@ -126,6 +126,22 @@ var keys = []key{
 	{path: "ops", doc: "Metrics (`/metrics`) and health (`/health`), for the operator's network only."},
 	{path: "ops.listeners", doc: "Where Prometheus and health checks connect.", from: "`inet:127.0.0.1:9925`"},
 
+	{path: "alert", doc: "Watches database, storage, mounts, disks, listeners, clock and certificates; administrators are told once when a part fails and once when it works again."},
+	{path: "alert.check_every", doc: "How often each part is looked at."},
+	{path: "alert.returned_after", doc: "How long a part must work without a break before its alert ends, so that one that comes and goes is one alert."},
+	{path: "alert.remind_every", doc: "Repeats the log line of an alert that goes on."},
+	{path: "alert.disk_free_percent", doc: "A disk with less free space or inodes is reported, before it is full.", min: 1, max: 99},
+	{path: "alert.disk_free_bytes", doc: "So is one with less free space than this.", min: 1, max: 1 << 50},
+
+	{path: "notify", doc: "How administrators are told."},
+	{path: "notify.smtp", doc: "By mail: at most one for each change of a part, 10 minutes apart, 24 a day. Off without an `address`."},
+	{path: "notify.smtp.address", doc: "`HOST:PORT` of a mail server."},
+	{path: "notify.smtp.from", doc: "Sender, a plain address; replies and bounces go there."},
+	{path: "notify.smtp.to", doc: "Who is told, plain addresses; not in mailboxes of this installation, which may be what fails."},
+	{path: "notify.smtp.tls", doc: "`starttls` is required, not merely tried; it is the default unless the server is on this host.", allowed: []string{"none", "starttls", "implicit"}},
+	{path: "notify.smtp.username", doc: "Logs in when it is not empty.", secret: true},
+	{path: "notify.smtp.password", doc: "Of that login.", secret: true},
+
 	{path: "log", doc: "The daemon's log, on standard error."},
 	{path: "log.level", doc: "The least level that is written.", allowed: []string{"debug", "info", "warn", "error"}, live: true},
 	{path: "log.format", doc: "`json` for machines, `text` for people.", allowed: []string{"json", "text"}},

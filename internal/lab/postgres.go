@@ -210,8 +210,11 @@ func (p *Postgres) Stop(mode StopMode) {
 // Log is what the server has logged so far.
 func (p *Postgres) Log() string { return readLog(p.server.inst.path("out.log")) }
 
-// Close stops the server at once and removes the cluster.
-func (p *Postgres) Close() error { return p.server.inst.close(syscall.SIGQUIT) }
+// Close stops the server at once, frozen or not, and removes the cluster.
+func (p *Postgres) Close() error {
+	_ = p.Thaw() // it may not run
+	return p.server.inst.close(syscall.SIGQUIT)
+}
 
 // readLog is a whole log file, or what can be read of it.
 func readLog(path string) string {

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/mairust/mairust/internal/lab"
+)
+
+// sweep is a system call that fails in a way, at each of its places in a delivery.
+type sweep struct {
+	call  string
+	errno syscall.Errno
+}
+
+// sweeps are those of every run; longSweeps are for MAIRUST_TORTURE.
+var (
+	sweeps = []sweep{
+		{"mkdirat", syscall.ENOSPC}, {"fsync", syscall.EIO}, {"fdatasync", syscall.EIO}, {"write", syscall.ENOSPC},
+		{"pwrite64", syscall.EIO}, {"pwritev", syscall.EIO}, {"linkat", syscall.EIO}, {"openat", syscall.ENOSPC},
+		{"openat2", syscall.EIO},
+	}
+	longSweeps = []sweep{
+		{"mkdirat", syscall.EIO}, {"fsync", syscall.ENOSPC}, {"fdatasync", syscall.ENOSPC}, {"write", syscall.EIO},
+		{"pwrite64", syscall.ENOSPC}, {"pwritev", syscall.ENOSPC}, {"openat2", syscall.ENOSPC}, {"syncfs", syscall.EIO},
+		{"linkat", syscall.ENOSPC}, {"openat", syscall.EIO}, {"openat", syscall.EMFILE},
+		{"renameat", syscall.EIO}, {"ftruncate", syscall.EIO}, {"fallocate", syscall.ENOSPC}, {"unlinkat", syscall.EIO},
+		{"pread64", syscall.EIO},
+	}
+)
+
+// nthMailboxes take turns, so that many deliveries are the first of their mailbox and make its directories.
+const nthMailboxes = 24
+
+// nthSizes are a small message, one that is too big for what groups small ones, and one that needs a file on its way.
+var nthSizes = []int{100, 300 << 10, 1500 << 10}
+
+func TestEveryIOErrorOfADeliveryEndsInATemporaryReplyOrAWholeMessage(t *testing.T) {
+	list, repeat := sweeps, 1
+	if os.Getenv("MAIRUST_TORTURE") != "" {
+		list, repeat = append(slices.Clone(sweeps), longSweeps...), 3
+	}
+	n := newNth(t)
+	for _, s := range list {
+		for _, size := range nthSizes {
+			t.Run(fmt.Sprintf("%s %s %d", s.call, s.errno, size), func(t *testing.T) {
+				for range repeat {
+					n.sweep(t, s, size)
+				}
+			})
+		}
+	}
+	// What was acknowledged is there after a crash, and whole; what was not may be there too, but whole.
+	n.daemon.kill()
+	n.acked.check(t, n.site.start(t), n.mailboxes()...)
+}
+
+// nth is a daemon whose system calls fail.
+type nth struct {
+	site   *testSite
+	daemon *process
+	tracer *tracer
+	acked  *acknowledged
+	turn   int
+}
+
+func newNth(t *testing.T) *nth {
+	t.Helper()
+	n := &nth{acked: &acknowledged{}}
+	n.site = newTestSite(t, siteOptions{Backend: "sqlite", Mailboxes: n.mailboxes(), Extra: "alert: {check_every: 1h}\n"})
+	n.daemon = n.site.start(t)
+	n.tracer = traceDaemon(t, n.daemon, filepath.Join(n.site.dir, "data"))
+	return n
+}
+
+func (n *nth) mailboxes() (list []string) {
+	for i := range nthMailboxes {
+		list = append(list, fmt.Sprintf("u%d", i))
+	}
+	return list
+}
+
+// sweep lets the first call fail, the second, and so on, each in a delivery of its own, until a delivery has none left
+// to fail. Each fails twice: in a daemon that has just delivered, and in one whose last delivery has failed.
+func (n *nth) sweep(t *testing.T, s sweep, size int) {
+	t.Helper()
+	outcomes := map[string]int{}
+	for i, more := 1, true; more; i++ {
+		require.Less(t, i, 500, "a delivery has no end of calls")
+		waitFor(t, "deliveries to work again", func() bool { return n.acked.send(t, n.site, "u0", nil).Accepted() })
+		settled := n.attempt(t, fault{s.call, s.errno, i}, size, outcomes)
+		shaken := n.attempt(t, fault{s.call, s.errno, i}, size, outcomes)
+		more = settled || shaken
+	}
+	t.Logf("%s: %v", s.call, outcomes)
+	waitFor(t, "deliveries to work again", func() bool { return n.acked.send(t, n.site, "u0", nil).Accepted() })
+}
+
+// doubts is how often a 250 may follow the failure of a flush: it may have been that of a checkpoint in the background.
+const doubts = 3
+
+// attempt sends a message during which a call fails; false when there were not enough calls.
+func (n *nth) attempt(t *testing.T, f fault, size int, outcomes map[string]int) bool {
+	t.Helper()
+	for doubt := 1; ; doubt++ {
+		n.turn++
+		n.tracer.arm(t, f)
+		last := n.send(t, fmt.Sprintf("u%d", n.turn%nthMailboxes), size)
+		v := n.tracer.disarm(t)
+		if v.hit == "" {
+			require.Equal(t, 250, last.Code, "nothing failed: %s", last)
+			return false
+		}
+		require.Contains(t, []int{250, 451, 452}, last.Code, "call %d, on %s: %s", f.n, v.hit, last)
+		outcomes[fmt.Sprintf("%s %d", n.shape(v.hit), last.Code)]++
+		flush := strings.HasSuffix(f.call, "sync") && !strings.HasSuffix(v.hit, "mairust.db") // that is a checkpoint's
+		if last.Code != 250 || !flush || v.again {
+			return true
+		}
+		require.Less(t, doubt, doubts, "call %d: 250 although the flush of %s failed, and nothing was written and flushed after that", f.n, v.hit)
+	}
+}
+
+// send sends a message, and gives the last reply.
+func (n *nth) send(t *testing.T, mailbox string, size int) (last lab.Reply) {
+	t.Helper()
+	replies := n.acked.send(t, n.site, mailbox, []byte(strings.Repeat("0123456789abcd\r\n", size/16)))
+	for _, list := range [][]lab.Reply{{replies.Greeting}, replies.Rcpts, {replies.Data}, replies.Final} {
+		for _, r := range list {
+			last = cmp.Or(r, last)
+		}
+	}
+	return last
+}
+
+// shape is a path without what differs from delivery to delivery.
+func (n *nth) shape(path string) string {
+	path = strings.TrimPrefix(path, filepath.Join(n.site.dir, "data")+"/")
+	parts := strings.Split(path, "/")
+	for i, p := range parts {
+		if len(p) > 20 {
+			parts[i] = "…"
+		}
+	}
+	return strings.Join(parts, "/")
+}

@@ -1,0 +1,218 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/mairust/mairust/internal/alert"
+	"github.com/mairust/mairust/internal/listen"
+)
+
+// slowPatience is for parts that nobody waits for: an alert can wait until it is sure.
+const slowPatience = 10 * time.Minute
+
+// buildWatch builds what looks after the parts that the process depends on.
+func (d *daemon) buildWatch() error {
+	c := d.config
+	var parts []alert.Part
+	if d.site.db != nil {
+		parts = append(parts,
+			alert.Part{Name: "database", Essential: true, Check: d.site.store.Check},
+			alert.Part{Name: "storage", Essential: true, Check: d.site.objects.Check})
+	}
+	parts = append(parts,
+		alert.Part{Name: "mounts", Check: d.checkMounts()},
+		alert.Part{Name: "disk", Check: func(context.Context) error { return checkDisks(c.Alert, d.site.dirs()) }},
+		alert.Part{Name: "listeners", Check: func(context.Context) error { return checkListeners(d.listeners) }},
+		alert.Part{Name: "clock", Patience: slowPatience, Check: func(context.Context) error { return clockFault() }},
+		alert.Part{Name: "certificate", Check: func(context.Context) error { return checkCertificates(d.listeners) }})
+	sink, err := d.mailSink()
+	if err != nil {
+		return err
+	}
+	d.watch = alert.New(c.Alert, alert.Deps{Log: d.log.With("component", "alert"), Registerer: d.registry, Sink: sink}, parts...)
+	d.health = newHealth(d.watch)
+	return nil
+}
+
+// mailSink is nil when nobody is to be written to.
+func (d *daemon) mailSink() (alert.Sink, error) {
+	if d.config.Notify.SMTP.Address == "" {
+		return nil, nil
+	}
+	hostname, err := os.Hostname()
+	if err != nil {
+		return nil, err
+	}
+	return alert.NewSMTP(d.config.Notify.SMTP, hostname)
+}
+
+// dirs are the directories whose disks must not become full.
+func (s *site) dirs() []string {
+	list := []string{s.config.DataDir, spoolDir(s.config)}
+	if s.db != nil {
+		list = append(list, s.config.Storage.Options.BasePath)
+		if path := s.config.Database.Path; path != "" {
+			list = append(list, filepath.Dir(path))
+		}
+	}
+	return list
+}
+
+// checkMounts notes where the directories lead now, and gives a check that they still do. A store whose disk was
+// unmounted goes on through the descriptor that is open, but its next start would find another directory.
+func (d *daemon) checkMounts() func(context.Context) error {
+	before := map[string]os.FileInfo{}
+	for _, dir := range d.site.dirs() {
+		if info, err := os.Stat(dir); err == nil {
+			before[dir] = info
+		}
+	}
+	return func(context.Context) error {
+		var errs []error
+		for dir, was := range before {
+			info, err := os.Stat(dir)
+			switch {
+			case err != nil:
+				errs = append(errs, fmt.Errorf("directory in use: %w", err))
+			case !os.SameFile(was, info):
+				errs = append(errs, fmt.Errorf("%s is not the directory that is in use: mount its disk again before a restart", dir))
+			}
+		}
+		return errors.Join(errs...)
+	}
+}
+
+// checkDisks names every file system that is short of space, once, by the first of dirs that lies on it.
+func checkDisks(o alert.Options, dirs []string) error {
+	o = o.WithDefaults()
+	var errs []error
+	seen := map[uint64]bool{}
+	for _, dir := range dirs {
+		var file unix.Stat_t
+		if err := unix.Stat(dir, &file); err != nil {
+			errs = append(errs, fmt.Errorf("disk of %s: %w", dir, err))
+			continue
+		}
+		if seen[file.Dev] {
+			continue
+		}
+		seen[file.Dev] = true
+		space, err := spaceOf(dir)
+		if err != nil {
+			errs = append(errs, err)
+		} else if space.isShort(o) {
+			errs = append(errs, errors.New(space.String()))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// space is what is left on a file system.
+type space struct {
+	dir       string
+	freeBytes int64
+	// percent of blocks that are free, and of inodes where the file system counts them.
+	percent, inodePercent int64
+}
+
+func spaceOf(dir string) (space, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return space{}, fmt.Errorf("disk of %s: %w", dir, err)
+	}
+	s := space{dir: dir, freeBytes: int64(st.Bavail) * st.Bsize, inodePercent: 100}
+	s.percent = int64(100 * st.Bavail / max(st.Blocks, 1))
+	if st.Files > 0 {
+		s.inodePercent = int64(100 * st.Ffree / st.Files)
+	}
+	return s, nil
+}
+
+func (s space) isShort(o alert.Options) bool {
+	least := int64(o.DiskFreePercent)
+	return s.percent < least || s.inodePercent < least || s.freeBytes < o.DiskFreeBytes
+}
+
+// String is for operators.
+func (s space) String() string {
+	text := fmt.Sprintf("%s: %d %% free, %.1f GB", s.dir, s.percent, float64(s.freeBytes)/1e9)
+	if s.inodePercent < 100 {
+		text += fmt.Sprintf(", %d %% of inodes", s.inodePercent)
+	}
+	return text
+}
+
+// errClockUnknown is no alert: sandboxes may not let us ask.
+var errClockUnknown = errors.New("the kernel does not tell whether the clock is synchronised")
+
+func clockFault() error {
+	if err := checkClock(); !errors.Is(err, errClockUnknown) {
+		return err
+	}
+	return nil
+}
+
+// checkClock asks the kernel whether somebody keeps its clock right: verdicts, sessions and keys have ages.
+func checkClock() error {
+	var t unix.Timex
+	state, err := unix.Adjtimex(&t)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: %w", errClockUnknown, err)
+	case state == unix.TIME_ERROR || t.Status&unix.STA_UNSYNC != 0:
+		return errors.New("the clock is not synchronised")
+	}
+	return nil
+}
+
+// checkListeners says where clients do not get in.
+func checkListeners(open []openListener) error {
+	var errs []error
+	for _, l := range open {
+		if err := l.Check(); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", l.service.name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// checkCertificates says which certificates end soon.
+func checkCertificates(open []openListener) error {
+	var texts []string
+	for _, l := range open {
+		if l.options.Cert == "" {
+			continue
+		}
+		if text := certificateFault(l.options); text != "" {
+			texts = append(texts, l.service.name+": "+text)
+		}
+	}
+	if len(texts) == 0 {
+		return nil
+	}
+	return errors.New(strings.Join(texts, "\n"))
+}
+
+// certificateFault says what is wrong with the certificate of a listener, or soon will be.
+func certificateFault(o listen.Options) string {
+	leaf, err := readCertificate(o)
+	if err != nil {
+		return err.Error()
+	}
+	switch left := time.Until(leaf.NotAfter); {
+	case left < 0 || time.Now().Before(leaf.NotBefore):
+		return describeCertificate(o, leaf) + ": it is not valid today"
+	case left < certificateWarnDays*24*time.Hour:
+		return describeCertificate(o, leaf)
+	default:
+		return ""
+	}
+}

@@ -1,0 +1,100 @@
+package alert
+
+import (
+	"context"
+	"log/slog"
+	"time"
+)
+
+// Sink takes notices to people. Send is bounded in time by ctx and by itself.
+type Sink interface {
+	Send(ctx context.Context, n Notice) error
+}
+
+// Notice says that an alert has begun or has ended.
+type Notice struct {
+	Part string
+	// Failing is false when the part works again.
+	Failing bool
+	// Since is when the part began to fail, zero when Failing is false. At is now.
+	Since, At time.Time
+	// Text is the error, for operators.
+	Text string
+}
+
+// Bounds on what is sent: for one part, in all within 24 hours, and between two attempts when sending fails.
+const (
+	partEvery  = 10 * time.Minute
+	dailyLimit = 24
+	retryFirst = time.Minute
+	retryLast  = 10 * time.Minute
+)
+
+// post tells the sink of changes. What happens while the limits hold it back is not queued: when they allow, the
+// state of that moment is told, if it differs from what was told last.
+type post struct {
+	sink    Sink
+	log     *slog.Logger
+	metrics *metrics
+	letters map[string]*letters
+	// sent are the times of the last day's notices.
+	sent []time.Time
+	// full says that the daily limit was reached, and logged.
+	full bool
+}
+
+// letters is what was written about one part.
+type letters struct {
+	// failing is the last state that was told, at the time last.
+	failing bool
+	last    time.Time
+	// next is when a notice that could not be sent is tried again, after pause.
+	next  time.Time
+	pause time.Duration
+}
+
+// deliver sends a notice for each part whose state differs from what was told last.
+func (p *post) deliver(ctx context.Context, states []State) {
+	for _, s := range states {
+		l := p.letters[s.Part]
+		if l == nil {
+			l = &letters{}
+			p.letters[s.Part] = l
+		}
+		now := time.Now()
+		if s.Active == l.failing || now.Before(l.next) || !l.last.IsZero() && now.Sub(l.last) < partEvery {
+			continue
+		}
+		if p.isFull(now) {
+			return
+		}
+		p.send(ctx, l, Notice{Part: s.Part, Failing: s.Active, Since: s.Since, At: now, Text: s.Cause})
+	}
+}
+
+func (p *post) send(ctx context.Context, l *letters, n Notice) {
+	if err := p.sink.Send(ctx, n); err != nil {
+		p.metrics.mails.WithLabelValues("failed").Inc()
+		l.pause = min(max(2*l.pause, retryFirst), retryLast)
+		l.next = time.Now().Add(l.pause)
+		p.log.Warn("notice to administrators not sent", "part", n.Part, "retry_in", l.pause.String(), "err", err)
+		return
+	}
+	p.metrics.mails.WithLabelValues("sent").Inc()
+	p.sent = append(p.sent, n.At)
+	*l = letters{failing: n.Failing, last: n.At}
+}
+
+// isFull says whether as many were sent within a day as may be.
+func (p *post) isFull(now time.Time) bool {
+	for len(p.sent) > 0 && now.Sub(p.sent[0]) >= 24*time.Hour {
+		p.sent = p.sent[1:]
+	}
+	full := len(p.sent) >= dailyLimit
+	if full && !p.full {
+		p.metrics.mails.WithLabelValues("held_back").Inc()
+		p.log.Warn("no more notices to administrators for now", "limit_per_day", dailyLimit)
+	}
+	p.full = full
+	return full
+}
