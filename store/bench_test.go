@@ -70,11 +70,6 @@ func (r *benchRig) open(b *testing.B, mailboxes, stored int) {
 	require.NoError(b, err)
 	_, err = r.db.Migrate(b.Context())
 	require.NoError(b, err)
-	for _, q := range strings.Split(os.Getenv("XSQL"), ";") {
-		if q != "" {
-			require.NoError(b, r.db.Write(b.Context(), func(tx *sqldb.Tx) error { _, err := tx.Exec(b.Context(), q); return err }))
-		}
-	}
 	r.crowd = storetest.Preload(b, r.db, mailboxes, stored)
 	if r.server != nil {
 		_, err := r.server.Exec(b.Context(), "VACUUM ANALYZE")

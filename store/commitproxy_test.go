@@ -197,10 +197,10 @@ func (s *proxied) meets(moment commitMoment) bool {
 // asksForCommit remembers what Parse names and looks for the name in Bind.
 func (s *proxied) asksForCommit(message []byte) bool {
 	words := bytes.SplitN(message[5:], []byte{0}, 3)
-	switch {
-	case message[0] == 'P':
+	switch message[0] {
+	case 'P':
 		s.statements[string(words[0])] = string(words[1])
-	case message[0] == 'B':
+	case 'B':
 		return s.statements[string(words[1])] == "COMMIT"
 	}
 	return false

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/mairust/mairust/internal/mail"
@@ -124,43 +126,48 @@ type MessageFilter struct {
 }
 
 // Messages lists messages of a mailbox, newest first. An unknown mailbox or folder gives an empty list.
+//
+// Those of a whole mailbox are merged from its folders: an index by mailbox, for this alone, would cost each delivery.
 func (s *Store) Messages(ctx context.Context, sc Scope, f MessageFilter) ([]Message, error) {
+	folders, err := s.folders(ctx, sc, f.Mailbox)
+	if err != nil {
+		return nil, err
+	}
+	name := f.Folder
+	if fold(name) == fold(Inbox) {
+		name = Inbox
+	}
+	var list []Message
+	for _, folder := range folders {
+		if name != "" && folder.Name != name {
+			continue
+		}
+		part, err := s.folderMessages(ctx, sc, f, folder.ID)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, part...)
+	}
+	slices.SortFunc(list, func(a, b Message) int { return strings.Compare(string(b.ID), string(a.ID)) })
+	return list[:min(len(list), f.Limit)], nil
+}
+
+// folderMessages is Messages for one folder.
+func (s *Store) folderMessages(ctx context.Context, sc Scope, f MessageFilter, folder FolderID) ([]Message, error) {
 	before := mail.Clean(string(f.Before), maxWord)
 	if before == "" {
 		before = "~" // sorts after every UUID
 	}
-	args := append(sc.args(), string(f.Mailbox), before, f.Limit)
-	where, order := selectMessages+` AND m.deleted_us IS NULL AND m.mailbox_id = $4`, ` AND m.id < $5 ORDER BY m.id DESC LIMIT $6`
+	deleted := ` AND m.deleted_us IS NULL`
 	if f.Deleted {
-		where = selectMessages + ` AND m.deleted_us IS NOT NULL AND m.mailbox_id = $4`
+		deleted = ` AND m.deleted_us IS NOT NULL`
 	}
-	if f.Folder != "" {
-		folder, err := s.folderID(ctx, sc, f.Mailbox, f.Folder)
-		if err != nil || folder == "" {
-			return nil, err
-		}
-		where += ` AND m.folder_id = $7`
-		args = append(args, string(folder))
-	}
+	query := selectMessages + deleted + ` AND m.folder_id = $4 AND m.id < $5 ORDER BY m.id DESC LIMIT $6`
 	var list []Message
-	err := s.each(ctx, where+order, args, func(scan sqldb.Scan) error {
+	err := s.each(ctx, query, append(sc.args(), string(folder), before, f.Limit), func(scan sqldb.Scan) error {
 		m, err := scanMessage(scan)
 		list = append(list, m)
 		return err
 	})
 	return list, err
-}
-
-// folderID is empty when the mailbox has no such folder in scope. INBOX is known in any case (RFC 9051, 5.1).
-func (s *Store) folderID(ctx context.Context, sc Scope, mailbox MailboxID, name string) (FolderID, error) {
-	if fold(name) == fold(Inbox) {
-		name = Inbox
-	}
-	folders, err := s.folders(ctx, sc, mailbox)
-	for _, f := range folders {
-		if f.Name == name {
-			return f.ID, err
-		}
-	}
-	return "", err
 }

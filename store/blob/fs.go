@@ -136,7 +136,7 @@ func (f *FS) putFlushed(ctx context.Context, key string, r io.ReadSeeker, size i
 		return err
 	}
 	// After a failed fsync the pages count as clean, so a second one would succeed without them: give up.
-	if err := file.Sync(); err != nil {
+	if err := syncData(file.File); err != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {
@@ -194,7 +194,7 @@ func (f *FS) flushBytes(d *dir, name string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(file.Sync(), file.Close())
+	return errors.Join(syncData(file), file.Close())
 }
 
 func (f *FS) copyBytes(ctx context.Context, src, dst string) error {

@@ -182,7 +182,7 @@ func (f *FS) flush(d *dir) error {
 	if !f.flushNames {
 		return nil
 	}
-	return d.file.Sync()
+	return syncNames(d.file)
 }
 
 // makeBase makes the base directory and what is missing above it, all durable. A directory that is there is
@@ -206,7 +206,7 @@ func makeBase(base string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(d.Sync(), d.Close())
+	return errors.Join(syncNames(d), d.Close())
 }
 
 func openat(dirfd int, name string, flags int, mode uint32) (fd int, err error) {

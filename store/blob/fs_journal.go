@@ -84,7 +84,7 @@ func (f *FS) recovered() error {
 }
 
 func (f *FS) syncAll() error {
-	return os.NewSyscallError("syncfs", ignoringEINTR(func() error { return unix.Syncfs(f.base.fd()) }))
+	return os.NewSyscallError("syncfs", ignoringEINTR(func() error { return syncFiles(f.base.fd()) }))
 }
 
 // bodies are buffers for objects on their way through the journal.
@@ -319,7 +319,7 @@ func (f *FS) replace(key string, body []byte) error {
 	if err := copyExactly(context.Background(), file, strings.NewReader(string(body)), int64(len(body))); err != nil {
 		return err
 	}
-	if err := file.Sync(); err != nil {
+	if err := syncData(file.File); err != nil {
 		return err
 	}
 	err = ignoringEINTR(func() error { return unix.Renameat(file.in.fd(), file.name, d.fd(), name) })

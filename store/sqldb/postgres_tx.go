@@ -19,11 +19,14 @@ func writePostgres(ctx context.Context, pool *sql.DB, fn func(tx *Tx) error) err
 		return classify(err)
 	}
 	// A connection that is broken or within a transaction is not used again: the pool looks.
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	var result error
 	err = conn.Raw(func(driverConn any) error {
-		t := &postgresTx{conn: driverConn.(*stdlib.Conn).Conn()}
-		result = t.transact(ctx, fn)
+		c, ok := driverConn.(*stdlib.Conn)
+		if !ok {
+			return fmt.Errorf("connection of the PostgreSQL driver is %T", driverConn)
+		}
+		result = (&postgresTx{conn: c.Conn()}).transact(ctx, fn)
 		return nil
 	})
 	if err != nil {
@@ -86,7 +89,7 @@ func (t *postgresTx) commit(ctx context.Context, rest []queued) error {
 		return nil
 	}
 	results := t.send(ctx, rest, "COMMIT")
-	defer results.Close() // its errors are those below, or come when it is committed
+	defer func() { _ = results.Close() }() // its errors are those below, or come when it is committed
 	if _, err := t.receive(results, rest); err != nil {
 		var pg *pgconn.PgError
 		if errors.As(err, &pg) {

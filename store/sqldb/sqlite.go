@@ -16,9 +16,9 @@ import (
 	_ "modernc.org/sqlite" // the "sqlite" driver
 )
 
-// sqlitePragmas: WAL lets readers go on while the one writer commits; synchronous=FULL makes a commit
-// survive a power cut (sqlite.org/pragma.html#pragma_synchronous).
-const sqlitePragmas = "_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)"
+// sqlitePragmas: WAL lets readers go on while the one writer commits.
+const sqlitePragmas = "_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(" + sqliteSynchronous +
+	")&_pragma=foreign_keys(1)"
 
 // writerPragmas: the pages that deliveries change again and again stay in memory (16 MB), what a statement may have to
 // undo does too, and the log is copied by the checkpointer, long before the writer does so itself (256 MB).

@@ -21,9 +21,16 @@ type sqliteConn struct {
 
 // sqliteStmt is a prepared statement with room for its arguments.
 type sqliteStmt struct {
-	stmt driver.Stmt
+	stmt preparedStmt
 	args []driver.NamedValue
 	busy bool
+}
+
+// preparedStmt is what the driver's statements can do.
+type preparedStmt interface {
+	driver.Stmt
+	driver.StmtExecContext
+	driver.StmtQueryContext
 }
 
 func openSQLiteConn(path string) (*sqliteConn, error) {
@@ -86,7 +93,7 @@ func (c *sqliteConn) execute(query string, args []any) (driver.Result, error) {
 		return nil, err
 	}
 	defer s.release()
-	return s.stmt.(driver.StmtExecContext).ExecContext(context.Background(), s.args)
+	return s.stmt.ExecContext(context.Background(), s.args)
 }
 
 func (c *sqliteConn) each(query string, args []any, row func(scan Scan) error) (err error) {
@@ -95,7 +102,7 @@ func (c *sqliteConn) each(query string, args []any, row func(scan Scan) error) (
 		return classify(err)
 	}
 	defer s.release()
-	rows, err := s.stmt.(driver.StmtQueryContext).QueryContext(context.Background(), s.args)
+	rows, err := s.stmt.QueryContext(context.Background(), s.args)
 	if err != nil {
 		return classify(err)
 	}
@@ -121,9 +128,13 @@ func (c *sqliteConn) each(query string, args []any, row func(scan Scan) error) (
 func (c *sqliteConn) prepare(query string, args []any) (*sqliteStmt, error) {
 	s, ok := c.byText[query]
 	if !ok {
-		stmt, err := c.conn.Prepare(query)
+		made, err := c.conn.Prepare(query)
 		if err != nil {
 			return nil, err
+		}
+		stmt, ok := made.(preparedStmt)
+		if !ok {
+			return nil, errors.Join(fmt.Errorf("statement of the SQLite driver is %T", made), made.Close())
 		}
 		s = &sqliteStmt{stmt: stmt}
 		c.byText[query] = s

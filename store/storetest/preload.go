@@ -27,10 +27,15 @@ type Crowd struct {
 // deliveries would: about 20,000 a second. Their objects do not exist.
 func Preload(t testing.TB, db *sqldb.DB, mailboxes, messages int) *Crowd {
 	t.Helper()
-	p := preloader{ctx: t.Context(), db: db, now: time.Now()}
-	crowd, err := p.load(mailboxes, messages)
+	crowd, err := Fill(t.Context(), db, mailboxes, messages)
 	require.NoError(t, err)
 	return crowd
+}
+
+// Fill is Preload for a program.
+func Fill(ctx context.Context, db *sqldb.DB, mailboxes, messages int) (*Crowd, error) {
+	p := preloader{ctx: ctx, db: db, now: time.Now()}
+	return p.load(mailboxes, messages)
 }
 
 type preloader struct {

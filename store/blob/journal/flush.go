@@ -1,3 +1,5 @@
+//go:build !mairust_mutant_objects
+
 package journal
 
 import (

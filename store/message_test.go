@@ -1,0 +1,41 @@
+package store_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/mairust/mairust/store"
+	"github.com/mairust/mairust/store/storetest"
+)
+
+func TestMessagesOfAllFoldersAreListedNewestFirstInPages(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		site := storetest.NewSite(t, s, "example", "example.test", "bob", "alice")
+		var want []store.MessageID
+		for i := range 10 {
+			c := storetest.NewCopy(t, site.Target("bob"), "x")
+			c.Folder = []string{store.Inbox, store.Archive, "請求書"}[i%3]
+			want = append(want, storetest.Deliver(t, s, c)[0].ID)
+			storetest.Deliver(t, s, storetest.NewCopy(t, site.Target("alice"), "x"))
+		}
+		slices.Reverse(want)
+		var got []store.MessageID
+		f := store.MessageFilter{Mailbox: site.Mailboxes["bob"].ID, Limit: 4}
+		for _, size := range []int{4, 4, 2} {
+			list, err := s.Messages(t.Context(), store.System, f)
+			require.NoError(t, err)
+			require.Len(t, list, size)
+			for _, m := range list {
+				got = append(got, m.ID)
+			}
+			f.Before = got[len(got)-1]
+		}
+		require.Equal(t, want, got)
+
+		list, err := s.Messages(t.Context(), store.System, store.MessageFilter{Mailbox: f.Mailbox, Folder: "inbox", Limit: 9})
+		require.NoError(t, err)
+		require.Len(t, list, 4)
+	})
+}
