@@ -128,7 +128,7 @@ func fixedDefaults() *Config {
 			MaxConnections:        1000,
 			RecipientDelimiter:    "+",
 			MaxRecipients:         1000,
-			SpoolMemoryBytes:      1 << 20,
+			SpoolMemoryBytes:      2 << 20,
 			SpoolMemoryTotalBytes: 64 << 20,
 			CommandTimeout:        5 * time.Minute,
 			DataTimeout:           3 * time.Minute,
@@ -140,6 +140,7 @@ func fixedDefaults() *Config {
 		IMAP:     imap.Options{MaxConnections: 20_000, MaxPerClient: 200, CacheBytes: 128 << 20},
 		Lookup:   lookup.Options{MaxConnections: 1000, IdleTimeout: 5 * time.Minute, RequestTimeout: 10 * time.Second},
 		Alert:    alert.Options{}.WithDefaults(),
+		Notify:   Notify{SMTP: alert.SMTPOptions{TLS: alert.TLSAuto}},
 		Log:      Log{Level: "info", Format: "json"},
 		Shutdown: Shutdown{TimeoutSeconds: 60, DrainTimeoutSeconds: 30},
 	}

@@ -138,7 +138,7 @@ var keys = []key{
 	{path: "notify.smtp.address", doc: "`HOST:PORT` of a mail server."},
 	{path: "notify.smtp.from", doc: "Sender, a plain address; replies and bounces go there."},
 	{path: "notify.smtp.to", doc: "Who is told, plain addresses; not in mailboxes of this installation, which may be what fails."},
-	{path: "notify.smtp.tls", doc: "`starttls` is required, not merely tried; it is the default unless the server is on this host.", allowed: []string{"none", "starttls", "implicit"}},
+	{path: "notify.smtp.tls", doc: "`starttls` is required, not merely tried; `auto` is `none` to a server on this host, else `starttls`.", allowed: []string{"auto", "none", "starttls", "implicit"}},
 	{path: "notify.smtp.username", doc: "Logs in when it is not empty.", secret: true},
 	{path: "notify.smtp.password", doc: "Of that login.", secret: true},
 
