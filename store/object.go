@@ -98,3 +98,10 @@ func (s *Store) ClearDamaged(ctx context.Context, id MessageID) error {
 		return err
 	})
 }
+
+// MessagesUpTo counts the messages up to an id, deleted ones too, and their bytes.
+func (s *Store) MessagesUpTo(ctx context.Context, id MessageID) (n, bytes int64, err error) {
+	const query = `SELECT COUNT(*), CAST(COALESCE(SUM(size_bytes), 0) AS BIGINT) FROM messages WHERE id <= $1`
+	err = s.get(ctx, query, []any{string(id)}, &n, &bytes)
+	return n, bytes, err
+}

@@ -33,6 +33,7 @@ var table = map[string]row{
 	"store/sqldb":         may("migrations"),
 	"store/blob":          leaf,
 	"store/blob/blobtest": may("store/blob"),
+	"store/fsck":          may(with(leaves, "store", "store/blob")...),
 	"store/storetest":     may(with(leaves, "store", "store/sqldb", "store/blob", "store/blob/blobtest", "internal/lab/labtest")...),
 
 	"policy/rule": may(leaves...),
@@ -60,6 +61,7 @@ var table = map[string]row{
 var importers = map[string][]string{
 	"internal/lab":         {"cmd/mairust", "internal/lab/labtest"}, // the demo
 	"internal/lab/labtest": {"store/storetest"},
+	"store/fsck":           may(with(leaves, "store", "store/blob")...),
 	"store/storetest":      {},
 	"store/blob/blobtest":  {"store/storetest"},
 	"internal/config":      {"cmd/mairust"},
