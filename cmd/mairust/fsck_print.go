@@ -21,7 +21,6 @@ type fsckPrinter struct {
 	// width of the line that stands on the terminal; 0 when none does.
 	width int
 	told  time.Time
-	phase string
 	// problems are kept for JSON, up to mostProblems.
 	problems []fsck.Problem
 	leftOut  int64
@@ -34,7 +33,7 @@ const mostProblems = 10_000
 const lineEvery = 10 * time.Second
 
 func newFsckPrinter(out, side io.Writer, o fsckOptions) *fsckPrinter {
-	return &fsckPrinter{out: out, side: side, options: o, terminal: isTerminal(side), problems: []fsck.Problem{}}
+	return &fsckPrinter{out: out, side: side, options: o, terminal: isTerminal(side), told: time.Now(), problems: []fsck.Problem{}}
 }
 
 func (p *fsckPrinter) tell(e fsck.Event) {
@@ -75,11 +74,10 @@ func (p *fsckPrinter) progress(at fsck.Progress) {
 		p.width = max(p.width, len(line))
 		return
 	}
-	if time.Since(p.told) < lineEvery && (at.Phase == p.phase || p.phase == "") {
-		p.phase = at.Phase
+	if time.Since(p.told) < lineEvery {
 		return
 	}
-	p.told, p.phase = time.Now(), at.Phase
+	p.told = time.Now()
 	fmt.Fprintf(p.side, "mairust fsck: %s\n", line)
 }
 

@@ -134,16 +134,23 @@ func (f *Fsck) describeOnAndOn(ctx context.Context) {
 }
 
 func (f *Fsck) sweepOnAndOn(ctx context.Context) {
+	f.tell(ctx, f.Watch(ctx))
 	every(ctx, watchEvery, func() {
 		err := f.Watch(ctx)
 		if err == nil && f.isDue(ctx) {
 			_, err = f.Sweep(ctx)
 		}
-		if err != nil && ctx.Err() == nil && !errors.Is(err, ErrStopped) && !errors.Is(err, ErrBusy) {
-			f.metrics.failures.Inc()
-			f.log.Error("sweep", "err", err)
-		}
+		f.tell(ctx, err)
 	})
+}
+
+// tell logs an error, unless it was told already or is none.
+func (f *Fsck) tell(ctx context.Context, err error) {
+	if err == nil || ctx.Err() != nil || errors.Is(err, ErrStopped) || errors.Is(err, ErrBusy) {
+		return
+	}
+	f.metrics.failures.Inc()
+	f.log.Error("sweep", "err", err)
 }
 
 // isDue says whether the last complete sweep, on whatever node, was long enough ago.
