@@ -61,7 +61,6 @@ var table = map[string]row{
 var importers = map[string][]string{
 	"internal/lab":         {"cmd/mairust", "internal/lab/labtest"}, // the demo
 	"internal/lab/labtest": {"store/storetest"},
-	"store/fsck":           may(with(leaves, "store", "store/blob")...),
 	"store/storetest":      {},
 	"store/blob/blobtest":  {"store/storetest"},
 	"internal/config":      {"cmd/mairust"},
