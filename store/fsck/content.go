@@ -91,12 +91,19 @@ const (
 	maxClockSkew = 5 * time.Minute
 )
 
-// place gives folder, tags and verdict as LMTP would have given them when the message was received.
+// place gives folder, tags and verdict as LMTP would have given them when the message was received. A verdict that cannot
+// be verified is not believed, but for one: what says of itself that it was quarantined stays so. The key of its MAC may
+// have been retired since, and who forges it harms his own mail alone.
 func (f *Fsck) place(c *content, received time.Time) (folder string, tags []string, verdict mail.Verdict) {
 	scan, err := mail.ParseScan(c.scan, c.from, c.body, f.verify)
 	age := received.Sub(scan.Time)
 	if err != nil || age > maxScanAge || age < -maxClockSkew || scan.QueueID == "" || scan.QueueID != c.summary.Top.ID {
-		return store.Inbox, []string{tagUnscanned, tagRecovered}, mail.Verdict{}
+		claim, err := mail.ParseScan(c.scan, c.from, c.body, func(string, ...string) error { return nil })
+		folder = store.Inbox
+		if err == nil && claim.Action >= mail.Quarantine {
+			folder = store.Quarantine
+		}
+		return folder, []string{tagUnscanned, tagRecovered}, mail.Verdict{}
 	}
 	folder = store.Inbox
 	if scan.Action >= mail.Quarantine {

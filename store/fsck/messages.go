@@ -135,7 +135,7 @@ func (c *check) examine(ctx context.Context, row store.ObjectState) (kind, what 
 	case ctx.Err() != nil:
 		return "", "", ctx.Err()
 	case err != nil:
-		return KindUnreadable, err.Error(), nil
+		return KindUnreadable, err.Error(), nil //nolint:nilerr // the error is what was found
 	case info.SizeBytes != row.SizeBytes:
 		return KindSize, fmt.Sprintf("its object has %d bytes instead of %d", info.SizeBytes, row.SizeBytes), nil
 	}

@@ -287,7 +287,7 @@ func (s *settler) moveAside(ctx context.Context, o object, why string) (outcome,
 	if o.young {
 		return indexed, "", nil
 	}
-	if s.keepStrangers || blob.CheckKey(to) != nil {
+	if tooLong := blob.CheckKey(to) != nil; tooLong || s.keepStrangers {
 		return kept, why, nil
 	}
 	r, err := blob.NewReader(ctx, s.objects, o.Key)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/mairust/mairust/internal/keyring"
 	"github.com/mairust/mairust/store"
 	"github.com/mairust/mairust/store/fsck"
 	"github.com/mairust/mairust/store/storetest"
@@ -47,6 +48,24 @@ func TestObjectWithoutRowIsAdoptedAsItWasDelivered(t *testing.T) {
 		require.Greater(t, r.folder(bob, store.Quarantine).UIDValidity, quarantine.UIDValidity)
 		require.Empty(t, r.mustSweep().Orphans)
 		r.requireClean()
+	})
+}
+
+func TestWhatCannotBeVerifiedAnyMoreStaysInQuarantine(t *testing.T) {
+	onEach(t, func(t *testing.T, r *rig) {
+		site := storetest.NewSite(t, r.store, "one", "one.test", "bob")
+		allowed := r.put(r.write(site.Target("bob"), "allowed", "Q1", "allow"))
+		quarantined := r.put(r.write(site.Target("bob"), "quarantined", "Q2", "quarantine"))
+		var err error
+		r.ring, _, err = keyring.OpenOrCreate("file:" + filepath.Join(t.TempDir(), "another"))
+		require.NoError(t, err)
+		require.Equal(t, map[string]int64{"adopted": 2}, r.mustSweep().Orphans)
+		require.Equal(t, store.Inbox, r.message(allowed).FolderName)
+		require.Equal(t, store.Quarantine, r.message(quarantined).FolderName)
+		for _, l := range []letter{allowed, quarantined} {
+			require.Equal(t, []string{"unscanned", "recovered"}, r.message(l).Tags, "no verdict is believed")
+			require.Equal(t, "allow", r.message(l).Verdict)
+		}
 	})
 }
 
