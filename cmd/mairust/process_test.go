@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -32,6 +33,10 @@ import (
 type testSite struct {
 	dir, configFile string
 	key             string
+	// program is the binary; empty means this test's own, which is what mairust is when asMairust is set.
+	program string
+	// appPasswords are secrets by login, for IMAP.
+	appPasswords map[string]string
 }
 
 // siteOptions describe a testSite. Milter and Extra are lines of YAML: below `milter:`, indented, and at the top level.
@@ -42,13 +47,20 @@ type siteOptions struct {
 	Milter, Extra string
 	// Mailboxes are local parts in example.test; their users have the password "mailbox password".
 	Mailboxes []string
+	// Program is the binary to run instead of this test's own.
+	Program string
+	// Dir is where the site is; default a directory of its own.
+	Dir string
 }
 
 // newTestSite writes a configuration and sets up the domain example.test.
 func newTestSite(t testing.TB, o siteOptions) *testSite {
 	t.Helper()
-	dir := labtest.ShortDir(t)
-	s := &testSite{dir: dir, configFile: filepath.Join(dir, "config.yaml")}
+	dir := o.Dir
+	if dir == "" {
+		dir = labtest.ShortDir(t)
+	}
+	s := &testSite{dir: dir, configFile: filepath.Join(dir, "config.yaml"), program: o.Program}
 	database := "backend: sqlite"
 	if o.Database != "" {
 		database = o.Database
@@ -94,11 +106,14 @@ func (s *testSite) socket(name string) string {
 
 // command is mairust with the site's configuration.
 func (s *testSite) command(ctx context.Context, args ...string) *exec.Cmd {
-	self, err := os.Executable()
-	if err != nil {
-		panic(err)
+	program := s.program
+	if program == "" {
+		var err error
+		if program, err = os.Executable(); err != nil {
+			panic(err)
+		}
 	}
-	cmd := exec.CommandContext(ctx, self, append(args, "--config", s.configFile)...)
+	cmd := exec.CommandContext(ctx, program, append(args, "--config", s.configFile)...)
 	cmd.Env = append(os.Environ(), asMairust+"=1")
 	cmd.Dir = s.dir
 	// Nothing is left behind when the test process dies.
@@ -124,6 +139,8 @@ type process struct {
 	http string // base URL of the API
 	ops  string // base URL of health and metrics
 	done chan struct{}
+	// ready gets the listeners, once.
+	ready chan string
 
 	mu  sync.Mutex
 	log []string
@@ -133,24 +150,39 @@ type process struct {
 // start runs `mairust run` and waits until it is ready. It is killed at the end of the test.
 func (s *testSite) start(t testing.TB) *process {
 	t.Helper()
-	p := &process{site: s, cmd: s.command(context.Background(), "run"), done: make(chan struct{})}
-	stderr, err := p.cmd.StderrPipe()
-	require.NoError(t, err)
-	require.NoError(t, p.cmd.Start())
-	ready := make(chan string, 1)
-	go func() {
-		defer close(p.done)
-		p.read(stderr, ready)
-		p.err = p.cmd.Wait()
-	}()
+	p := s.launch(t)
 	t.Cleanup(func() {
 		p.kill()
 		if t.Failed() {
 			t.Logf("daemon log:\n%s", p.tail(60))
 		}
 	})
+	require.NoError(t, p.await())
+	return p
+}
+
+// launch runs `mairust run` without waiting for it; whoever calls it kills it.
+func (s *testSite) launch(t testing.TB) *process {
+	t.Helper()
+	p := &process{site: s, cmd: s.command(context.Background(), "run"), done: make(chan struct{}), ready: make(chan string, 1)}
+	stderr, err := p.cmd.StderrPipe()
+	require.NoError(t, err)
+	require.NoError(t, p.cmd.Start())
+	go func() {
+		defer close(p.done)
+		p.read(stderr)
+		p.err = p.cmd.Wait()
+	}()
+	return p
+}
+
+// startPatience is far more than a start takes, on a machine that has other things to do as well.
+const startPatience = 3 * time.Minute
+
+// await waits until the daemon is ready. The error quotes its log.
+func (p *process) await() error {
 	select {
-	case listeners := <-ready:
+	case listeners := <-p.ready:
 		for _, at := range strings.Fields(listeners) {
 			name, address, _ := strings.Cut(at, "=inet:")
 			switch name {
@@ -160,22 +192,22 @@ func (s *testSite) start(t testing.TB) *process {
 				p.ops = "http://" + address
 			}
 		}
+		return nil
 	case <-p.done:
-		t.Fatalf("the daemon ended at its start: %v\n%s", p.err, p.tail(60))
-	case <-time.After(time.Minute):
-		t.Fatalf("the daemon is not ready after a minute\n%s", p.tail(60))
+		return fmt.Errorf("the daemon ended at its start: %w\n%s", p.err, p.tail(60))
+	case <-time.After(startPatience):
+		return fmt.Errorf("the daemon is not ready after %s\n%s", startPatience, p.tail(60))
 	}
-	return p
 }
 
 // read collects the log and tells the listeners when the daemon is ready.
-func (p *process) read(r io.Reader, ready chan<- string) {
+func (p *process) read(r io.Reader) {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
 		var entry struct{ Message, Listeners string }
 		if json.Unmarshal(lines.Bytes(), &entry) == nil && entry.Message == "ready" {
-			ready <- entry.Listeners
+			p.ready <- entry.Listeners
 		}
 		p.mu.Lock()
 		p.log = append(p.log, lines.Text())
@@ -183,10 +215,19 @@ func (p *process) read(r io.Reader, ready chan<- string) {
 	}
 }
 
+// tail is the end of the log.
 func (p *process) tail(n int) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return strings.Join(p.log[max(0, len(p.log)-n):], "\n")
+}
+
+// tailWithout is the end of the log without the lines that hold a text.
+func (p *process) tailWithout(n int, text string) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	lines := slices.DeleteFunc(slices.Clone(p.log), func(line string) bool { return strings.Contains(line, text) })
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
 // kill ends the process as a power switch would, and waits for its end.
@@ -198,10 +239,13 @@ func (p *process) kill() {
 // terminate asks the process to end, and returns what it made of that.
 func (p *process) terminate(t testing.TB) error {
 	t.Helper()
-	require.NoError(t, p.cmd.Process.Signal(syscall.SIGTERM))
+	require.NoError(t, p.askToEnd())
 	<-p.done
 	return p.err
 }
+
+// askToEnd sends SIGTERM. The error says that the process has ended.
+func (p *process) askToEnd() error { return p.cmd.Process.Signal(syscall.SIGTERM) }
 
 // get asks the API with the site's key. The body is read whole.
 func (p *process) get(path string) (int, []byte, error) {
@@ -221,18 +265,23 @@ func (p *process) get(path string) (int, []byte, error) {
 // messages lists all messages of a mailbox, newest first.
 func (p *process) messages(t testing.TB, mailbox, folder string) []wire.Message {
 	t.Helper()
+	list, err := p.list(mailbox, folder)
+	require.NoError(t, err)
+	return list
+}
+
+// list is messages for a daemon that may be damaged.
+func (p *process) list(mailbox, folder string) ([]wire.Message, error) {
 	var list []wire.Message
-	cursor := ""
+	query := url.Values{"mailbox": {mailbox}, "limit": {"100"}}
+	if folder != "" {
+		query.Set("folder", folder)
+	}
 	for {
-		query := url.Values{"mailbox": {mailbox}, "folder": {folder}, "limit": {"100"}, "cursor": {cursor}}
-		for key, value := range query {
-			if value[0] == "" {
-				query.Del(key)
-			}
+		body, err := p.getOK("/api/v1/messages?" + query.Encode())
+		if err != nil {
+			return nil, err
 		}
-		status, body, err := p.get("/api/v1/messages?" + query.Encode())
-		require.NoError(t, err)
-		require.Equal(t, http.StatusOK, status, "%s", body)
 		var page struct {
 			Data       []wire.Message
 			Pagination struct {
@@ -240,21 +289,31 @@ func (p *process) messages(t testing.TB, mailbox, folder string) []wire.Message 
 				HasMore bool `json:"has_more"`
 			}
 		}
-		require.NoError(t, json.Unmarshal(body, &page))
+		if err := json.Unmarshal(body, &page); err != nil {
+			return nil, err
+		}
 		list = append(list, page.Data...)
 		if !page.Pagination.HasMore {
-			return list
+			return list, nil
 		}
-		cursor = page.Pagination.Cursor
+		query.Set("cursor", page.Pagination.Cursor)
 	}
+}
+
+// getOK is get for what must be answered with 200.
+func (p *process) getOK(path string) ([]byte, error) {
+	status, body, err := p.get(path)
+	if err == nil && status != http.StatusOK {
+		err = fmt.Errorf("%s: %d %s", path, status, body)
+	}
+	return body, err
 }
 
 // raw reads a message back.
 func (p *process) raw(t testing.TB, id string) []byte {
 	t.Helper()
-	status, body, err := p.get("/api/v1/messages/" + id + "/raw")
+	body, err := p.getOK("/api/v1/messages/" + id + "/raw")
 	require.NoError(t, err)
-	require.Equal(t, http.StatusOK, status, "%s", body)
 	return body
 }
 

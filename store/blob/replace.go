@@ -15,7 +15,9 @@ import (
 // whenever what they describe changes.
 type Replacer interface {
 	// Replace stores size bytes from r under key, whether or not there is an object already. A reader sees the old one
-	// or the new one whole, also after a power cut; when Replace returns nil, the new one. Otherwise as Put.
+	// or the new one whole, also after a power cut; when Replace returns nil, the new one. Otherwise as Put. A key is
+	// either put or replaced, never both, unless to give it back the very bytes that it was put with: what was put a moment
+	// ago may come back after a crash.
 	Replace(ctx context.Context, key string, r io.ReadSeeker, size int64) error
 }
 
@@ -36,6 +38,7 @@ func (f *FS) Replace(ctx context.Context, key string, r io.ReadSeeker, size int6
 	return nil
 }
 
+// replace writes a file that it flushes and renames over the key.
 func (f *FS) replace(ctx context.Context, key string, r io.ReadSeeker, size int64) error {
 	parent, name := splitKey(key)
 	d, err := f.durableDir(parent)
@@ -51,7 +54,7 @@ func (f *FS) replace(ctx context.Context, key string, r io.ReadSeeker, size int6
 	if err := copyExactly(ctx, file, r, size); err != nil {
 		return err
 	}
-	if err := file.Sync(); err != nil {
+	if err := syncData(file.File); err != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {

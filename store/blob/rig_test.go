@@ -82,7 +82,13 @@ func (d *disk) cut() {
 	require.NoError(d.t, f.Close())
 }
 
+// It is a copy of the image that is mounted: a process with a mount namespace of its own, whosoever, may hold a copy
+// of the mount, and with it the file system that was shut down.
 func (d *disk) restore() {
 	d.unmount()
+	last := d.image
+	d.image += "+"
+	run(d.t, "cp", "--sparse=always", last, d.image)
+	require.NoError(d.t, os.Remove(last))
 	d.mount()
 }

@@ -1,0 +1,8 @@
+//go:build !mairust_mutant_rows
+
+package sqldb
+
+// sqliteSynchronous is SQLite's setting with which a commit survives a power cut
+// (sqlite.org/pragma.html#pragma_synchronous). The build without it (synchronous_mutant.go) shows that the power-cut
+// tests would notice.
+const sqliteSynchronous = "FULL"

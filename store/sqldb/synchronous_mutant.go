@@ -1,0 +1,6 @@
+//go:build mairust_mutant_rows
+
+package sqldb
+
+// Never in a release: commits are not flushed, and the power-cut tests must see that mail is lost.
+const sqliteSynchronous = "OFF"
