@@ -106,6 +106,7 @@ var scenes = map[string]func(t *testing.T, r *rig) scene{
 func TestStoppedAfterEachStepAndRunAgainItComesOutClean(t *testing.T) {
 	for name, build := range scenes {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			onEach(t, func(t *testing.T, r *rig) {
 				for n := 1; ; n++ {
 					r := newRig(t, r.options.Backend)
