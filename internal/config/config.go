@@ -16,6 +16,7 @@ import (
 	"github.com/mairust/mairust/milter"
 	"github.com/mairust/mairust/milter/rspamd"
 	"github.com/mairust/mairust/policy/rule"
+	"github.com/mairust/mairust/store/fsck"
 	"github.com/mairust/mairust/store/sqldb"
 )
 
@@ -52,6 +53,8 @@ type Storage struct {
 	// Backend is "fs".
 	Backend string         `yaml:"backend"`
 	Options StorageOptions `yaml:"options"`
+	// Sweep compares objects and database now and then.
+	Sweep fsck.Options `yaml:"sweep"`
 }
 
 // StorageOptions are those of the chosen backend.
@@ -113,7 +116,9 @@ func newDefault(root bool) *Config {
 func fixedDefaults() *Config {
 	return &Config{
 		Database: sqldb.Options{Backend: sqldb.SQLite, MaxConnections: 20, MinConnections: 5},
-		Storage:  Storage{Backend: "fs", Options: StorageOptions{Journal: "auto"}},
+		Storage: Storage{Backend: "fs", Options: StorageOptions{Journal: "auto"}, Sweep: fsck.Options{
+			Interval: time.Hour, MinAge: time.Hour, KeepOrphans: 30 * 24 * time.Hour, MassObjects: 100, MassPercent: 1,
+		}},
 		Milter: Milter{Options: milter.Options{
 			TimeoutMS:        10_000,
 			MaxConnections:   1000,
