@@ -4,6 +4,11 @@ GO          ?= go
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 FUZZTIME    ?= 60s
 TESTFLAGS   ?=
+# make bench: how long each load lasts, how often it is measured, a Markdown file for the tables, and more flags (bin/bench -h).
+BENCH_SECONDS ?= 8
+BENCH_REPEAT  ?= 3
+BENCH_OUT     ?=
+BENCHFLAGS    ?=
 DEMO_DIR    ?= ./mairust-demo
 
 # Pinned, so that the same tree has the same findings everywhere.
@@ -66,7 +71,12 @@ fuzz-short: ## Run every fuzz target for 3,000 inputs each
 	@tools/fuzz.sh 3000x
 
 .PHONY: bench
-bench: ## Run the benchmarks
+bench: build ## Measure delivery beside Dovecot, through Postfix, and as it grows (BENCH_SECONDS, BENCH_REPEAT, BENCH_OUT, BENCHFLAGS)
+	$(STATIC) $(GO) build -buildvcs=false -o bin/bench ./internal/bench
+	bin/bench -seconds $(BENCH_SECONDS) -repeat $(BENCH_REPEAT) $(if $(BENCH_OUT),-out $(BENCH_OUT)) $(BENCHFLAGS)
+
+.PHONY: bench-go
+bench-go: ## Run the benchmarks of single packages
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
 # Rounds of one kind: MAIRUST_TORTURE_KILL, _TERM, _DATABASE, _CUT, _CUT_ONE; MAIRUST_TORTURE_SEED repeats a run.

@@ -27,9 +27,21 @@ import (
 // Options are the section `http` of the configuration.
 type Options struct {
 	Listeners []listen.Options `yaml:"listeners"`
+	// MaxConnections at once on one listener; default 1000. One more is answered 503.
+	MaxConnections int `yaml:"max_connections"`
+	// MaxPerClient at once from one address; default 200: a whole office may sit behind it.
+	MaxPerClient int `yaml:"max_per_client"`
 	// PublicURL is the address under which browsers see the server; default "http://127.0.0.1:8080". It
 	// decides about cookies: plain http is for loopback only.
 	PublicURL string `yaml:"public_url,omitempty"`
+}
+
+// Limits are what Options say about the connections of a listener.
+func (o Options) Limits() listen.Limits {
+	return listen.Limits{
+		MaxConnections: o.MaxConnections, MaxPerClient: o.MaxPerClient, Idle: 5 * time.Minute,
+		Refusal: "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+	}
 }
 
 // Deps are what a Server works with. All but Admin, Log, Registerer, Now and Version are required.

@@ -39,7 +39,10 @@ func (o Options) withDefaults() Options {
 // Limits are those of the listeners.
 func (o Options) Limits() listen.Limits {
 	o = o.withDefaults()
-	return listen.Limits{MaxConnections: o.MaxConnections, MaxPerClient: o.MaxPerClient, Idle: idleTimeout + time.Minute}
+	return listen.Limits{
+		MaxConnections: o.MaxConnections, MaxPerClient: o.MaxPerClient, Idle: idleTimeout + time.Minute,
+		Refusal: "* BYE [UNAVAILABLE] Too many connections, try again later\r\n", // RFC 5530, 3
+	}
 }
 
 // Logins checks credentials. Errors are those of auth.Authenticator.

@@ -8,8 +8,11 @@ import (
 // network reads from the connection of a wire, with the deadline that the moment calls for.
 type network struct{ w *wire }
 
-// Read implements io.Reader.
+// Read implements io.Reader. What is to be said to the client is said before it is waited for.
 func (n network) Read(p []byte) (int, error) {
+	if err := n.w.replies.flush(); err != nil {
+		return 0, err
+	}
 	if err := n.w.arm(); err != nil {
 		return 0, err
 	}

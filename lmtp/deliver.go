@@ -55,9 +55,6 @@ func (tx *transaction) deliver(m *message) []*smtp.SMTPError {
 	for _, c := range copies {
 		tx.report(m, c, outcomes[c.Target.Mailbox], took)
 	}
-	tx.server.log.Info("transaction", "queue_id", m.summary.Top.ID, "client", tx.lhlo, "from", tx.from.String(),
-		"recipients", len(tx.rcpt), "mailboxes", len(copies), "size", m.spool.size, "folder", placed.folder,
-		"tags", strings.Join(placed.tags, ","), "took", took)
 
 	replies := make([]*smtp.SMTPError, len(tx.rcpt))
 	for i, r := range tx.rcpt {
@@ -113,20 +110,18 @@ func (tx *transaction) deliveryID(m *message, mailbox store.MailboxID) string {
 func (tx *transaction) storeCopies(ctx context.Context, m *message, copies []store.Copy) map[store.MailboxID]outcome {
 	outcomes := make(map[store.MailboxID]outcome, len(copies))
 	stored := make([]store.Copy, 0, len(copies))
-	first := map[store.TenantID]string{} // a key of each tenant's bytes; tenants share none
-	for _, c := range copies {
-		err := tx.putObject(ctx, m, c, first[c.Target.Tenant])
-		if err != nil {
-			outcomes[c.Target.Mailbox] = outcome{err: fmt.Errorf("store object: %w", err)}
-			if !errors.Is(err, blob.ErrExists) { // what is there then is not ours
+	for _, ofTenant := range byTenant(copies) { // tenants share no bytes
+		errs := tx.putObjects(ctx, m, ofTenant)
+		for i, c := range ofTenant {
+			switch err := errs[i]; {
+			case err == nil:
+				stored = append(stored, c)
+				continue
+			case !errors.Is(err, blob.ErrExists): // what is there then is not ours
 				tx.dropObject(c) // it may be there, whole; no row will speak of it
 			}
-			continue
+			outcomes[c.Target.Mailbox] = outcome{err: fmt.Errorf("store object: %w", errs[i])}
 		}
-		if first[c.Target.Tenant] == "" {
-			first[c.Target.Tenant] = c.Key
-		}
-		stored = append(stored, c)
 	}
 	if len(stored) == 0 {
 		return outcomes
@@ -145,6 +140,42 @@ func (tx *transaction) storeCopies(ctx context.Context, m *message, copies []sto
 	return outcomes
 }
 
+// byTenant groups copies, each group in the order of the copies.
+func byTenant(copies []store.Copy) [][]store.Copy {
+	var groups [][]store.Copy
+	at := map[store.TenantID]int{}
+	for _, c := range copies {
+		i, ok := at[c.Target.Tenant]
+		if !ok {
+			i = len(groups)
+			at[c.Target.Tenant] = i
+			groups = append(groups, nil)
+		}
+		groups[i] = append(groups[i], c)
+	}
+	return groups
+}
+
+// putObjects stores the object of copies, which share its bytes where the backend can. When that fails, each is
+// stored by itself, so that one mailbox's trouble is not that of the others.
+func (tx *transaction) putObjects(ctx context.Context, m *message, copies []store.Copy) []error {
+	objects, errs := tx.server.deps.Objects, make([]error, len(copies))
+	keys := make([]string, len(copies))
+	for i, c := range copies {
+		keys[i] = c.Key
+	}
+	err := objects.PutAll(ctx, keys, m.spool.reader(), m.spool.size)
+	if err == nil || len(copies) == 1 {
+		errs[0] = err
+		return errs
+	}
+	tx.server.log.Warn("store object for several", "queue_id", m.summary.Top.ID, "copies", len(copies), "err", err)
+	for i, c := range copies {
+		errs[i] = objects.Put(ctx, c.Key, m.spool.reader(), m.spool.size)
+	}
+	return errs
+}
+
 // isUnused says whether certainly no row speaks of the object of c: the mailbox has the message under another
 // id, or the index refused it before it committed anything. After any other error the row may be there.
 func (o outcome) isUnused(c store.Copy) bool {
@@ -152,20 +183,6 @@ func (o outcome) isUnused(c store.Copy) bool {
 		return o.duplicate && o.id != c.ID
 	}
 	return errors.Is(o.err, store.ErrNotFound) || errors.Is(o.err, store.ErrSuspended) || errors.Is(o.err, store.ErrQuota)
-}
-
-// putObject stores the object of c: as a copy of the object like, which shares its bytes where the backend
-// can, or anew when there is none or copying does not work.
-func (tx *transaction) putObject(ctx context.Context, m *message, c store.Copy, like string) error {
-	objects := tx.server.deps.Objects
-	if like != "" {
-		err := objects.Copy(ctx, like, c.Key)
-		if err == nil {
-			return nil
-		}
-		tx.server.log.Warn("copy object", "queue_id", m.summary.Top.ID, "key", c.Key, "err", err)
-	}
-	return objects.Put(ctx, c.Key, m.spool.reader(), m.spool.size)
 }
 
 // dropObject removes an object that no row speaks of. When it can't, the sweep will.
@@ -179,18 +196,22 @@ func (tx *transaction) dropObject(c store.Copy) {
 
 // report writes the line of the log, and counts, for one copy.
 func (tx *transaction) report(m *message, c store.Copy, o outcome, took time.Duration) {
-	log := tx.server.log.With("queue_id", m.summary.Top.ID, "mailbox", c.Target.Address.String(),
-		"rcpt", c.Rcpt.String(), "tenant_id", string(c.Target.Tenant), "size", m.spool.size, "took", took)
+	facts := []any{
+		"queue_id", m.summary.Top.ID, "client", tx.lhlo, "from", tx.from.String(), "rcpt", c.Rcpt.String(),
+		"mailbox", c.Target.Address.String(), "tenant_id", string(c.Target.Tenant), "folder", c.Folder,
+		"tags", strings.Join(c.Tags, ","), "size", m.spool.size, "recipients", len(tx.rcpt), "took", took,
+	}
+	log, count := tx.server.log, tx.server.metrics.deliveries
 	switch {
 	case o.err != nil:
 		reply, result := toReply(o.err)
-		tx.server.metrics.deliveries.WithLabelValues(result).Inc()
-		log.Warn("not delivered", "message_id", string(c.ID), "reply", reply.Code, "err", o.err)
+		count.WithLabelValues(result).Inc()
+		log.Warn("not delivered", append(facts, "message_id", string(c.ID), "reply", reply.Code, "err", o.err)...)
 	case o.duplicate:
-		tx.server.metrics.deliveries.WithLabelValues("duplicate").Inc()
-		log.Info("delivered before", "message_id", string(o.id))
+		count.WithLabelValues("duplicate").Inc()
+		log.Info("delivered before", append(facts, "message_id", string(o.id))...)
 	default:
-		tx.server.metrics.deliveries.WithLabelValues("delivered").Inc()
-		log.Info("delivered", "message_id", string(o.id))
+		count.WithLabelValues("delivered").Inc()
+		log.Info("delivered", append(facts, "message_id", string(o.id))...)
 	}
 }

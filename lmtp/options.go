@@ -1,6 +1,7 @@
 package lmtp
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -18,6 +19,10 @@ import (
 // Options of the LMTP service. Zero values mean the defaults.
 type Options struct {
 	Listeners []listen.Options `yaml:"listeners"`
+	// MaxConnections at once on one listener; default 1000. One more is told 421.
+	MaxConnections int `yaml:"max_connections"`
+	// MaxPerClient at once from one address; default: as many as MaxConnections, because Postfix is one client.
+	MaxPerClient int `yaml:"max_per_client"`
 	// RecipientDelimiter divides user and detail in an address, as Postfix's recipient_delimiter, with which
 	// it should agree; default "+". "none" means that there are no details.
 	RecipientDelimiter string `yaml:"recipient_delimiter"`
@@ -25,8 +30,11 @@ type Options struct {
 	MaxMessageBytes int64 `yaml:"max_message_bytes"`
 	// MaxRecipients of one transaction; default 1000. Postfix sends 50 unless told otherwise.
 	MaxRecipients int `yaml:"max_recipients"`
-	// SpoolMemoryBytes is how much of a message is held in memory before it goes to a file; default 1 MiB.
+	// SpoolMemoryBytes is how much of a message is held in memory before it goes to a file; default 2 MiB.
 	SpoolMemoryBytes int64 `yaml:"spool_memory_bytes"`
+	// SpoolMemoryTotalBytes is how much memory the messages of all sessions take together before more go to files,
+	// however small; default 64 MiB.
+	SpoolMemoryTotalBytes int64 `yaml:"spool_memory_total_bytes"`
 	// CommandTimeout is how long a client may take for its next command; default 5 minutes
 	// (RFC 5321, 4.5.3.2.7).
 	CommandTimeout time.Duration `yaml:"command_timeout"`
@@ -41,13 +49,25 @@ type Options struct {
 	DeliverTimeout time.Duration `yaml:"deliver_timeout"`
 }
 
+// postfixIdle is how long Postfix may keep a connection that it does not use.
+const postfixIdle = time.Hour
+
+// Limits are what Options say about the connections of a listener.
+func (o Options) Limits() listen.Limits {
+	return listen.Limits{
+		MaxConnections: o.MaxConnections, MaxPerClient: cmp.Or(o.MaxPerClient, o.MaxConnections, 1000), Idle: postfixIdle,
+		Refusal: "421 4.3.2 Too many connections, try again later\r\n",
+	}
+}
+
 func (o Options) withDefaults() Options {
 	setDefault(&o.RecipientDelimiter, "+")
 	if o.RecipientDelimiter == "none" {
 		o.RecipientDelimiter = ""
 	}
 	setDefault(&o.MaxRecipients, 1000)
-	setDefault(&o.SpoolMemoryBytes, 1<<20)
+	setDefault(&o.SpoolMemoryBytes, 2<<20)
+	setDefault(&o.SpoolMemoryTotalBytes, 64<<20)
 	setDefault(&o.CommandTimeout, 5*time.Minute)
 	setDefault(&o.DataTimeout, 3*time.Minute)
 	setDefault(&o.MessageTimeout, 30*time.Minute)
@@ -71,6 +91,8 @@ func (o Options) check() error {
 		return errors.New("max_recipients is negative")
 	case o.SpoolMemoryBytes < 0:
 		return errors.New("spool_memory_bytes is negative")
+	case o.SpoolMemoryTotalBytes < 0:
+		return errors.New("spool_memory_total_bytes is negative")
 	case min(o.CommandTimeout, o.DataTimeout, o.MessageTimeout, o.ResolveTimeout, o.DeliverTimeout) < 0:
 		return errors.New("a timeout is negative")
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"github.com/mairust/mairust/internal/mail"
@@ -19,10 +20,8 @@ type message struct {
 	// prefixBytes is the length of the Return-Path line.
 	prefixBytes int64
 	digest      [32]byte
-	// bodyDigest is what the scan header speaks of.
-	bodyDigest [32]byte
-	received   time.Time
-	summary    *mail.Summary
+	received    time.Time
+	summary     *mail.Summary
 }
 
 func (m *message) close(log *slog.Logger) {
@@ -39,14 +38,14 @@ var errClient = errors.New("receive message")
 // away; then nothing can be said to it any more.
 func (tx *transaction) receive(r io.Reader) (*message, error) {
 	o := tx.server.options
-	m := &message{spool: newSpool(tx.server.deps.SpoolDir, o.SpoolMemoryBytes)}
+	m := &message{spool: newSpool(tx.server.deps.SpoolDir, o.SpoolMemoryBytes, tx.server.budget)}
 	prefix := "Return-Path: <" + tx.from.SMTP() + ">\r\n"
 	m.prefixBytes = int64(len(prefix))
-	digest, body := sha256.New(), mail.NewMessageBodyHash()
+	digest := sha256.New()
 
 	_, failure := io.WriteString(io.MultiWriter(m.spool, digest), prefix)
 	if failure == nil {
-		failure = tx.copyMessage(io.MultiWriter(m.spool, digest, body), r)
+		failure = tx.copyMessage(io.MultiWriter(m.spool, digest), r)
 	}
 	if failure != nil && !errors.Is(failure, errClient) {
 		if _, err := io.Copy(io.Discard, r); err != nil {
@@ -59,9 +58,14 @@ func (tx *transaction) receive(r io.Reader) (*message, error) {
 	}
 	tx.server.metrics.bytes.Add(float64(m.spool.size - m.prefixBytes))
 	m.received = tx.server.deps.Now()
-	m.digest, m.bodyDigest = [32]byte(digest.Sum(nil)), body.Sum()
+	m.digest = [32]byte(digest.Sum(nil))
 	return m, tx.summarize(m)
 }
+
+// copyBytes is how much of a message is read at once.
+const copyBytes = 32 << 10
+
+var copyBuffers sync.Pool
 
 // copyMessage copies r to w, up to the limit of a message's size.
 func (tx *transaction) copyMessage(w io.Writer, r io.Reader) error {
@@ -70,7 +74,12 @@ func (tx *transaction) copyMessage(w io.Writer, r io.Reader) error {
 	if limit > 0 {
 		source = io.LimitReader(r, limit+1)
 	}
-	n, err := io.Copy(w, source)
+	buf, ok := copyBuffers.Get().(*[copyBytes]byte)
+	if !ok {
+		buf = new([copyBytes]byte)
+	}
+	defer copyBuffers.Put(buf)
+	n, err := io.CopyBuffer(w, source, buf[:])
 	switch {
 	case errors.Is(err, errSpool):
 		return err
@@ -80,6 +89,13 @@ func (tx *transaction) copyMessage(w io.Writer, r io.Reader) error {
 		return errTooBig
 	}
 	return nil
+}
+
+// bodyDigest is what a scan header speaks of. Not every message has one, so it is made only when asked for.
+func (m *message) bodyDigest() ([32]byte, error) {
+	object, body := m.spool.reader(), mail.NewMessageBodyHash()
+	_, err := io.Copy(body, io.NewSectionReader(object, m.prefixBytes, object.Size()-m.prefixBytes))
+	return body.Sum(), err
 }
 
 // summarize reads what the message says of itself. A bug in that must not keep a message out, which would be

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -341,31 +342,27 @@ type faultBucket struct {
 	blob.Bucket
 	mu    sync.Mutex
 	calls []string
-	// onPut and onCopy, when set, come first.
-	onPut  func(key string) error
-	onCopy func(src, dst string) error
+	// onPut, when set, comes first, for each key.
+	onPut func(key string) error
 }
 
 func newFaultBucket() *faultBucket { return &faultBucket{Bucket: blob.NewMemory()} }
 
 func (b *faultBucket) Put(ctx context.Context, key string, r io.ReadSeeker, size int64) error {
-	b.note("put")
-	if b.onPut != nil {
+	return b.PutAll(ctx, []string{key}, r, size)
+}
+
+func (b *faultBucket) PutAll(ctx context.Context, keys []string, r io.ReadSeeker, size int64) error {
+	b.note(fmt.Sprintf("put %d", len(keys)))
+	for _, key := range keys {
+		if b.onPut == nil {
+			break
+		}
 		if err := b.onPut(key); err != nil {
 			return err
 		}
 	}
-	return b.Bucket.Put(ctx, key, r, size)
-}
-
-func (b *faultBucket) Copy(ctx context.Context, src, dst string) error {
-	b.note("copy")
-	if b.onCopy != nil {
-		if err := b.onCopy(src, dst); err != nil {
-			return err
-		}
-	}
-	return b.Bucket.Copy(ctx, src, dst)
+	return b.Bucket.PutAll(ctx, keys, r, size)
 }
 
 func (b *faultBucket) Delete(ctx context.Context, key string) error {

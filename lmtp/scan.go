@@ -77,7 +77,11 @@ func (tx *transaction) readScan(m *message) (scan mail.Scan, reason string, err 
 	case !found:
 		return scan, scanMissing, nil
 	}
-	scan, bad := mail.ParseScan(value, tx.from, m.bodyDigest, tx.server.deps.Verify)
+	body, err := m.bodyDigest()
+	if err != nil {
+		return scan, "", fmt.Errorf("read spool: %w", err)
+	}
+	scan, bad := mail.ParseScan(value, tx.from, body, tx.server.deps.Verify)
 	now := tx.server.deps.Now()
 	switch {
 	case bad != nil:

@@ -18,7 +18,7 @@ import (
 	"github.com/emersion/go-smtp"
 )
 
-// writeTimeout bounds the writing of one line of a reply.
+// writeTimeout bounds the sending of replies.
 const writeTimeout = time.Minute
 
 // Server delivers mail. Serve may be called for several listeners at once.
@@ -27,6 +27,8 @@ type Server struct {
 	deps    Deps
 	metrics metrics
 	log     *slog.Logger
+	// budget is the memory of all spools.
+	budget *budget
 
 	// within makes the context of a piece of work. abort ends all of them, when a Shutdown has run out of patience.
 	within func(time.Duration) (context.Context, context.CancelFunc)
@@ -51,7 +53,7 @@ func New(o Options, d Deps) (*Server, error) {
 		return nil, fmt.Errorf("lmtp: register metrics: %w", err)
 	}
 	s := &Server{
-		options: o, deps: d, metrics: m, log: d.Log,
+		options: o, deps: d, metrics: m, log: d.Log, budget: newBudget(o.SpoolMemoryTotalBytes),
 		fronts: map[*front]struct{}{}, wires: map[*wire]struct{}{},
 	}
 	base, abort := context.WithCancel(context.Background())
@@ -185,7 +187,7 @@ func (s *Server) protocol(tlsConfig *tls.Config) *smtp.Server {
 	p.MaxMessageBytes = s.options.MaxMessageBytes
 	p.MaxLineLength = 0 // the wire bounds command lines, and a message may have lines of any length
 	p.ReadTimeout = 0   // it would be one deadline for a whole message; the wire has better ones
-	p.WriteTimeout = writeTimeout
+	p.WriteTimeout = 0  // the wire has its own
 	p.ErrorLog = protocolLog{s.log}
 	return p
 }

@@ -8,24 +8,28 @@ import (
 	"os"
 )
 
-// spool holds one message: the first bytes in memory, all of it in a file once it outgrows them. The file has
-// no name, so that a crash leaves nothing behind. Not for use by several goroutines.
+// spool holds one message: the first bytes in memory, all of it in a file once it outgrows them or the memory of
+// all sessions is used up. The file has no name, so that a crash leaves nothing behind. Not for use by several
+// goroutines.
 type spool struct {
 	dir    string
 	memory int64
+	budget *budget
 	buf    bytes.Buffer
 	file   *os.File
 	size   int64
 }
 
-func newSpool(dir string, memory int64) *spool { return &spool{dir: dir, memory: memory} }
+func newSpool(dir string, memory int64, b *budget) *spool {
+	return &spool{dir: dir, memory: memory, budget: b}
+}
 
 // errSpool is wrapped by every error of writing to the spool, to tell it from one of reading from the client.
 var errSpool = errors.New("spool")
 
 // Write implements io.Writer.
 func (s *spool) Write(p []byte) (int, error) {
-	if s.file == nil && s.size+int64(len(p)) > s.memory {
+	if s.file == nil && (s.size+int64(len(p)) > s.memory || !s.budget.take(int64(len(p)))) {
 		if err := s.spill(); err != nil {
 			return 0, fmt.Errorf("%w: %w", errSpool, err)
 		}
@@ -54,7 +58,7 @@ func (s *spool) spill() error {
 		return err
 	}
 	_, err = f.Write(s.buf.Bytes())
-	s.buf = bytes.Buffer{}
+	s.forget()
 	return err
 }
 
@@ -66,7 +70,14 @@ func (s *spool) reader() *io.SectionReader {
 	return io.NewSectionReader(s.file, 0, s.size)
 }
 
+// forget gives the memory back.
+func (s *spool) forget() {
+	s.budget.give(int64(s.buf.Len()))
+	s.buf = bytes.Buffer{}
+}
+
 func (s *spool) close() error {
+	s.forget()
 	if s.file == nil {
 		return nil
 	}

@@ -60,8 +60,8 @@ type wire struct {
 	// to a message that the client gave up.
 	mute bool
 	// secured is after STARTTLS.
-	secured  bool
-	writeErr error
+	secured bool
+	replies *replies
 	// handedOver says that the connection lives on under another wire.
 	handedOver bool
 
@@ -75,7 +75,7 @@ type wire struct {
 }
 
 func newWire(conn net.Conn, f *front, secured bool) *wire {
-	w := &wire{conn: conn, front: f, secured: secured, mute: secured}
+	w := &wire{conn: conn, front: f, secured: secured, mute: secured, replies: &replies{conn: conn}}
 	w.in = bufio.NewReaderSize(network{w}, wireBuffer)
 	w.await()
 	_ = w.arm() // for a handshake of implicit TLS; later reads set their own, and see the error
@@ -144,15 +144,15 @@ func (w *wire) sayGoodbye() error {
 
 // say writes a reply that go-smtp knows nothing of.
 func (w *wire) say(line string) error {
-	if err := w.conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+	if _, err := w.replies.Write([]byte(line + "\r\n")); err != nil {
 		return err
 	}
-	_, err := io.WriteString(w.conn, line+"\r\n")
-	return err
+	return w.replies.flush()
 }
 
-// Write passes go-smtp's replies, one line at a time as it gives them. A client that doesn't take them is cut
-// off: go-smtp itself does not look at errors.
+// Write takes go-smtp's replies, one line at a time as it gives them. They leave before the wire waits for the client,
+// so that those to commands that came together leave together (RFC 2920). A client that doesn't take them is
+// cut off: go-smtp itself does not look at errors.
 func (w *wire) Write(p []byte) (int, error) {
 	accepted := bytes.HasPrefix(p, []byte("354")) // the reply to DATA and nothing else
 	switch {
@@ -165,15 +165,7 @@ func (w *wire) Write(p []byte) (int, error) {
 	case accepted:
 		w.startMessage(newDotReader(w.in))
 	}
-	if w.writeErr != nil {
-		return 0, w.writeErr
-	}
-	n, err := w.conn.Write(p)
-	if err != nil {
-		w.writeErr = err
-		_ = w.conn.Close() // so that reading ends too; the write error is what matters
-	}
-	return n, err
+	return w.replies.Write(p)
 }
 
 func (w *wire) startMessage(data io.Reader) {
@@ -239,6 +231,7 @@ func (w *wire) Close() error {
 	if w.handedOver {
 		return nil
 	}
+	_ = w.replies.flush() // nobody is left to be told of an error
 	return w.conn.Close()
 }
 

@@ -49,6 +49,8 @@ type Options struct {
 	TimeoutMS int `yaml:"timeout_ms"`
 	// MaxConnections at once on one listener, enforced by whoever opens it; 0 is that one's default.
 	MaxConnections int `yaml:"max_connections"`
+	// MaxPerClient at once from one address; 0 means as many as MaxConnections, because Postfix is one client.
+	MaxPerClient int `yaml:"max_per_client"`
 	// SpoolMemoryBytes of a message are kept in memory, a longer one goes to a file; default 1 MiB.
 	SpoolMemoryBytes int `yaml:"spool_memory_bytes"`
 	// SpoolMaxBytes bounds that file. A longer message is not checked but tagged "unscanned";

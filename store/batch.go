@@ -17,8 +17,8 @@ type batcher struct {
 // deliveryJob is one Deliver call on its way through a batch.
 type deliveryJob struct {
 	copies []Copy
-	// summaries holds what is stored of each content's summary, encoded once for all its copies.
-	summaries map[*Content]string
+	// rows are the values of encodeRow for each copy.
+	rows [][]any
 	// cost is that of all copies.
 	cost    cost
 	results []Result

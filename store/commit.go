@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -132,77 +133,78 @@ func newBatch(tx *sqldb.Tx, jobs []*deliveryJob, now time.Time) *batch {
 	return b
 }
 
+// run takes two round trips to PostgreSQL: everything is locked and read, and when it is decided, everything is written
+// with the commit. A folder that must be made first is one more.
 func (b *batch) run(ctx context.Context, t try) error {
-	steps := []func(context.Context) error{
-		b.lockTenants, b.lockMailboxes, b.findDuplicates, b.lockFolders, b.place, b.insert, b.count,
-	}
+	b.lockTenants()
+	b.lockMailboxes()
 	if t == secondTry {
-		steps = slices.Insert(steps, 2, b.findOwn)
+		b.findOwn()
 	}
-	for _, step := range steps {
-		if err := step(ctx); err != nil {
-			return err
-		}
+	b.findDuplicates()
+	b.lockFolders()
+	if err := b.tx.Flush(ctx); err != nil {
+		return err
 	}
+	if err := b.makeFolders(ctx); err != nil {
+		return err
+	}
+	b.place()
+	b.tx.QueueMany(insertMessages, b.inserts)
+	b.count()
 	return nil
 }
 
-func (b *batch) lockTenants(ctx context.Context) error {
+func (b *batch) lockTenants() {
 	ids := distinct(b.rows, func(r row) string { return string(r.Target.Tenant) })
-	query := `SELECT id, state, quota_bytes, used_bytes FROM tenants WHERE id IN (%s) ORDER BY id` + b.tx.ForUpdate()
-	return eachIn(ctx, b.tx, query, ids, func(scan sqldb.Scan) error {
+	const query = `SELECT id, state, quota_bytes, used_bytes FROM tenants WHERE id IN (%s) ORDER BY id`
+	queueIn(b.tx, query, b.tx.ForUpdate(), ids, func(scan sqldb.Scan) error {
 		var id TenantID
 		t := &tenantState{}
-		if err := scan(&id, &t.state, &t.quota, &t.used); err != nil {
-			return err
-		}
+		err := scan(&id, &t.state, &t.quota, &t.used)
 		b.tenants[id] = t
-		return nil
+		return err
 	})
 }
 
-func (b *batch) lockMailboxes(ctx context.Context) error {
-	ids := distinct(b.rows, func(r row) string { return string(r.Target.Mailbox) })
-	query := `SELECT id, tenant_id, quota_bytes, used_bytes FROM mailboxes WHERE id IN (%s) ORDER BY id` + b.tx.ForUpdate()
-	return eachIn(ctx, b.tx, query, ids, func(scan sqldb.Scan) error {
+func (b *batch) lockMailboxes() {
+	const query = `SELECT id, tenant_id, quota_bytes, used_bytes FROM mailboxes WHERE id IN (%s) ORDER BY id`
+	queueIn(b.tx, query, b.tx.ForUpdate(), b.mailboxIDs(), func(scan sqldb.Scan) error {
 		var id MailboxID
 		m := &mailboxState{stored: map[string]MessageID{}}
-		if err := scan(&id, &m.tenant, &m.quota, &m.used); err != nil {
-			return err
-		}
+		err := scan(&id, &m.tenant, &m.quota, &m.used)
 		b.mailboxes[id] = m
-		return nil
+		return err
 	})
+}
+
+func (b *batch) mailboxIDs() []any {
+	return distinct(b.rows, func(r row) string { return string(r.Target.Mailbox) })
 }
 
 // findOwn takes what an earlier attempt has committed after all.
-func (b *batch) findOwn(ctx context.Context) error {
+func (b *batch) findOwn() {
+	places := map[MessageID]int{}
+	for i, r := range b.rows {
+		places[r.ID] = i
+	}
 	ids := distinct(b.rows, func(r row) string { return string(r.ID) })
-	stored := map[MessageID]bool{}
-	err := eachIn(ctx, b.tx, `SELECT id FROM messages WHERE id IN (%s)`, ids, func(scan sqldb.Scan) error {
+	queueIn(b.tx, `SELECT id FROM messages WHERE id IN (%s)`, "", ids, func(scan sqldb.Scan) error {
 		var id MessageID
 		err := scan(&id)
-		stored[id] = true
+		b.results[places[id]].ID = id
 		return err
 	})
-	for i, r := range b.rows {
-		if stored[r.ID] {
-			b.results[i].ID = r.ID
-		}
-	}
-	return err
 }
 
 // findDuplicates takes the delivery ids that are stored. The mailboxes are locked, so no other node can add one.
-func (b *batch) findDuplicates(ctx context.Context) error {
-	var ids []any
-	for _, r := range b.rows {
-		if r.DeliveryID != "" {
-			ids = append(ids, r.DeliveryID)
-		}
+func (b *batch) findDuplicates() {
+	ids := distinct(b.rows, func(r row) string { return r.DeliveryID })
+	if len(ids) > 0 && ids[0] == "" {
+		ids = ids[1:]
 	}
-	query := `SELECT mailbox_id, delivery_id, id FROM messages WHERE delivery_id IS NOT NULL AND delivery_id IN (%s)`
-	return eachIn(ctx, b.tx, query, ids, func(scan sqldb.Scan) error {
+	const query = `SELECT mailbox_id, delivery_id, id FROM messages WHERE delivery_id IS NOT NULL AND delivery_id IN (%s)`
+	queueIn(b.tx, query, "", ids, func(scan sqldb.Scan) error {
 		var mailbox MailboxID
 		var delivery string
 		var id MessageID
@@ -216,59 +218,46 @@ func (b *batch) findDuplicates(ctx context.Context) error {
 	})
 }
 
-// lockFolders locks the folders that are needed and makes those that are missing.
-func (b *batch) lockFolders(ctx context.Context) error {
-	if err := b.readFolders(ctx); err != nil {
-		return err
+// lockFolders locks the folders that are needed, and of batches with several names a few more.
+func (b *batch) lockFolders() {
+	names := distinct(b.rows, func(r row) string { return r.Folder })
+	for piece := range slices.Chunk(names, maxListed) {
+		piece = padded(piece)
+		query := `SELECT id, mailbox_id, name, uidnext, modseq FROM folders WHERE name IN (` + placeholders(1, len(piece)) +
+			`) AND mailbox_id IN (%s) ORDER BY id`
+		queueInAfter(b.tx, query, b.tx.ForUpdate(), piece, b.mailboxIDs(), func(scan sqldb.Scan) error {
+			var key folderKey
+			f := &folderState{}
+			err := scan(&f.id, &key.mailbox, &key.name, &f.uidNext, &f.modSeq)
+			b.folders[key] = f
+			return err
+		})
 	}
-	made := false
+}
+
+// makeFolders makes the folders that are missing, and locks them too.
+func (b *batch) makeFolders(ctx context.Context) error {
+	made := map[folderKey]bool{}
 	for _, r := range b.rows {
+		key := folderKey{r.Target.Mailbox, r.Folder}
 		m := b.mailboxes[r.Target.Mailbox]
-		if m == nil || b.folders[folderKey{r.Target.Mailbox, r.Folder}] != nil {
+		if m == nil || b.folders[key] != nil || made[key] {
 			continue
 		}
 		if err := createFolder(ctx, b.tx, m.tenant, r.Target.Mailbox, r.Folder, b.now); err != nil {
 			return err
 		}
-		b.folders[folderKey{r.Target.Mailbox, r.Folder}] = &folderState{}
-		made = true
+		made[key] = true
 	}
-	if !made {
+	if len(made) == 0 {
 		return nil
 	}
-	return b.readFolders(ctx)
-}
-
-func (b *batch) readFolders(ctx context.Context) error {
-	names := distinct(b.rows, func(r row) string { return r.Folder })
-	ids := distinct(b.rows, func(r row) string { return string(r.Target.Mailbox) })
-	wanted := map[folderKey]bool{}
-	for _, r := range b.rows {
-		wanted[folderKey{r.Target.Mailbox, r.Folder}] = true
-	}
-	for _, name := range names {
-		query := `SELECT id, mailbox_id, name, uidnext, modseq FROM folders WHERE mailbox_id IN (%s) AND name = $1 ORDER BY id` +
-			b.tx.ForUpdate()
-		err := eachInAfter(ctx, b.tx, query, []any{name}, ids, func(scan sqldb.Scan) error {
-			var key folderKey
-			f := &folderState{}
-			if err := scan(&f.id, &key.mailbox, &key.name, &f.uidNext, &f.modSeq); err != nil {
-				return err
-			}
-			if wanted[key] {
-				b.folders[key] = f
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	b.lockFolders()
+	return b.tx.Flush(ctx)
 }
 
 // place decides each copy: refused, a duplicate, or the next UID of its folder.
-func (b *batch) place(context.Context) error {
+func (b *batch) place() {
 	for i, r := range b.rows {
 		if b.results[i].ID != "" {
 			continue
@@ -292,20 +281,19 @@ func (b *batch) place(context.Context) error {
 			if r.DeliveryID != "" {
 				m.stored[r.DeliveryID] = r.ID
 			}
-			if err := b.addInsert(r, b.folders[folderKey{r.Target.Mailbox, r.Folder}]); err != nil {
-				return err
-			}
+			b.addInsert(r, b.folders[folderKey{r.Target.Mailbox, r.Folder}])
 		}
 	}
-	return nil
 }
 
-// messageColumns are in the order of addInsert.
-const messageColumns = `id, tenant_id, mailbox_id, folder_id, uid, modseq, delivery_id, object_key, size_bytes, digest,
-	received_us, sent_us, subject, from_name, from_address, preview, summary, has_attachments,
-	envelope_from, envelope_rcpt, queue_id, queue_host, verdict, score_milli, tags`
-
-const messageColumnCount = 25
+// insertMessages has its columns in the order of encodeRow: those that are known before the folder is locked come last.
+var insertMessages = sqldb.Insert("messages",
+	sqldb.Text("folder_id"), sqldb.Integer("uid"), sqldb.Integer("modseq"),
+	sqldb.Text("id"), sqldb.Text("tenant_id"), sqldb.Text("mailbox_id"), sqldb.Text("delivery_id"), sqldb.Text("object_key"),
+	sqldb.Integer("size_bytes"), sqldb.Text("digest"), sqldb.Integer("received_us"), sqldb.Integer("sent_us"),
+	sqldb.Text("subject"), sqldb.Text("from_name"), sqldb.Text("from_address"), sqldb.Text("preview"), sqldb.Text("summary"),
+	sqldb.Integer("has_attachments"), sqldb.Text("envelope_from"), sqldb.Text("envelope_rcpt"),
+	sqldb.Text("queue_id"), sqldb.Text("queue_host"), sqldb.Text("verdict"), sqldb.Integer("score_milli"), sqldb.Text("tags"))
 
 // Limits of what mail can make us store, in bytes.
 const (
@@ -314,39 +302,44 @@ const (
 	maxWord    = 256
 )
 
-func (b *batch) addInsert(r row, f *folderState) error {
+// encodeRow gives the values of a copy's row but for folder, UID and mod-sequence. It is done before the batch, so that
+// nobody waits for it while rows are locked.
+func encodeRow(r *Copy, summary string) ([]any, error) {
 	c := r.Content
 	tags, err := json.Marshal(nonNil(r.Tags))
 	if err != nil {
-		return fmt.Errorf("encode tags: %w", err)
+		return nil, fmt.Errorf("encode tags: %w", err)
 	}
 	var from mail.Person
 	if len(c.Summary.From) > 0 {
 		from = c.Summary.From[0]
 	}
+	return []any{
+		string(r.ID), string(r.Target.Tenant), string(r.Target.Mailbox), textOrNull(r.DeliveryID), r.Key,
+		c.SizeBytes, hex.EncodeToString(c.Digest[:]), micros(c.Received), microsOrNull(c.Summary.Date),
+		mail.Clean(c.Summary.Subject, maxSubject), mail.Clean(from.Name, maxSubject), mail.Clean(from.Address, maxAddress),
+		mail.Clean(c.Summary.Preview, maxSubject), summary,
+		boolInt(len(c.Summary.Attachments()) > 0), mail.Clean(c.From.String(), maxAddress), mail.Clean(r.Rcpt.String(), maxAddress),
+		mail.Clean(c.QueueID, maxWord), mail.Clean(c.Host, maxWord), c.Scan.Action.String(), milli(c.Scan.Score), string(tags),
+	}, nil
+}
+
+func (b *batch) addInsert(r row, f *folderState) {
 	uid := f.uidNext
 	f.uidNext++
 	f.modSeq++
 	f.added++
-	b.inserts = append(b.inserts,
-		string(r.ID), string(r.Target.Tenant), string(r.Target.Mailbox), string(f.id), uid, f.modSeq,
-		textOrNull(r.DeliveryID), r.Key, c.SizeBytes, fmt.Sprintf("%x", c.Digest),
-		micros(c.Received), microsOrNull(c.Summary.Date), mail.Clean(c.Summary.Subject, maxSubject),
-		mail.Clean(from.Name, maxSubject), mail.Clean(from.Address, maxAddress), mail.Clean(c.Summary.Preview, maxSubject),
-		r.job.summaries[c], boolInt(len(c.Summary.Attachments()) > 0),
-		mail.Clean(c.From.String(), maxAddress), mail.Clean(r.Rcpt.String(), maxAddress),
-		mail.Clean(c.QueueID, maxWord), mail.Clean(c.Host, maxWord),
-		c.Scan.Action.String(), milli(c.Scan.Score), string(tags))
-	return nil
+	b.inserts = append(append(b.inserts, string(f.id), uid, f.modSeq), r.job.rows[r.index]...)
 }
 
-func (b *batch) insert(ctx context.Context) error {
-	prefix := `INSERT INTO messages (` + messageColumns + `) VALUES `
-	return execRows(ctx, b.tx, prefix, messageColumnCount, b.inserts)
-}
+var (
+	countFolders   = sqldb.Update("folders", sqldb.Integer("uidnext"), sqldb.Integer("modseq"), sqldb.Added("messages"))
+	countMailboxes = sqldb.Update("mailboxes", sqldb.Added("used_bytes"), sqldb.Added("messages"))
+	countTenants   = sqldb.Update("tenants", sqldb.Added("used_bytes"))
+)
 
 // count brings folders, mailboxes and tenants to what was added.
-func (b *batch) count(ctx context.Context) error {
+func (b *batch) count() {
 	var folders, mailboxes, tenants []any
 	for _, f := range b.folders {
 		if f.added > 0 {
@@ -363,13 +356,9 @@ func (b *batch) count(ctx context.Context) error {
 			tenants = append(tenants, string(id), t.added)
 		}
 	}
-	return errors.Join(
-		updateRows(ctx, b.tx, `UPDATE folders SET uidnext = v.column2, modseq = v.column3, messages = messages + v.column4
-			FROM (VALUES %s) AS v WHERE id = v.column1`, 4, folders),
-		updateRows(ctx, b.tx, `UPDATE mailboxes SET used_bytes = used_bytes + v.column2, messages = messages + v.column3
-			FROM (VALUES %s) AS v WHERE id = v.column1`, 3, mailboxes),
-		updateRows(ctx, b.tx, `UPDATE tenants SET used_bytes = used_bytes + v.column2
-			FROM (VALUES %s) AS v WHERE id = v.column1`, 2, tenants))
+	b.tx.QueueMany(countFolders, folders)
+	b.tx.QueueMany(countMailboxes, mailboxes)
+	b.tx.QueueMany(countTenants, tenants)
 }
 
 func textOrNull(s string) *string {

@@ -69,23 +69,19 @@ func ObjectKey(t TenantID, m MailboxID, id MessageID) string {
 func (s *Store) Deliver(_ context.Context, copies []Copy) []Result {
 	summaries, err := encodeSummaries(copies)
 	if err != nil {
-		job := &deliveryJob{results: make([]Result, len(copies))}
-		job.fail(err)
-		return job.results
+		return failed(len(copies), err)
 	}
 	results := make([]Result, 0, len(copies))
 	for len(copies) > 0 {
-		job := nextJob(copies, summaries)
-		s.commits.do(job)
-		results = append(results, job.results...)
-		copies = copies[len(job.copies):]
+		n, sum := fitting(copies, summaries)
+		results = append(results, s.deliver(copies[:n], summaries, sum)...)
+		copies = copies[n:]
 	}
 	return results
 }
 
-// nextJob makes a job of the first copies, as many as go into one transaction.
-func nextJob(copies []Copy, summaries map[*Content]string) *deliveryJob {
-	n, sum := 0, cost{}
+// fitting is how many of the first copies go into one transaction, and what they put into it.
+func fitting(copies []Copy, summaries map[*Content]string) (n int, sum cost) {
 	for n < len(copies) {
 		more := sum.plus(cost{1, len(summaries[copies[n].Content])})
 		if n > 0 && !more.fits() {
@@ -93,14 +89,30 @@ func nextJob(copies []Copy, summaries map[*Content]string) *deliveryJob {
 		}
 		n, sum = n+1, more
 	}
-	job := &deliveryJob{copies: copies[:n], summaries: summaries, cost: sum, results: make([]Result, n)}
-	job.fail(fmt.Errorf("%w: delivery was not decided", ErrUnavailable))
-	return job
+	return n, sum
+}
+
+func (s *Store) deliver(copies []Copy, summaries map[*Content]string, sum cost) []Result {
+	job := &deliveryJob{copies: copies, rows: make([][]any, len(copies)), cost: sum}
+	for i := range copies {
+		var err error
+		if job.rows[i], err = encodeRow(&copies[i], summaries[copies[i].Content]); err != nil {
+			return failed(len(copies), err)
+		}
+	}
+	job.results = failed(len(copies), fmt.Errorf("%w: delivery was not decided", ErrUnavailable))
+	s.commits.do(job)
+	return job.results
+}
+
+// failed is n times the same error.
+func failed(n int, err error) []Result {
+	results := make([]Result, n)
+	for i := range results {
+		results[i] = Result{Err: err}
+	}
+	return results
 }
 
 // fail sets every result of the job.
-func (j *deliveryJob) fail(err error) {
-	for i := range j.results {
-		j.results[i] = Result{Err: err}
-	}
-}
+func (j *deliveryJob) fail(err error) { j.results = failed(len(j.results), err) }

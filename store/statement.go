@@ -3,12 +3,14 @@ package store
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
-	"strings"
+	"strconv"
 
 	"github.com/mairust/mairust/store/sqldb"
 )
+
+// maxListed is how many values go into one list of a statement, at most.
+const maxListed = 256
 
 // chunkSizes are the lengths in which lists go into statements. A few fixed lengths keep the number of
 // different statement texts, and so of prepared statements, small.
@@ -35,65 +37,62 @@ func eachIn(ctx context.Context, tx *sqldb.Tx, query string, ids []any, row func
 
 // eachInAfter is eachIn with fixed arguments before the list.
 func eachInAfter(ctx context.Context, tx *sqldb.Tx, query string, fixed, ids []any, row func(sqldb.Scan) error) error {
-	return chunks(ids, 1, func(piece []any, n int) error {
-		args := append(append(make([]any, 0, len(fixed)+n), fixed...), piece...)
-		return tx.Each(ctx, fmt.Sprintf(query, placeholders(len(fixed)+1, n)), args, row)
-	})
+	queueInAfter(tx, query, "", fixed, ids, row)
+	return tx.Flush(ctx)
 }
 
-// execRows runs an INSERT for rows of width values each, many at a time.
-func execRows(ctx context.Context, tx *sqldb.Tx, prefix string, width int, values []any) error {
-	return chunks(values, width, func(piece []any, n int) error {
-		_, err := tx.Exec(ctx, prefix+tuples(n, strings.Split(placeholders(1, width), ", ")), piece...)
-		return err
-	})
+// queueIn queues a query whose %s stands for a list of values, with a tail behind it. row is called for each row found.
+func queueIn(tx *sqldb.Tx, query, tail string, ids []any, row func(sqldb.Scan) error) {
+	queueInAfter(tx, query, tail, nil, ids, row)
 }
 
-// updateRows runs an UPDATE whose %s stands for a list of tuples, many at a time. The first of each tuple is a
-// text key, the rest are integers; the statement knows them as v.column1, v.column2, …
-func updateRows(ctx context.Context, tx *sqldb.Tx, query string, width int, values []any) error {
-	cells := make([]string, width)
-	for i := range cells {
-		cells[i] = fmt.Sprintf("CAST($%d AS BIGINT)", i+1)
+// queueInAfter is queueIn with fixed arguments before the list.
+func queueInAfter(tx *sqldb.Tx, query, tail string, fixed, ids []any, row func(sqldb.Scan) error) {
+	for piece := range slices.Chunk(ids, maxListed) {
+		piece = padded(piece)
+		text := fmt.Sprintf(query, placeholders(len(fixed)+1, len(piece))) + tail
+		tx.QueueEach(text, slices.Concat(fixed, piece), row)
 	}
-	cells[0] = "CAST($1 AS TEXT)"
-	return chunks(values, width, func(piece []any, n int) error {
-		_, err := tx.Exec(ctx, fmt.Sprintf(query, tuples(n, cells)), piece...)
-		return err
-	})
 }
 
-// tuples repeats a tuple of cells n times, counting its parameters on.
-func tuples(n int, cells []string) string {
-	list := make([]string, n)
-	for i := range list {
-		row := make([]string, len(cells))
-		for j, cell := range cells {
-			row[j] = strings.Replace(cell, fmt.Sprintf("$%d", j+1), fmt.Sprintf("$%d", i*len(cells)+j+1), 1)
-		}
-		list[i] = "(" + strings.Join(row, ", ") + ")"
+// padded repeats the last value of a list up to a power of two. That finds nothing more, and keeps the number of
+// different statement texts, and so of prepared statements, small.
+func padded(list []any) []any {
+	n := 1
+	for n < len(list) {
+		n *= 2
 	}
-	return strings.Join(list, ", ")
+	whole := make([]any, n)
+	for i := copy(whole, list); i < n; i++ {
+		whole[i] = list[len(list)-1]
+	}
+	return whole
 }
 
 // placeholders is "$first, $first+1, …", n of them.
 func placeholders(first, n int) string {
-	words := make([]string, n)
-	for i := range words {
-		words[i] = fmt.Sprintf("$%d", first+i)
+	text := make([]byte, 0, 6*n)
+	for i := range n {
+		if i > 0 {
+			text = append(text, ", "...)
+		}
+		text = append(text, '$')
+		text = strconv.AppendInt(text, int64(first+i), 10)
 	}
-	return strings.Join(words, ", ")
+	return string(text)
 }
 
 // distinct gives the values of the rows, sorted, each once.
 func distinct(rows []row, value func(row) string) []any {
-	seen := map[string]bool{}
-	for _, r := range rows {
-		seen[value(r)] = true
+	values := make([]string, len(rows))
+	for i, r := range rows {
+		values[i] = value(r)
 	}
-	list := make([]any, 0, len(seen))
-	for _, v := range slices.Sorted(maps.Keys(seen)) {
-		list = append(list, v)
+	slices.Sort(values)
+	values = slices.Compact(values)
+	list := make([]any, len(values))
+	for i, v := range values {
+		list[i] = v
 	}
 	return list
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"net"
@@ -20,12 +21,11 @@ import (
 	"github.com/mairust/mairust/milter/rspamd"
 )
 
-// postfixLimits are those of listeners whose only client is Postfix: one address may take them all.
-func postfixLimits(connections int) listen.Limits {
-	if connections <= 0 {
-		connections = 1000
+// milterLimits are those of a listener whose only client is Postfix: one address may take them all.
+func milterLimits(o milter.Options) listen.Limits {
+	return listen.Limits{
+		MaxConnections: o.MaxConnections, MaxPerClient: cmp.Or(o.MaxPerClient, o.MaxConnections, 1000), Idle: time.Hour,
 	}
-	return listen.Limits{MaxConnections: connections, MaxPerClient: connections, Idle: time.Hour}
 }
 
 func (d *daemon) buildMilter() error {
@@ -50,7 +50,7 @@ func (d *daemon) buildMilter() error {
 		return err
 	}
 	d.services = append(d.services, service{
-		name: "milter", listen: o.Listeners, limits: postfixLimits(o.MaxConnections), shutdown: server.Shutdown,
+		name: "milter", listen: o.Listeners, limits: milterLimits(o.Options), shutdown: server.Shutdown,
 		serve: func(ctx context.Context, l *listen.Listener, o listen.Options) error {
 			return server.Serve(ctx, l, o.Role)
 		},
@@ -85,7 +85,7 @@ func (d *daemon) buildLMTP() error {
 		return err
 	}
 	d.services = append(d.services, service{
-		name: "lmtp", listen: d.config.LMTP.Listeners, limits: postfixLimits(0), shutdown: agent.Shutdown,
+		name: "lmtp", listen: d.config.LMTP.Listeners, limits: d.config.LMTP.Limits(), shutdown: agent.Shutdown,
 		serve: func(ctx context.Context, l *listen.Listener, o listen.Options) error {
 			var config *tls.Config
 			if o.TLS == listen.TLSStartTLS {
@@ -94,7 +94,7 @@ func (d *daemon) buildLMTP() error {
 			return agent.Serve(ctx, l, config)
 		},
 	}, service{
-		name: "lookup", listen: d.config.Lookup.Listeners, limits: postfixLimits(0), shutdown: finder.Shutdown,
+		name: "lookup", listen: d.config.Lookup.Listeners, limits: d.config.Lookup.Limits(), shutdown: finder.Shutdown,
 		serve: func(ctx context.Context, l *listen.Listener, _ listen.Options) error { return finder.Serve(ctx, l) },
 	})
 	return nil
@@ -122,15 +122,18 @@ func (d *daemon) buildAPI() error {
 		return err
 	}
 	d.services = append(d.services,
-		httpService("http", server.HTTPServer(web), d.config.HTTP.Listeners),
+		httpService("http", server.HTTPServer(web), d.config.HTTP.Listeners, d.config.HTTP.Limits()),
 		d.adminService(server))
 	return nil
 }
 
+// ownLimits are those of the HTTP listeners for operators.
+var ownLimits = listen.Limits{Idle: 5 * time.Minute}
+
 // httpService makes a service of an HTTP server.
-func httpService(name string, server *http.Server, listeners []listen.Options) service {
+func httpService(name string, server *http.Server, listeners []listen.Options, limits listen.Limits) service {
 	return service{
-		name: name, listen: listeners, limits: listen.Limits{Idle: 5 * time.Minute},
+		name: name, listen: listeners, limits: limits,
 		serve: func(_ context.Context, l *listen.Listener, _ listen.Options) error {
 			if err := server.Serve(l); err != http.ErrServerClosed {
 				return err
@@ -149,5 +152,5 @@ func (d *daemon) adminService(s *api.Server) service {
 	mux.HandleFunc("POST /admin/v1/reload", d.serveReload)
 	server := s.HTTPServer(requirePeer(mux))
 	server.ConnContext = func(ctx context.Context, c net.Conn) context.Context { return withPeer(ctx, c) }
-	return httpService("admin", server, []listen.Options{{Address: "unix:" + d.config.AdminSocket(), SocketMode: "0600"}})
+	return httpService("admin", server, []listen.Options{{Address: "unix:" + d.config.AdminSocket(), SocketMode: "0600"}}, ownLimits)
 }

@@ -71,7 +71,11 @@ func (s *site) open(ctx context.Context, o openOptions) error {
 	if _, err := s.store.Claim(ctx, s.ring.CheckValue()); err != nil {
 		return explainClaim(s.config, err)
 	}
-	if s.objects, err = blob.NewFS(s.config.Storage.Options.BasePath, blob.FSOptions{}); err != nil {
+	options := blob.FSOptions{
+		WithoutJournal: s.config.Storage.Options.Journal == "off",
+		Log:            o.log.With("component", "storage"), Registerer: o.registerer,
+	}
+	if s.objects, err = blob.NewFS(s.config.Storage.Options.BasePath, options); err != nil {
 		return err
 	}
 	s.closers = append(s.closers, s.objects)

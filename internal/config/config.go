@@ -55,6 +55,8 @@ type Storage struct {
 type StorageOptions struct {
 	// BasePath is the folder of the fs backend.
 	BasePath string `yaml:"base_path"`
+	// Journal is "auto" or "off".
+	Journal string `yaml:"journal"`
 }
 
 // Milter configures the inbound filter and its checks.
@@ -103,7 +105,7 @@ func newDefault(root bool) *Config {
 func fixedDefaults() *Config {
 	return &Config{
 		Database: sqldb.Options{Backend: sqldb.SQLite, MaxConnections: 20, MinConnections: 5},
-		Storage:  Storage{Backend: "fs"},
+		Storage:  Storage{Backend: "fs", Options: StorageOptions{Journal: "auto"}},
 		Milter: Milter{Options: milter.Options{
 			TimeoutMS:        10_000,
 			MaxConnections:   1000,
@@ -115,17 +117,20 @@ func fixedDefaults() *Config {
 			},
 		}, Rules: []rule.Options{}},
 		LMTP: lmtp.Options{
-			RecipientDelimiter: "+",
-			MaxRecipients:      1000,
-			SpoolMemoryBytes:   1 << 20,
-			CommandTimeout:     5 * time.Minute,
-			DataTimeout:        3 * time.Minute,
-			MessageTimeout:     30 * time.Minute,
-			ResolveTimeout:     30 * time.Second,
-			DeliverTimeout:     5 * time.Minute,
+			MaxConnections:        1000,
+			RecipientDelimiter:    "+",
+			MaxRecipients:         1000,
+			SpoolMemoryBytes:      1 << 20,
+			SpoolMemoryTotalBytes: 64 << 20,
+			CommandTimeout:        5 * time.Minute,
+			DataTimeout:           3 * time.Minute,
+			MessageTimeout:        30 * time.Minute,
+			ResolveTimeout:        30 * time.Second,
+			DeliverTimeout:        5 * time.Minute,
 		},
+		HTTP:     api.Options{MaxConnections: 1000, MaxPerClient: 200},
 		IMAP:     imap.Options{MaxConnections: 20_000, MaxPerClient: 200, CacheBytes: 128 << 20},
-		Lookup:   lookup.Options{IdleTimeout: 5 * time.Minute, RequestTimeout: 10 * time.Second},
+		Lookup:   lookup.Options{MaxConnections: 1000, IdleTimeout: 5 * time.Minute, RequestTimeout: 10 * time.Second},
 		Log:      Log{Level: "info", Format: "json"},
 		Shutdown: Shutdown{TimeoutSeconds: 60, DrainTimeoutSeconds: 30},
 	}

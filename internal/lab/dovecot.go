@@ -12,6 +12,9 @@ import (
 type DovecotOptions struct {
 	// Format is Dovecot's mailbox format: "sdbox" (default) or "maildir".
 	Format string
+	// Dir is where its directory is made; default the system's place for temporary files. Close leaves
+	// what is in a Dir, for the caller to remove as a whole.
+	Dir string
 	// Settings are more lines of dovecot.conf.
 	Settings string
 }
@@ -21,6 +24,8 @@ type DovecotOptions struct {
 type Dovecot struct {
 	// LMTPAddr and IMAPAddr are host:port.
 	LMTPAddr, IMAPAddr string
+	// LMTPSocket is the unix socket of LMTP, for root.
+	LMTPSocket string
 	// MailDir is where the users' directories are.
 	MailDir string
 
@@ -93,11 +98,11 @@ func StartDovecot(ctx context.Context, o DovecotOptions) (*Dovecot, error) {
 	}
 	var d *Dovecot
 	err = retry(ctx, "dovecot", func(ctx context.Context) error {
-		inst, err := newInstance("dc", "TERM", nil)
+		inst, err := newInstance(o.Dir, "dc", "TERM", nil)
 		if err != nil {
 			return err
 		}
-		d = &Dovecot{inst: inst, MailDir: inst.path("mail")}
+		d = &Dovecot{inst: inst, MailDir: inst.path("mail"), LMTPSocket: inst.path("run", "lmtp")}
 		return closeAfter(d.start(ctx, program, format, as, o), d)
 	})
 	if err != nil {
@@ -144,14 +149,7 @@ func (d *Dovecot) greets(ctx context.Context) error {
 }
 
 // Pid is the main process; the others are its children.
-func (d *Dovecot) Pid() int {
-	d.inst.mu.Lock()
-	defer d.inst.mu.Unlock()
-	if d.inst.child == nil {
-		return 0
-	}
-	return d.inst.child.cmd.Process.Pid
-}
+func (d *Dovecot) Pid() int { return d.inst.pid() }
 
 // Log is the mail log so far.
 func (d *Dovecot) Log() string { return readLog(d.inst.path("dovecot.log")) }

@@ -68,12 +68,14 @@ func (g *guard) dismiss() {
 	_ = g.cmd.Wait()
 }
 
-// makeDir makes an instance's directory. Its path is short whatever TMPDIR says, and services that run as
-// other users may pass through it.
-func makeDir(name string) (string, error) {
-	parent := os.TempDir()
-	if len(parent) > 24 {
-		parent = "/tmp"
+// makeDir makes an instance's directory below parent. When that is "", its path is short whatever TMPDIR says. Services
+// that run as other users may pass through it.
+func makeDir(parent, name string) (string, error) {
+	if parent == "" {
+		parent = os.TempDir()
+		if len(parent) > 24 {
+			parent = "/tmp"
+		}
 	}
 	dir, err := os.MkdirTemp(parent, "lab-"+name+"-")
 	if err != nil {

@@ -21,7 +21,9 @@ const logTail = 4 << 10
 
 // instance is one service's private directory and its main process.
 type instance struct {
-	dir   string
+	dir string
+	// keep leaves dir to whoever named its parent.
+	keep  bool
 	guard *guard
 	as    *account
 
@@ -35,9 +37,10 @@ type child struct {
 	done chan struct{}
 }
 
-// newInstance makes the directory and its guard. sig ends the service quickly (a name as kill -s takes it).
-func newInstance(name, sig string, as *account) (*instance, error) {
-	dir, err := makeDir(name)
+// newInstance makes the directory below parent ("" is the usual place) and its guard. sig ends the service quickly (a
+// name as kill -s takes it).
+func newInstance(parent, name, sig string, as *account) (*instance, error) {
+	dir, err := makeDir(parent, name)
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +48,7 @@ func newInstance(name, sig string, as *account) (*instance, error) {
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	return &instance{dir: dir, guard: g, as: as}, nil
+	return &instance{dir: dir, keep: parent != "", guard: g, as: as}, nil
 }
 
 // path joins names below the instance's directory.
@@ -112,6 +115,16 @@ func (i *instance) awaitReady(ctx context.Context, c *child, ready func(ctx cont
 	})
 }
 
+// pid is the main process, 0 while the service is stopped.
+func (i *instance) pid() int {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.child == nil {
+		return 0
+	}
+	return i.child.cmd.Process.Pid
+}
+
 // stop sends sig to the main process and waits for its end; after killAfter, or when sig is SIGKILL, its
 // whole process group is killed. Calling it when the service is stopped does nothing.
 func (i *instance) stop(sig syscall.Signal) {
@@ -135,7 +148,8 @@ func (i *instance) stop(sig syscall.Signal) {
 	<-c.done
 }
 
-// close stops the service with sig, dismisses the guard and removes the directory. It may be called twice.
+// close stops the service with sig, dismisses the guard and removes the directory, unless it lies where the caller
+// wanted it. It may be called twice.
 func (i *instance) close(sig syscall.Signal) error {
 	i.stop(sig)
 	i.mu.Lock()
@@ -144,6 +158,9 @@ func (i *instance) close(sig syscall.Signal) error {
 	i.mu.Unlock()
 	if g != nil {
 		g.dismiss()
+	}
+	if i.keep {
+		return nil
 	}
 	if err := os.RemoveAll(i.dir); err != nil {
 		return fmt.Errorf("remove %s: %w", i.dir, err)

@@ -45,6 +45,10 @@ type PostfixOptions struct {
 	// Users may log in on SubmissionAddr (name → password, AUTH PLAIN).
 	Users map[string]string
 
+	// Dir is where its directory, with the queue, is made; default the system's place for temporary files. Close leaves
+	// what is in a Dir, for the caller to remove as a whole.
+	Dir string
+
 	// ExtraMain replaces or adds main.cf parameters.
 	ExtraMain map[string]string
 	// ExtraMaster are more lines of master.cf.
@@ -82,7 +86,7 @@ func StartPostfix(ctx context.Context, o PostfixOptions) (*Postfix, error) {
 	}
 	var p *Postfix
 	err := retry(ctx, "postfix", func(ctx context.Context) error {
-		inst, err := newInstance("pf", "KILL", nil)
+		inst, err := newInstance(o.Dir, "pf", "KILL", nil)
 		if err != nil {
 			return err
 		}
@@ -137,6 +141,15 @@ func (p *Postfix) greets(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// Pid is the main process; the others are its children.
+func (p *Postfix) Pid() int { return p.inst.pid() }
+
+// Release puts all that is on hold into the queue (`postsuper -H ALL`); Flush delivers it.
+func (p *Postfix) Release(ctx context.Context) error {
+	_, err := p.tool(ctx, "postsuper", "-c", p.ConfDir(), "-H", "ALL")
+	return err
 }
 
 // Stop ends Postfix's processes; the queue stays.

@@ -36,7 +36,7 @@ func StartRedis(ctx context.Context) (*Redis, error) {
 		if err != nil {
 			return err
 		}
-		inst, err := newInstance("rd", "KILL", as)
+		inst, err := newInstance("", "rd", "KILL", as)
 		if err != nil {
 			return err
 		}

@@ -57,7 +57,7 @@ func StartRspamd(ctx context.Context, o RspamdOptions) (*Rspamd, error) {
 	defer unlock()
 	var r *Rspamd
 	err = retry(ctx, "rspamd", func(ctx context.Context) error {
-		inst, err := newInstance("rs", "KILL", as)
+		inst, err := newInstance("", "rs", "KILL", as)
 		if err != nil {
 			return err
 		}

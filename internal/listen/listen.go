@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -35,13 +36,16 @@ type Listener struct {
 	direct bool // TLS from the first byte
 	hooks  Hooks
 
-	slots  chan struct{} // one per connection, taken before accepting
+	slots  chan struct{} // one per connection, taken before accepting, or after it when a refusal can be said
 	closed chan struct{}
 
 	mu        sync.Mutex
 	conns     map[*conn]struct{}
 	perClient map[netip.Addr]int
 	empty     chan struct{} // closed when the last connection ends; nil unless somebody waits
+
+	// failed is the error of the last accept, nil after one that worked.
+	failed atomic.Pointer[error]
 
 	closing  sync.Once
 	closeErr error
@@ -83,23 +87,29 @@ func Open(ctx context.Context, o Options, limits Limits, hooks Hooks) (*Listener
 // Accept waits for a connection that may stay. Its only error wraps net.ErrClosed: what passes by itself, such as
 // a lack of file descriptors, is waited for here, because some servers end at any error.
 func (l *Listener) Accept() (net.Conn, error) {
-	select {
-	case l.slots <- struct{}{}:
-	case <-l.closed:
-		return nil, l.errClosed()
+	if l.limits.Refusal == "" {
+		select {
+		case l.slots <- struct{}{}:
+		case <-l.closed:
+			return nil, l.errClosed()
+		}
 	}
 	for pause := time.Duration(0); ; {
 		raw, err := l.inner.Accept()
 		if err == nil {
+			l.failed.Store(nil)
 			if c := l.admit(raw); c != nil {
 				return l.wrap(c), nil
 			}
 			continue
 		}
 		if errors.Is(err, net.ErrClosed) {
-			<-l.slots
+			if l.limits.Refusal == "" {
+				<-l.slots
+			}
 			return nil, l.errClosed()
 		}
+		l.failed.Store(&err)
 		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
 		l.hooks.Log.Warn("accept", "err", err, "retry_in", pause)
 		select {
@@ -187,12 +197,30 @@ func (l *Listener) admit(raw net.Conn) *conn {
 		l.refuse(raw, refusedPerClient)
 		return nil
 	}
+	if !l.takeSlot() {
+		l.mu.Unlock()
+		l.refuse(raw, refusedConnections)
+		return nil
+	}
 	l.perClient[c.client]++
 	l.conns[c] = struct{}{}
 	l.mu.Unlock()
 	l.hooks.Metrics.accepted.WithLabelValues(l.hooks.Name).Inc()
 	l.hooks.Metrics.open.WithLabelValues(l.hooks.Name).Inc()
 	return c
+}
+
+// takeSlot is false when there are MaxConnections; a listener that lets clients wait has taken one before.
+func (l *Listener) takeSlot() bool {
+	if l.limits.Refusal == "" {
+		return true
+	}
+	select {
+	case l.slots <- struct{}{}:
+		return true
+	default:
+		return false
+	}
 }
 
 func (l *Listener) wrap(c *conn) net.Conn {
@@ -217,8 +245,16 @@ func (l *Listener) release(c *conn) {
 	<-l.slots
 }
 
+// refusalTimeout bounds the saying of a refusal, which fits into the socket's buffer.
+const refusalTimeout = time.Second
+
 func (l *Listener) refuse(raw net.Conn, reason string) {
-	_ = raw.Close() // nothing was said to it yet
+	if l.limits.Refusal != "" && !l.direct && reason != refusedAddress {
+		// Whether it hears that is the client's affair.
+		_ = raw.SetWriteDeadline(time.Now().Add(refusalTimeout))
+		_, _ = raw.Write([]byte(l.limits.Refusal))
+	}
+	_ = raw.Close()
 	l.hooks.Metrics.refused.WithLabelValues(l.hooks.Name, reason).Inc()
 	l.hooks.Log.Debug("connection refused", "client", raw.RemoteAddr().String(), "reason", reason)
 }

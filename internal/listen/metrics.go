@@ -7,10 +7,11 @@ import (
 
 // Why a connection is refused or ended: the values of the label "reason".
 const (
-	refusedAddress   = "address"    // not in the allow list
-	refusedPerClient = "per_client" // over Limits.MaxPerClient
-	endedIdle        = "idle"       // over Limits.Idle
-	endedDrain       = "drain"      // still open when the time to drain was over
+	refusedPerClient   = "per_client"  // over Limits.MaxPerClient
+	refusedConnections = "connections" // over Limits.MaxConnections, where clients don't wait
+	refusedAddress     = "address"     // not in the allow list
+	endedIdle          = "idle"        // over Limits.Idle
+	endedDrain         = "drain"       // still open when the time to drain was over
 )
 
 // Metrics counts the connections of all listeners of a process. The label "listener" is Hooks.Name.
@@ -32,7 +33,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "mairust_listen_accepted_total", Help: "Connections accepted.",
 		}, []string{"listener"}),
 		refused: f.NewCounterVec(prometheus.CounterOpts{
-			Name: "mairust_listen_refused_total", Help: "Connections closed at once: address not allowed, or too many of one client.",
+			Name: "mairust_listen_refused_total", Help: "Connections closed at once: address not allowed, too many, or too many of one client.",
 		}, []string{"listener", "reason"}),
 		ended: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "mairust_listen_ended_total", Help: "Connections ended by the idle deadline or at the end of draining.",

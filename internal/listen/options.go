@@ -40,13 +40,16 @@ const (
 
 // Limits bound what strangers can take. Zero values mean the defaults.
 type Limits struct {
-	// MaxConnections at once on one listener; default 1000. One more waits in the backlog.
+	// MaxConnections at once on one listener; default 1000. One more waits in the backlog, or is told Refusal.
 	MaxConnections int
 	// MaxPerClient at once from one IPv4 address or IPv6 /64 (inet only); default 200. One more is closed at once.
 	MaxPerClient int
 	// Idle ends a read when nothing came and nothing was written for so long, and a write when the
 	// client took nothing for so long; default 10 minutes.
 	Idle time.Duration
+	// Refusal is said in clear to a client over a cap before its connection is closed, in the words of the protocol,
+	// with their line end. Empty means silence, and so does implicit TLS, behind which nobody would understand it.
+	Refusal string
 }
 
 func (l Limits) withDefaults() Limits {
@@ -54,6 +57,7 @@ func (l Limits) withDefaults() Limits {
 		MaxConnections: cmp.Or(max(l.MaxConnections, 0), 1000),
 		MaxPerClient:   cmp.Or(max(l.MaxPerClient, 0), 200),
 		Idle:           cmp.Or(max(l.Idle, 0), 10*time.Minute),
+		Refusal:        l.Refusal,
 	}
 }
 

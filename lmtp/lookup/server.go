@@ -9,6 +9,7 @@ package lookup
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,11 +28,22 @@ import (
 // Options of the lookup service. Zero values mean the defaults.
 type Options struct {
 	Listeners []listen.Options `yaml:"listeners"`
+	// MaxConnections at once on one listener; default 1000. One more waits: the protocol has no word to refuse it.
+	MaxConnections int `yaml:"max_connections"`
+	// MaxPerClient at once from one address; default: as many as MaxConnections, because Postfix is one client.
+	MaxPerClient int `yaml:"max_per_client"`
 	// IdleTimeout closes a connection on which nothing was asked; default 5 minutes. Postfix connects again.
 	IdleTimeout time.Duration `yaml:"idle_timeout"`
 	// RequestTimeout bounds the reading of one request, finding the answer, and the writing of it, each by
 	// itself; default 10 seconds.
 	RequestTimeout time.Duration `yaml:"request_timeout"`
+}
+
+// Limits are what Options say about the connections of a listener.
+func (o Options) Limits() listen.Limits {
+	return listen.Limits{
+		MaxConnections: o.MaxConnections, MaxPerClient: cmp.Or(o.MaxPerClient, o.MaxConnections, 1000), Idle: time.Hour,
+	}
 }
 
 // Deps are what the service works with. Index is required.

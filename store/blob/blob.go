@@ -36,6 +36,9 @@ type Bucket interface {
 	// ErrExists when the key is taken, ErrFull when there is no space. r is read from its beginning;
 	// one that holds less or more than size bytes is an error, and nothing is stored.
 	Put(ctx context.Context, key string, r io.ReadSeeker, size int64) error
+	// PutAll is Put under several keys, which share the bytes where the backend can. On an error
+	// what was stored of it is removed again.
+	PutAll(ctx context.Context, keys []string, r io.ReadSeeker, size int64) error
 	// Copy makes the object src readable under dst too, sharing bytes where it can; as durable as Put.
 	// ErrNotFound when src is missing, ErrExists when dst is taken.
 	Copy(ctx context.Context, src, dst string) error

@@ -34,3 +34,12 @@ func cutRange(size, offset, n int64) (start, length int64) {
 	}
 	return start, n
 }
+
+// deleteAll takes back what a PutAll has stored that came to no good end.
+func deleteAll(ctx context.Context, b Bucket, keys []string) error {
+	var errs []error
+	for _, key := range keys {
+		errs = append(errs, b.Delete(context.WithoutCancel(ctx), key))
+	}
+	return errors.Join(errs...)
+}

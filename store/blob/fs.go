@@ -6,66 +6,121 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sys/unix"
+
+	"github.com/mairust/mairust/store/blob/journal"
 )
 
 // FS keeps objects as files below a directory, one file per key. Directories have mode 0700, files 0600.
 // Symbolic links inside are never followed, and nothing but regular files counts as an object.
 //
-// A file is written without a name (O_TMPFILE), flushed, and only then linked under its name; the directory
-// is flushed last, and so is every parent that the put relies on. Directories are never removed: another
-// put may be about to use them. Whoever cleans up empty ones must do so while the process is stopped.
+// A file is written without a name (O_TMPFILE) and only then linked under its name, so that no name ever shows half
+// an object. What makes it durable is, for a small one, the journal, before the linking: many share one flush there.
+// A large one, and every one where there is no journal, is flushed itself; its directory is flushed after the linking,
+// and so is every parent that the put relies on. Directories are never removed: another put may be about to use
+// them. Whoever cleans up empty ones must do so while the process is stopped.
 type FS struct {
 	base       *dir
 	minFree    int64
 	noTmpfile  bool // the file system has no O_TMPFILE, or /proc is missing
 	made       madeDirs
 	flushNames bool // false only in the test that shows what would be lost without
+	// journal is nil where there is none.
+	journal *journal.Log
+	// untrusted: syncfs may not flush, or not tell of errors.
+	untrusted bool
 }
 
 // FSOptions tune an FS. Zero values mean the defaults.
 type FSOptions struct {
 	// MinFreeBytes is the free space below which Check reports ErrFull; default 64 MiB, negative for none.
 	MinFreeBytes int64
+	// WithoutJournal flushes every object by itself. That is the rule anyway on file systems where one call
+	// cannot be trusted to flush them all (see journal.go).
+	WithoutJournal bool
+	// Log and Registerer may be nil.
+	Log        *slog.Logger
+	Registerer prometheus.Registerer
 }
 
 var _ Bucket = (*FS)(nil)
 
-// NewFS opens the bucket at base, a directory that is made when missing. Close it in the end.
+// NewFS opens the bucket at base, a directory that is made when missing, and puts in place what a crash has left in
+// the journal. Close it in the end.
 func NewFS(base string, o FSOptions) (*FS, error) {
-	if err := makeBase(base); err != nil {
-		return nil, fmt.Errorf("open object store %s: %w", base, err)
-	}
-	d, err := openBase(base)
+	f, err := openFS(base, o)
 	if err != nil {
-		return nil, fmt.Errorf("open object store %s: %w", base, err)
-	}
-	f := &FS{base: d, minFree: cmp.Or(o.MinFreeBytes, 64<<20), flushNames: true}
-	if err := f.prepareTemp(); err != nil {
-		d.close()
 		return nil, fmt.Errorf("open object store %s: %w", base, err)
 	}
 	return f, nil
 }
 
+func openFS(base string, o FSOptions) (*FS, error) {
+	if err := makeBase(base); err != nil {
+		return nil, err
+	}
+	d, err := openBase(base)
+	if err != nil {
+		return nil, err
+	}
+	f := &FS{base: d, minFree: cmp.Or(o.MinFreeBytes, 64<<20), flushNames: true}
+	err = f.prepareTemp()
+	if err == nil {
+		err = f.openJournal(base, o)
+	}
+	if err != nil {
+		d.close()
+		return nil, err
+	}
+	return f, nil
+}
+
 // Close gives the directory back. No method may be called after it.
-func (f *FS) Close() error { return f.base.file.Close() }
+func (f *FS) Close() error { return errors.Join(f.closeJournal(), f.base.file.Close()) }
 
 // Put writes an object. ctx is honoured until the object gets its name.
 func (f *FS) Put(ctx context.Context, key string, r io.ReadSeeker, size int64) error {
-	if err := checkPut(ctx, key, size); err != nil {
-		return fmt.Errorf("put %s: %w", key, err)
+	return f.PutAll(ctx, []string{key}, r, size)
+}
+
+// PutAll writes an object and links it under all keys, with copies of its bytes where links end.
+func (f *FS) PutAll(ctx context.Context, keys []string, r io.ReadSeeker, size int64) error {
+	for _, key := range keys {
+		if err := checkPut(ctx, key, size); err != nil {
+			return fmt.Errorf("put %s: %w", key, err)
+		}
 	}
-	if err := f.put(ctx, key, r, size); err != nil {
-		return fmt.Errorf("put %s: %w", key, writeError(err))
+	if len(keys) == 0 {
+		return nil
+	}
+	err := f.putJournaled(ctx, keys, r, size)
+	if errors.Is(err, journal.ErrNotTaken) {
+		err = f.putAllFlushed(ctx, keys, r, size)
+	}
+	if err != nil {
+		return fmt.Errorf("put %s: %w", keys[0], writeError(err))
 	}
 	return nil
 }
 
-func (f *FS) put(ctx context.Context, key string, r io.ReadSeeker, size int64) error {
+func (f *FS) putAllFlushed(ctx context.Context, keys []string, r io.ReadSeeker, size int64) error {
+	if err := f.putFlushed(ctx, keys[0], r, size); err != nil {
+		return err
+	}
+	for i, key := range keys[1:] {
+		if err := f.copy(ctx, keys[0], key); err != nil {
+			return errors.Join(fmt.Errorf("copy to %s: %w", key, err), deleteAll(ctx, f, keys[:i+1]))
+		}
+	}
+	return nil
+}
+
+func (f *FS) putFlushed(ctx context.Context, key string, r io.ReadSeeker, size int64) error {
 	parent, name := splitKey(key)
 	d, err := f.durableDir(parent)
 	if err != nil {
@@ -96,14 +151,18 @@ func (f *FS) Copy(ctx context.Context, src, dst string) error {
 	if err := errors.Join(CheckKey(src), CheckKey(dst), ctx.Err()); err != nil {
 		return fmt.Errorf("copy %s to %s: %w", src, dst, err)
 	}
-	err := f.link(src, dst)
-	if linksEnd(err) {
-		err = f.copyBytes(ctx, src, dst)
-	}
-	if err != nil {
+	if err := f.copy(ctx, src, dst); err != nil {
 		return fmt.Errorf("copy %s to %s: %w", src, dst, writeError(err))
 	}
 	return nil
+}
+
+func (f *FS) copy(ctx context.Context, src, dst string) error {
+	err := f.link(src, dst)
+	if linksEnd(err) {
+		return f.copyBytes(ctx, src, dst)
+	}
+	return err
 }
 
 func (f *FS) link(src, dst string) error {
@@ -113,7 +172,7 @@ func (f *FS) link(src, dst string) error {
 		return readError(err)
 	}
 	defer from.close()
-	if _, err := from.stat(srcName); err != nil {
+	if err := f.flushBytes(from, srcName); err != nil {
 		return readError(err)
 	}
 	dstDir, dstName := splitKey(dst)
@@ -126,13 +185,25 @@ func (f *FS) link(src, dst string) error {
 	return f.settle(to, dstDir, dstName, os.NewSyscallError("linkat", err))
 }
 
+// flushBytes puts an object on the disk that may be only in the journal, which does not know the new name.
+func (f *FS) flushBytes(d *dir, name string) error {
+	if _, err := d.stat(name); err != nil {
+		return err
+	}
+	file, err := d.openFile(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(syncData(file), file.Close())
+}
+
 func (f *FS) copyBytes(ctx context.Context, src, dst string) error {
 	file, info, err := f.openObject(src)
 	if err != nil {
 		return readError(err)
 	}
 	defer func() { _ = file.Close() }() // only read
-	return f.put(ctx, dst, file, info.SizeBytes)
+	return f.putFlushed(ctx, dst, file, info.SizeBytes)
 }
 
 // settle makes the name durable that linking gave, or failed to give with linkErr. When it cannot be made
@@ -211,6 +282,9 @@ func (f *FS) Stat(ctx context.Context, key string) (Info, error) {
 // Delete removes the file and flushes its directory, which stays even when it is empty now.
 func (f *FS) Delete(ctx context.Context, key string) error {
 	if err := checkGet(ctx, key, 0); err != nil {
+		return fmt.Errorf("delete %s: %w", key, err)
+	}
+	if err := f.forgetJournaled(ctx, key); err != nil {
 		return fmt.Errorf("delete %s: %w", key, err)
 	}
 	parent, name := splitKey(key)

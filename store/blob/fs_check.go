@@ -22,9 +22,12 @@ func (f *FS) probe(ctx context.Context) error {
 	if err := f.checkSpace(); err != nil {
 		return err
 	}
+	if err := f.recovered(); err != nil {
+		return err
+	}
 	name := rand.Text()
 	content := []byte("probe " + name)
-	if err := f.put(ctx, tempDir+"/"+name, bytes.NewReader(content), int64(len(content))); err != nil {
+	if err := f.putFlushed(ctx, tempDir+"/"+name, bytes.NewReader(content), int64(len(content))); err != nil {
 		return err
 	}
 	d, err := f.base.open(tempDir)

@@ -78,7 +78,38 @@ func (d *dir) unlink(name string) error {
 }
 
 func (d *dir) mkdir(name string) error {
-	return os.NewSyscallError("mkdirat", ignoringEINTR(func() error { return unix.Mkdirat(d.fd(), name, 0o700) }))
+	if err := mkdirat(d.fd(), name); err != nil {
+		return os.NewSyscallError("mkdirat", err)
+	}
+	return nil
+}
+
+// mkdirat makes a directory, which belongs to whom the one above belongs: what root makes while it looks after the
+// store must not be closed to the user of the service.
+func mkdirat(parent int, name string) error {
+	if err := ignoringEINTR(func() error { return unix.Mkdirat(parent, name, 0o700) }); err != nil {
+		return err
+	}
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(parent, &st); err != nil || st.Uid == 0 {
+		return err
+	}
+	return unix.Fchownat(parent, name, int(st.Uid), int(st.Gid), unix.AT_SYMLINK_NOFOLLOW)
+}
+
+// giveTo makes a new file belong to whom the directory belongs that it is for, when root writes it.
+func giveTo(d, file int) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(d, &st); err != nil || st.Uid == 0 {
+		return err
+	}
+	return os.NewSyscallError("fchown", unix.Fchown(file, int(st.Uid), int(st.Gid)))
 }
 
 // madeDirs remembers directories whose names, and those of all their parents, are known to be on disk.

@@ -13,10 +13,14 @@ import (
 // listBatch is how many names of a directory are in memory at once.
 const listBatch = 512
 
-// List walks the directories. It skips what is no object: files of other names (lost+found), links, devices.
+// List walks the directories. It skips what is no object: files of other names (lost+found), links, devices. It is
+// an error when a crash has left objects that could not be put in place yet.
 func (f *FS) List(ctx context.Context, prefix string) iter.Seq2[Info, error] {
 	return func(yield func(Info, error) bool) {
 		err := CheckPrefix(prefix)
+		if err == nil {
+			err = f.recovered()
+		}
 		if err == nil {
 			parent, begin := splitKey(prefix)
 			err = walker{yield}.walk(ctx, f.base, parent, parent, begin)

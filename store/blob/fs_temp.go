@@ -30,6 +30,9 @@ type tempFile struct {
 func (f *FS) create(d *dir) (*tempFile, error) {
 	if !f.noTmpfile {
 		file, err := createUnnamed(d)
+		if err == nil {
+			err = giveTo(d.fd(), int(file.Fd()))
+		}
 		if !errors.Is(err, unix.EOPNOTSUPP) { // a file system without it may be mounted inside
 			return file, err
 		}
@@ -59,7 +62,12 @@ func (f *FS) createNamed() (*tempFile, error) {
 		in.close()
 		return nil, err
 	}
-	return &tempFile{File: os.NewFile(uintptr(fd), name), in: in, name: name}, nil
+	file := &tempFile{File: os.NewFile(uintptr(fd), name), in: in, name: name}
+	if err := giveTo(in.fd(), fd); err != nil {
+		file.discard()
+		return nil, err
+	}
+	return file, nil
 }
 
 // link gives the file its name in d; EEXIST when that is taken.

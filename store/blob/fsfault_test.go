@@ -238,3 +238,19 @@ func TestOpenRefusesABaseThatIsNoDirectory(t *testing.T) {
 	_, err = blob.NewFS(filepath.Join(path, "below"), blob.FSOptions{})
 	require.True(t, errors.Is(err, unix.ENOTDIR), err)
 }
+
+func TestWhatRootMakesBelongsToTheOwnerOfTheStore(t *testing.T) {
+	needRoot(t)
+	base := t.TempDir()
+	require.NoError(t, os.Chown(base, 12345, 12346))
+	f := openFS(t, base, blob.FSOptions{})
+	put(t, f, "t/m/journaled", "x")
+	put(t, f, "t/n/flushed", strings.Repeat("x", 300<<10))
+	require.NoError(t, filepath.WalkDir(base, func(path string, e fs.DirEntry, err error) error {
+		require.NoError(t, err)
+		var st unix.Stat_t
+		require.NoError(t, unix.Lstat(path, &st))
+		require.Equal(t, []uint32{12345, 12346}, []uint32{st.Uid, st.Gid}, path)
+		return nil
+	}))
+}

@@ -40,6 +40,16 @@ func (m *Memory) Put(ctx context.Context, key string, r io.ReadSeeker, size int6
 	return m.add("put", key, b.Bytes())
 }
 
+// PutAll stores an object under several keys.
+func (m *Memory) PutAll(ctx context.Context, keys []string, r io.ReadSeeker, size int64) error {
+	for i, key := range keys {
+		if err := m.Put(ctx, key, r, size); err != nil {
+			return errors.Join(err, deleteAll(ctx, m, keys[:i]))
+		}
+	}
+	return nil
+}
+
 // Copy shares the bytes of src.
 func (m *Memory) Copy(ctx context.Context, src, dst string) error {
 	if err := errors.Join(ctx.Err(), CheckKey(src), CheckKey(dst)); err != nil {

@@ -16,16 +16,20 @@ import (
 )
 
 func TestWhatPutAcknowledgedSurvivesAPowerCut(t *testing.T) {
-	d := newDisk(t)
-	for round := range 10 {
-		require.Empty(t, cutRound(t, d, round, func(*blob.FS) {}), "lost in round %d", round)
+	for name, o := range map[string]blob.FSOptions{"journal": {}, "flushed": {WithoutJournal: true}} {
+		t.Run(name, func(t *testing.T) {
+			d := newDisk(t)
+			for round := range 10 {
+				require.Empty(t, cutRound(t, d, round, o, func(*blob.FS) {}), "lost in round %d", round)
+			}
+		})
 	}
 }
 
 func TestPowerCutLosesNothingWithoutUnnamedFiles(t *testing.T) {
 	d := newDisk(t)
 	for round := range 5 {
-		require.Empty(t, cutRound(t, d, round, blob.WithoutUnnamedFiles), "lost in round %d", round)
+		require.Empty(t, cutRound(t, d, round, blob.FSOptions{WithoutJournal: true}, blob.WithoutUnnamedFiles), "lost in round %d", round)
 	}
 }
 
@@ -37,7 +41,7 @@ func TestDeletedObjectsStayDeletedAfterAPowerCut(t *testing.T) {
 		require.NoError(t, f.Put(t.Context(), "t/m/object", strings.NewReader("x"), 1))
 		require.NoError(t, f.Delete(t.Context(), "t/m/object"))
 		d.cut()
-		require.NoError(t, f.Close())
+		_ = f.Close() // says that there is no disk
 		d.restore()
 		f, err = blob.NewFS(d.dir, blob.FSOptions{})
 		require.NoError(t, err)
@@ -51,7 +55,7 @@ func TestDeletedObjectsStayDeletedAfterAPowerCut(t *testing.T) {
 func TestPowerCutLosesNamesWhenDirectoriesAreNotFlushed(t *testing.T) {
 	d := newDisk(t)
 	for round := range 20 {
-		if lost := cutRound(t, d, round, blob.WithoutDirectoryFlush); len(lost) > 0 {
+		if lost := cutRound(t, d, round, blob.FSOptions{WithoutJournal: true}, blob.WithoutDirectoryFlush); len(lost) > 0 {
 			t.Logf("lost in round %d: %v", round, lost)
 			return
 		}
@@ -61,8 +65,8 @@ func TestPowerCutLosesNamesWhenDirectoriesAreNotFlushed(t *testing.T) {
 
 // cutRound puts and copies objects into directories that are new, cuts the power as soon as the last call has
 // returned, and gives the keys that were acknowledged and are not whole after it.
-func cutRound(t *testing.T, d *disk, round int, prepare func(*blob.FS)) []string {
-	f, err := blob.NewFS(filepath.Join(d.dir, fmt.Sprintf("base-%d/mail", round/5)), blob.FSOptions{})
+func cutRound(t *testing.T, d *disk, round int, o blob.FSOptions, prepare func(*blob.FS)) []string {
+	f, err := blob.NewFS(filepath.Join(d.dir, fmt.Sprintf("base-%d/mail", round/5)), o)
 	require.NoError(t, err)
 	prepare(f)
 	writers := 1 + round%3 // one alone shows most: the flushes of others help an unflushed name to the disk
@@ -81,10 +85,10 @@ func cutRound(t *testing.T, d *disk, round int, prepare func(*blob.FS)) []string
 	wg.Wait()
 	d.cut()
 	require.NoError(t, errors.Join(errs...))
-	require.NoError(t, f.Close())
+	_ = f.Close() // says that there is no disk
 	d.restore()
 
-	f, err = blob.NewFS(filepath.Join(d.dir, fmt.Sprintf("base-%d/mail", round/5)), blob.FSOptions{})
+	f, err = blob.NewFS(filepath.Join(d.dir, fmt.Sprintf("base-%d/mail", round/5)), o)
 	require.NoError(t, err)
 	defer f.Close()
 	var lost []string

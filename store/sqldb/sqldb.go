@@ -103,7 +103,7 @@ func (db *DB) Each(ctx context.Context, query string, args []any, row func(scan 
 	if db.closed.Load() {
 		return errClosed
 	}
-	return each(ctx, db.reader(), query, args, row)
+	return db.reader().each(ctx, query, args, row)
 }
 
 // Scan copies the columns of the current row into dest.
@@ -111,20 +111,19 @@ type Scan func(dest ...any) error
 
 func (db *DB) reader() session {
 	if db.stmts != nil {
-		return db.stmts
+		return sqlSession{db.stmts}
 	}
-	return db.read
+	return sqlSession{db.read}
 }
 
-// session is what *sql.DB, *sql.Tx and the statement caches have in common.
+// session runs statements: on a pool, or on the one connection of a transaction.
 type session interface {
-	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	each(ctx context.Context, query string, args []any, row func(scan Scan) error) error
 }
 
 func get(ctx context.Context, s session, query string, args []any, dest []any) error {
 	found := false
-	err := each(ctx, s, query, args, func(scan Scan) error {
+	err := s.each(ctx, query, args, func(scan Scan) error {
 		if found {
 			return fmt.Errorf("more than one row for: %s", query)
 		}
@@ -137,8 +136,15 @@ func get(ctx context.Context, s session, query string, args []any, dest []any) e
 	return err
 }
 
-func each(ctx context.Context, s session, query string, args []any, row func(scan Scan) error) error {
-	rows, err := s.QueryContext(ctx, query, args...)
+// sqlSession reads through database/sql.
+type sqlSession struct {
+	db interface {
+		QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	}
+}
+
+func (s sqlSession) each(ctx context.Context, query string, args []any, row func(scan Scan) error) error {
+	rows, err := s.db.QueryContext(ctx, query, args...)
 	if err != nil {
 		return classify(err)
 	}
@@ -149,41 +155,6 @@ func each(ctx context.Context, s session, query string, args []any, row func(sca
 		}
 	}
 	return classify(rows.Err())
-}
-
-// Tx is one write transaction.
-type Tx struct {
-	session  session
-	postgres bool
-}
-
-// Exec runs a statement and returns the number of rows it changed.
-func (tx *Tx) Exec(ctx context.Context, query string, args ...any) (int64, error) {
-	result, err := tx.session.ExecContext(ctx, query, args...)
-	if err != nil {
-		return 0, classify(err)
-	}
-	n, err := result.RowsAffected()
-	return n, classify(err)
-}
-
-// Get is DB.Get within the transaction.
-func (tx *Tx) Get(ctx context.Context, query string, args []any, dest ...any) error {
-	return get(ctx, tx.session, query, args, dest)
-}
-
-// Each is DB.Each within the transaction.
-func (tx *Tx) Each(ctx context.Context, query string, args []any, row func(scan Scan) error) error {
-	return each(ctx, tx.session, query, args, row)
-}
-
-// ForUpdate is the clause that locks the rows of a SELECT until the end of the transaction. SQLite needs
-// none, as it has one writer. Key shares of foreign keys on other nodes are not blocked by it.
-func (tx *Tx) ForUpdate() string {
-	if tx.postgres {
-		return " FOR NO KEY UPDATE"
-	}
-	return ""
 }
 
 // writeAttempts bounds how often a transaction is tried when the database asks to try again (deadlock).
@@ -216,14 +187,5 @@ func (db *DB) writeOnce(ctx context.Context, fn func(tx *Tx) error) error {
 	if db.writer != nil {
 		return db.writer.write(ctx, fn)
 	}
-	sqltx, err := db.read.BeginTx(ctx, nil)
-	if err != nil {
-		return classify(err)
-	}
-	if err := fn(&Tx{session: sqltx, postgres: true}); err != nil {
-		// A failed rollback closes the connection, which rolls back too.
-		_ = sqltx.Rollback()
-		return err
-	}
-	return classifyCommit(sqltx.Commit())
+	return writePostgres(ctx, db.read, fn)
 }

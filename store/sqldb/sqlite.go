@@ -20,6 +20,10 @@ import (
 const sqlitePragmas = "_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(" + sqliteSynchronous +
 	")&_pragma=foreign_keys(1)"
 
+// writerPragmas: the pages that deliveries change again and again stay in memory (16 MB), what a statement may have to
+// undo does too, and the log is copied by the checkpointer, long before the writer does so itself (256 MB).
+const writerPragmas = "&_pragma=cache_size(-16384)&_pragma=temp_store(MEMORY)&_pragma=wal_autocheckpoint(65536)"
+
 func openSQLite(ctx context.Context, o Options) (*DB, error) {
 	if o.Path == "" {
 		return nil, errors.New("database.path is missing: it names the SQLite file")
@@ -31,7 +35,7 @@ func openSQLite(ctx context.Context, o Options) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", o.Path, err)
 	}
-	writer, err := openSQLiteWriter(ctx, o.Path)
+	writer, err := openSQLiteWriter(o.Path)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", o.Path, err), lock.Close())
 	}
@@ -48,8 +52,10 @@ func openSQLite(ctx context.Context, o Options) (*DB, error) {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", o.Path, err), writer.Close(), lock.Close())
 	}
 	stmts := &stmtCache{prepare: read.PrepareContext}
+	checkpoints := startCheckpointer(writer, o.Log)
 	// Readers go before the writer, so that the writer checkpoints the log; the lock goes last.
-	return &DB{backend: SQLite, read: read, stmts: stmts, writer: writer, closers: []io.Closer{stmts, read, writer, lock}}, nil
+	closers := []io.Closer{checkpoints, stmts, read, writer, lock}
+	return &DB{backend: SQLite, read: read, stmts: stmts, writer: writer, closers: closers}, nil
 }
 
 func sqliteURL(path string) string {
@@ -89,32 +95,38 @@ type sqliteWriter struct {
 	// turn holds one token: who has it may use the fields below.
 	turn   chan struct{}
 	closed bool
-	db     *sql.DB
-	conn   *sql.Conn
-	stmts  *stmtCache
+	conn   *sqliteConn
+	// full gets a token when enough is in the log to be copied into the database.
+	full chan struct{}
 }
 
-func openSQLiteWriter(ctx context.Context, path string) (*sqliteWriter, error) {
-	w := &sqliteWriter{path: path, turn: make(chan struct{}, 1)}
+func openSQLiteWriter(path string) (*sqliteWriter, error) {
+	w := &sqliteWriter{path: path, turn: make(chan struct{}, 1), full: make(chan struct{}, 1)}
 	w.turn <- struct{}{}
-	return w, w.open(ctx)
+	return w, w.open()
 }
 
-func (w *sqliteWriter) open(ctx context.Context) error {
-	db, err := sql.Open("sqlite", sqliteURL(w.path))
-	if err != nil {
-		return classify(err)
-	}
-	db.SetMaxOpenConns(1)
-	conn, err := db.Conn(ctx)
-	if err != nil {
-		return errors.Join(classify(err), db.Close())
-	}
-	w.db, w.conn, w.stmts = db, conn, &stmtCache{prepare: conn.PrepareContext}
-	return nil
+func (w *sqliteWriter) open() (err error) {
+	w.conn, err = openSQLiteConn(w.path)
+	return classify(err)
 }
 
 func (w *sqliteWriter) write(ctx context.Context, fn func(*Tx) error) error {
+	return w.exclusive(ctx, func(conn *sqliteConn) error {
+		err := w.transact(ctx, conn, fn)
+		if conn.changed >= checkpointRows {
+			conn.changed = 0
+			select {
+			case w.full <- struct{}{}:
+			default: // it is being told already
+			}
+		}
+		return err
+	})
+}
+
+// exclusive runs fn on the connection when nobody else does.
+func (w *sqliteWriter) exclusive(ctx context.Context, fn func(*sqliteConn) error) error {
 	select {
 	case <-w.turn:
 		defer func() { w.turn <- struct{}{} }()
@@ -125,23 +137,20 @@ func (w *sqliteWriter) write(ctx context.Context, fn func(*Tx) error) error {
 		return errClosed
 	}
 	if w.conn == nil {
-		if err := w.open(ctx); err != nil {
+		if err := w.open(); err != nil {
 			return err
 		}
 	}
-	err := w.transact(fn)
+	err := fn(w.conn)
 	if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrFull) {
 		w.discard()
 	}
 	return err
 }
 
-// transact ignores the caller's context from BEGIN to COMMIT: the work is short, and a statement that is
-// interrupted in the middle would cost the connection.
-func (w *sqliteWriter) transact(fn func(*Tx) error) (err error) {
-	ctx := context.Background()
-	if _, err := w.stmts.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
-		return classify(err)
+func (w *sqliteWriter) transact(ctx context.Context, conn *sqliteConn, fn func(*Tx) error) (err error) {
+	if _, err := conn.exec("BEGIN IMMEDIATE"); err != nil {
+		return err
 	}
 	done := false
 	defer func() {
@@ -149,15 +158,19 @@ func (w *sqliteWriter) transact(fn func(*Tx) error) (err error) {
 			return
 		}
 		// Also on a panic of fn. A transaction that SQLite has rolled back itself has nothing to roll back.
-		if _, rollbackErr := w.conn.ExecContext(ctx, "ROLLBACK"); rollbackErr != nil {
+		if _, rollbackErr := conn.exec("ROLLBACK"); rollbackErr != nil {
 			w.discard()
 		}
 	}()
-	if err := fn(&Tx{session: w.stmts}); err != nil {
+	tx := &Tx{conn: conn}
+	if err := fn(tx); err != nil {
 		return err
 	}
-	if _, err := w.stmts.ExecContext(ctx, "COMMIT"); err != nil {
-		return classifyCommit(err)
+	if err := tx.Flush(ctx); err != nil {
+		return err
+	}
+	if err := conn.commit(); err != nil {
+		return err
 	}
 	done = true
 	return nil
@@ -168,10 +181,7 @@ func (w *sqliteWriter) discard() {
 	if w.conn == nil {
 		return
 	}
-	// Whatever these say, the connection is not used again.
-	_ = w.stmts.Close()
-	_ = w.conn.Close()
-	_ = w.db.Close()
+	_ = w.conn.Close() // whatever it says, the connection is not used again
 	w.conn = nil
 }
 
@@ -183,7 +193,7 @@ func (w *sqliteWriter) Close() error {
 	if w.conn == nil {
 		return nil
 	}
-	err := errors.Join(w.stmts.Close(), w.conn.Close(), w.db.Close())
+	err := w.conn.Close()
 	w.conn = nil
 	return err
 }
@@ -210,15 +220,6 @@ func (c *stmtCache) stmt(ctx context.Context, query string) (*sql.Stmt, error) {
 	}
 	c.byText[query] = s
 	return s, nil
-}
-
-// ExecContext runs the prepared form of query.
-func (c *stmtCache) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	s, err := c.stmt(ctx, query) //nolint:sqlclosecheck // the cache's
-	if err != nil {
-		return nil, err
-	}
-	return s.ExecContext(ctx, args...)
 }
 
 // QueryContext runs the prepared form of query.

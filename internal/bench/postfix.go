@@ -1,0 +1,220 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/mairust/mairust/internal/lab"
+	"github.com/mairust/mairust/store/sqldb"
+)
+
+// nullSink is Postfix's own LMTP server for tests, which throws mail away.
+var nullSink = kind{name: "null sink", start: func(ctx context.Context, dir string) (*server, error) {
+	socket := filepath.Join(dir, "sink")
+	cmd := exec.Command("/usr/sbin/smtp-sink", "-u", "root", "-L", "unix:"+socket, "1000") //nolint:noctx // #nosec G204 -- ended by close
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	s := &server{addr: "unix:" + socket, pid: cmd.Process.Pid, close: func() error {
+		err := cmd.Process.Kill()
+		_ = cmd.Wait() // killed
+		return err
+	}}
+	err := lab.Eventually(ctx, func(context.Context) error { return os.Chmod(socket, 0o666) }) // #nosec G302 -- for Postfix
+	if err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	return s, nil
+}}
+
+// flow is how mail gets into Postfix.
+type flow struct {
+	name string
+	// queued fills the queue first, and measures how fast it is emptied; else mail is measured as it comes.
+	queued bool
+}
+
+var flows = []flow{{"a full queue is emptied", true}, {"mail comes in and goes out", false}}
+
+// postfixGoal is the least share of the null sink's rate.
+const postfixGoal = 0.95
+
+// inbound is what is sent to Postfix.
+var inbound = load{connections: 32, size: 4 << 10, smtp: true}
+
+// throughPostfix measures a real Postfix that delivers to MaiRust, beside one that delivers to nowhere.
+func throughPostfix(b *bench) *part {
+	kinds := append([]kind{nullSink}, only([]kind{mairust(b.mairust, sqldb.SQLite), mairust(b.mairust, sqldb.Postgres)}, b.servers)...)
+	var chosen []flow
+	for _, f := range flows {
+		if b.loads.MatchString(f.name) {
+			chosen = append(chosen, f)
+		}
+	}
+	return &part{name: "postfix", steps: len(chosen) * len(kinds) * b.repeat, run: func(ctx context.Context) (*table, error) {
+		t := &table{columns: []string{"4 KB, 32 SMTP sessions", "delivered to", "msg/s", "Postfix's CPU µs/msg", "server's", "of it database", "sender's", "of sink", "goal"}}
+		for _, f := range chosen {
+			runs, err := b.inTurn(ctx, f.name, kinds, func(ctx context.Context, k kind) (figures, error) { return b.measureFlow(ctx, k, f) })
+			if err != nil {
+				return nil, err
+			}
+			addFlow(t, f, kinds, runs)
+		}
+		return t, nil
+	}}
+}
+
+func addFlow(t *table, f flow, kinds []kind, runs [][]figures) {
+	sink := median(runs[0])
+	for i, k := range kinds {
+		r := median(runs[i])
+		if r.rate == 0 {
+			continue // left out
+		}
+		row := []string{f.name, k.name, fmt.Sprintf("%.0f", r.rate), fmt.Sprintf("%.0f", r.mta), fmt.Sprintf("%.0f", r.allCPU()), fmt.Sprintf("%.0f", r.database), fmt.Sprintf("%.0f", r.own)}
+		if i > 0 {
+			share := r.rate / sink.rate
+			row = append(row, fmt.Sprintf("%.2f", share), verdict(fmt.Sprintf("≥ %g", postfixGoal), share >= postfixGoal))
+		}
+		t.add(row...)
+	}
+}
+
+// measureFlow runs Postfix in front of a server, with the queue on the same fresh file system.
+func (b *bench) measureFlow(ctx context.Context, k kind, f flow) (result figures, err error) {
+	err = b.onFreshDisk(ctx, func(dir string) (err error) {
+		s, err := k.start(ctx, dir)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, s.close()) }()
+		// Nothing leaves the queue but by Flush, and nothing is held back: in_flow_delay slows senders down when Postfix
+		// takes more than it delivers.
+		extra := map[string]string{"queue_run_delay": "1h", "lmtp_line_length_limit": "0", "in_flow_delay": "0"}
+		if f.queued {
+			extra["smtpd_client_restrictions"] = "check_client_access static:HOLD"
+		}
+		p, err := lab.StartPostfix(ctx, lab.PostfixOptions{Dir: dir, VirtualTransport: "lmtp:" + s.addr, ExtraMain: extra})
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, p.Close()) }()
+		s.mta = p.Pid()
+		if f.queued {
+			result, err = b.emptyQueue(ctx, s, p)
+		} else {
+			result, err = b.passThrough(ctx, s, p)
+		}
+		return err
+	})
+	return result, err
+}
+
+// emptyQueue takes mail for as long as a load lasts, and then measures its delivery. The first and the last tenth
+// don't count: Postfix begins with few connections, and ends with few.
+func (b *bench) emptyQueue(ctx context.Context, s *server, p *lab.Postfix) (figures, error) {
+	sent, err := inbound.run(ctx, p.SMTPAddr, b.lasting)
+	if err != nil {
+		return figures{}, err
+	}
+	if err := p.Release(ctx); err != nil {
+		return figures{}, err
+	}
+	syscall.Sync()
+	if err := p.Flush(ctx); err != nil {
+		return figures{}, err
+	}
+	n := len(sent.took)
+	d := deliveries{path: p.LogFile}
+	if err := d.await(ctx, n/10); err != nil {
+		return figures{}, err
+	}
+	from, err := s.mark(d.count)
+	if err != nil {
+		return figures{}, err
+	}
+	if err := d.await(ctx, n*9/10); err != nil {
+		return figures{}, err
+	}
+	to, err := s.mark(d.count)
+	return figuresBetween(from, to), err
+}
+
+// passThrough sends for as long as a load lasts, and measures what is delivered after the first fifth of that.
+func (b *bench) passThrough(ctx context.Context, s *server, p *lab.Postfix) (figures, error) {
+	syscall.Sync()
+	d := deliveries{path: p.LogFile}
+	ended := make(chan error, 1)
+	go func() {
+		_, err := inbound.run(ctx, p.SMTPAddr, b.lasting)
+		ended <- err
+	}()
+	select {
+	case err := <-ended:
+		return figures{}, errors.Join(err, errors.New("the senders ended early"))
+	case <-time.After(b.lasting / 5):
+	}
+	if err := d.read(); err != nil {
+		return figures{}, err
+	}
+	from, err := s.mark(d.count)
+	if err := errors.Join(err, <-ended, d.read()); err != nil {
+		return figures{}, err
+	}
+	to, err := s.mark(d.count)
+	return figuresBetween(from, to), err
+}
+
+// deliveries counts them in Postfix's log as it grows.
+type deliveries struct {
+	path   string
+	offset int64
+	count  int
+}
+
+// await reads until there were n.
+func (d *deliveries) await(ctx context.Context, n int) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
+	defer cancel()
+	return lab.Eventually(ctx, func(context.Context) error {
+		if err := d.read(); err != nil {
+			return err
+		}
+		if d.count < n {
+			return fmt.Errorf("%d of %d messages were delivered", d.count, n)
+		}
+		return nil
+	})
+}
+
+// read counts in what is new.
+func (d *deliveries) read() error {
+	f, err := os.Open(d.path)
+	if err != nil {
+		return err
+	}
+	defer f.Close() //nolint:errcheck // only read
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	text := make([]byte, info.Size()-d.offset)
+	if _, err := f.ReadAt(text, d.offset); err != nil {
+		return err
+	}
+	text = text[:bytes.LastIndexByte(text, '\n')+1]
+	d.offset += int64(len(text))
+	d.count += bytes.Count(text, []byte("status=sent"))
+	if i := max(bytes.Index(text, []byte("status=deferred")), bytes.Index(text, []byte("status=bounced"))); i >= 0 {
+		return fmt.Errorf("not delivered: %.300s", text[i:])
+	}
+	return nil
+}

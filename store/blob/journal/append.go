@@ -1,0 +1,195 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Bounds of one flush.
+const (
+	maxBatchEntries = 256
+	maxBatchBytes   = 4 << 20
+)
+
+// busyPatience is how long an append waits for a free segment.
+const busyPatience = 2 * time.Second
+
+// entry is a record on its way to the disk.
+type entry struct {
+	record record
+	head   []byte
+	bytes  int64
+	// segment is where it was written.
+	segment *segment
+	err     error
+	// turn is closed when it is written, or, with lead set before, when its caller is to write the queue.
+	turn chan struct{}
+	lead bool
+}
+
+// append returns when e is on the disk. Who finds nobody writing writes what is queued; what queues up meanwhile
+// is the next batch. Once queued, an entry does not heed ctx: its fate would be unknown.
+func (l *Log) append(ctx context.Context, e *entry) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	e.head = e.record.head()
+	if len(e.head) > headBytes+maxKeyBytes || len(e.record.body) > MaxBody {
+		return fmt.Errorf("journal: entry of %d bytes is too large", len(e.head)+len(e.record.body))
+	}
+	e.bytes = padded(len(e.head) + len(e.record.body))
+	e.turn = make(chan struct{})
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return errClosed
+	}
+	l.queue = append(l.queue, e)
+	if l.active {
+		l.mu.Unlock()
+		<-e.turn
+		if !e.lead {
+			return e.err
+		}
+		l.mu.Lock()
+	}
+	l.active = true
+	batch, bytes := l.takeBatch()
+	l.mu.Unlock()
+	l.write(batch, bytes)
+	l.handOver(batch, e)
+	return e.err
+}
+
+// takeBatch removes the oldest entries from the queue, the caller's being the first of them.
+func (l *Log) takeBatch() ([]*entry, int64) {
+	n, bytes := 0, int64(0)
+	for n < len(l.queue) && n < maxBatchEntries && (n == 0 || bytes+l.queue[n].bytes <= maxBatchBytes) {
+		bytes += l.queue[n].bytes
+		n++
+	}
+	batch := l.queue[:n:n]
+	l.queue = l.queue[n:]
+	return batch, bytes
+}
+
+// handOver wakes the batch, and makes the caller of the oldest waiting entry the next leader.
+func (l *Log) handOver(batch []*entry, own *entry) {
+	for _, e := range batch {
+		if e != own {
+			close(e.turn)
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.queue) == 0 {
+		l.active, l.queue = false, nil
+		return
+	}
+	next := l.queue[0]
+	next.lead = true
+	close(next.turn)
+}
+
+// write writes and flushes a batch, and sets the error of each entry.
+func (l *Log) write(batch []*entry, bytes int64) {
+	s, err := l.room(bytes)
+	if err == nil {
+		began := time.Now()
+		pieces := l.stampAll(batch, s)
+		err = s.append(pieces, bytes)
+		l.metrics.flushSeconds.Observe(time.Since(began).Seconds())
+		l.metrics.batchEntries.Observe(float64(len(batch)))
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if s != nil && err != nil {
+		l.sealCurrent() // takes no more; what it acknowledged before stays good
+	}
+	for _, e := range batch {
+		e.segment, e.err = s, err
+		if e.record.kind != kindPut || err != nil {
+			continue
+		}
+		s.pending++
+		s.keys = append(s.keys, e.record.keys...)
+		for _, k := range e.record.keys {
+			l.live[k] = s
+		}
+	}
+}
+
+var zeros [blockBytes]byte
+
+// stampAll gives the entries their numbers, and the pieces to be written.
+func (l *Log) stampAll(batch []*entry, s *segment) [][]byte {
+	pieces := make([][]byte, 0, 3*len(batch)+1)
+	for _, e := range batch {
+		l.seq++
+		e.record.seq = l.seq
+		stamp(e.head, s.use, l.seq)
+		pieces = append(pieces, e.head, e.record.body, zeros[:e.bytes-int64(len(e.head)+len(e.record.body))])
+	}
+	return pieces
+}
+
+// room gives the current segment if it has room for n bytes, else the next one. Every error is an ErrNotTaken.
+func (l *Log) room(n int64) (*segment, error) {
+	if err := l.Recovered(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNotTaken, err)
+	}
+	l.mu.Lock()
+	if l.current != nil && l.current.fits(n) {
+		defer l.mu.Unlock()
+		return l.current, nil
+	}
+	l.sealCurrent()
+	l.mu.Unlock()
+	s, err := l.nextSegment()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNotTaken, err)
+	}
+	s.start(l.o.Now())
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.current = s
+	return s, nil
+}
+
+// nextSegment takes an idle segment, makes one, or waits until one is free.
+func (l *Log) nextSegment() (*segment, error) {
+	patience := time.NewTimer(busyPatience)
+	defer patience.Stop()
+	for {
+		l.mu.Lock()
+		if n := len(l.idle); n > 0 {
+			s := l.idle[n-1]
+			l.idle = l.idle[:n-1]
+			l.mu.Unlock()
+			return s, nil
+		}
+		full := len(l.sealed) >= l.o.MaxSegments
+		l.mu.Unlock()
+		if !full {
+			return l.createSegment()
+		}
+		select {
+		case <-l.freed:
+		case <-patience.C:
+			return nil, errors.New("all segments wait for a checkpoint")
+		}
+	}
+}
+
+// createSegment makes a segment, under the lock of the directory: before it is locked itself, a process that
+// recovers would take it for one without an owner.
+func (l *Log) createSegment() (s *segment, err error) {
+	unlock, err := l.lockDir()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	return createSegment(l.dir, l.o.SegmentBytes)
+}

@@ -1,0 +1,142 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// checkpoints frees segments as they fill up or grow old, until ctx ends.
+func (l *Log) checkpoints(ctx context.Context) {
+	defer close(l.done)
+	failing := false
+	tick := time.NewTicker(max(l.o.MaxAge/5, time.Millisecond))
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-l.wake:
+		case <-tick.C:
+			l.sealOld()
+		}
+		err := l.checkpoint()
+		switch {
+		case err != nil && !failing:
+			l.o.Log.Error("journal: checkpoint failed, trying again until it works", "err", err)
+		case err == nil && failing:
+			l.o.Log.Info("journal: checkpoints work again")
+		}
+		failing = err != nil
+	}
+}
+
+// sealCurrent ends the current segment's taking of records. l.mu is held.
+func (l *Log) sealCurrent() {
+	if l.current == nil {
+		return
+	}
+	l.sealed = append(l.sealed, l.current)
+	l.current = nil
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// sealOld seals the current segment when its first entry is old enough. While somebody writes to it, the next
+// tick will do: under load segments fill up.
+func (l *Log) sealOld() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.current != nil && !l.active && l.o.Now().Sub(l.current.began) >= l.o.MaxAge {
+		l.sealCurrent()
+	}
+}
+
+func (l *Log) seal() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sealCurrent()
+}
+
+// checkpoint makes the objects of all sealed segments durable in their files, and frees the segments.
+func (l *Log) checkpoint() error {
+	l.mu.Lock()
+	for !l.allPlaced() {
+		l.ended.Wait()
+	}
+	sealed := l.sealed[:len(l.sealed):len(l.sealed)]
+	l.mu.Unlock()
+	if len(sealed) == 0 {
+		return nil
+	}
+	began := time.Now()
+	if err := l.syncObjects(sealed); err != nil {
+		l.metrics.failedCheckpoints.Inc()
+		return err
+	}
+	l.metrics.checkpointSeconds.Observe(time.Since(began).Seconds())
+	for _, s := range sealed {
+		if err := l.free(s); err != nil {
+			l.metrics.failedCheckpoints.Inc()
+			return err
+		}
+	}
+	return nil
+}
+
+// allPlaced says whether no put of a sealed segment is on its way to its names. l.mu is held.
+func (l *Log) allPlaced() bool {
+	for _, s := range l.sealed {
+		if s.pending > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// syncObjects flushes the files. An error of writing some file back has been told only once, to us, and may have
+// dropped bytes that memory still shows: then all objects are written anew from the segments.
+func (l *Log) syncObjects(sealed []*segment) error {
+	err := l.o.Sync()
+	if err == nil {
+		return nil
+	}
+	l.o.Log.Error("journal: flushing objects failed, writing them again", "err", err)
+	var records []record
+	for _, s := range sealed {
+		b, readErr := s.read()
+		if readErr != nil {
+			return errors.Join(err, readErr)
+		}
+		records = append(records, parseSegment(b)...)
+	}
+	if err := l.apply(records, TrustNothing); err != nil {
+		return err
+	}
+	return l.o.Sync()
+}
+
+// free retires the oldest sealed segment, and only then forgets its keys: from now on an object that is
+// removed needs no record of it.
+func (l *Log) free(s *segment) error {
+	keys := s.keys
+	if err := s.retire(); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, k := range keys {
+		if l.live[k] == s {
+			delete(l.live, k)
+		}
+	}
+	l.sealed = l.sealed[1:]
+	l.idle = append(l.idle, s)
+	select {
+	case l.freed <- struct{}{}:
+	default:
+	}
+	return nil
+}

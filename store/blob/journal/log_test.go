@@ -1,0 +1,327 @@
+package journal_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/mairust/mairust/store/blob/journal"
+)
+
+// objects is what the journal's owner keeps: volatile until synced.
+type objects struct {
+	mu      sync.Mutex
+	there   map[string]string
+	placed  []string
+	trust   []journal.Trust
+	syncs   int
+	syncErr error
+	placing error
+}
+
+func (o *objects) place(keys []string, body []byte, t journal.Trust) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.placing != nil {
+		return o.placing
+	}
+	for _, k := range keys {
+		o.there[k] = string(body)
+		o.placed = append(o.placed, k)
+		o.trust = append(o.trust, t)
+	}
+	return nil
+}
+
+func (o *objects) remove(key string) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.there, key)
+	return nil
+}
+
+// sync fails once when told to.
+func (o *objects) sync() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.syncs++
+	err := o.syncErr
+	o.syncErr = nil
+	return err
+}
+
+func (o *objects) set(change func()) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	change()
+}
+
+// options are those of a small journal that makes no checkpoint by its age.
+func (o *objects) options() journal.Options {
+	return journal.Options{
+		Place: o.place, Remove: o.remove, Sync: o.sync,
+		SegmentBytes: 2 << 20, MaxSegments: 2, MaxAge: time.Hour,
+	}
+}
+
+func newObjects() *objects { return &objects{there: map[string]string{}} }
+
+func open(t *testing.T, dir string, o journal.Options) *journal.Log {
+	t.Helper()
+	l, err := journal.Open(dir, o)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, l.Close()) })
+	return l
+}
+
+func put(t *testing.T, l *journal.Log, body string, keys ...string) *journal.Ticket {
+	t.Helper()
+	ticket, free, err := l.Put(t.Context(), keys, []byte(body))
+	require.NoError(t, err)
+	require.True(t, free)
+	return ticket
+}
+
+// crash gives a copy of the journal as a process leaves it that dies now.
+func crash(t *testing.T, dir string) string {
+	t.Helper()
+	left := filepath.Join(t.TempDir(), "journal")
+	require.NoError(t, os.CopyFS(left, os.DirFS(dir)))
+	return left
+}
+
+func TestWhatACrashLeavesIsPutInPlace(t *testing.T) {
+	dir, before := filepath.Join(t.TempDir(), "journal"), newObjects()
+	l := open(t, dir, before.options())
+	put(t, l, "one", "a").Placed()
+	put(t, l, "shared", "b", "c").Placed()
+	put(t, l, "", "empty").Placed()
+	big := put(t, l, strings.Repeat("x", journal.MaxBody), "big")
+	left := crash(t, dir)
+	big.Placed()
+
+	after := newObjects()
+	open(t, left, after.options())
+	require.Equal(t, map[string]string{
+		"a": "one", "b": "shared", "c": "shared", "empty": "", "big": strings.Repeat("x", journal.MaxBody),
+	}, after.there)
+	require.Equal(t, []string{"a", "b", "c", "empty", "big"}, after.placed, "in the order of the puts")
+	require.Equal(t, 1, after.syncs)
+
+	again := newObjects()
+	open(t, crash(t, left), again.options())
+	require.Empty(t, again.there, "what was put in place is not put again")
+}
+
+func TestAnOwnedSegmentIsLeftAlone(t *testing.T) {
+	dir, first := filepath.Join(t.TempDir(), "journal"), newObjects()
+	put(t, open(t, dir, first.options()), "one", "a").Placed()
+	second := newObjects()
+	put(t, open(t, dir, second.options()), "two", "b").Placed()
+	require.Empty(t, second.there)
+	third := newObjects()
+	open(t, crash(t, dir), third.options())
+	require.Equal(t, map[string]string{"a": "one", "b": "two"}, third.there)
+}
+
+func TestDeletedAndVoidedObjectsDoNotComeBack(t *testing.T) {
+	dir, o := filepath.Join(t.TempDir(), "journal"), newObjects()
+	l := open(t, dir, o.options())
+	put(t, l, "one", "deleted", "kept").Placed()
+	require.NoError(t, l.Delete(t.Context(), "deleted"))
+	require.NoError(t, put(t, l, "two", "void").Void(t.Context()))
+	put(t, l, "three", "again").Placed()
+	require.NoError(t, l.Delete(t.Context(), "again"))
+	put(t, l, "four", "again").Placed()
+
+	after := newObjects()
+	after.there["deleted"] = "one" // as when the crash came between the record and the removal
+	after.there["void"] = "another's"
+	open(t, crash(t, dir), after.options())
+	require.Equal(t, map[string]string{"kept": "one", "void": "another's", "again": "four"}, after.there)
+}
+
+func TestTwoPutsOfOneKeyAtOnceAreOne(t *testing.T) {
+	l := open(t, filepath.Join(t.TempDir(), "journal"), newObjects().options())
+	var mu sync.Mutex
+	taken := 0
+	var group sync.WaitGroup
+	for range 20 {
+		group.Go(func() {
+			ticket, free, err := l.Put(t.Context(), []string{"a"}, []byte("x"))
+			if err != nil {
+				t.Error(err)
+			}
+			if free {
+				ticket.Placed()
+				mu.Lock()
+				defer mu.Unlock()
+				taken++
+			}
+		})
+	}
+	group.Wait()
+	require.NotZero(t, taken)
+}
+
+func TestManyPutsShareFlushesAndNoneIsLost(t *testing.T) {
+	dir, o := filepath.Join(t.TempDir(), "journal"), newObjects()
+	options := o.options()
+	options.MaxSegments = 64 // room for all of it, so that the copy below has all of it
+	options.Sync = func() error { return errors.New("no checkpoint yet") }
+	options.Place = func([]string, []byte, journal.Trust) error { return errors.New("nor this way") }
+	l, err := journal.Open(dir, options)
+	require.NoError(t, err)
+	var group sync.WaitGroup
+	for w := range 16 {
+		group.Go(func() {
+			for i := range 100 {
+				key := fmt.Sprintf("%d/%d", w, i)
+				ticket, free, err := l.Put(context.Background(), []string{key}, []byte(strings.Repeat(key, (i*i)%5000)))
+				if err != nil || !free {
+					t.Errorf("%s: %v", key, err)
+					return
+				}
+				ticket.Placed()
+			}
+		})
+	}
+	group.Wait()
+	after := newObjects()
+	open(t, crash(t, dir), after.options())
+	require.Len(t, after.there, 1600)
+	for w := range 16 {
+		for i := range 100 {
+			key := fmt.Sprintf("%d/%d", w, i)
+			require.Equal(t, strings.Repeat(key, (i*i)%5000), after.there[key])
+		}
+	}
+	require.Error(t, l.Close(), "what no checkpoint has freed is left for the next")
+}
+
+func TestFullSegmentsAreFreedByCheckpoints(t *testing.T) {
+	dir, o := filepath.Join(t.TempDir(), "journal"), newObjects()
+	l := open(t, dir, o.options())
+	body := strings.Repeat("x", 500<<10)
+	for i := range 40 { // ten times what the segments hold
+		put(t, l, body, fmt.Sprint(i)).Placed()
+	}
+	segments, err := filepath.Glob(filepath.Join(dir, "*.seg"))
+	require.NoError(t, err)
+	require.LessOrEqual(t, len(segments), 3, "two, and one more while both wait")
+	require.NoError(t, l.Close())
+	after := newObjects()
+	open(t, dir, after.options())
+	require.Empty(t, after.there, "a clean end leaves nothing")
+}
+
+func TestWhenFilesCannotBeFlushedObjectsAreWrittenAgain(t *testing.T) {
+	o := newObjects()
+	l := open(t, filepath.Join(t.TempDir(), "journal"), o.options())
+	put(t, l, "one", "a").Placed()
+	put(t, l, "two", "b").Placed()
+	require.NoError(t, l.Delete(t.Context(), "b"))
+	o.set(func() { o.syncErr = unix.EIO })
+	require.NoError(t, l.Close())
+	require.Equal(t, []string{"a"}, o.placed)
+	require.Equal(t, []journal.Trust{journal.TrustNothing}, o.trust)
+	require.Equal(t, 2, o.syncs)
+}
+
+func TestWhileNoCheckpointWorksTheJournalIsRefusedNotOverrun(t *testing.T) {
+	dir, o := filepath.Join(t.TempDir(), "journal"), newObjects()
+	options := o.options()
+	options.Sync = func() error { return unix.EIO }
+	options.Place = func([]string, []byte, journal.Trust) error { return unix.EIO }
+	l, err := journal.Open(dir, options)
+	require.NoError(t, err)
+	acknowledged := map[string]string{}
+	body := strings.Repeat("x", 500<<10)
+	for i := 0; ; i++ {
+		ticket, _, err := l.Put(t.Context(), []string{fmt.Sprint(i)}, []byte(body))
+		if err != nil {
+			require.ErrorIs(t, err, journal.ErrNotTaken)
+			break
+		}
+		ticket.Placed()
+		acknowledged[fmt.Sprint(i)] = body
+	}
+	require.NotEmpty(t, acknowledged)
+	after := newObjects()
+	open(t, crash(t, dir), after.options())
+	require.Equal(t, acknowledged, after.there)
+	require.Error(t, l.Close())
+}
+
+func TestRecoveryOnAFullDiskWaitsAndIsTriedAgain(t *testing.T) {
+	dir, o := filepath.Join(t.TempDir(), "journal"), newObjects()
+	l := open(t, dir, o.options())
+	put(t, l, "one", "a").Placed()
+	left := crash(t, dir)
+
+	after := newObjects()
+	after.placing = unix.ENOSPC
+	recovering := open(t, left, after.options())
+	require.ErrorIs(t, recovering.Recovered(), unix.ENOSPC)
+	_, _, err := recovering.Put(t.Context(), []string{"b"}, []byte("two"))
+	require.ErrorIs(t, err, journal.ErrNotTaken)
+	after.set(func() { after.placing = nil })
+	put(t, recovering, "two", "b").Placed()
+	require.NoError(t, recovering.Recovered())
+	require.Equal(t, map[string]string{"a": "one"}, after.there)
+}
+
+func TestAnyOtherFailureOfRecoveryRefusesToOpen(t *testing.T) {
+	dir, o := filepath.Join(t.TempDir(), "journal"), newObjects()
+	l := open(t, dir, o.options())
+	put(t, l, "one", "a").Placed()
+	left := crash(t, dir)
+	after := newObjects()
+	after.placing = unix.EIO
+	_, err := journal.Open(left, after.options())
+	require.ErrorIs(t, err, unix.EIO)
+	after.placing = nil
+	open(t, left, after.options())
+	require.Equal(t, map[string]string{"a": "one"}, after.there)
+}
+
+func TestRecordsBehindADamagedOneCount(t *testing.T) {
+	dir, o := filepath.Join(t.TempDir(), "journal"), newObjects()
+	l := open(t, dir, o.options())
+	for _, key := range []string{"a", "b", "c"} {
+		put(t, l, strings.Repeat(key, 3000), key).Placed()
+	}
+	left := crash(t, dir)
+	segments, err := filepath.Glob(filepath.Join(left, "*.seg"))
+	require.NoError(t, err)
+	require.Len(t, segments, 1)
+	raw, err := os.ReadFile(segments[0])
+	require.NoError(t, err)
+	at := strings.Index(string(raw), "bbbb")
+	require.Positive(t, at)
+	raw[at+1000] ^= 1
+	require.NoError(t, os.WriteFile(segments[0], raw, 0o600))
+	after := newObjects()
+	open(t, left, after.options())
+	require.Equal(t, []string{"a", "c"}, after.placed)
+}
+
+func TestEntriesThatAreTooLargeAreRefused(t *testing.T) {
+	l := open(t, filepath.Join(t.TempDir(), "journal"), newObjects().options())
+	_, _, err := l.Put(t.Context(), []string{"a"}, make([]byte, journal.MaxBody+1))
+	require.Error(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, _, err = l.Put(ctx, []string{"a"}, []byte("x"))
+	require.ErrorIs(t, err, context.Canceled)
+	put(t, l, "x", "a").Placed()
+}

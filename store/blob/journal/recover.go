@@ -1,0 +1,227 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// lockName is the file whose lock keeps two processes from recovering, or making segments, at once.
+const lockName = "lock"
+
+// mayPass says whether an error of recovering may end by itself, so that reading goes on meanwhile.
+func mayPass(err error) bool {
+	return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.EROFS)
+}
+
+// Recovered is nil when all that crashes have left is in place; else it tries again. While it gives an error, some
+// objects may be missing or cut, and whoever looks for such must not draw conclusions.
+func (l *Log) Recovered() error {
+	l.mu.Lock()
+	recovered := l.recovered
+	l.mu.Unlock()
+	if recovered {
+		return nil
+	}
+	return l.recoverLeft()
+}
+
+// recoverLeft puts in place what segments without an owner hold, and takes them over.
+func (l *Log) recoverLeft() error {
+	if err := l.recoverOrphans(); err != nil {
+		return fmt.Errorf("recover journal %s: %w", l.dir, err)
+	}
+	return nil
+}
+
+func (l *Log) recoverOrphans() (err error) {
+	unlock, err := l.lockDir()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	l.mu.Lock()
+	recovered := l.recovered // by somebody else meanwhile
+	l.mu.Unlock()
+	if recovered {
+		return nil
+	}
+	left, err := l.openLeft()
+	if err == nil {
+		err = l.replay(left)
+	}
+	if err != nil {
+		for _, s := range left {
+			err = errors.Join(err, s.file.Close())
+		}
+		return err
+	}
+	return l.adopt(left)
+}
+
+// lockDir makes the directory and takes its lock, which it waits for.
+func (l *Log) lockDir() (unlock func() error, err error) {
+	if err := l.makeDir(); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(l.dir, lockName), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := giveToOwner(l.dir, f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	if err := ignoringEINTR(func() error { return unix.Flock(int(f.Fd()), unix.LOCK_EX) }); err != nil {
+		return nil, errors.Join(os.NewSyscallError("flock", err), f.Close())
+	}
+	return f.Close, nil
+}
+
+// makeDir makes the directory, durably.
+func (l *Log) makeDir() error {
+	err := os.Mkdir(l.dir, 0o700)
+	if errors.Is(err, os.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	d, err := os.Open(l.dir)
+	if err != nil {
+		return err
+	}
+	above := filepath.Dir(l.dir)
+	return errors.Join(giveToOwner(above, d), d.Close(), syncDir(above))
+}
+
+// openLeft opens all segments that nobody owns.
+func (l *Log) openLeft() ([]*segment, error) {
+	entries, err := os.ReadDir(l.dir)
+	if err != nil {
+		return nil, err
+	}
+	var left []*segment
+	for _, e := range entries {
+		if !strings.HasSuffix(e.Name(), segmentSuffix) {
+			continue
+		}
+		s, err := openSegment(filepath.Join(l.dir, e.Name()))
+		switch {
+		case errors.Is(err, errOwned), errors.Is(err, os.ErrNotExist):
+		case err != nil:
+			return left, err
+		default:
+			left = append(left, s)
+		}
+	}
+	return left, nil
+}
+
+// replay puts in place what the segments hold, and retires those that held something.
+func (l *Log) replay(left []*segment) error {
+	var records []record
+	var used []*segment
+	for _, s := range left {
+		b, err := s.read()
+		if err != nil {
+			return err
+		}
+		if parseHeader(b) != 0 {
+			used = append(used, s)
+			records = append(records, parseSegment(b)...)
+		}
+	}
+	if len(used) == 0 {
+		return nil
+	}
+	l.o.Log.Info("journal: putting in place what a crash has left", "segments", len(used), "records", len(records))
+	if err := l.apply(records, TrustSame); err != nil {
+		return err
+	}
+	if err := l.o.Sync(); err != nil {
+		return err
+	}
+	l.metrics.recovered.Add(float64(len(records)))
+	for _, s := range used {
+		if err := s.retire(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// apply does what the records say, in the order in which they were made.
+func (l *Log) apply(records []record, t Trust) error {
+	inOrder(records)
+	void := map[uint64]bool{}
+	for _, r := range records {
+		if seq, err := strconv.ParseUint(string(r.body), 10, 64); r.kind == kindVoid && err == nil {
+			void[seq] = true
+		}
+	}
+	gone := deletedLater(records)
+	for i, r := range records {
+		keys := r.keys
+		if r.kind == kindPut && !void[r.seq] {
+			keys = without(keys, gone, i)
+		}
+		var err error
+		switch {
+		case r.kind == kindPut && !void[r.seq] && len(keys) > 0:
+			err = l.o.Place(keys, r.body, t)
+		case r.kind == kindDelete:
+			for _, k := range keys {
+				err = errors.Join(err, l.o.Remove(k))
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// deletedLater maps each key that was deleted to the place of its last deletion.
+func deletedLater(records []record) map[string]int {
+	gone := map[string]int{}
+	for i, r := range records {
+		if r.kind == kindDelete {
+			for _, k := range r.keys {
+				gone[k] = i
+			}
+		}
+	}
+	return gone
+}
+
+// without gives the keys that no record behind i deletes.
+func without(keys []string, gone map[string]int, i int) []string {
+	var kept []string
+	for _, k := range keys {
+		if at, deleted := gone[k]; !deleted || at < i {
+			kept = append(kept, k)
+		}
+	}
+	return kept
+}
+
+// adopt takes over retired segments of the usual size, as many as are of use, and removes the others.
+func (l *Log) adopt(left []*segment) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.recovered = true
+	var err error
+	for _, s := range left {
+		if s.size == l.o.SegmentBytes && len(l.idle) < l.o.MaxSegments {
+			l.idle = append(l.idle, s)
+			continue
+		}
+		err = errors.Join(err, os.Remove(s.file.Name()), s.file.Close())
+	}
+	return err
+}

@@ -1,0 +1,75 @@
+package sqldb
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+)
+
+// checkpointRows is how many rows are changed between two checkpoints, which is about 30 MB of log. Pages that many
+// deliveries change are then copied once instead of each time.
+const checkpointRows = 4000
+
+// checkpointer copies the write-ahead log into the database file beside the writer, so that no delivery waits for it
+// but for the little that was written meanwhile. SQLite's own checkpoint, within the commit that fills the log, stays
+// as the last resort (sqlite.org/wal.html#ckpt).
+type checkpointer struct {
+	writer *sqliteWriter
+	log    *slog.Logger
+	once   sync.Once
+	stop   chan struct{}
+	done   chan struct{}
+}
+
+func startCheckpointer(w *sqliteWriter, log *slog.Logger) *checkpointer {
+	c := &checkpointer{writer: w, log: log, stop: make(chan struct{}), done: make(chan struct{})}
+	go c.run()
+	return c
+}
+
+func (c *checkpointer) run() {
+	defer close(c.done)
+	for {
+		select {
+		case <-c.stop:
+			return
+		case <-c.writer.full:
+			if err := c.checkpoint(); err != nil {
+				// Nothing is lost: the log is as durable as the database. The next one tries again.
+				c.log.Warn("checkpoint of the SQLite log", "err", err)
+			}
+		}
+	}
+}
+
+// checkpoint copies most of the log while the writer goes on, then the rest while it waits. When no reader holds an
+// old state, the log is then begun again.
+func (c *checkpointer) checkpoint() error {
+	conn, err := openSQLiteConn(c.writer.path)
+	if err != nil {
+		return classify(err)
+	}
+	err = conn.checkpoint()
+	if closeErr := classify(conn.Close()); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return err
+	}
+	return c.writer.exclusive(context.Background(), (*sqliteConn).checkpoint)
+}
+
+// Close waits for a checkpoint under way.
+func (c *checkpointer) Close() error {
+	c.once.Do(func() { close(c.stop) })
+	<-c.done
+	return nil
+}
+
+// checkpoint copies what can be copied without waiting for readers.
+func (c *sqliteConn) checkpoint() error {
+	return c.each("PRAGMA wal_checkpoint(PASSIVE)", nil, func(scan Scan) error {
+		var busy, log, copied int64
+		return scan(&busy, &log, &copied)
+	})
+}
