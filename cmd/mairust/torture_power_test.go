@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -117,8 +118,13 @@ func (r *tortureRig) startServer(t *testing.T) error {
 	if r.server == nil {
 		return nil
 	}
-	// The process id in it is another program's by now, perhaps.
-	if err := os.Remove(r.postgresFile("postmaster.pid")); err != nil && !os.IsNotExist(err) {
+	// The process ids in its lock files are another program's by now, perhaps, as after a start of the machine; what
+	// starts PostgreSQL there removes them too.
+	locks, err := filepath.Glob(filepath.Join(r.server.Dir(), ".s.PGSQL.*"))
+	for _, lock := range append(locks, r.postgresFile("postmaster.pid")) {
+		err = errors.Join(err, os.RemoveAll(lock))
+	}
+	if err != nil {
 		return err
 	}
 	return r.server.Start(t.Context())
