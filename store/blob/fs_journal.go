@@ -82,9 +82,7 @@ func (f *FS) recovered() error {
 	return f.journal.Recovered()
 }
 
-func (f *FS) syncAll() error {
-	return os.NewSyscallError("syncfs", ignoringEINTR(func() error { return syncFiles(f.base.fd()) }))
-}
+func (f *FS) syncAll() error { return syncAll(f.base.file) }
 
 // bodies are buffers for objects on their way through the journal.
 var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
