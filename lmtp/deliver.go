@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -182,7 +183,8 @@ func (o outcome) isUnused(c store.Copy) bool {
 	if o.err == nil {
 		return o.duplicate && o.id != c.ID
 	}
-	return errors.Is(o.err, store.ErrNotFound) || errors.Is(o.err, store.ErrSuspended) || errors.Is(o.err, store.ErrQuota)
+	return slices.ContainsFunc([]error{store.ErrNotFound, store.ErrSuspended, store.ErrQuota, store.ErrNotStored},
+		func(certain error) bool { return errors.Is(o.err, certain) })
 }
 
 // dropObject removes an object that no row speaks of. When it can't, the sweep will.

@@ -60,6 +60,7 @@ func TestErrorsOfTheIndexAtTheEnd(t *testing.T) {
 		{fmt.Errorf("deliver: %w", store.ErrSuspended), "450 4.2.1 <bob@example.test> Mailbox is suspended, try again later", true},
 		{store.ErrQuota, "452 4.2.2 <bob@example.test> Mailbox full", true},
 		{store.ErrUnavailable, "451 4.3.0 <bob@example.test> Mail store is unavailable, try again later", false},
+		{fmt.Errorf("%w: %w", store.ErrNotStored, store.ErrUnavailable), "451 4.3.0 <bob@example.test> Mail store is unavailable, try again later", true},
 		{errors.New("commit: connection reset"), "451 4.3.0 <bob@example.test> Mail store is unavailable, try again later", false},
 	} {
 		t.Run(tt.err.Error(), func(t *testing.T) {

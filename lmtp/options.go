@@ -105,8 +105,8 @@ type Index interface {
 	// store.ErrQuota; any other is temporary.
 	Resolve(ctx context.Context, rcpt mail.Address, delimiter string) (store.Target, error)
 	// Deliver records the copies, one Result for each, in order. When it returns, what it says is durable.
-	// store.ErrNotFound, store.ErrSuspended and store.ErrQuota in a Result mean that nothing was recorded;
-	// after any other error nobody knows.
+	// store.ErrNotFound, store.ErrSuspended, store.ErrQuota and store.ErrNotStored in a Result mean that nothing was
+	// recorded; after any other error nobody knows.
 	Deliver(ctx context.Context, copies []store.Copy) []store.Result
 }
 

@@ -26,21 +26,37 @@ func (s *Store) commitBatch(jobs []*deliveryJob) {
 	}
 	s.metrics.retries.Inc()
 	s.outage.failed(len(jobs), err)
+	first := err
 	for i, job := range jobs {
 		err := s.commitJobs([]*deliveryJob{job}, secondTry)
 		if err == nil {
 			s.outage.over()
 			continue
 		}
-		job.fail(fmt.Errorf("store message: %w", err))
+		job.fail(notStored(first, err))
 		if errors.Is(err, ErrUnavailable) {
 			// The database is away: the others would wait for it one after the other, for hours.
 			for _, rest := range jobs[i+1:] {
-				rest.fail(fmt.Errorf("store message: %w", err))
+				rest.fail(notStored(first, first))
 			}
 			return
 		}
 	}
+}
+
+// notStored is the error of copies whose two attempts failed like this: an ErrNotStored when no COMMIT of either was sent.
+func notStored(first, second error) error {
+	err := fmt.Errorf("store message: %w", second)
+	if beforeCommit(first) && beforeCommit(second) {
+		return fmt.Errorf("%w: %w", ErrNotStored, err)
+	}
+	return err
+}
+
+// beforeCommit says whether the database is known to have refused, or to have been lost, before a COMMIT.
+func beforeCommit(err error) bool {
+	known := errors.Is(err, sqldb.ErrUnavailable) || errors.Is(err, sqldb.ErrFull) || errors.Is(err, sqldb.ErrData)
+	return known && !errors.Is(err, sqldb.ErrCommitUnknown)
 }
 
 // try says whether an earlier attempt at the same copies may have been committed without our knowing.

@@ -107,6 +107,7 @@ func TestDatabaseThatStaysAwayAfterCommitLosesAndDoublesNothing(t *testing.T) {
 				require.NotErrorIs(t, r.Err, store.ErrNotFound)
 				require.NotErrorIs(t, r.Err, store.ErrQuota)
 				require.NotErrorIs(t, r.Err, store.ErrSuspended)
+				require.NotErrorIs(t, r.Err, store.ErrNotStored, "COMMIT was sent")
 			}
 			require.True(t, n.proxy.happened(), "the fault was met")
 			n.proxy.refuse(false)
@@ -123,6 +124,18 @@ func TestDatabaseThatStaysAwayAfterCommitLosesAndDoublesNothing(t *testing.T) {
 	for _, local := range []string{"bob", "alice"} {
 		require.Len(t, allUIDs(t, n.directly, n.site.Mailboxes[local].ID), 3, "one before, one of each")
 	}
+}
+
+func TestDatabaseThatIsAwayBeforeCommitHasStoredNothing(t *testing.T) {
+	n := newNode(t)
+	storetest.Deliver(t, n.behind, n.copies(t, "before")...)
+	n.server.Stop(lab.StopImmediate)
+	for _, r := range n.behind.Deliver(context.Background(), n.copies(t, "during")) {
+		require.ErrorIs(t, r.Err, store.ErrNotStored)
+		require.ErrorIs(t, r.Err, store.ErrUnavailable)
+	}
+	require.NoError(t, n.server.Start(t.Context()))
+	require.Len(t, allUIDs(t, n.directly, n.site.Mailboxes["bob"].ID), 1)
 }
 
 func TestManySessionsLoseNothingWhileAnswersToCommitAreLost(t *testing.T) {

@@ -49,8 +49,8 @@ type Result struct {
 	ID        MessageID
 	Duplicate bool
 	// Err nil means stored and durable. ErrNotFound (the mailbox is gone), ErrSuspended and ErrQuota are
-	// decided before the commit, so that surely nothing was stored. With any other error the copy may
-	// have been stored: its object must be kept.
+	// decided before the commit, and ErrNotStored is a fault before it: surely nothing was stored. With any other
+	// error the copy may have been stored: its object must be kept.
 	Err error
 }
 

@@ -41,6 +41,8 @@ var (
 	ErrSuspended = errors.New("tenant is suspended")
 	ErrQuota     = errors.New("over quota")
 	ErrExists    = errors.New("already exists")
+	// ErrNotStored says that a fault of the database came before anything could be committed.
+	ErrNotStored = errors.New("nothing was stored")
 	// ErrUnavailable wraps every error that says that the database could not be reached or is shutting down.
 	ErrUnavailable = sqldb.ErrUnavailable
 	// ErrFull wraps every error that says that the database has no space left.
