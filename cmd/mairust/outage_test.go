@@ -199,6 +199,9 @@ func requireToldOnce(t *testing.T, log, part string) {
 	assert.Zero(t, faults, "a message that is deferred is no error")
 }
 
+// letter is a message by its subject, which no other has, and its mailbox.
+type letter struct{ subject, mailbox string }
+
 // acknowledged are the messages that were answered 250, by subject, with their mailbox.
 type acknowledged struct {
 	mu   sync.Mutex
