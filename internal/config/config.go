@@ -129,7 +129,7 @@ func fixedDefaults() *Config {
 			RecipientDelimiter:    "+",
 			MaxRecipients:         1000,
 			SpoolMemoryBytes:      1 << 20,
-			SpoolMemoryTotalBytes: 64 << 20,
+			SpoolMemoryTotalBytes: 48 << 20,
 			CommandTimeout:        5 * time.Minute,
 			DataTimeout:           3 * time.Minute,
 			MessageTimeout:        30 * time.Minute,
