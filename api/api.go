@@ -90,6 +90,8 @@ type Server struct {
 	origins *http.CrossOriginProtection
 	metrics *metrics
 	looks   *lookLog
+	// objects gives no byte of a message that is not as it was stored.
+	objects *blob.Verifier
 	handler http.Handler
 	admin   http.Handler
 }
@@ -113,7 +115,10 @@ func New(o Options, d Deps) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{d: d, public: public, cookie: auth.NewSessionCookie(public), origins: http.NewCrossOriginProtection(), metrics: m, looks: newLookLog()}
+	s := &Server{
+		d: d, public: public, cookie: auth.NewSessionCookie(public), origins: http.NewCrossOriginProtection(), metrics: m,
+		looks: newLookLog(), objects: blob.NewVerifier(d.Objects),
+	}
 	if err := s.origins.AddTrustedOrigin(public.Scheme + "://" + public.Host); err != nil {
 		return nil, fmt.Errorf("http.public_url: %w", err)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/mairust/mairust/internal/mail"
 	"github.com/mairust/mairust/store"
+	"github.com/mairust/mairust/store/blob"
 )
 
 type attachmentInput struct {
@@ -61,11 +62,11 @@ type exactReader struct {
 	left int64
 }
 
-// Read gives errCorrupt if bytes are missing.
+// Read gives blob.ErrDamaged if bytes are missing.
 func (e *exactReader) Read(p []byte) (int, error) {
 	n, err := e.r.Read(p)
 	if e.left -= int64(n); e.left > 0 && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)) {
-		err = errCorrupt
+		err = blob.ErrDamaged
 	}
 	return n, err
 }

@@ -195,10 +195,15 @@ func TestCorruptObjectIsNeverServedAsGood(t *testing.T) {
 
 			key := store.ObjectKey(mbox.Tenant, mbox.ID, id)
 			bad := strings.Replace(string(good.body), "aa", "ab", 1)
-			replace(t, r, key, bad)
-			requireNotWhole(t, r, bob, path)
-			replace(t, r, key, string(good.body[:len(good.body)-1]))
-			requireNotWhole(t, r, bob, path)
+			part := strings.TrimSuffix(path, "/raw") + "/attachments/1"
+			require.Equal(t, http.StatusOK, r.get(t, bob, part).StatusCode)
+			require.Equal(t, http.StatusPartialContent, r.get(t, bob, path, "Range: bytes=0-4").StatusCode)
+			for _, object := range []string{bad, string(good.body[:len(good.body)-1]), string(good.body) + "a"} {
+				replace(t, r, key, object)
+				requireNotWhole(t, r, bob, path)
+				require.Equal(t, "body_unavailable", r.get(t, bob, part).problem(t).Code)
+				require.Equal(t, "body_unavailable", r.get(t, bob, path, "Range: bytes=0-4").problem(t).Code, "not even the good beginning")
+			}
 			require.Contains(t, r.log.String(), `"kind":"corrupt"`)
 			require.NoError(t, r.objects.Delete(t.Context(), key))
 			require.Equal(t, "body_unavailable", r.get(t, bob, path).problem(t).Code)

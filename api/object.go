@@ -14,22 +14,29 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/mairust/mairust/store"
+	"github.com/mairust/mairust/store/blob"
 )
-
-// errCorrupt says that an object is not what was stored.
-var errCorrupt = errors.New("object differs from its digest or size")
 
 // pieceBytes is how much of an object is in memory at once.
 const pieceBytes = 64 << 10
 
-// openObject opens n bytes of a message's object from offset; errCorrupt when it has another size.
+// openObject opens n bytes of a message's object from offset. Of a part of it the digest of the whole is checked first;
+// who reads it whole checks on the way. blob.ErrDamaged when the object is not what was stored.
 func (s *Server) openObject(ctx context.Context, m *store.Message, offset, n int64) (io.ReadCloser, error) {
+	if offset != 0 || n != m.SizeBytes {
+		want := blob.Want{Key: m.Key, SizeBytes: m.SizeBytes, Digest: m.Digest}
+		r, err := s.objects.Open(ctx, want, offset, n)
+		if err != nil {
+			return nil, fmt.Errorf("open object: %w", err)
+		}
+		return r, nil
+	}
 	r, info, err := s.d.Objects.Get(ctx, m.Key, offset, n)
 	if err != nil {
 		return nil, fmt.Errorf("open object: %w", err)
 	}
 	if info.SizeBytes != m.SizeBytes {
-		return nil, errors.Join(fmt.Errorf("%w: %d bytes instead of %d", errCorrupt, info.SizeBytes, m.SizeBytes), r.Close())
+		return nil, errors.Join(fmt.Errorf("%w: %d bytes instead of %d", blob.ErrDamaged, info.SizeBytes, m.SizeBytes), r.Close())
 	}
 	return r, nil
 }
@@ -56,7 +63,7 @@ func (s *Server) send(c huma.Context, out outgoing, begin func()) {
 		if ended = errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF); ended {
 			err = nil
 			if out.length >= 0 && sent+int64(n) != out.length {
-				err = fmt.Errorf("%w: ended after %d bytes", errCorrupt, sent+int64(n))
+				err = fmt.Errorf("%w: ended after %d bytes", blob.ErrDamaged, sent+int64(n))
 			}
 		}
 		if err == nil {
@@ -109,7 +116,7 @@ func newChecksum(m *store.Message) *checksum {
 	return &checksum{sum: sha256.New(), left: m.SizeBytes, want: m.Digest}
 }
 
-// add takes the next piece; errCorrupt when it is the last one and the object is not what was stored.
+// add takes the next piece; blob.ErrDamaged when it is the last one and the object is not what was stored.
 func (c *checksum) add(piece []byte) error {
 	if c == nil {
 		return nil
@@ -117,7 +124,7 @@ func (c *checksum) add(piece []byte) error {
 	c.sum.Write(piece)
 	c.left -= int64(len(piece))
 	if c.left == 0 && !strings.EqualFold(hex.EncodeToString(c.sum.Sum(nil)), c.want) {
-		return errCorrupt
+		return blob.ErrDamaged
 	}
 	return nil
 }

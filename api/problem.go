@@ -161,7 +161,7 @@ func bodyProblem() *problem { return newProblem(codeBodyUnavailable).after(retry
 // bodyErrorKind tells an object that is not there from a store that is away; for logs and metrics.
 func bodyErrorKind(err error) string {
 	switch {
-	case errors.Is(err, errCorrupt):
+	case errors.Is(err, blob.ErrDamaged):
 		return "corrupt"
 	case errors.Is(err, blob.ErrNotFound):
 		return "missing"

@@ -111,6 +111,8 @@ func (c *conn) end(err error) {
 	switch {
 	case errors.Is(err, errStopping):
 		c.out.line("* BYE MaiRust is shutting down")
+	case errors.Is(err, errRenumbered):
+		c.out.line("* BYE The messages of this folder have new UIDs, please connect again")
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		c.out.line("* BYE Nothing came for too long")
 	case errors.Is(err, errTooLong):

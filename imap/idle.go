@@ -5,6 +5,7 @@ import (
 	"errors"
 	"runtime/debug"
 	"strings"
+	"time"
 )
 
 var errPanic = errors.New("panic while idling")
@@ -67,7 +68,11 @@ func (c *conn) tellNews(ctx context.Context) (err error) {
 	changed, stop := c.server.hub.watch(c.view.folder, c.view.snap.modSeq)
 	defer stop()
 	for {
-		if err := c.sync(ctx, expunges); err != nil && ctx.Err() == nil {
+		err := c.sync(ctx, expunges)
+		if errors.Is(err, errRenumbered) {
+			return c.stopWaiting(ctx, err)
+		}
+		if err != nil && ctx.Err() == nil {
 			c.log.Warn("idle", "err", err) // the next change tries again
 		}
 		if err := c.out.flush(); err != nil {
@@ -77,6 +82,20 @@ func (c *conn) tellNews(ctx context.Context) (err error) {
 		case <-changed:
 		case <-ctx.Done():
 			return nil
+		}
+	}
+}
+
+// stopWaiting ends the wait for the client, which may not have begun yet.
+func (c *conn) stopWaiting(ctx context.Context, err error) error {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		c.wake()
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return err
 		}
 	}
 }

@@ -29,17 +29,16 @@ func (s *Server) header(ctx context.Context, o store.ObjectRow) (text string, wh
 
 // read reads a piece of an object into memory.
 func (s *Server) read(ctx context.Context, o store.ObjectRow, r byteRange) ([]byte, error) {
-	rc, _, err := s.deps.Objects.Get(ctx, o.Key, r.first, r.end-r.first)
+	rc, err := s.openRange(ctx, o, r)
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", o.Key, err)
+		return nil, err
 	}
 	defer rc.Close()
 	b := make([]byte, r.end-r.first)
-	n, err := io.ReadFull(rc, b)
-	if err != nil && err != io.ErrUnexpectedEOF && err != io.EOF { //nolint:errorlint // ReadFull gives these two bare
+	if _, err := io.ReadFull(rc, b); err != nil {
 		return nil, fmt.Errorf("read %s: %w", o.Key, err)
 	}
-	return b[:n], nil
+	return b, nil
 }
 
 // envelope gives the ENVELOPE of a message as it is written.
@@ -67,9 +66,9 @@ func (s *Server) structure(ctx context.Context, o store.ObjectRow) (*part, error
 		root, _ := root.(*part)
 		return root, nil
 	}
-	rc, _, err := s.deps.Objects.Get(ctx, o.Key, 0, -1)
+	rc, err := s.openRange(ctx, o, byteRange{0, o.SizeBytes})
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", o.Key, err)
+		return nil, err
 	}
 	defer rc.Close()
 	root, err := readStructure(rc)

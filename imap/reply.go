@@ -50,6 +50,8 @@ func toReply(err error) (r *reply, unexpected bool) {
 		return r, false
 	case errors.Is(err, blob.ErrNotFound):
 		return no("SERVERBUG", "A message is missing from the object store"), true
+	case errors.Is(err, blob.ErrDamaged):
+		return no("SERVERBUG", "A message is damaged in the object store"), true
 	default:
 		return no("UNAVAILABLE", "This cannot be done right now, please try again later"), true
 	}

@@ -14,6 +14,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"github.com/mairust/mairust/store/blob"
 )
 
 // Server speaks IMAP. Serve may be called for several listeners at once.
@@ -24,6 +26,8 @@ type Server struct {
 	metrics *metrics
 	hub     *hub
 	cache   *cache
+	// objects gives no byte of a message that is not as it was stored.
+	objects *blob.Verifier
 
 	mu     sync.Mutex
 	closed bool
@@ -56,6 +60,7 @@ func New(o Options, d Deps) (*Server, error) {
 		within: func() (context.Context, context.CancelFunc) { return context.WithCancel(base) },
 		abort:  abort,
 	}
+	s.objects = blob.NewVerifier(d.Objects)
 	s.cache = newCache(o.CacheBytes/4*3, m)
 	s.hub = newHub(d.Index, o.CacheBytes/4, d.Log)
 	return s, nil

@@ -2,6 +2,7 @@ package imap
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -61,11 +62,18 @@ func (c *conn) refresh(ctx context.Context, t telling) error {
 	return c.sync(ctx, t)
 }
 
+// errRenumbered ends a session whose folder has another UIDVALIDITY: the client must open it anew (RFC 9051, 2.3.1.1).
+var errRenumbered = errors.New("the folder has another UIDVALIDITY")
+
 // sync looks at the database and tells the client what has changed.
 func (c *conn) sync(ctx context.Context, t telling) error {
 	fresh, err := c.server.hub.current(ctx, c.scope, c.view.folder)
 	if err != nil {
 		return err
+	}
+	if fresh.uidValidity != c.view.snap.uidValidity {
+		c.broken = errRenumbered
+		return errRenumbered
 	}
 	c.view.looked = time.Now()
 	if c.view.snap != fresh || t == expunges {

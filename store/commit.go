@@ -269,11 +269,11 @@ func (b *batch) place() {
 		switch {
 		case t == nil || m == nil || m.tenant != r.Target.Tenant:
 			b.results[i].Err = ErrNotFound
-		case t.state != tenantActive:
+		case t.state != tenantActive && !r.Recovered:
 			b.results[i].Err = ErrSuspended
 		case r.DeliveryID != "" && m.stored[r.DeliveryID] != "":
 			b.results[i] = Result{ID: m.stored[r.DeliveryID], Duplicate: true}
-		case isOver(m.used+m.addedBytes, size, m.quota) || isOver(t.used+t.added, size, t.quota):
+		case !r.Recovered && (isOver(m.used+m.addedBytes, size, m.quota) || isOver(t.used+t.added, size, t.quota)):
 			b.results[i].Err = ErrQuota
 		default:
 			b.results[i].ID = r.ID

@@ -38,7 +38,9 @@ type Copy struct {
 	// stored in one mailbox. Empty means that nothing is compared.
 	DeliveryID string
 	Tags       []string
-	Content    *Content
+	// Recovered marks a message that was accepted before, whose row was lost: neither quota nor suspension keep it out.
+	Recovered bool
+	Content   *Content
 }
 
 // Result is the fate of one Copy.

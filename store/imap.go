@@ -92,12 +92,14 @@ type ObjectRow struct {
 	ID        MessageID
 	Key       string
 	SizeBytes int64
-	Received  time.Time
+	// Digest is SHA-256 in hex.
+	Digest   string
+	Received time.Time
 	// Sent is the message's own date; zero when it has none.
 	Sent time.Time
 }
 
-const selectObjects = `SELECT m.uid, m.id, m.object_key, m.size_bytes, m.received_us, m.sent_us` + folderMessages
+const selectObjects = `SELECT m.uid, m.id, m.object_key, m.size_bytes, m.digest, m.received_us, m.sent_us` + folderMessages
 
 // FolderObjects yields messages of a folder by UID: those from the first to the last UID.
 func (s *Store) FolderObjects(ctx context.Context, sc Scope, folder FolderID, first, last uint32, row func(ObjectRow)) error {
@@ -134,7 +136,7 @@ func (s *Store) objects(ctx context.Context, query string, args []any, row func(
 		var r ObjectRow
 		var received int64
 		var sent *int64
-		err := scan(&r.UID, &r.ID, &r.Key, &r.SizeBytes, &received, &sent)
+		err := scan(&r.UID, &r.ID, &r.Key, &r.SizeBytes, &r.Digest, &received, &sent)
 		r.Received, r.Sent = fromMicros(received), fromNull(sent)
 		row(r)
 		return err

@@ -2,6 +2,7 @@ package ui_test
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -208,6 +209,37 @@ func TestBodyThatCannotBeRetrievedLeavesTheRest(t *testing.T) {
 			}
 		}
 		require.Contains(t, r.log.String(), `"kind":"unavailable"`)
+	})
+}
+
+func TestNothingOfADamagedMessageIsShown(t *testing.T) {
+	onStores(t, func(t *testing.T, r *rig) {
+		b := r.hanako(t)
+		id := r.deliver(t, store.Inbox, letter{from: "a@example.org", subject: "still here", html: "<p>the body</p>"}.data())
+		key := store.ObjectKey(r.site.Tenant.ID, r.site.Mailboxes["hanako"].ID, id)
+		require.Equal(t, http.StatusOK, b.get(t, "/message/"+string(id)+"/body").StatusCode)
+		rc, info, err := r.objects.Get(t.Context(), key, 0, -1)
+		require.NoError(t, err)
+		raw, err := io.ReadAll(rc)
+		require.NoError(t, err)
+		require.Len(t, raw, int(info.SizeBytes))
+		for name, bad := range map[string]string{
+			"altered": "Return-Path: <sEnder@example.org>" + string(raw[33:]), "shortened": string(raw[:len(raw)-1]), "longer": string(raw) + "x",
+		} {
+			require.NoError(t, r.objects.Replace(t.Context(), key, strings.NewReader(bad), int64(len(bad))))
+			for language, want := range map[string]string{"en": "The message body cannot be retrieved right now", "ja": "本文を取得できません"} {
+				page := b.page(t, "/message/"+string(id), "Accept-Language", language)
+				require.Contains(t, page, want, name)
+				require.Contains(t, page, "still here")
+				for _, path := range []string{"/body", "/raw", "/part/1.1"} {
+					a := b.get(t, "/message/"+string(id)+path, "Accept-Language", language)
+					require.Equal(t, http.StatusServiceUnavailable, a.StatusCode, "%s %s", name, path)
+					require.Contains(t, a.body, want)
+					require.NotContains(t, a.body, "the body</p>")
+				}
+			}
+		}
+		require.Contains(t, r.log.String(), `"kind":"corrupt"`)
 	})
 }
 

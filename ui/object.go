@@ -12,17 +12,11 @@ import (
 	"github.com/mairust/mairust/store/blob"
 )
 
-// errCorrupt says that an object is not what was stored.
-var errCorrupt = errors.New("object differs from its size")
-
-// openObject opens n bytes of a message's object from offset (n < 0: to the end).
+// openObject opens n bytes of a message's object from offset (n < 0: to the end), all of which is as it was stored.
 func (s *Server) openObject(ctx context.Context, m *store.Message, offset, n int64) (io.ReadCloser, error) {
-	r, info, err := s.d.Objects.Get(ctx, m.Key, offset, n)
+	r, err := s.objects.Open(ctx, blob.Want{Key: m.Key, SizeBytes: m.SizeBytes, Digest: m.Digest}, offset, n)
 	if err != nil {
 		return nil, fmt.Errorf("open object: %w", err)
-	}
-	if info.SizeBytes != m.SizeBytes {
-		return nil, errors.Join(fmt.Errorf("%w: %d bytes instead of %d", errCorrupt, info.SizeBytes, m.SizeBytes), r.Close())
 	}
 	return r, nil
 }
@@ -64,7 +58,7 @@ func (s *Server) readPart(ctx context.Context, m *store.Message, p mail.Part, li
 func (s *Server) bodyFailed(p *page, m *store.Message, err error) {
 	kind := "unavailable"
 	switch {
-	case errors.Is(err, errCorrupt):
+	case errors.Is(err, blob.ErrDamaged):
 		kind = "corrupt"
 	case errors.Is(err, blob.ErrNotFound):
 		kind = "missing"

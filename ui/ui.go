@@ -93,7 +93,9 @@ type Server struct {
 	templates map[string]*template.Template
 	metrics   *metrics
 	reads     *readLog
-	handler   http.Handler
+	// objects gives no byte of a message that is not as it was stored.
+	objects *blob.Verifier
+	handler http.Handler
 }
 
 // New makes a Server. It listens nowhere: the caller serves its Handler.
@@ -113,7 +115,7 @@ func New(o Options, d Deps) (*Server, error) {
 	}
 	s := &Server{
 		d: d, public: public, cookie: auth.NewSessionCookie(public), origins: http.NewCrossOriginProtection(),
-		reads: newReadLog(d.Now),
+		reads: newReadLog(d.Now), objects: blob.NewVerifier(d.Objects),
 	}
 	if err := s.origins.AddTrustedOrigin(public.Scheme + "://" + public.Host); err != nil {
 		return nil, fmt.Errorf("http.public_url: %w", err)

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -20,6 +21,7 @@ import (
 	"github.com/mairust/mairust/internal/alert"
 	"github.com/mairust/mairust/internal/config"
 	"github.com/mairust/mairust/internal/listen"
+	"github.com/mairust/mairust/store/fsck"
 )
 
 var (
@@ -41,6 +43,7 @@ type daemon struct {
 	site      *site
 	rules     *liveRules
 	watch     *alert.Watcher
+	fsck      *fsck.Fsck
 	health    *health
 	services  []service
 	listeners []openListener
@@ -87,7 +90,10 @@ func (d *daemon) open(ctx context.Context) error {
 	if len(d.roles) > 1 || d.roles[0] != roleMilter {
 		var err error
 		d.site, err = openSite(ctx, d.config, openOptions{log: d.log, registerer: d.registry, patience: databasePatience})
-		return err
+		if err != nil {
+			return err
+		}
+		return d.compare(ctx)
 	}
 	d.site = &site{config: d.config}
 	if err := makeDirs(d.config); err != nil {
@@ -97,6 +103,19 @@ func (d *daemon) open(ctx context.Context) error {
 	var err error
 	d.site.ring, err = openRing(d.config, d.log)
 	return err
+}
+
+// compare finds out whether the database was set back in time, before anybody sees its UIDs. What is wrong then is told
+// by the log, and stops the sweep, not the daemon.
+func (d *daemon) compare(ctx context.Context) error {
+	var err error
+	if d.fsck, err = d.site.fsck(d.log.With("component", "fsck"), d.registry); err != nil {
+		return errors.Join(err, d.site.Close())
+	}
+	if err := d.fsck.Compare(ctx); err != nil && !errors.Is(err, fsck.ErrStopped) {
+		d.log.Error("database and objects not compared", "component", "fsck", "err", err)
+	}
+	return nil
 }
 
 func (d *daemon) build() error {
@@ -142,6 +161,9 @@ func (d *daemon) serve(ctx context.Context) error {
 				cancel(fmt.Errorf("%s on %s: %w", l.service.name, l.options.Address, err))
 			}
 		})
+	}
+	if slices.Contains(d.roles, roleLMTP) {
+		group.Go(func() { d.fsck.Run(ctx) })
 	}
 	d.announce()
 	group.Go(func() { d.watch.Run(ctx) })

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strconv"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -31,7 +32,18 @@ func main() { os.Exit(run(os.Args[1:])) }
 // errSilent makes the process fail without another message: it was given already.
 var errSilent = errors.New("failed")
 
-// run is main with an exit code: 0, 1 for a failure, 2 for a wrong call.
+// exitError makes the process end with another exit code than a failure's; errSilent in it says no more.
+type exitError struct {
+	code int
+	error
+}
+
+func (e *exitError) Unwrap() error { return e.error }
+
+// usageExit is the annotation of a command that has another exit code than 2 for a wrong call.
+const usageExit = "usage-exit"
+
+// run is main with an exit code: 0, 1 for a failure, 2 for a wrong call; a command may have others.
 func run(args []string) int {
 	// What this process makes is for its user alone; what others need is opened up one by one.
 	syscall.Umask(0o077)
@@ -41,14 +53,18 @@ func run(args []string) int {
 	cmd.SetArgs(args)
 	err := cmd.ExecuteContext(ctx)
 	var usage *usageError
+	var exit *exitError
 	switch {
 	case err == nil:
 		return 0
 	case errors.As(err, &usage):
 		fmt.Fprintf(os.Stderr, "mairust: %v\n%s\n", err, usage.hint)
-		return 2
+		return usage.code
 	case !errors.Is(err, errSilent):
 		fmt.Fprintf(os.Stderr, "mairust: %v\n", err)
+	}
+	if errors.As(err, &exit) {
+		return exit.code
 	}
 	return 1
 }
@@ -57,6 +73,7 @@ func run(args []string) int {
 type usageError struct {
 	error
 	hint string
+	code int
 }
 
 func rootCommand() *cobra.Command {
@@ -77,7 +94,7 @@ Start with "mairust init", then "mairust run". "mairust demo" shows all of it in
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return misuse(cmd, err) })
 	root.AddCommand(
 		runCommand(), milterCommand(), lmtpCommand(), serveCommand(),
-		initCommand(), apiKeyCommand(), loginLinkCommand(), configCommand(), migrateCommand(), reloadCommand(), checkCommand(), postfixCommand(), demoCommand(),
+		initCommand(), apiKeyCommand(), loginLinkCommand(), configCommand(), migrateCommand(), reloadCommand(), checkCommand(), fsckCommand(), postfixCommand(), demoCommand(),
 	)
 	strictArgs(root)
 	return root
@@ -99,5 +116,9 @@ func strictArgs(cmd *cobra.Command) {
 }
 
 func misuse(cmd *cobra.Command, err error) error {
-	return &usageError{error: err, hint: fmt.Sprintf("see: %s --help", cmd.CommandPath())}
+	code := 2
+	if own, err := strconv.Atoi(cmd.Annotations[usageExit]); err == nil {
+		code = own
+	}
+	return &usageError{error: err, hint: fmt.Sprintf("see: %s --help", cmd.CommandPath()), code: code}
 }

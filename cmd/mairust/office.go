@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/mairust/mairust/api/wire"
 	"github.com/mairust/mairust/internal/admin"
@@ -38,7 +39,21 @@ func withOffice(ctx context.Context, c *config.Config, progress io.Writer, act f
 	if err != nil {
 		return err
 	}
-	return errors.Join(act(admin.New(admin.Options{Store: site.store})), site.Close())
+	began := time.Now()
+	err = act(admin.New(admin.Options{Store: site.store}))
+	if describeErr := site.describe(ctx, began); describeErr != nil {
+		log.Warn("mailboxes not described yet, the daemon will", "err", describeErr)
+	}
+	return errors.Join(err, site.Close())
+}
+
+// describe writes the descriptions of mailboxes that were made since.
+func (s *site) describe(ctx context.Context, since time.Time) error {
+	f, err := s.fsck(slog.New(slog.DiscardHandler), nil)
+	if err != nil {
+		return err
+	}
+	return f.DescribeSince(ctx, since)
 }
 
 // maxPasswordFile is more than any password has.

@@ -150,7 +150,10 @@ func (d *daemon) adminService(s *api.Server) service {
 	mux.Handle("/", s.AdminHandler())
 	mux.Handle("/health", d.health)
 	mux.HandleFunc("POST /admin/v1/reload", d.serveReload)
+	stopping, stop := context.WithCancel(context.Background())
+	mux.HandleFunc("POST /admin/v1/fsck", d.serveFsck(stopping))
 	server := s.HTTPServer(requirePeer(mux))
+	server.RegisterOnShutdown(stop)
 	server.ConnContext = func(ctx context.Context, c net.Conn) context.Context { return withPeer(ctx, c) }
 	return httpService("admin", server, []listen.Options{{Address: "unix:" + d.config.AdminSocket(), SocketMode: "0600"}}, ownLimits)
 }

@@ -62,7 +62,7 @@ func newRigOnDisk(t testing.TB, backend string) *tortureRig {
 	o := siteOptions{Backend: backend, Dir: labtest.ShortDir(t)}
 	r := &tortureRig{disk: newTortureDisk(t, filepath.Join(o.Dir, "data"), tortureDiskBytes)}
 	if backend == sqldb.Postgres {
-		r.server = labtest.OwnPostgres(t, lab.PostgresOptions{DataDir: r.postgresFiles(o.Dir)})
+		r.server = labtest.OwnPostgres(t, lab.PostgresOptions{Dir: r.disk.dir})
 		o.Database = "backend: postgres, url: '" + r.server.URL() + "'"
 	}
 	r.setUp(t, o)
@@ -73,7 +73,10 @@ func newRigOnDisk(t testing.TB, backend string) *tortureRig {
 	return r
 }
 
-func (r *tortureRig) postgresFiles(dir string) string { return filepath.Join(dir, "data", "pg") }
+// postgresFile is a file of the server that the rig has for itself.
+func (r *tortureRig) postgresFile(name string) string {
+	return filepath.Join(r.server.Dir(), "data", name)
+}
 
 func (r *tortureRig) setUp(t testing.TB, o siteOptions) {
 	t.Helper()

@@ -19,7 +19,8 @@ type SMTPOptions struct {
 	// From and To are plain addresses. To should not be a mailbox of this installation.
 	From string   `yaml:"from"`
 	To   []string `yaml:"to"`
-	// TLS is none, starttls (the default: required, not merely tried) or implicit.
+	// TLS is none, starttls (required, not merely tried), implicit, or auto: none to this host, else starttls.
+	// Empty means auto.
 	TLS string `yaml:"tls"`
 	// Username and Password log in when Username is not empty; over TLS or to this host only.
 	Username string `yaml:"username"`
@@ -28,6 +29,7 @@ type SMTPOptions struct {
 
 // The values of SMTPOptions.TLS.
 const (
+	TLSAuto     = "auto"
 	TLSNone     = "none"
 	TLSStartTLS = "starttls"
 	TLSImplicit = "implicit"
@@ -49,13 +51,18 @@ func (o SMTPOptions) Validate() error {
 			return fmt.Errorf("from and to want plain addresses such as postmaster@example.com, not %q", a)
 		}
 	}
-	if !slices.Contains([]string{"", TLSNone, TLSStartTLS, TLSImplicit}, o.TLS) {
-		return errors.New("tls wants none, starttls or implicit")
+	if !slices.Contains([]string{"", TLSAuto, TLSNone, TLSStartTLS, TLSImplicit}, o.TLS) {
+		return errors.New("tls wants auto, none, starttls or implicit")
 	}
 	if o.Username != "" && o.TLS == TLSNone && !o.local() {
 		return errors.New("a password is sent over TLS or to this host only: set tls to starttls or implicit")
 	}
 	return nil
+}
+
+// startTLS says whether TLS begins with the command.
+func (o SMTPOptions) startTLS() bool {
+	return o.TLS == TLSStartTLS || (o.TLS == "" || o.TLS == TLSAuto) && !o.local()
 }
 
 // local says whether the server is on this host.
@@ -145,7 +152,7 @@ func (s *SMTP) begin(c *smtp.Client, host string) error {
 	if err := c.Hello(s.hostname); err != nil {
 		return err
 	}
-	if s.options.TLS == TLSStartTLS || s.options.TLS == "" && !s.options.local() {
+	if s.options.startTLS() {
 		if err := c.StartTLS(&tls.Config{ServerName: host, MinVersion: tls.VersionTLS12}); err != nil {
 			return fmt.Errorf("starttls: %w", err)
 		}

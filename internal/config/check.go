@@ -28,6 +28,7 @@ func (c *Config) check(src Source) Findings {
 	walk("", reflect.ValueOf(c).Elem(), ck.single)
 	ck.paths(c)
 	ck.database(c)
+	ck.sweep(c)
 	ck.publicURL(c)
 	ck.delimiter(c.LMTP.RecipientDelimiter)
 	ck.rspamd(c.Milter.Rspamd, c.Milter.TimeoutMS)
@@ -134,6 +135,14 @@ func (ck *checker) database(c *Config) {
 	}
 	if db.MinConnections > db.MaxConnections {
 		ck.report("database.min_connections", "%d is more than database.max_connections (%d)", db.MinConnections, db.MaxConnections)
+	}
+}
+
+// sweep keeps the sweep from messages that are being delivered.
+func (ck *checker) sweep(c *Config) {
+	if s := c.Storage.Sweep; s.MinAge > 0 && s.MinAge < 2*c.LMTP.DeliverTimeout {
+		ck.report("storage.sweep.min_age", "%s is too short: a delivery may take lmtp.deliver_timeout (%s), and twice that must pass",
+			durationText(s.MinAge), durationText(c.LMTP.DeliverTimeout))
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/mairust/mairust/milter"
 	"github.com/mairust/mairust/milter/rspamd"
 	"github.com/mairust/mairust/policy/rule"
+	"github.com/mairust/mairust/store/fsck"
 	"github.com/mairust/mairust/store/sqldb"
 )
 
@@ -52,6 +53,8 @@ type Storage struct {
 	// Backend is "fs".
 	Backend string         `yaml:"backend"`
 	Options StorageOptions `yaml:"options"`
+	// Sweep compares objects and database now and then.
+	Sweep fsck.Options `yaml:"sweep"`
 }
 
 // StorageOptions are those of the chosen backend.
@@ -113,7 +116,9 @@ func newDefault(root bool) *Config {
 func fixedDefaults() *Config {
 	return &Config{
 		Database: sqldb.Options{Backend: sqldb.SQLite, MaxConnections: 20, MinConnections: 5},
-		Storage:  Storage{Backend: "fs", Options: StorageOptions{Journal: "auto"}},
+		Storage: Storage{Backend: "fs", Options: StorageOptions{Journal: "auto"}, Sweep: fsck.Options{
+			Interval: time.Hour, MinAge: time.Hour, KeepOrphans: 30 * 24 * time.Hour, MassObjects: 100, MassPercent: 1,
+		}},
 		Milter: Milter{Options: milter.Options{
 			TimeoutMS:        10_000,
 			MaxConnections:   1000,
@@ -128,7 +133,7 @@ func fixedDefaults() *Config {
 			MaxConnections:        1000,
 			RecipientDelimiter:    "+",
 			MaxRecipients:         1000,
-			SpoolMemoryBytes:      1 << 20,
+			SpoolMemoryBytes:      2 << 20,
 			SpoolMemoryTotalBytes: 48 << 20,
 			CommandTimeout:        5 * time.Minute,
 			DataTimeout:           3 * time.Minute,
@@ -140,6 +145,7 @@ func fixedDefaults() *Config {
 		IMAP:     imap.Options{MaxConnections: 20_000, MaxPerClient: 200, CacheBytes: 128 << 20},
 		Lookup:   lookup.Options{MaxConnections: 1000, IdleTimeout: 5 * time.Minute, RequestTimeout: 10 * time.Second},
 		Alert:    alert.Options{}.WithDefaults(),
+		Notify:   Notify{SMTP: alert.SMTPOptions{TLS: alert.TLSAuto}},
 		Log:      Log{Level: "info", Format: "json"},
 		Shutdown: Shutdown{TimeoutSeconds: 60, DrainTimeoutSeconds: 30},
 	}

@@ -43,6 +43,12 @@ var keys = []key{
 	{path: "storage.options", doc: "Options of the backend."},
 	{path: "storage.options.base_path", doc: "The folder of the files; one local file system, on which hard links work.", from: "`<data_dir>/mail`"},
 	{path: "storage.options.journal", doc: "`auto` makes small messages durable many at a time, through a journal in `base_path`, where the file system allows it; `off` flushes each by itself.", allowed: []string{"auto", "off"}},
+	{path: "storage.sweep", doc: "Finds messages that the database lost, and what is stored for nothing (docs/operations.md)."},
+	{path: "storage.sweep.interval", doc: "Time between sweeps over all objects."},
+	{path: "storage.sweep.min_age", doc: "An object must be as old to be missed in the database: those of deliveries under way are not there yet. Longer than `lmtp.deliver_timeout`."},
+	{path: "storage.sweep.keep_orphans", doc: "How long what belongs to no mailbox is kept below `orphan/`."},
+	{path: "storage.sweep.mass_objects", doc: "More objects than this without a row (or than `mass_percent` of all, whichever is more) stop the sweep until `mairust fsck --repair`.", min: 1, max: 1_000_000},
+	{path: "storage.sweep.mass_percent", doc: "The same as a part of all objects.", min: 1, max: 100},
 
 	{path: "milter", doc: "Scans what Postfix receives."},
 	{path: "milter.listeners", doc: "Where Postfix's `smtpd_milters` connects.", from: "`unix:<run_dir>/milter.sock` and `inet:127.0.0.1:8898`"},
@@ -138,7 +144,7 @@ var keys = []key{
 	{path: "notify.smtp.address", doc: "`HOST:PORT` of a mail server."},
 	{path: "notify.smtp.from", doc: "Sender, a plain address; replies and bounces go there."},
 	{path: "notify.smtp.to", doc: "Who is told, plain addresses; not in mailboxes of this installation, which may be what fails."},
-	{path: "notify.smtp.tls", doc: "`starttls` is required, not merely tried; it is the default unless the server is on this host.", allowed: []string{"none", "starttls", "implicit"}},
+	{path: "notify.smtp.tls", doc: "`starttls` is required, not merely tried; `auto` is `none` to a server on this host, else `starttls`.", allowed: []string{"auto", "none", "starttls", "implicit"}},
 	{path: "notify.smtp.username", doc: "Logs in when it is not empty.", secret: true},
 	{path: "notify.smtp.password", doc: "Of that login.", secret: true},
 

@@ -11,10 +11,10 @@ import (
 
 // Freeze makes every process of the server hang (SIGSTOP): it keeps its connections and answers nothing. Thaw
 // lets it go on; so does Close.
-func (p *Postgres) Freeze() error { return signalWithin(p.server.data, syscall.SIGSTOP) }
+func (p *Postgres) Freeze() error { return signalWithin(p.server.data(), syscall.SIGSTOP) }
 
 // Thaw ends a Freeze.
-func (p *Postgres) Thaw() error { return signalWithin(p.server.data, syscall.SIGCONT) }
+func (p *Postgres) Thaw() error { return signalWithin(p.server.data(), syscall.SIGCONT) }
 
 // signalWithin signals every process whose working directory is dir. Backends of PostgreSQL have sessions of their
 // own, so that no process group holds them all.

@@ -20,9 +20,6 @@ type PostgresOptions struct {
 	// Dir is where the cluster's directory is made; default the system's place for temporary files. Close leaves
 	// what is in a Dir, for the caller to remove as a whole.
 	Dir string
-	// DataDir is where the cluster's files are, for example on a file system of a test; default a new one in Dir. It must be
-	// empty or missing, and every user must be able to pass to it. Close leaves it alone.
-	DataDir string
 }
 
 // Postgres is one database of a private PostgreSQL cluster: UTF-8, C.UTF-8 locale, the superuser "postgres"
@@ -37,7 +34,6 @@ type Postgres struct {
 type postgresServer struct {
 	inst *instance
 	bin  string
-	data string // the cluster's files
 	port int
 }
 
@@ -61,7 +57,7 @@ func StartPostgres(ctx context.Context, o PostgresOptions) (*Postgres, error) {
 		if err != nil {
 			return err
 		}
-		p = &Postgres{&postgresServer{inst, bin, or(o.DataDir, inst.path("data")), port}, "postgres"}
+		p = &Postgres{&postgresServer{inst, bin, port}, "postgres"}
 		if err := p.server.initialise(ctx, o); err != nil {
 			return closeAfter(err, p)
 		}
@@ -101,13 +97,7 @@ func (s *postgresServer) initialise(ctx context.Context, o PostgresOptions) erro
 	if err := s.inst.as.own(s.inst.dir); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(s.data, 0o700); err != nil {
-		return fmt.Errorf("make data directory: %w", err)
-	}
-	if err := s.inst.as.own(s.data); err != nil {
-		return err
-	}
-	_, err := runTool(ctx, s.inst.as, filepath.Join(s.bin, "initdb"), "-D", s.data, "-A", "trust", "-U", "postgres",
+	_, err := runTool(ctx, s.inst.as, filepath.Join(s.bin, "initdb"), "-D", s.data(), "-A", "trust", "-U", "postgres",
 		"--no-sync", "-E", "UTF8", "--locale=C.UTF-8")
 	if err != nil {
 		return err
@@ -124,7 +114,7 @@ func (s *postgresServer) initialise(ctx context.Context, o PostgresOptions) erro
 	for k, v := range settings {
 		fmt.Fprintf(&b, "%s = %s\n", k, v)
 	}
-	f, err := os.OpenFile(filepath.Join(s.data, "postgresql.conf"), os.O_APPEND|os.O_WRONLY, 0)
+	f, err := os.OpenFile(filepath.Join(s.data(), "postgresql.conf"), os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
 		return fmt.Errorf("configure: %w", err)
 	}
@@ -134,6 +124,8 @@ func (s *postgresServer) initialise(ctx context.Context, o PostgresOptions) erro
 	}
 	return f.Close()
 }
+
+func (s *postgresServer) data() string { return s.inst.path("data") }
 
 // args are the connection arguments of PostgreSQL's own client programs.
 func (s *postgresServer) args(more ...string) []string {
@@ -184,7 +176,7 @@ func (p *Postgres) Start(ctx context.Context) error {
 		_, err := runTool(ctx, s.inst.as, filepath.Join(s.bin, "pg_isready"), s.args("-q", "-d", "postgres")...)
 		return err
 	}
-	return s.inst.run(ctx, ready, filepath.Join(s.bin, "postgres"), "-D", s.data, "-p", strconv.Itoa(s.port),
+	return s.inst.run(ctx, ready, filepath.Join(s.bin, "postgres"), "-D", s.data(), "-p", strconv.Itoa(s.port),
 		"-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="+s.inst.dir)
 }
 
@@ -210,11 +202,8 @@ func (p *Postgres) Stop(mode StopMode) {
 // Log is what the server has logged so far.
 func (p *Postgres) Log() string { return readLog(p.server.inst.path("out.log")) }
 
-// Close stops the server at once, frozen or not, and removes the cluster.
-func (p *Postgres) Close() error {
-	_ = p.Thaw() // it may not run
-	return p.server.inst.close(syscall.SIGQUIT)
-}
+// Close stops the server at once and removes the cluster.
+func (p *Postgres) Close() error { return p.server.inst.close(syscall.SIGQUIT) }
 
 // readLog is a whole log file, or what can be read of it.
 func readLog(path string) string {

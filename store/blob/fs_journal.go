@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -83,9 +82,7 @@ func (f *FS) recovered() error {
 	return f.journal.Recovered()
 }
 
-func (f *FS) syncAll() error {
-	return os.NewSyscallError("syncfs", ignoringEINTR(func() error { return syncFiles(f.base.fd()) }))
-}
+func (f *FS) syncAll() error { return syncAll(f.base.file) }
 
 // bodies are buffers for objects on their way through the journal.
 var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
@@ -277,7 +274,7 @@ func (f *FS) place(keys []string, body []byte, t journal.Trust) error {
 		}
 		same, err := f.holds(key, body)
 		if err == nil && !(same && t == journal.TrustSame && !f.untrusted) {
-			err = f.replace(key, body)
+			err = f.replace(context.Background(), key, bytes.NewReader(body), int64(len(body)))
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", key, err)
@@ -301,32 +298,6 @@ func (f *FS) holds(key string, body []byte) (bool, error) {
 	}
 	have, err := io.ReadAll(io.LimitReader(file, int64(len(body))))
 	return bytes.Equal(have, body), err
-}
-
-// replace writes body to a file that it flushes and renames over the key.
-func (f *FS) replace(key string, body []byte) error {
-	parent, name := splitKey(key)
-	d, err := f.durableDir(parent)
-	if err != nil {
-		return err
-	}
-	defer d.close()
-	file, err := f.createNamed()
-	if err != nil {
-		return err
-	}
-	defer file.discard()
-	if err := copyExactly(context.Background(), file, strings.NewReader(string(body)), int64(len(body))); err != nil {
-		return err
-	}
-	if err := syncData(file.File); err != nil {
-		return err
-	}
-	err = ignoringEINTR(func() error { return unix.Renameat(file.in.fd(), file.name, d.fd(), name) })
-	if err != nil {
-		return os.NewSyscallError("renameat", err)
-	}
-	return f.flush(d)
 }
 
 // remove removes an object that was deleted before a crash.

@@ -1,4 +1,4 @@
-//go:build !mairust_mutant_objects && !mairust_mutant_names
+//go:build !mairust_mutant_objects && !mairust_mutant_names && !mairust_mutant_checkpoint
 
 package blob
 
@@ -8,11 +8,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// These, and Datasync of the journal, are the only places where bytes and names are asked to be on disk. The builds
-// that leave one of them out (sync_mutant_*.go) show that the power-cut tests would notice.
+// syncData, syncNames and syncAll are the only places where this package asks for bytes, for the names in a directory,
+// and for all of a file system to be on disk. The builds that leave one of them out (sync_mutant_*.go) show that the
+// power-cut tests would notice; so does that of journal.Datasync.
 
 func syncData(f *os.File) error { return f.Sync() }
 
 func syncNames(dir *os.File) error { return dir.Sync() }
 
-func syncFiles(fd int) error { return unix.Syncfs(fd) }
+func syncAll(dir *os.File) error {
+	return os.NewSyscallError("syncfs", ignoringEINTR(func() error { return unix.Syncfs(int(dir.Fd())) }))
+}

@@ -43,6 +43,10 @@ func Run(t *testing.T, open func(t *testing.T) blob.Bucket) {
 		"PutsIntoNewDirectoriesRunAtOnce":     testConcurrentDirs,
 		"ReadersNeverSeePartOfAnObject":       testNeverPartial,
 		"ListWhileObjectsComeAndGoNeverFails": testListMeanwhile,
+		"ReplaceTakesTheOldOnesPlace":         testReplace,
+		"ReplaceIsSeenWholeOrNotAtAll":        testReplaceWhole,
+		"ReaderGoesToAnyPlace":                testReader,
+		"VerifierGivesNothingDamaged":         testVerifier,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
 	}

@@ -1,4 +1,4 @@
-//go:build !mairust_mutant_objects
+//go:build !mairust_mutant_journal
 
 package journal
 

@@ -1,0 +1,180 @@
+package store
+
+import (
+	"context"
+	"errors"
+
+	"github.com/mairust/mairust/store/sqldb"
+)
+
+// Miscount is a set of counters that differs from what it counts.
+type Miscount struct {
+	// Noun is "tenant", "mailbox" or "folder".
+	Noun string
+	ID   string
+	// Name is for people.
+	Name string
+	// Has and Want are, in this order, of a tenant: bytes; of a mailbox: bytes, messages; of a folder: messages, the
+	// least possible UIDNEXT, the least possible mod-sequence (the latter two may be higher).
+	Has, Want []int64
+}
+
+// Counted is one page of counters that were compared.
+type Counted struct {
+	// Seen is how many were compared; 0 is the end. Last is where the next page begins.
+	Seen int
+	Last string
+	Bad  []Miscount
+}
+
+// counters is how the counters of a noun are read, compared and mended.
+type counters struct {
+	noun string
+	// page has $1 for the last id and $2 for the number of rows; one has $1 for an id. Both give id, name, what is
+	// there and what should be there, width numbers each, from one moment.
+	page, one string
+	width     int
+	// atLeast is the index of the first number that may be higher than counted.
+	atLeast int
+	// lock keeps others from changing what is counted; update has the numbers and then the id.
+	lock, update string
+}
+
+const (
+	tenantCounters = `SELECT t.id, t.name, t.used_bytes,
+		(SELECT CAST(COALESCE(SUM(m.used_bytes), 0) AS BIGINT) FROM mailboxes m WHERE m.tenant_id = t.id) FROM tenants t`
+	mailboxCounters = `SELECT m.id, m.address, m.used_bytes, m.messages,
+		(SELECT CAST(COALESCE(SUM(x.size_bytes), 0) AS BIGINT) FROM messages x WHERE x.mailbox_id = m.id),
+		(SELECT COUNT(*) FROM messages x WHERE x.mailbox_id = m.id) FROM mailboxes m`
+	folderCounters = `SELECT f.id, b.address || '/' || f.name, f.messages, f.uidnext, f.modseq,
+		(SELECT COUNT(*) FROM messages x WHERE x.folder_id = f.id AND x.deleted_us IS NULL),
+		1 + (SELECT COALESCE(MAX(x.uid), 0) FROM messages x WHERE x.folder_id = f.id),
+		(SELECT COALESCE(MAX(x.modseq), 0) FROM messages x WHERE x.folder_id = f.id)
+		FROM folders f JOIN mailboxes b ON b.id = f.mailbox_id`
+)
+
+// counted are all counters, in the order in which they are mended: a tenant's are the sum of its mailboxes'.
+var counted = [...]counters{
+	{
+		noun: "folder", width: 3, atLeast: 1,
+		page: folderCounters + ` WHERE f.id > $1 ORDER BY f.id LIMIT $2`, one: folderCounters + ` WHERE f.id = $1`,
+		lock:   `SELECT id FROM folders WHERE id = $1`,
+		update: `UPDATE folders SET messages = $1, uidnext = $2, modseq = $3 + 1 WHERE id = $4`,
+	},
+	{
+		noun: "mailbox", width: 2, atLeast: 2,
+		page: mailboxCounters + ` WHERE m.id > $1 ORDER BY m.id LIMIT $2`, one: mailboxCounters + ` WHERE m.id = $1`,
+		lock:   `SELECT id FROM mailboxes WHERE id = $1`,
+		update: `UPDATE mailboxes SET used_bytes = $1, messages = $2 WHERE id = $3`,
+	},
+	{
+		noun: "tenant", width: 1, atLeast: 1,
+		page: tenantCounters + ` WHERE t.id > $1 ORDER BY t.id LIMIT $2`, one: tenantCounters + ` WHERE t.id = $1`,
+		lock:   `SELECT id FROM tenants WHERE id = $1`,
+		update: `UPDATE tenants SET used_bytes = $1 WHERE id = $2`,
+	},
+}
+
+// CountedNouns are those that have counters, in the order in which they are to be mended.
+func CountedNouns() []string {
+	var nouns []string
+	for _, c := range counted {
+		nouns = append(nouns, c.noun)
+	}
+	return nouns
+}
+
+func countersOf(noun string) counters {
+	for _, c := range counted {
+		if c.noun == noun {
+			return c
+		}
+	}
+	return counters{}
+}
+
+// CountersAfter compares a page of counters, by id, with what they count.
+func (s *Store) CountersAfter(ctx context.Context, noun, after string, limit int) (Counted, error) {
+	c, page := countersOf(noun), Counted{}
+	err := s.each(ctx, c.page, []any{after, limit}, func(scan sqldb.Scan) error {
+		m, err := c.scan(scan)
+		page.Seen++
+		page.Last = m.ID
+		if err == nil && c.isBad(m) {
+			page.Bad = append(page.Bad, m)
+		}
+		return err
+	})
+	return page, err
+}
+
+// MendCounters counts again, while nobody can change what is counted, and writes what it found.
+func (s *Store) MendCounters(ctx context.Context, noun, id string) error {
+	c := countersOf(noun)
+	return s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		err := tx.Each(ctx, c.lock+tx.ForUpdate(), []any{id}, func(scan sqldb.Scan) error { return scan(new(string)) })
+		if err != nil {
+			return err
+		}
+		var m Miscount
+		err = tx.Each(ctx, c.one, []any{id}, func(scan sqldb.Scan) error {
+			m, err = c.scan(scan)
+			return err
+		})
+		if err != nil || m.ID == "" || !c.isBad(m) {
+			return err
+		}
+		args := make([]any, 0, c.width+1)
+		for i, want := range m.Want {
+			if i >= c.atLeast {
+				want = max(want, m.Has[i])
+			}
+			args = append(args, want)
+		}
+		_, err = tx.Exec(ctx, c.update, append(args, id)...)
+		return err
+	})
+}
+
+func (c counters) scan(scan sqldb.Scan) (Miscount, error) {
+	m := Miscount{Noun: c.noun, Has: make([]int64, c.width), Want: make([]int64, c.width)}
+	dest := []any{&m.ID, &m.Name}
+	for i := range m.Has {
+		dest = append(dest, &m.Has[i])
+	}
+	for i := range m.Want {
+		dest = append(dest, &m.Want[i])
+	}
+	return m, scan(dest...)
+}
+
+func (c counters) isBad(m Miscount) bool {
+	for i := range m.Has {
+		if m.Has[i] < m.Want[i] || i < c.atLeast && m.Has[i] != m.Want[i] {
+			return true
+		}
+	}
+	return false
+}
+
+// Totals are the sums of all mailboxes' counters.
+type Totals struct{ Tenants, Mailboxes, Messages, Bytes int64 }
+
+// Totals reads them.
+func (s *Store) Totals(ctx context.Context) (Totals, error) {
+	const query = `SELECT (SELECT COUNT(*) FROM tenants WHERE name_fold <> $1), COUNT(*), CAST(COALESCE(SUM(messages), 0) AS BIGINT),
+		CAST(COALESCE(SUM(used_bytes), 0) AS BIGINT) FROM mailboxes`
+	var t Totals
+	err := s.get(ctx, query, []any{TenantSystem}, &t.Tenants, &t.Mailboxes, &t.Messages, &t.Bytes)
+	return t, err
+}
+
+// HasMessages says whether there is any row of a message.
+func (s *Store) HasMessages(ctx context.Context) (bool, error) {
+	var id string
+	err := s.get(ctx, `SELECT id FROM messages ORDER BY id LIMIT 1`, nil, &id)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}

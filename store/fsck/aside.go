@@ -1,0 +1,57 @@
+package fsck
+
+import (
+	"context"
+	"errors"
+
+	"github.com/mairust/mairust/store/blob"
+)
+
+// moveAside puts what belongs to no mailbox below orphan/, where it stays for a while. The bytes are copied, so that the
+// copy's age is that of the move.
+func (s *settler) moveAside(ctx context.Context, o object, why string) (outcome, string, error) {
+	to := asidePrefix + o.Key
+	if o.young {
+		return indexed, "", nil
+	}
+	if tooLong := blob.CheckKey(to) != nil; tooLong || s.keepStrangers {
+		return kept, why, nil
+	}
+	r, err := blob.NewReader(ctx, s.objects, o.Key)
+	if err != nil {
+		return failed, "", err
+	}
+	err = s.objects.Put(ctx, to, r, r.Info().SizeBytes)
+	err = errors.Join(err, r.Close())
+	if errors.Is(err, blob.ErrExists) {
+		var same bool
+		if same, err = s.areSame(ctx, o.Key, to); err == nil && !same {
+			return kept, "there is another object of this name below " + asidePrefix, nil
+		}
+	}
+	if err == nil {
+		err = s.step("copied aside")
+	}
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		return failed, "", err
+	}
+	if err := s.objects.Delete(ctx, o.Key); err != nil {
+		return failed, "", err
+	}
+	return moved, why, s.step("moved aside")
+}
+
+func (f *Fsck) areSame(ctx context.Context, a, b string) (bool, error) {
+	var digests [2][32]byte
+	for i, key := range []string{a, b} {
+		c, err := f.content(ctx, key)
+		if err != nil {
+			return false, err
+		}
+		digests[i] = c.digest
+	}
+	return digests[0] == digests[1], nil
+}

@@ -1,0 +1,285 @@
+package fsck
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/mairust/mairust/store"
+)
+
+// ErrNotEmpty says that an index can be rebuilt in an empty database only.
+var ErrNotEmpty = errors.New("the database has mailboxes or messages: --rebuild is for an empty, migrated one (--repair mends one that is not)")
+
+// rebuilding is why nothing may be removed while a rebuild is under way, and how one that was interrupted is known.
+const rebuilding = "a rebuild of the index was begun and has not ended"
+
+// check is one under way.
+type check struct {
+	*settler
+	Request
+	tell func(Event)
+	// minAge is that of the request or of the options.
+	minAge time.Duration
+	// youngToo says that young objects without a row are adopted too: the database has lost some, or all.
+	youngToo bool
+	totals   store.Totals
+	limit    *limiter
+
+	// The lock of tallies guards what follows.
+	tallies  sync.Mutex
+	report   Report
+	progress meter
+}
+
+// Check does what mairust fsck does: it compares objects and index in both directions, and mends if asked to. tell gets
+// each problem, and how far the work has come, one after the other. When ctx ends it stops at a safe place, and the
+// report says so: every act may be repeated. ErrNotEmpty, ErrBusy, or a fault of the database or the object store.
+func (f *Fsck) Check(ctx context.Context, r Request, tell func(Event)) (Report, error) {
+	c := &check{
+		settler: f.newSettler(), Request: r, tell: tell, minAge: f.options.MinAge, limit: newLimiter(r.BytesPerSecond),
+		report: Report{Kinds: map[string]Tally{}},
+	}
+	if r.MinAge >= 0 {
+		c.minAge = r.MinAge
+	}
+	began := time.Now()
+	var err error
+	if r.mends() {
+		err = f.exclusively(ctx, patience, c.run)
+	} else {
+		err = c.run(ctx)
+	}
+	if err != nil && ctx.Err() != nil {
+		c.report.Interrupted, err = true, nil
+	}
+	c.report.Took = time.Since(began)
+	return c.report, err
+}
+
+func (c *check) run(ctx context.Context) error {
+	accept, err := c.database(ctx)
+	if err != nil {
+		return err
+	}
+	if c.totals, err = c.store.Totals(ctx); err != nil {
+		return err
+	}
+	for _, phase := range []func(context.Context) error{c.checkObjects, c.checkMessages, c.checkCounters, c.checkDescriptions} {
+		if err := phase(ctx); err != nil {
+			return err
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return accept(ctx)
+}
+
+// database compares database and object store first. accept ends a repair.
+func (c *check) database(ctx context.Context) (accept func(context.Context) error, err error) {
+	if c.Rebuild {
+		if err := c.beginRebuild(ctx); err != nil {
+			return nil, err
+		}
+	}
+	w, err := c.readWitness(ctx)
+	if err != nil {
+		return nil, err
+	}
+	st, err := c.store.SweepState(ctx)
+	if err != nil {
+		return nil, err
+	}
+	reason := w.contradicts(st)
+	if reason != "" && c.mends() {
+		if err := c.store.RenewFolders(ctx, w.Token); err != nil {
+			return nil, fmt.Errorf("renew folders: %w", err)
+		}
+	}
+	// What belongs to no mailbox may belong to one that this database does not know.
+	c.keepStrangers = reason != "" || c.Rebuild
+	if reason == "" {
+		reason = st.Stopped
+	}
+	c.youngToo = reason != "" && c.mends()
+	nothing := func(context.Context) error { return nil }
+	switch {
+	case reason == "":
+		return nothing, nil
+	case !c.mends():
+		c.found(Problem{Kind: KindDatabase, What: reason})
+		return nothing, nil
+	}
+	return func(ctx context.Context) error {
+		if err := c.accept(ctx, w); err != nil {
+			return err
+		}
+		c.found(Problem{Kind: KindDatabase, What: reason, Mended: true, Done: "the objects belong to this database now, and the sweep goes on"})
+		return nil
+	}, nil
+}
+
+func (c *check) beginRebuild(ctx context.Context) error {
+	st, err := c.store.SweepState(ctx)
+	if err != nil || st.Stopped == rebuilding {
+		return err
+	}
+	has, err := c.store.HasMessages(ctx)
+	if err != nil {
+		return err
+	}
+	totals, err := c.store.Totals(ctx)
+	switch {
+	case err != nil:
+		return err
+	case has || totals.Mailboxes > 0:
+		return ErrNotEmpty
+	case c.mends():
+		_, err = c.store.StopSweep(ctx, rebuilding)
+	}
+	return err
+}
+
+// found counts and tells a problem.
+func (c *check) found(p Problem) {
+	c.tallies.Lock()
+	defer c.tallies.Unlock()
+	t := c.report.Kinds[p.Kind]
+	t.Found++
+	c.report.Found++
+	if p.Mended {
+		t.Mended++
+		c.report.Mended++
+	} else {
+		c.report.Left++
+	}
+	c.report.Kinds[p.Kind] = t
+	c.tell(Event{Problem: &p})
+}
+
+// checkObjects goes from the objects to the index.
+func (c *check) checkObjects(ctx context.Context) error {
+	c.begin("objects", c.totals.Messages, 0)
+	young, err := c.walk(ctx, c.minAge, c.youngToo, func(batch []object) error {
+		c.advance(int64(len(batch)), 0)
+		c.tallies.Lock()
+		c.report.Objects += int64(len(batch))
+		c.tallies.Unlock()
+		return inParallel(ctx, batch, c.checkObject)
+	})
+	c.report.Young = young
+	return err
+}
+
+func (c *check) checkObject(ctx context.Context, o object) error {
+	switch {
+	case o.kind == description:
+		return c.checkMailbox(ctx, o)
+	case !o.isOrphan():
+		return nil
+	case !c.mends():
+		p := Problem{Kind: KindOrphan, Key: o.Key, Message: string(o.message), Mailbox: string(o.mailbox), What: "no row speaks of the object"}
+		c.found(p)
+		return nil
+	}
+	done, why, err := c.settle(ctx, o)
+	if err := c.giveUp(ctx, o, err); err != nil || done == indexed {
+		return err
+	}
+	p := Problem{Kind: KindOrphan, Key: o.Key, Message: string(o.message), Mailbox: string(o.mailbox), What: "no row speaks of the object"}
+	p.Mended = done == adopted || done == duplicate || done == moved
+	p.Done = string(done)
+	if why != "" {
+		p.Done += ": " + why
+	}
+	if err != nil {
+		p.Done += ": " + err.Error()
+	}
+	c.found(p)
+	return nil
+}
+
+// checkMailbox looks whether a description has a mailbox.
+func (c *check) checkMailbox(ctx context.Context, o object) error {
+	_, err := c.store.MailboxDescription(ctx, o.mailbox)
+	if !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	p := Problem{Kind: KindMailbox, Key: o.Key, Mailbox: string(o.mailbox), What: "the mailbox is described, but not in the database"}
+	if c.mends() {
+		d, why, err := c.restore(ctx, o.place)
+		if err := c.giveUp(ctx, o, err); err != nil {
+			return err
+		}
+		p.Mended, p.Done = err == nil && why == "" && d != nil, why
+		if p.Mended {
+			p.Done = "made again: " + d.Address
+		}
+	}
+	c.found(p)
+	return nil
+}
+
+// countersPage is how many counters are compared in one query.
+const countersPage = 32
+
+func (c *check) checkCounters(ctx context.Context) error {
+	c.begin("counters", 6*c.totals.Mailboxes, 0)
+	for _, noun := range store.CountedNouns() {
+		for after := ""; ; {
+			page, err := c.store.CountersAfter(ctx, noun, after, countersPage)
+			if err != nil {
+				return fmt.Errorf("count %ss: %w", noun, err)
+			}
+			for _, m := range page.Bad {
+				if err := c.mendCounters(ctx, m); err != nil {
+					return err
+				}
+			}
+			c.advance(int64(page.Seen), 0)
+			if page.Seen < countersPage {
+				break
+			}
+			after = page.Last
+		}
+	}
+	return nil
+}
+
+func (c *check) mendCounters(ctx context.Context, m store.Miscount) error {
+	p := Problem{Kind: KindCounters, What: fmt.Sprintf("%s %s: counters are %d and should be %d", m.Noun, m.Name, m.Has, m.Want)}
+	if m.Noun == "mailbox" {
+		p.Mailbox = m.ID
+	}
+	if c.mends() {
+		if err := c.store.MendCounters(ctx, m.Noun, m.ID); err != nil {
+			return fmt.Errorf("mend counters of %s %s: %w", m.Noun, m.Name, err)
+		}
+		if err := c.step("counters mended"); err != nil {
+			return err
+		}
+		p.Mended, p.Done = true, "counted again"
+	}
+	c.found(p)
+	return nil
+}
+
+func (c *check) checkDescriptions(ctx context.Context) error {
+	c.begin("descriptions", c.totals.Mailboxes, 0)
+	return c.eachMailbox(ctx, c.store.MailboxDescriptions, func(d store.MailboxDescription) error {
+		c.advance(1, 0)
+		differs, err := c.describe(ctx, d, c.mends())
+		if err != nil || !differs || c.now().Sub(d.Created) < describeEvery+overlap || c.hasRenewed(d.Mailbox) {
+			return err // a new mailbox is described soon, and this repair has changed others
+		}
+		p := Problem{Kind: KindDescription, Key: descriptionKey(d), Mailbox: string(d.Mailbox), What: "the description of " + d.Address + " is missing or old"}
+		if p.Mended = c.mends(); p.Mended {
+			p.Done = "written"
+		}
+		c.found(p)
+		return c.step("described")
+	})
+}

@@ -1,0 +1,131 @@
+package fsck
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/mairust/mairust/store"
+)
+
+// mailboxFile is <tenant>/<mailbox>/mailbox.json: what must be known of a mailbox, beside its messages, to make the index
+// again from objects alone.
+type mailboxFile struct {
+	Version    int              `json:"version"`
+	TenantID   store.TenantID   `json:"tenant_id"`
+	TenantName string           `json:"tenant_name"`
+	MailboxID  store.MailboxID  `json:"mailbox_id"`
+	Address    string           `json:"address"`
+	QuotaBytes int64            `json:"quota_bytes,omitempty"`
+	Created    time.Time        `json:"created"`
+	Folders    []describeFolder `json:"folders"`
+}
+
+type describeFolder struct {
+	Name        string `json:"name"`
+	UIDValidity uint32 `json:"uidvalidity"`
+}
+
+const descriptionVersion = 1
+
+// describePage is how many mailboxes are looked at together.
+const describePage = 64
+
+// overlap is how far back mailboxes are looked at again: transactions that began before the last look may have been
+// committed after it, and other nodes' clocks differ.
+const overlap = 2 * time.Minute
+
+func descriptionKey(d store.MailboxDescription) string {
+	return fmt.Sprintf("%s/%s/%s", d.Tenant, d.Mailbox, descriptionAs)
+}
+
+// DescribeAll writes the description of each mailbox that has none, or an old one.
+func (f *Fsck) DescribeAll(ctx context.Context) error {
+	return f.eachMailbox(ctx, f.store.MailboxDescriptions, func(d store.MailboxDescription) error {
+		_, err := f.describe(ctx, d, true)
+		return err
+	})
+}
+
+// DescribeSince does so for the mailboxes that were made since, or had a folder made.
+func (f *Fsck) DescribeSince(ctx context.Context, since time.Time) error {
+	since = since.Add(-overlap)
+	list := func(ctx context.Context, after store.MailboxID, limit int) ([]store.MailboxDescription, error) {
+		return f.store.MailboxesChangedSince(ctx, since, after, limit)
+	}
+	return f.eachMailbox(ctx, list, func(d store.MailboxDescription) error {
+		_, err := f.describe(ctx, d, true)
+		return err
+	})
+}
+
+type listMailboxes func(ctx context.Context, after store.MailboxID, limit int) ([]store.MailboxDescription, error)
+
+func (f *Fsck) eachMailbox(ctx context.Context, list listMailboxes, do func(store.MailboxDescription) error) error {
+	after := store.MailboxID("")
+	for {
+		page, err := list(ctx, after, describePage)
+		if err != nil {
+			return fmt.Errorf("list mailboxes: %w", err)
+		}
+		for _, d := range page {
+			if err := do(d); err != nil {
+				return err
+			}
+			after = d.Mailbox
+		}
+		if len(page) < describePage {
+			return nil
+		}
+	}
+}
+
+// describe compares the description in the object store with what it should be, and writes it if asked to. differs says
+// whether it was missing or another one.
+func (f *Fsck) describe(ctx context.Context, d store.MailboxDescription, write bool) (differs bool, err error) {
+	key := descriptionKey(d)
+	want := mailboxFile{
+		Version: descriptionVersion, TenantID: d.Tenant, TenantName: d.TenantName, MailboxID: d.Mailbox, Address: d.Address,
+		QuotaBytes: d.QuotaBytes, Created: d.Created.UTC(), Folders: []describeFolder{},
+	}
+	for _, folder := range d.Folders {
+		want.Folders = append(want.Folders, describeFolder{folder.Name, folder.UIDValidity})
+	}
+	text, err := json.MarshalIndent(want, "", "  ")
+	if err != nil {
+		return false, fmt.Errorf("describe mailbox %s: %w", d.Mailbox, err)
+	}
+	has, err := f.document(ctx, key)
+	if err != nil || bytes.Equal(bytes.TrimSpace(has), text) {
+		return false, err
+	}
+	if write {
+		err = f.writeDocument(ctx, key, want)
+	}
+	return true, err
+}
+
+// described reads the description of a mailbox from the object store; nil when there is none.
+func (f *Fsck) described(ctx context.Context, p place) (*store.MailboxDescription, error) {
+	key := descriptionKey(store.MailboxDescription{Tenant: p.tenant, Mailbox: p.mailbox})
+	raw, err := f.document(ctx, key)
+	if err != nil || raw == nil {
+		return nil, err
+	}
+	var m mailboxFile
+	if err := json.Unmarshal(raw, &m); err != nil {
+		return nil, fmt.Errorf("read %s: %w", key, err)
+	}
+	if m.Version != descriptionVersion || m.TenantID != p.tenant || m.MailboxID != p.mailbox {
+		return nil, fmt.Errorf("read %s: it describes another mailbox, or in another version", key)
+	}
+	d := &store.MailboxDescription{
+		Tenant: m.TenantID, TenantName: m.TenantName, Mailbox: m.MailboxID, Address: m.Address, QuotaBytes: m.QuotaBytes, Created: m.Created,
+	}
+	for _, folder := range m.Folders {
+		d.Folders = append(d.Folders, store.Folder{Name: folder.Name, UIDValidity: folder.UIDValidity})
+	}
+	return d, nil
+}

@@ -1,0 +1,74 @@
+package fsck
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+
+	"github.com/mairust/mairust/store"
+	"github.com/mairust/mairust/store/blob"
+)
+
+// dropDuplicate removes an object whose very bytes the mailbox has under another id, once it is sure that they are there.
+// If they are not, this object mends them.
+func (s *settler) dropDuplicate(ctx context.Context, o object, c *content, same store.ObjectState) (outcome, string, error) {
+	if same.Digest != hex.EncodeToString(c.digest[:]) || same.SizeBytes != c.sizeBytes {
+		return kept, "its delivery id is that of a message with other bytes, " + string(same.ID), nil
+	}
+	if o.young {
+		return indexed, "", nil
+	}
+	whole, err := s.isWhole(ctx, same)
+	if err != nil {
+		return failed, "", err
+	}
+	if !whole {
+		if err := s.mendFrom(ctx, o, same); err != nil {
+			return failed, "", err
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return failed, "", err
+	}
+	if err := s.objects.Delete(ctx, o.Key); err != nil {
+		return failed, "", err
+	}
+	return duplicate, "the same as " + string(same.ID), s.step("duplicate deleted")
+}
+
+// isWhole reads an object, and says whether it is what its row says.
+func (f *Fsck) isWhole(ctx context.Context, row store.ObjectState) (bool, error) {
+	r, err := blob.NewVerifier(f.objects).Open(ctx, blob.Want{Key: row.Key, SizeBytes: row.SizeBytes, Digest: row.Digest}, 0, 0)
+	if errors.Is(err, blob.ErrNotFound) || errors.Is(err, blob.ErrDamaged) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return true, r.Close()
+}
+
+// mendFrom puts the bytes of an object, which are the right ones, in the place of a damaged or missing one.
+func (s *settler) mendFrom(ctx context.Context, o object, damaged store.ObjectState) error {
+	r, err := blob.NewReader(ctx, s.objects, o.Key)
+	if err != nil {
+		return err
+	}
+	err = s.objects.Replace(ctx, damaged.Key, r, r.Info().SizeBytes)
+	if err := errors.Join(err, r.Close()); err != nil {
+		return fmt.Errorf("mend %s: %w", damaged.Key, err)
+	}
+	s.log.Warn("damaged object mended by a copy", "message_id", string(damaged.ID), "key", damaged.Key, "copy", o.Key)
+	if err := s.step("object mended"); err != nil {
+		return err
+	}
+	whole, err := s.isWhole(ctx, damaged)
+	if err == nil && !whole {
+		err = blob.ErrDamaged
+	}
+	if err != nil {
+		return fmt.Errorf("mend %s: %w", damaged.Key, err)
+	}
+	return s.store.ClearDamaged(ctx, damaged.ID)
+}

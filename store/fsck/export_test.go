@@ -1,0 +1,30 @@
+package fsck
+
+import "sync"
+
+// ErrStep is what an act ends with that StopAfter stopped.
+var ErrStep = errStep
+
+// StopAfter ends all work after the n-th step, as a crash would, and gives the steps that were taken. n 0 stops nothing.
+func StopAfter(f *Fsck, n int) (steps func() []string) {
+	var mu sync.Mutex
+	var taken []string
+	stopped := false
+	f.step = func(name string) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if stopped {
+			return errStep
+		}
+		taken = append(taken, name)
+		if stopped = len(taken) == n; stopped {
+			return errStep
+		}
+		return nil
+	}
+	return func() []string {
+		mu.Lock()
+		defer mu.Unlock()
+		return taken
+	}
+}

@@ -1,0 +1,75 @@
+package fsck
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// ErrBusy says that another process, or another goroutine of this one, sweeps or repairs.
+var ErrBusy = errors.New("another sweep or repair is running")
+
+const (
+	lease = 2 * time.Minute
+	// patience is how long a command waits for a sweep to end, or for the lease of one that died.
+	patience = lease + 30*time.Second
+)
+
+// exclusively does work while nobody else who shares the database does any. ctx of work ends when that is no longer sure.
+func (f *Fsck) exclusively(ctx context.Context, patience time.Duration, work func(ctx context.Context) error) error {
+	holder := uuid.NewString()
+	if err := f.take(ctx, holder, patience); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	kept := make(chan struct{})
+	go func() {
+		defer close(kept)
+		f.keep(ctx, holder, cancel)
+	}()
+	err := work(ctx)
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+		err = errors.Join(cause, err)
+	}
+	cancel(nil)
+	<-kept
+	last, stop := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer stop()
+	return errors.Join(err, f.store.ReleaseSweep(last, holder))
+}
+
+func (f *Fsck) take(ctx context.Context, holder string, patience time.Duration) error {
+	for deadline := time.Now().Add(patience); ; {
+		ok, err := f.store.TakeSweep(ctx, holder, lease)
+		switch {
+		case err != nil:
+			return fmt.Errorf("take the sweep's lease: %w", err)
+		case ok:
+			return nil
+		case !time.Now().Before(deadline):
+			return ErrBusy
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// keep prolongs the lease until ctx ends, and cancels when it is lost or could be.
+func (f *Fsck) keep(ctx context.Context, holder string, cancel context.CancelCauseFunc) {
+	last := time.Now()
+	every(ctx, lease/8, func() {
+		ok, err := f.store.TakeSweep(ctx, holder, lease)
+		switch {
+		case err == nil && ok:
+			last = time.Now()
+		case err == nil, time.Since(last) > lease/2:
+			cancel(fmt.Errorf("%w: the lease was lost: %w", ErrBusy, errors.Join(err)))
+		}
+	})
+}

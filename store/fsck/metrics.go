@@ -1,0 +1,51 @@
+package fsck
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
+
+type metrics struct {
+	orphans  *prometheus.CounterVec
+	stopped  prometheus.Gauge
+	damaged  prometheus.Gauge
+	seen     prometheus.Gauge
+	swept    prometheus.Gauge
+	seconds  prometheus.Gauge
+	failures prometheus.Counter
+}
+
+func newMetrics(r prometheus.Registerer) *metrics {
+	f := promauto.With(r)
+	return &metrics{
+		orphans: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "mairust_fsck_orphans_total",
+			Help: "Objects without a row, by what became of them: adopted, duplicate, moved, kept, expired, failed.",
+		}, []string{"outcome"}),
+		stopped: f.NewGauge(prometheus.GaugeOpts{
+			Name: "mairust_fsck_stopped", Help: "1 while the sweep removes nothing until an operator runs mairust fsck --repair.",
+		}),
+		damaged: f.NewGauge(prometheus.GaugeOpts{
+			Name: "mairust_fsck_damaged_messages", Help: "Messages whose object is marked as missing or damaged, at the last sweep.",
+		}),
+		seen: f.NewGauge(prometheus.GaugeOpts{
+			Name: "mairust_fsck_objects", Help: "Objects that the last sweep saw.",
+		}),
+		swept: f.NewGauge(prometheus.GaugeOpts{
+			Name: "mairust_fsck_last_sweep_timestamp_seconds", Help: "When this process last ended a complete sweep.",
+		}),
+		seconds: f.NewGauge(prometheus.GaugeOpts{
+			Name: "mairust_fsck_last_sweep_duration_seconds", Help: "How long that sweep took.",
+		}),
+		failures: f.NewCounter(prometheus.CounterOpts{
+			Name: "mairust_fsck_failures_total", Help: "Sweeps that ended with an error.",
+		}),
+	}
+}
+
+func (m *metrics) setStopped(stopped bool) {
+	m.stopped.Set(0)
+	if stopped {
+		m.stopped.Set(1)
+	}
+}

@@ -1,0 +1,168 @@
+package fsck
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/mairust/mairust/store"
+	"github.com/mairust/mairust/store/blob"
+)
+
+// Swept is what a sweep saw and did.
+type Swept struct {
+	// Objects that were seen, and Young ones that were left alone.
+	Objects, Young int64
+	// Orphans are the objects without a row, by what became of them.
+	Orphans map[string]int64
+	// Expired objects were removed from orphan/.
+	Expired int64
+	// Damaged messages were found to have an object of another size.
+	Damaged int64
+}
+
+// collectMost is how many objects without a row, and how many that expired, one sweep settles: it bounds memory.
+const collectMost = 100_000
+
+// sweep is one under way.
+type sweep struct {
+	*settler
+	Swept
+	orphans, expired []object
+	orphanCount      int64
+}
+
+// Sweep walks all objects once, and settles those that no row speaks of: it adopts what the database lost, removes what
+// is stored twice, and moves aside what is nobody's. It also describes all mailboxes. ErrStopped when too many objects
+// have no row, or when the database is not the one that the objects belong to, or was set back in time: then it has
+// removed nothing. ErrBusy when another process sweeps.
+func (f *Fsck) Sweep(ctx context.Context) (Swept, error) {
+	w := &sweep{settler: f.newSettler(), Swept: Swept{Orphans: map[string]int64{}}}
+	err := f.exclusively(ctx, 0, func(ctx context.Context) error {
+		began := time.Now()
+		if err := w.run(ctx); err != nil {
+			return err
+		}
+		f.metrics.seconds.Set(time.Since(began).Seconds())
+		f.metrics.swept.Set(float64(f.now().Unix()))
+		f.log.Info("swept", "objects", w.Objects, "young", w.Young, "orphans", w.orphanCount, "outcomes", w.Orphans,
+			"expired", w.Expired, "damaged", w.Damaged, "took", time.Since(began))
+		return nil
+	})
+	return w.Swept, err
+}
+
+func (w *sweep) run(ctx context.Context) error {
+	if err := w.Compare(ctx); err != nil {
+		return err
+	}
+	var err error
+	if w.Young, err = w.walk(ctx, w.options.MinAge, false, func(batch []object) error { return w.look(ctx, batch) }); err != nil {
+		return err
+	}
+	w.metrics.seen.Set(float64(w.Objects + w.Young))
+	if most := w.most(); w.orphanCount > most {
+		return w.stop(ctx, fmt.Sprintf("%d of %d objects have no row in the database, more than the %d that crashes may leave",
+			w.orphanCount, w.Objects, most))
+	}
+	if err := w.settleAll(ctx); err != nil {
+		return err
+	}
+	if err := w.expire(ctx); err != nil {
+		return err
+	}
+	if err := w.DescribeAll(ctx); err != nil {
+		return err
+	}
+	if n, err := w.store.CountDamaged(ctx); err == nil {
+		w.metrics.damaged.Set(float64(n))
+	}
+	return w.store.NoteSwept(ctx)
+}
+
+// most is how many objects without a row a sweep takes for the remains of crashes.
+func (w *sweep) most() int64 {
+	return min(collectMost, max(w.options.MassObjects, w.Objects*w.options.MassPercent/100))
+}
+
+// look sorts a batch of objects.
+func (w *sweep) look(ctx context.Context, batch []object) error {
+	w.Objects += int64(len(batch))
+	for _, o := range batch {
+		switch {
+		case o.isOrphan():
+			w.orphanCount++
+			w.orphans = collect(w.orphans, o)
+		case o.kind == aside && w.now().Sub(o.Modified) > w.options.KeepOrphans:
+			w.expired = collect(w.expired, o)
+		case o.kind == message && o.row.SizeBytes != o.SizeBytes:
+			w.Damaged++
+			if _, err := w.mark(ctx, *o.row, fmt.Sprintf("it has %d bytes instead of %d", o.SizeBytes, o.row.SizeBytes)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func collect(list []object, o object) []object {
+	if len(list) == collectMost {
+		return list
+	}
+	return append(list, o)
+}
+
+// mark marks a message whose object is damaged, and tells it the first time.
+func (f *Fsck) mark(ctx context.Context, row store.ObjectState, what string) (first bool, err error) {
+	if !row.Damaged.IsZero() {
+		return false, nil
+	}
+	if first, err = f.store.MarkDamaged(ctx, row.ID); err != nil {
+		return false, fmt.Errorf("mark %s as damaged: %w", row.ID, err)
+	}
+	if first {
+		f.log.Error("object damaged", "message_id", string(row.ID), "key", row.Key, "what", what)
+	}
+	return first, f.step("marked")
+}
+
+func (w *sweep) settleAll(ctx context.Context) error {
+	return inParallel(ctx, w.orphans, func(ctx context.Context, o object) error {
+		done, _, err := w.settle(ctx, o)
+		w.mu.Lock()
+		w.Orphans[string(done)]++
+		w.mu.Unlock()
+		return w.giveUp(ctx, o, err)
+	})
+}
+
+// giveUp says whether an error ends all work; one of a single object is logged.
+func (f *Fsck) giveUp(ctx context.Context, o object, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil, errors.Is(err, store.ErrUnavailable), errors.Is(err, blob.ErrFull), errors.Is(err, errStep):
+		return err
+	}
+	f.log.Error("object without a row not settled", "key", o.Key, "err", err)
+	return nil
+}
+
+// errStep is what tests end an act with.
+var errStep = errors.New("stopped by a test")
+
+func (w *sweep) expire(ctx context.Context) error {
+	for _, o := range w.expired {
+		if err := w.objects.Delete(ctx, o.Key); err != nil {
+			return fmt.Errorf("remove what expired: %w", err)
+		}
+		w.Expired++
+		w.metrics.orphans.WithLabelValues("expired").Inc()
+		w.log.Warn("object removed that was nobody's", "key", o.Key, "since", o.Modified)
+		if err := w.step("expired"); err != nil {
+			return err
+		}
+	}
+	return nil
+}

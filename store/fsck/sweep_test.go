@@ -1,0 +1,242 @@
+package fsck_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/mairust/mairust/internal/keyring"
+	"github.com/mairust/mairust/store"
+	"github.com/mairust/mairust/store/fsck"
+	"github.com/mairust/mairust/store/storetest"
+)
+
+func TestObjectWithoutRowIsAdoptedAsItWasDelivered(t *testing.T) {
+	onEach(t, func(t *testing.T, r *rig) {
+		site := storetest.NewSite(t, r.store, "one", "one.test", "bob")
+		kept := r.write(site.Target("bob"), "kept", "Q0", "allow")
+		scanned := r.write(site.Target("bob"), "scanned", "Q1", "tag")
+		quarantined := r.write(site.Target("bob"), "quarantined", "Q2", "quarantine")
+		unscanned := r.write(site.Target("bob"), "unscanned", "", "")
+		r.deliver(kept, scanned, quarantined, unscanned)
+		lost := []letter{scanned, quarantined, unscanned}
+		var before []*store.Message
+		for _, l := range lost {
+			before = append(before, r.message(l))
+		}
+		bob := site.Mailboxes["bob"].ID
+		inbox, quarantine := r.folder(bob, store.Inbox), r.folder(bob, store.Quarantine)
+		r.forget(lost...)
+
+		swept := r.mustSweep()
+		require.Equal(t, map[string]int64{"adopted": 3}, swept.Orphans)
+		for i, l := range lost {
+			want, got := before[i], r.message(l)
+			require.NotNil(t, got, l.copy.Content.Summary.Subject)
+			require.Greater(t, got.UID, want.UID, "no UID is used again")
+			require.WithinDuration(t, want.Received, got.Received, time.Second)
+			require.Equal(t, append(want.Tags, "recovered"), got.Tags)
+			want.UID, want.ModSeq, want.Received, want.Tags = got.UID, got.ModSeq, got.Received, got.Tags
+			require.Equal(t, want, got)
+		}
+		require.Greater(t, r.folder(bob, store.Inbox).UIDValidity, inbox.UIDValidity)
+		require.Greater(t, r.folder(bob, store.Quarantine).UIDValidity, quarantine.UIDValidity)
+		require.Empty(t, r.mustSweep().Orphans)
+		r.requireClean()
+	})
+}
+
+func TestWhatCannotBeVerifiedAnyMoreStaysInQuarantine(t *testing.T) {
+	onEach(t, func(t *testing.T, r *rig) {
+		site := storetest.NewSite(t, r.store, "one", "one.test", "bob")
+		allowed := r.put(r.write(site.Target("bob"), "allowed", "Q1", "allow"))
+		quarantined := r.put(r.write(site.Target("bob"), "quarantined", "Q2", "quarantine"))
+		var err error
+		r.ring, _, err = keyring.OpenOrCreate("file:" + filepath.Join(t.TempDir(), "another"))
+		require.NoError(t, err)
+		require.Equal(t, map[string]int64{"adopted": 2}, r.mustSweep().Orphans)
+		require.Equal(t, store.Inbox, r.message(allowed).FolderName)
+		require.Equal(t, store.Quarantine, r.message(quarantined).FolderName)
+		for _, l := range []letter{allowed, quarantined} {
+			require.Equal(t, []string{"unscanned", "recovered"}, r.message(l).Tags, "no verdict is believed")
+			require.Equal(t, "allow", r.message(l).Verdict)
+		}
+	})
+}
+
+func TestYoungObjectIsLeftAlone(t *testing.T) {
+	onEach(t, func(t *testing.T, r *rig) {
+		site := storetest.NewSite(t, r.store, "one", "one.test", "bob")
+		l := r.put(r.write(site.Target("bob"), "under way", "Q1", ""))
+		r.ahead = 59 * time.Minute
+		swept := r.mustSweep()
+		require.Empty(t, swept.Orphans)
+		require.Positive(t, swept.Young)
+		require.Nil(t, r.message(l))
+		r.ahead = 61 * time.Minute
+		require.Equal(t, map[string]int64{"adopted": 1}, r.mustSweep().Orphans)
+	})
+}
+
+func TestDuplicateGoesWhenTheOtherIsWhole(t *testing.T) {
+	onEach(t, func(t *testing.T, r *rig) {
+		site := storetest.NewSite(t, r.store, "one", "one.test", "bob")
+		stored := r.write(site.Target("bob"), "sent again", "Q1", "allow")
+		r.deliver(stored)
+		again := stored
+		again.copy.ID = store.NewMessageID()
+		again.copy.Key = store.ObjectKey(site.Tenant.ID, again.copy.Target.Mailbox, again.copy.ID)
+		r.put(again)
+		require.Equal(t, map[string]int64{"duplicate": 1}, r.mustSweep().Orphans)
+		require.Empty(t, r.object(again.copy.Key))
+		require.Equal(t, stored.raw, r.object(stored.copy.Key))
+
+		for name, damage := range map[string]func(){
+			"missing":   func() { require.NoError(t, r.objects.Delete(t.Context(), stored.copy.Key)) },
+			"shortened": func() { r.damage(stored.copy.Key, func(b []byte) []byte { return b[:len(b)-1] }) },
+			"altered":   func() { r.damage(stored.copy.Key, func(b []byte) []byte { b[9] ^= 1; return b }) },
+		} {
+			r.put(again)
+			damage()
+			require.Equal(t, map[string]int64{"duplicate": 1}, r.mustSweep().Orphans, name)
+			require.Equal(t, stored.raw, r.object(stored.copy.Key), "%s: mended by the copy", name)
+			require.Empty(t, r.object(again.copy.Key), name)
+		}
+		r.requireClean()
+	})
+}
+
+// damage changes a file behind everybody's back.
+func (r *rig) damage(key string, change func([]byte) []byte) {
+	r.t.Helper()
+	path := filepath.Join(r.base, key)
+	raw, err := os.ReadFile(path)
+	require.NoError(r.t, err)
+	require.NoError(r.t, os.WriteFile(path, change(raw), 0o600))
+}
+
+func TestStrangersGoToOrphanAndAfterAMonthForGood(t *testing.T) {
+	onEach(t, func(t *testing.T, r *rig) {
+		site := storetest.NewSite(t, r.store, "one", "one.test", "bob")
+		r.deliver(r.write(site.Target("bob"), "stays", "Q1", ""))
+		nobody := site.Target("bob")
+		nobody.Mailbox = store.MailboxID(store.NewMessageID())
+		stranger := r.put(r.write(nobody, "nobody's", "Q2", ""))
+		other := storetest.NewSite(t, r.store, "two", "two.test", "eve").Target("eve")
+		other.Tenant = site.Tenant.ID
+		wrongTenant := r.put(r.write(other, "in the wrong tenant", "Q3", ""))
+		r.putKey("what/is/this", "x")
+		r.putKey(string(site.Tenant.ID)+"/"+string(site.Mailboxes["bob"].ID)+"/note.txt", "y")
+
+		require.Equal(t, map[string]int64{"moved": 4}, r.mustSweep().Orphans)
+		require.Len(t, r.keys("orphan/"), 4)
+		require.Equal(t, stranger.raw, r.object("orphan/"+stranger.copy.Key))
+		require.Equal(t, wrongTenant.raw, r.object("orphan/"+wrongTenant.copy.Key))
+		require.Empty(t, r.object(stranger.copy.Key))
+		r.requireClean()
+
+		r.ahead = 29 * 24 * time.Hour
+		require.Zero(t, r.mustSweep().Expired)
+		require.Len(t, r.keys("orphan/"), 4)
+		r.ahead = 31 * 24 * time.Hour
+		require.Equal(t, int64(4), r.mustSweep().Expired)
+		require.Empty(t, r.keys("orphan/"))
+		r.requireClean()
+	})
+}
+
+func TestMassOfOrphansStopsTheSweepUntilRepaired(t *testing.T) {
+	onEach(t, func(t *testing.T, r *rig) {
+		site := storetest.NewSite(t, r.store, "one", "one.test", "bob")
+		r.sweep.MassObjects = 5
+		var letters []letter
+		for i := range 6 {
+			letters = append(letters, r.put(r.write(site.Target("bob"), fmt.Sprint(i), fmt.Sprint("Q", i), "")))
+		}
+		r.putKey("stray", "x")
+		for range 3 {
+			_, err := r.fsck().Sweep(t.Context())
+			require.ErrorIs(t, err, fsck.ErrStopped)
+		}
+		require.Equal(t, 1, strings.Count(r.log.String(), "sweep stopped"), "told once")
+		require.Nil(t, r.message(letters[0]))
+		require.Equal(t, "x", r.object("stray"))
+
+		report, problems := r.check(fsck.Request{MinAge: -1})
+		require.Equal(t, int64(9), report.Left, "%v", problems) // the stop, 7 objects, a description
+		report, _ = r.check(fsck.Request{Repair: true, MinAge: -1})
+		require.Equal(t, int64(8), report.Mended)
+		require.Zero(t, report.Left)
+		for _, l := range letters {
+			require.NotNil(t, r.message(l))
+		}
+		require.Empty(t, r.mustSweep().Orphans)
+		r.requireClean()
+	})
+}
+
+func TestQuotaAndSuspensionDoNotKeepOutWhatWasAccepted(t *testing.T) {
+	onEach(t, func(t *testing.T, r *rig) {
+		site := storetest.NewSite(t, r.store, "one", "one.test", "bob")
+		bob := site.Mailboxes["bob"].ID
+		l := r.put(r.write(site.Target("bob"), "accepted", "Q1", ""))
+		require.NoError(t, r.store.SetMailboxQuota(t.Context(), site.Tenant.ID, bob, 1))
+		require.NoError(t, r.store.SuspendTenant(t.Context(), site.Tenant.ID, true))
+		require.Equal(t, map[string]int64{"adopted": 1}, r.mustSweep().Orphans)
+		require.NotNil(t, r.message(l))
+		results := r.store.Deliver(t.Context(), []store.Copy{r.write(site.Target("bob"), "new", "Q2", "").copy})
+		require.ErrorIs(t, results[0].Err, store.ErrSuspended)
+	})
+}
+
+func TestOnlyOneSweepsAtATime(t *testing.T) {
+	onEach(t, func(t *testing.T, r *rig) {
+		ok, err := r.store.TakeSweep(t.Context(), "another node", time.Minute)
+		require.NoError(t, err)
+		require.True(t, ok)
+		_, err = r.fsck().Sweep(t.Context())
+		require.ErrorIs(t, err, fsck.ErrBusy)
+		require.NoError(t, r.fsck().Watch(t.Context()), "the other one watches")
+		require.NoError(t, r.store.ReleaseSweep(t.Context(), "a third one"))
+		_, err = r.fsck().Sweep(t.Context())
+		require.ErrorIs(t, err, fsck.ErrBusy)
+		require.NoError(t, r.store.ReleaseSweep(t.Context(), "another node"))
+		r.mustSweep()
+
+		ok, err = r.store.TakeSweep(t.Context(), "one that died", -time.Second)
+		require.NoError(t, err)
+		require.True(t, ok)
+		r.mustSweep()
+	})
+}
+
+func TestMailboxesAreDescribedBesideTheirObjects(t *testing.T) {
+	onEach(t, func(t *testing.T, r *rig) {
+		began := time.Now().Add(r.ahead)
+		site := storetest.NewSite(t, r.store, "ｏｎｅ 株式会社", "one.test", "bob", "alice..x")
+		bob := site.Mailboxes["bob"].ID
+		require.NoError(t, r.fsck().DescribeAll(t.Context()))
+		key := string(site.Tenant.ID) + "/" + string(bob) + "/mailbox.json"
+		text := r.object(key)
+		for _, want := range []string{"ｏｎｅ 株式会社", "bob@one.test", string(bob), string(site.Tenant.ID), "INBOX", "Quarantine", "uidvalidity"} {
+			require.Contains(t, text, want)
+		}
+		l := r.write(site.Target("bob"), "makes a folder", "Q1", "")
+		l.copy.Folder = "Lists"
+		r.deliver(l)
+		r.ahead = 0
+		require.NoError(t, r.fsck().DescribeSince(t.Context(), began.Add(-2*time.Hour)))
+		require.Contains(t, r.object(key), `"Lists"`)
+		before, err := r.objects.Stat(t.Context(), key)
+		require.NoError(t, err)
+		require.NoError(t, r.fsck().DescribeAll(t.Context()))
+		after, err := r.objects.Stat(t.Context(), key)
+		require.NoError(t, err)
+		require.Equal(t, before, after, "nothing is written that has not changed")
+	})
+}

@@ -1,0 +1,120 @@
+package fsck
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/mairust/mairust/store"
+	"github.com/mairust/mairust/store/blob"
+)
+
+// object is one of the object store, with what the index says of it.
+type object struct {
+	blob.Info
+	place
+	// row is nil when the index knows no message of this id; only messages have one.
+	row *store.ObjectState
+	// young objects may be those of a delivery under way: they are not removed, whatever is known of them.
+	young bool
+}
+
+// isOrphan says that no row speaks of the object.
+func (o object) isOrphan() bool {
+	switch o.kind {
+	case message:
+		return o.row == nil || o.row.Key != o.Key
+	default:
+		return o.kind == stray
+	}
+}
+
+// walkBatch is how many objects are in memory, and looked up in the index, together.
+const walkBatch = 512
+
+// walk gives all objects in batches. Messages are looked up in the index. What is younger than minAge is only counted, or
+// given as such if youngToo.
+func (f *Fsck) walk(ctx context.Context, minAge time.Duration, youngToo bool, visit func(batch []object) error) (young int64, err error) {
+	latest := f.now().Add(-minAge)
+	batch := make([]object, 0, walkBatch)
+	flush := func() error {
+		if err := f.lookUp(ctx, batch); err != nil {
+			return err
+		}
+		slices.SortFunc(batch, func(a, b object) int { return cmp.Compare(a.Key, b.Key) })
+		err := visit(batch)
+		batch = batch[:0]
+		return err
+	}
+	for info, err := range f.objects.List(ctx, "") {
+		if err != nil {
+			return young, fmt.Errorf("list objects: %w", err)
+		}
+		isYoung := info.Modified.After(latest)
+		if isYoung && !youngToo {
+			young++
+			continue
+		}
+		batch = append(batch, object{Info: info, place: placeOf(info.Key), young: isYoung})
+		if len(batch) == walkBatch {
+			if err := flush(); err != nil {
+				return young, err
+			}
+		}
+	}
+	return young, flush()
+}
+
+// lookUp sets the rows of a batch.
+func (f *Fsck) lookUp(ctx context.Context, batch []object) error {
+	var ids []store.MessageID
+	for _, o := range batch {
+		if o.kind == message {
+			ids = append(ids, o.message)
+		}
+	}
+	rows, err := f.store.ObjectStates(ctx, ids)
+	if err != nil {
+		return fmt.Errorf("look up objects: %w", err)
+	}
+	for i, o := range batch {
+		if row, found := rows[o.message]; found && o.kind == message {
+			batch[i].row = &row
+		}
+	}
+	return nil
+}
+
+// workers is how many objects are read or settled at once: deliveries to the index share transactions, and objects may be
+// far away.
+const workers = 16
+
+// inParallel does all of list, as long as ctx lasts, and gives the first error that do returned, after which it takes no
+// more.
+func inParallel[T any](ctx context.Context, list []T, do func(ctx context.Context, item T) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	work := make(chan T, len(list))
+	for _, item := range list {
+		work <- item
+	}
+	close(work)
+	var group sync.WaitGroup
+	for range min(workers, len(list)) {
+		group.Go(func() {
+			for item := range work {
+				if ctx.Err() != nil {
+					return
+				}
+				if err := do(ctx, item); err != nil {
+					cancel(err)
+				}
+			}
+		})
+	}
+	group.Wait()
+	return context.Cause(ctx)
+}

@@ -1,0 +1,196 @@
+package fsck
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/mairust/mairust/store"
+	"github.com/mairust/mairust/store/blob"
+)
+
+// witness is what the object store knows of the database that its objects belong to.
+type witness struct {
+	DatabaseID string    `json:"database_id"`
+	Epoch      int64     `json:"epoch"`
+	Token      string    `json:"token"`
+	Written    time.Time `json:"written"`
+}
+
+// maxDocument bounds what is read of a witness or a description.
+const maxDocument = 1 << 20
+
+// readWitness gives nil when there is none. One that cannot be understood speaks of no database that there is.
+func (f *Fsck) readWitness(ctx context.Context) (*witness, error) {
+	raw, err := f.document(ctx, witnessKey)
+	if err != nil || raw == nil {
+		return nil, err
+	}
+	var w witness
+	if err := json.Unmarshal(raw, &w); err != nil {
+		return &witness{Token: "not understood"}, nil //nolint:nilerr // see above
+	}
+	return &w, nil
+}
+
+func (f *Fsck) writeWitness(ctx context.Context, st store.SweepState) error {
+	return f.writeDocument(ctx, witnessKey, witness{
+		DatabaseID: st.DatabaseID, Epoch: st.Epoch, Token: st.Token, Written: f.now().UTC(),
+	})
+}
+
+// contradicts says in words why the database is not the one, or not in the state, that the witness saw; empty when it
+// may be. A database that is ahead is as it should be: it is raised first.
+func (w *witness) contradicts(st store.SweepState) string {
+	switch {
+	case w == nil:
+		return ""
+	case w.DatabaseID != st.DatabaseID:
+		return "the database is another one than the objects belong to"
+	case w.Epoch > st.Epoch:
+		return fmt.Sprintf("the database was set back in time: it is at epoch %d, the objects at %d of %s", st.Epoch, w.Epoch, w.Written.Format(time.RFC3339))
+	case w.Epoch == st.Epoch && w.Token != st.Token:
+		return fmt.Sprintf("the database has another history since epoch %d", st.Epoch)
+	default:
+		return ""
+	}
+}
+
+// Compare finds out whether the database is the one that the objects belong to and was not set back in time. If it is
+// not, all folders get a new UIDVALIDITY and nothing is removed any more until an operator has run mairust fsck
+// --repair: ErrStopped. It must be called before anybody reads by IMAP, and changes nothing when all is well.
+func (f *Fsck) Compare(ctx context.Context) error {
+	_, _, err := f.compare(ctx)
+	return err
+}
+
+func (f *Fsck) compare(ctx context.Context) (*witness, store.SweepState, error) {
+	// The witness first: it is written after the database was raised.
+	w, err := f.readWitness(ctx)
+	if err != nil {
+		return nil, store.SweepState{}, fmt.Errorf("compare database and objects: %w", err)
+	}
+	st, err := f.store.SweepState(ctx)
+	if err != nil {
+		return nil, st, fmt.Errorf("compare database and objects: %w", err)
+	}
+	if reason := w.contradicts(st); reason != "" {
+		// Clients may have seen UIDs that this database will give to other messages.
+		if err := f.store.RenewFolders(ctx, w.Token); err != nil {
+			return w, st, fmt.Errorf("renew folders: %w", err)
+		}
+		return w, st, f.stop(ctx, reason)
+	}
+	f.metrics.setStopped(st.Stopped != "")
+	if st.Stopped != "" {
+		return w, st, fmt.Errorf("%w: %s", ErrStopped, st.Stopped)
+	}
+	return w, st, nil
+}
+
+// stop notes why nothing may be removed, and tells it once. It returns an ErrStopped.
+func (f *Fsck) stop(ctx context.Context, reason string) error {
+	first, err := f.store.StopSweep(ctx, reason)
+	if err != nil {
+		return fmt.Errorf("stop the sweep: %w", err)
+	}
+	f.metrics.setStopped(true)
+	if first {
+		f.log.Error("sweep stopped, nothing is removed until an operator runs: mairust fsck --repair", "reason", reason)
+	}
+	return fmt.Errorf("%w: %s", ErrStopped, reason)
+}
+
+// Watch compares, and moves the epoch on when all is well and nobody else is at it.
+func (f *Fsck) Watch(ctx context.Context) error {
+	if err := f.Compare(ctx); err != nil {
+		return err
+	}
+	err := f.exclusively(ctx, 0, func(ctx context.Context) error {
+		w, st, err := f.compare(ctx)
+		if err != nil {
+			return err
+		}
+		return f.raise(ctx, w, st)
+	})
+	if errors.Is(err, ErrBusy) {
+		return nil
+	}
+	return err
+}
+
+// raise moves the epoch of both on. The database is never ahead by more than one: else a database that is set back could
+// be ahead of the witness still.
+func (f *Fsck) raise(ctx context.Context, w *witness, st store.SweepState) error {
+	if w == nil || st.Epoch == w.Epoch {
+		if err := f.store.RaiseEpoch(ctx, st.Epoch); err != nil {
+			return fmt.Errorf("raise epoch: %w", err)
+		}
+		if err := f.step("epoch raised"); err != nil {
+			return err
+		}
+		var err error
+		if st, err = f.store.SweepState(ctx); err != nil {
+			return fmt.Errorf("raise epoch: %w", err)
+		}
+	}
+	return f.writeWitness(ctx, st)
+}
+
+// accept makes the database, as it is, the one that the objects belong to.
+func (f *Fsck) accept(ctx context.Context, w *witness) error {
+	above := int64(0)
+	if w != nil {
+		above = w.Epoch
+	}
+	if err := f.store.RaiseEpoch(ctx, above); err != nil {
+		return fmt.Errorf("raise epoch: %w", err)
+	}
+	if err := f.step("epoch raised"); err != nil {
+		return err
+	}
+	st, err := f.store.SweepState(ctx)
+	if err == nil {
+		err = f.writeWitness(ctx, st)
+	}
+	if err == nil {
+		err = f.step("witness written")
+	}
+	if err == nil {
+		err = f.store.ResumeSweep(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("accept database: %w", err)
+	}
+	f.metrics.setStopped(false)
+	return nil
+}
+
+// document reads a small object; nil when there is none.
+func (f *Fsck) document(ctx context.Context, key string) ([]byte, error) {
+	r, _, err := f.objects.Get(ctx, key, 0, maxDocument)
+	if errors.Is(err, blob.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	raw, err := io.ReadAll(r)
+	if err := errors.Join(err, r.Close()); err != nil {
+		return nil, fmt.Errorf("read %s: %w", key, err)
+	}
+	return raw, nil
+}
+
+func (f *Fsck) writeDocument(ctx context.Context, key string, document any) error {
+	raw, err := json.MarshalIndent(document, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", key, err)
+	}
+	raw = append(raw, '\n')
+	return f.objects.Replace(ctx, key, bytes.NewReader(raw), int64(len(raw)))
+}

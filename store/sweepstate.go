@@ -1,0 +1,130 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/mairust/mairust/store/sqldb"
+)
+
+// SweepState is what the index knows of itself as a whole.
+type SweepState struct {
+	// DatabaseID is made with the database, and is another one in a database that was made anew.
+	DatabaseID string
+	// Epoch only rises, with a new random Token each time. A database that was set back to an earlier moment shows
+	// by them, because the object store keeps the latest pair too.
+	Epoch int64
+	Token string
+	// Stopped says why nothing may be removed until an operator has looked; empty when all is well.
+	Stopped string
+	// StoppedAt and SweptAt (the end of the last complete sweep) are zero when there is none.
+	StoppedAt, SweptAt time.Time
+	// RenewedFor is the foreign token for which all folders got a new UIDVALIDITY.
+	RenewedFor string
+	// VerifyAfter is where the reading of all objects goes on, and VerifyBegan when it began; empty and zero when none
+	// is under way.
+	VerifyAfter MessageID
+	VerifyBegan time.Time
+}
+
+// SweepState reads it.
+func (s *Store) SweepState(ctx context.Context) (SweepState, error) {
+	const query = `SELECT i.database_id, s.epoch, s.token, s.stopped, s.stopped_us, s.swept_us, s.renewed_for, s.verify_after, s.verify_us
+		FROM installation i JOIN sweep_state s ON s.id = i.id`
+	var st SweepState
+	var stopped, swept, verify *int64
+	err := s.get(ctx, query, nil, &st.DatabaseID, &st.Epoch, &st.Token, &st.Stopped, &stopped, &swept, &st.RenewedFor, &st.VerifyAfter, &verify)
+	st.StoppedAt, st.SweptAt, st.VerifyBegan = fromNull(stopped), fromNull(swept), fromNull(verify)
+	return st, err
+}
+
+// TakeSweep makes the holder the only one that sweeps, until the lease ends. ok is false when another one is. The holder
+// may take it again, to make it last longer.
+func (s *Store) TakeSweep(ctx context.Context, holder string, lease time.Duration) (ok bool, err error) {
+	const query = `UPDATE sweep_state SET leader = $1, lease_us = $2 WHERE id = 1 AND (leader = $1 OR lease_us < $3)`
+	err = s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		n, err := tx.Exec(ctx, query, holder, micros(s.now().Add(lease)), micros(s.now()))
+		ok = n == 1
+		return err
+	})
+	return ok, err
+}
+
+// ReleaseSweep gives the lease back. It does nothing to another holder's.
+func (s *Store) ReleaseSweep(ctx context.Context, holder string) error {
+	return s.setSweep(ctx, `leader = '', lease_us = 0 WHERE id = 1 AND leader = $1`, holder)
+}
+
+// RaiseEpoch moves the epoch to above the given one and above its own, under a new token.
+func (s *Store) RaiseEpoch(ctx context.Context, above int64) error {
+	return s.setSweep(ctx, `token = $1, epoch = 1 + CASE WHEN epoch > $2 THEN epoch ELSE $2 END WHERE id = 1`, newID(), above)
+}
+
+// StopSweep notes why nothing may be removed any more. A reason that is there stays. first is true when there was none.
+func (s *Store) StopSweep(ctx context.Context, reason string) (first bool, err error) {
+	const query = `UPDATE sweep_state SET stopped = $1, stopped_us = $2 WHERE id = 1 AND stopped = ''`
+	err = s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		n, err := tx.Exec(ctx, query, reason, micros(s.now()))
+		first = n == 1
+		return err
+	})
+	return first, err
+}
+
+// ResumeSweep takes the reason away.
+func (s *Store) ResumeSweep(ctx context.Context) error {
+	return s.setSweep(ctx, `stopped = '', stopped_us = NULL WHERE id = 1`)
+}
+
+// NoteSwept records the end of a complete sweep.
+func (s *Store) NoteSwept(ctx context.Context) error {
+	return s.setSweep(ctx, `swept_us = $1 WHERE id = 1`, micros(s.now()))
+}
+
+// NoteVerified records up to which message all objects have been read. An empty id ends the reading.
+func (s *Store) NoteVerified(ctx context.Context, upTo MessageID, began time.Time) error {
+	if upTo == "" {
+		began = time.Time{}
+	}
+	return s.setSweep(ctx, `verify_after = $1, verify_us = $2 WHERE id = 1`, string(upTo), microsOrNull(began))
+}
+
+func (s *Store) setSweep(ctx context.Context, set string, args ...any) error {
+	return s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		_, err := tx.Exec(ctx, `UPDATE sweep_state SET `+set, args...)
+		return err
+	})
+}
+
+// renew gives folders a new UIDVALIDITY, above the old one and above any that was given before now. The mod-sequence
+// rises too, so that sessions notice.
+const renew = `UPDATE folders SET uidvalidity = CASE WHEN uidvalidity >= $1 THEN uidvalidity + 1 ELSE $1 END, modseq = modseq + 1`
+
+// RenewFolders gives every folder a new, higher UIDVALIDITY, because of the token of another state of the database. It
+// does nothing when that was done for this token already.
+func (s *Store) RenewFolders(ctx context.Context, token string) error {
+	return s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		n, err := tx.Exec(ctx, `UPDATE sweep_state SET renewed_for = $1 WHERE id = 1 AND renewed_for <> $1`, token)
+		if err != nil || n == 0 {
+			return err
+		}
+		_, err = tx.Exec(ctx, renew, s.now().Unix())
+		return err
+	})
+}
+
+// RenewFolder makes the folder when the mailbox has none of this name, and gives it a new, higher UIDVALIDITY.
+func (s *Store) RenewFolder(ctx context.Context, tenant TenantID, mailbox MailboxID, name string) error {
+	err := s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		if err := createFolder(ctx, tx, tenant, mailbox, name, s.now()); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, renew+` WHERE mailbox_id = $2 AND name = $3`, s.now().Unix(), string(mailbox), name)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("renew folder %s of mailbox %s: %w", name, mailbox, err)
+	}
+	return nil
+}
