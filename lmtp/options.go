@@ -33,7 +33,7 @@ type Options struct {
 	// SpoolMemoryBytes is how much of a message is held in memory before it goes to a file; default 2 MiB.
 	SpoolMemoryBytes int64 `yaml:"spool_memory_bytes"`
 	// SpoolMemoryTotalBytes is how much memory the messages of all sessions take together before more go to files,
-	// however small; default 64 MiB.
+	// however small; default 48 MiB.
 	SpoolMemoryTotalBytes int64 `yaml:"spool_memory_total_bytes"`
 	// CommandTimeout is how long a client may take for its next command; default 5 minutes
 	// (RFC 5321, 4.5.3.2.7).
@@ -67,7 +67,7 @@ func (o Options) withDefaults() Options {
 	}
 	setDefault(&o.MaxRecipients, 1000)
 	setDefault(&o.SpoolMemoryBytes, 2<<20)
-	setDefault(&o.SpoolMemoryTotalBytes, 64<<20)
+	setDefault(&o.SpoolMemoryTotalBytes, 48<<20)
 	setDefault(&o.CommandTimeout, 5*time.Minute)
 	setDefault(&o.DataTimeout, 3*time.Minute)
 	setDefault(&o.MessageTimeout, 30*time.Minute)

@@ -52,6 +52,9 @@ func (r *rig) spots(t testing.TB) []spot {
 	}))
 	_, err = r.store.CreateAppPassword(t.Context(), store.AppPassword{Tenant: r.site.Tenant.ID, User: hanako, Name: "Thunderbird", Hash: "x", Created: time.Now()})
 	require.NoError(t, err)
+	root := r.superAdmin(t)
+	r.watch.fail("disk", "/var/lib/mairust: 3 % free, 1.2 GB, 88 % of inodes")
+	r.watch.fail("storage", "check object store: read-only file system")
 	letter, news := "/message/"+string(ids["Re: Contract draft, second round"]), "/message/"+string(ids["春の新商品のご案内と会員様限定セールのお知らせ"])
 	return []spot{
 		{path: "/login"}, {path: "/login/link?token=x"}, {path: "/login/link"}, {path: "/nothing"},
@@ -61,6 +64,7 @@ func (r *rig) spots(t testing.TB) []spot {
 		{path: letter + "?view=headers", who: hanako}, {path: letter + "?view=source", who: hanako}, {path: letter, who: hanako, away: true},
 		{path: "/settings?done=preferences", who: hanako}, {path: "/access", who: hanako}, {path: "/help", who: hanako},
 		{path: "/mailboxes", who: help}, {path: "/mail/hanako@example.test", who: help},
+		{path: "/system", who: root}, {path: "/mailboxes", who: root}, // with the line about what fails
 	}
 }
 

@@ -92,7 +92,7 @@ func (p *watched) settle() {
 	timer := time.NewTimer(checkTimeout + time.Second)
 	defer timer.Stop()
 	select {
-	case <-p.pending:
+	case <-p.pending: //nolint:errcheck // nobody asks any more
 		p.pending = nil
 	case <-timer.C: // it hangs where nothing can end it
 	}

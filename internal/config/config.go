@@ -134,7 +134,7 @@ func fixedDefaults() *Config {
 			RecipientDelimiter:    "+",
 			MaxRecipients:         1000,
 			SpoolMemoryBytes:      2 << 20,
-			SpoolMemoryTotalBytes: 64 << 20,
+			SpoolMemoryTotalBytes: 48 << 20,
 			CommandTimeout:        5 * time.Minute,
 			DataTimeout:           3 * time.Minute,
 			MessageTimeout:        30 * time.Minute,
@@ -145,7 +145,7 @@ func fixedDefaults() *Config {
 		IMAP:     imap.Options{MaxConnections: 20_000, MaxPerClient: 200, CacheBytes: 128 << 20},
 		Lookup:   lookup.Options{MaxConnections: 1000, IdleTimeout: 5 * time.Minute, RequestTimeout: 10 * time.Second},
 		Alert:    alert.Options{}.WithDefaults(),
-		Notify:   Notify{SMTP: alert.SMTPOptions{TLS: alert.TLSAuto}},
+		Notify:   Notify{SMTP: alert.SMTPOptions{To: []string{}, TLS: alert.TLSAuto}},
 		Log:      Log{Level: "info", Format: "json"},
 		Shutdown: Shutdown{TimeoutSeconds: 60, DrainTimeoutSeconds: 30},
 	}
