@@ -48,8 +48,10 @@ const (
 		(SELECT COUNT(*) FROM messages x WHERE x.mailbox_id = m.id) FROM mailboxes m`
 	folderCounters = `SELECT f.id, b.address || '/' || f.name, f.messages, f.uidnext, f.modseq,
 		(SELECT COUNT(*) FROM messages x WHERE x.folder_id = f.id AND x.deleted_us IS NULL),
-		1 + (SELECT COALESCE(MAX(x.uid), 0) FROM messages x WHERE x.folder_id = f.id),
-		(SELECT COALESCE(MAX(x.modseq), 0) FROM messages x WHERE x.folder_id = f.id)
+		1 + (SELECT COALESCE(MAX(u.n), 0) FROM (SELECT MAX(x.uid) AS n FROM messages x WHERE x.folder_id = f.id
+			UNION ALL SELECT MAX(e.uid) AS n FROM expunged e WHERE e.folder_id = f.id) u),
+		(SELECT COALESCE(MAX(u.n), 0) FROM (SELECT MAX(x.modseq) AS n FROM messages x WHERE x.folder_id = f.id
+			UNION ALL SELECT MAX(e.modseq) AS n FROM expunged e WHERE e.folder_id = f.id) u)
 		FROM folders f JOIN mailboxes b ON b.id = f.mailbox_id`
 )
 

@@ -45,7 +45,7 @@ var keys = []key{
 	{path: "storage.options.journal", doc: "`auto` makes small messages durable many at a time, through a journal in `base_path`, where the file system allows it; `off` flushes each by itself.", allowed: []string{"auto", "off"}},
 	{path: "storage.sweep", doc: "Finds messages that the database lost, and what is stored for nothing (docs/operations.md)."},
 	{path: "storage.sweep.interval", doc: "Time between sweeps over all objects."},
-	{path: "storage.sweep.min_age", doc: "An object must be as old to be missed in the database: those of deliveries under way are not there yet. Longer than `lmtp.deliver_timeout`."},
+	{path: "storage.sweep.min_age", doc: "An object must be as old to be missed in the database: those of deliveries under way are not there yet. At least twice `lmtp.deliver_timeout`."},
 	{path: "storage.sweep.keep_orphans", doc: "How long what belongs to no mailbox is kept below `orphan/`."},
 	{path: "storage.sweep.mass_objects", doc: "More objects than this without a row (or than `mass_percent` of all, whichever is more) stop the sweep until `mairust fsck --repair`.", min: 1, max: 1_000_000},
 	{path: "storage.sweep.mass_percent", doc: "The same as a part of all objects.", min: 1, max: 100},

@@ -246,6 +246,7 @@ func TestWhatRootMakesBelongsToTheOwnerOfTheStore(t *testing.T) {
 	f := openFS(t, base, blob.FSOptions{})
 	put(t, f, "t/m/journaled", "x")
 	put(t, f, "t/n/flushed", strings.Repeat("x", 300<<10))
+	require.NoError(t, f.Replace(t.Context(), "t/m/replaced", strings.NewReader("x"), 1))
 	require.NoError(t, filepath.WalkDir(base, func(path string, e fs.DirEntry, err error) error {
 		require.NoError(t, err)
 		var st unix.Stat_t

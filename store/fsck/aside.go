@@ -14,8 +14,11 @@ func (s *settler) moveAside(ctx context.Context, o object, why string) (outcome,
 	if o.young {
 		return indexed, "", nil
 	}
-	if tooLong := blob.CheckKey(to) != nil; tooLong || s.keepStrangers {
+	if s.keepStrangers {
 		return kept, why, nil
+	}
+	if blob.CheckKey(to) != nil {
+		return kept, why, nil //nolint:nilerr // a key too long to be moved is no error: it stays
 	}
 	r, err := blob.NewReader(ctx, s.objects, o.Key)
 	if err != nil {
