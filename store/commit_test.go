@@ -129,13 +129,20 @@ func TestDatabaseThatStaysAwayAfterCommitLosesAndDoublesNothing(t *testing.T) {
 func TestDatabaseThatIsAwayBeforeCommitHasStoredNothing(t *testing.T) {
 	n := newNode(t)
 	storetest.Deliver(t, n.behind, n.copies(t, "before")...)
-	n.server.Stop(lab.StopImmediate)
+	n.proxy.refuse(true)
+	_, err := n.server.Exec(t.Context(), `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+		WHERE datname = current_database() AND pid <> pg_backend_pid()`)
+	require.NoError(t, err)
 	for _, r := range n.behind.Deliver(context.Background(), n.copies(t, "during")) {
 		require.ErrorIs(t, r.Err, store.ErrNotStored)
 		require.ErrorIs(t, r.Err, store.ErrUnavailable)
 	}
-	require.NoError(t, n.server.Start(t.Context()))
-	require.Len(t, allUIDs(t, n.directly, n.site.Mailboxes["bob"].ID), 1)
+	n.proxy.refuse(false)
+	again := n.copies(t, "after")
+	for i, r := range n.behind.Deliver(context.Background(), again) {
+		require.Equal(t, store.Result{ID: again[i].ID}, r)
+	}
+	require.Len(t, allUIDs(t, n.behind, n.site.Mailboxes["bob"].ID), 2)
 }
 
 func TestManySessionsLoseNothingWhileAnswersToCommitAreLost(t *testing.T) {
