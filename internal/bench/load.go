@@ -84,7 +84,7 @@ func (l load) run(ctx context.Context, addr string, lasting time.Duration) (sent
 	var clients sync.WaitGroup
 	for n := range l.connections {
 		first := n * len(commands) / l.connections // they are spread over the mailboxes, and stay so
-		c := client{ctx: ctx, addr: addr, n: n, commands: slices.Concat(commands[first:], commands[:first]), reconnect: l.reconnect,
+		c := client{ctx: ctx, addr: addr, first: int(start.UnixMicro()) + n, step: l.connections, commands: slices.Concat(commands[first:], commands[:first]), reconnect: l.reconnect,
 			hello: l.hello(), body: bytes.Clone(body)}
 		clients.Go(func() { took[n], errs[n] = c.run() })
 	}
@@ -103,13 +103,14 @@ func (l load) run(ctx context.Context, addr string, lasting time.Duration) (sent
 // client is one sender. It costs little, since it shares the machine with what it measures: each write is one system
 // call, and nothing is allocated for a message.
 type client struct {
-	ctx       context.Context //nolint:containedctx // as long as run
-	addr      string
-	n         int
-	commands  [][]byte
-	body      []byte
-	hello     string
-	reconnect bool
+	ctx      context.Context //nolint:containedctx // as long as run
+	addr     string
+	commands [][]byte
+	// first and step make the queue ids.
+	first, step int
+	body        []byte
+	hello       string
+	reconnect   bool
 }
 
 func (c *client) run() ([]time.Duration, error) {
@@ -124,8 +125,7 @@ func (c *client) run() ([]time.Duration, error) {
 				return took, err
 			}
 		}
-		writeHex(id[:4], c.n) // each message is a new one
-		writeHex(id[4:], i)
+		writeHex(id, c.first+i*c.step) // each message is a new one, or it would be answered and not stored
 		if err := conn.send(c.commands[i%len(c.commands)], c.body); err != nil {
 			return took, err
 		}
