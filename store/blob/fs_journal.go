@@ -273,7 +273,7 @@ func (f *FS) place(keys []string, body []byte, t journal.Trust) error {
 			return err // not written by us
 		}
 		same, err := f.holds(key, body)
-		if err == nil && !(same && t == journal.TrustSame && !f.untrusted) {
+		if err == nil && (!same || t == journal.TrustNothing || f.untrusted) {
 			err = f.replace(context.Background(), key, bytes.NewReader(body), int64(len(body)))
 		}
 		if err != nil {

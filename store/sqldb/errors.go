@@ -56,7 +56,7 @@ func classifyCommit(err error) error {
 		return classify(err)
 	case errors.Is(err, pgx5CommitRollback):
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
-	case classOf(err) == ErrFull: // where SQLite, which writes at the commit, finds out
+	case errors.Is(classOf(err), ErrFull): // where SQLite, which writes at the commit, finds out
 		return fmt.Errorf("%w: %w: %w", ErrFull, ErrCommitUnknown, err)
 	default:
 		return fmt.Errorf("%w: %w: %w", ErrUnavailable, ErrCommitUnknown, err)

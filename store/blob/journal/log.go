@@ -45,9 +45,9 @@ type Options struct {
 type Trust int
 
 const (
-	// TrustSame: if it is the same, it may stay.
+	// TrustSame lets what is the same stay.
 	TrustSame Trust = iota
-	// TrustNothing: what can be read may never reach the disk. It must be written again.
+	// TrustNothing writes it again: what can be read may never reach the disk.
 	TrustNothing
 )
 
