@@ -58,7 +58,7 @@ func ownMounts() error {
 		return err
 	}
 	args := append([]string{"unshare", "--mount", "--"}, os.Args...)
-	return syscall.Exec(unshare, args, append(os.Environ(), inside+"=1")) // #nosec G204 -- ourselves
+	return syscall.Exec(unshare, args, append(os.Environ(), inside+"=1")) // #nosec G204 G702 -- ourselves
 }
 
 func parse(args []string) options {

@@ -18,7 +18,7 @@ import (
 // nullSink is Postfix's own LMTP server for tests, which throws mail away.
 var nullSink = kind{name: "null sink", start: func(ctx context.Context, dir string) (*server, error) {
 	socket := filepath.Join(dir, "sink")
-	cmd := exec.Command("/usr/sbin/smtp-sink", "-u", "root", "-L", "unix:"+socket, "1000") //nolint:noctx // #nosec G204 -- ended by close
+	cmd := exec.Command("/usr/sbin/smtp-sink", "-u", "root", "-L", "unix:"+socket, "1000") //nolint:gosec // ended by close
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		return nil, err

@@ -165,7 +165,7 @@ func (s *site) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.daemon = exec.Command(s.program, "run", "--config", s.config()) //nolint:noctx // #nosec G204 -- Close ends it
+	s.daemon = exec.Command(s.program, "run", "--config", s.config()) //nolint:noctx,gosec // Close ends it
 	s.daemon.Stderr = log
 	s.daemon.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	err = s.daemon.Start()
