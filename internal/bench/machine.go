@@ -90,8 +90,8 @@ func (b *bench) flushes(ctx context.Context) (string, error) {
 		return "", err
 	}
 	if b.disk.device == nil {
-		kind, err := tool(ctx, "stat", "--file-system", "--format=%T", b.disk.dir)
-		return fmt.Sprintf("NOT a fresh file system for each run (not root, or not wanted), but directories of a %s in use: what ran before may slow "+
+		kind, err := tool(ctx, "findmnt", "--noheadings", "--output=FSTYPE", "--target", b.disk.dir)
+		return fmt.Sprintf("NOT a fresh file system for each run (not root, or not wanted), but directories on %s in use: what ran before may slow "+
 			"what runs after. 4 KB written and flushed: %s.", bytes.TrimSpace(kind), bare), err
 	}
 	var fresh time.Duration
