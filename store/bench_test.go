@@ -96,7 +96,7 @@ func (r *benchRig) deliver(b *testing.B, workers int) {
 	copies := make([]store.Copy, b.N)
 	for i := range copies {
 		copies[i] = storetest.NewCopy(b, r.crowd.Targets[i*7919%len(r.crowd.Targets)], "x")
-		copies[i].DeliveryID = storetest.DeliveryID(string(copies[i].ID), time.Now())
+		copies[i].DeliveryID = storetest.DeliveryID(string(copies[i].ID))
 	}
 	var next atomic.Int64
 	took := make([]time.Duration, b.N)

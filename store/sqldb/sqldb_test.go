@@ -3,6 +3,7 @@ package sqldb_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -160,6 +161,28 @@ func TestSQLiteComesBackAfterItsFilesDo(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "not-a-database"), nil, 0o600))
 	require.Error(t, db.Write(t.Context(), func(*sqldb.Tx) error { return sqldb.ErrUnavailable }), "as an I/O error would")
 	require.NoError(t, db.Ping(t.Context()), "a new connection is opened")
+}
+
+func TestSQLiteLogIsCopiedLongBeforeItsOwnLimit(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	db := open(t, sqldb.Options{Path: path})
+	size := func() int64 {
+		info, err := os.Stat(path)
+		require.NoError(t, err)
+		return info.Size()
+	}
+	before := size()
+	for i := range 50 {
+		require.NoError(t, db.Write(t.Context(), func(tx *sqldb.Tx) error {
+			for j := range 100 {
+				tx.Queue(`INSERT INTO tenants (id, name, name_fold, state, created_us) VALUES ($1, $1, $1, 'active', 0)`,
+					fmt.Sprintf("%d-%d", i, j))
+			}
+			return nil
+		}))
+	}
+	require.Eventually(t, func() bool { return size() > before+100_000 }, eventually, tick)
+	require.Equal(t, 5000, countTenants(t, db))
 }
 
 func TestPostgresGoneIsUnavailableAndComesBack(t *testing.T) {
