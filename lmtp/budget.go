@@ -2,8 +2,8 @@ package lmtp
 
 import "sync/atomic"
 
-// budget bounds the memory that the spools of all sessions use together. It is a bound on bytes held, and what
-// holds them (a slice that grew by doubling) may be up to twice as large. Usable from many goroutines.
+// budget bounds the memory that the spools of all sessions use together. It is a bound on bytes held; each session may
+// have a block more. Usable from many goroutines.
 type budget struct{ left atomic.Int64 }
 
 func newBudget(bytes int64) *budget {

@@ -1,11 +1,11 @@
 package lmtp
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"sync"
 )
 
 // spool holds one message: the first bytes in memory, all of it in a file once it outgrows them or the memory of
@@ -15,10 +15,17 @@ type spool struct {
 	dir    string
 	memory int64
 	budget *budget
-	buf    bytes.Buffer
+	// blocks hold what is in memory, each of them full but the last; held is how much.
+	blocks []*block
+	held   int64
 	file   *os.File
 	size   int64
 }
+
+// block is a piece of a message in memory.
+type block [32 << 10]byte
+
+var blocks = sync.Pool{New: func() any { return new(block) }}
 
 func newSpool(dir string, memory int64, b *budget) *spool {
 	return &spool{dir: dir, memory: memory, budget: b}
@@ -35,14 +42,44 @@ func (s *spool) Write(p []byte) (int, error) {
 		}
 	}
 	if s.file == nil {
-		n, _ := s.buf.Write(p) // never fails
-		s.size += int64(n)
-		return n, nil
+		s.hold(p)
+		return len(p), nil
 	}
 	n, err := s.file.Write(p)
 	s.size += int64(n)
 	if err != nil {
 		return n, fmt.Errorf("%w: %w", errSpool, err)
+	}
+	return n, nil
+}
+
+// hold keeps p in memory.
+func (s *spool) hold(p []byte) {
+	s.size += int64(len(p))
+	for len(p) > 0 {
+		at := int(s.held % int64(len(block{})))
+		if at == 0 {
+			b, ok := blocks.Get().(*block)
+			if !ok {
+				b = new(block)
+			}
+			s.blocks = append(s.blocks, b)
+		}
+		n := copy(s.blocks[len(s.blocks)-1][at:], p)
+		s.held, p = s.held+int64(n), p[n:]
+	}
+}
+
+// ReadAt reads what is in memory; it implements io.ReaderAt.
+func (s *spool) ReadAt(p []byte, off int64) (n int, err error) {
+	for n < len(p) && off < s.held {
+		i, at := off/int64(len(block{})), off%int64(len(block{}))
+		end := min(int64(len(block{})), at+s.held-off)
+		m := copy(p[n:], s.blocks[i][at:end])
+		n, off = n+m, off+int64(m)
+	}
+	if n < len(p) {
+		return n, io.EOF
 	}
 	return n, nil
 }
@@ -57,7 +94,7 @@ func (s *spool) spill() error {
 	if err := os.Remove(f.Name()); err != nil {
 		return err
 	}
-	_, err = f.Write(s.buf.Bytes())
+	_, err = io.Copy(f, io.NewSectionReader(s, 0, s.held))
 	s.forget()
 	return err
 }
@@ -65,15 +102,18 @@ func (s *spool) spill() error {
 // reader reads all of it from the beginning. Readers of one spool do not disturb one another.
 func (s *spool) reader() *io.SectionReader {
 	if s.file == nil {
-		return io.NewSectionReader(bytes.NewReader(s.buf.Bytes()), 0, s.size)
+		return io.NewSectionReader(s, 0, s.size)
 	}
 	return io.NewSectionReader(s.file, 0, s.size)
 }
 
 // forget gives the memory back.
 func (s *spool) forget() {
-	s.budget.give(int64(s.buf.Len()))
-	s.buf = bytes.Buffer{}
+	s.budget.give(s.held)
+	for _, b := range s.blocks {
+		blocks.Put(b)
+	}
+	s.blocks, s.held = nil, 0
 }
 
 func (s *spool) close() error {

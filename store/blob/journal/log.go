@@ -27,9 +27,9 @@ type Options struct {
 	Remove func(key string) error
 	// Sync makes durable all that was done to objects by anyone before it was called.
 	Sync func() error
-	// SegmentBytes is the size of a segment; default 32 MiB. It must hold at least two entries of MaxBody.
+	// SegmentBytes is the size of a segment; default 16 MiB. It must hold at least two entries of MaxBody.
 	SegmentBytes int64
-	// MaxSegments bounds how many there are of this process; default 4. When all wait for a checkpoint, appends
+	// MaxSegments bounds how many there are of this process; default 8. When all wait for a checkpoint, appends
 	// wait too.
 	MaxSegments int
 	// MaxAge is how long an entry waits for a checkpoint when its segment does not fill up; default 5 s.
@@ -92,8 +92,8 @@ type Log struct {
 // it, everything that was ever appended is in place and durable. On a disk that is full or read-only that may have to
 // wait: see Recovered.
 func Open(dir string, o Options) (*Log, error) {
-	o.SegmentBytes = cmp.Or(o.SegmentBytes, 32<<20)
-	o.MaxSegments = cmp.Or(o.MaxSegments, 4)
+	o.SegmentBytes = cmp.Or(o.SegmentBytes, 16<<20)
+	o.MaxSegments = cmp.Or(o.MaxSegments, 8)
 	o.MaxAge = cmp.Or(o.MaxAge, 5*time.Second)
 	if o.Now == nil {
 		o.Now = time.Now
