@@ -41,7 +41,7 @@ func TestDatabaseGoneIsTemporaryAndComesBackByItself(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, http.StatusServiceUnavailable, status, "%s", body)
 	}
-	assert.Equal(t, http.StatusServiceUnavailable, status(t, daemon.ops+"/health/ready"))
+	waitFor(t, "health to tell", func() bool { return status(t, daemon.ops+"/health/ready") == http.StatusServiceUnavailable })
 	assert.Equal(t, http.StatusOK, status(t, daemon.ops+"/health/live"))
 
 	require.NoError(t, server.Start(t.Context()))
