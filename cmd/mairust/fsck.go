@@ -74,7 +74,7 @@ Exit codes: 0 all is well, 1 problems were found and all mended, 2 problems are 
 	f.BoolVar(&o.Restart, "restart", false, "begin --verify-content anew, wherever the last one was interrupted")
 	f.Float64Var(&o.rate, "rate", 0, "read at most so many `MB/s` (0 = as fast as it goes)")
 	f.DurationVar(&o.minAge, "min-age", -1, "objects younger than `DURATION` may have no row yet; default: storage.sweep.min_age")
-	f.Lookup("min-age").DefValue = "" // any duration may be meant, 0 too
+	f.Lookup("min-age").DefValue = "0s" // which pflag does not print: any duration may be meant, 0 too
 	f.StringVarP(&o.output, "output", "o", "text", "`text` or json")
 	return cmd
 }
