@@ -132,14 +132,7 @@ func (f *FS) putFlushed(ctx context.Context, key string, r io.ReadSeeker, size i
 		return err
 	}
 	defer file.discard()
-	if err := copyExactly(ctx, file, r, size); err != nil {
-		return err
-	}
-	// After a failed fsync the pages count as clean, so a second one would succeed without them: give up.
-	if err := syncData(file.File); err != nil {
-		return err
-	}
-	if err := ctx.Err(); err != nil {
+	if err := file.fill(ctx, r, size); err != nil {
 		return err
 	}
 	return f.settle(d, parent, name, file.link(d, name))

@@ -1,6 +1,7 @@
 package blob
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"io"
@@ -68,6 +69,18 @@ func (f *FS) createNamed() (*tempFile, error) {
 		return nil, err
 	}
 	return file, nil
+}
+
+// fill writes the bytes and puts them on the disk. ctx is honoured to the end.
+func (t *tempFile) fill(ctx context.Context, r io.ReadSeeker, size int64) error {
+	if err := copyExactly(ctx, t, r, size); err != nil {
+		return err
+	}
+	// After a failed fsync the pages count as clean, so a second one would succeed without them: give up.
+	if err := syncData(t.File); err != nil {
+		return err
+	}
+	return ctx.Err()
 }
 
 // link gives the file its name in d; EEXIST when that is taken.

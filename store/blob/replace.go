@@ -51,13 +51,7 @@ func (f *FS) replace(ctx context.Context, key string, r io.ReadSeeker, size int6
 		return err
 	}
 	defer file.discard()
-	if err := copyExactly(ctx, file, r, size); err != nil {
-		return err
-	}
-	if err := syncData(file.File); err != nil {
-		return err
-	}
-	if err := ctx.Err(); err != nil {
+	if err := file.fill(ctx, r, size); err != nil {
 		return err
 	}
 	err = ignoringEINTR(func() error { return unix.Renameat(file.in.fd(), file.name, d.fd(), name) })
