@@ -194,9 +194,9 @@ func (d *daemon) announce() {
 	for _, l := range d.listeners {
 		at = append(at, l.service.name+"="+listenerName(l))
 	}
+	d.health.ready() // before the line that people and scripts wait for
 	d.log.Info("ready", "version", buildVersion(), "config", d.source.String(), "data_dir", d.config.DataDir,
 		"database", d.config.Database.Backend, "listeners", strings.Join(at, " "))
-	d.health.ready()
 }
 
 // listenerName is the address that was really taken, which differs from the wanted one for port 0.

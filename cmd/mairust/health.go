@@ -52,8 +52,9 @@ func (h *health) stopping()        { h.set("stopping") }
 
 // report checks all parts, at most every healthEvery.
 func (h *health) report(ctx context.Context) healthReport {
+	states := h.watch.Look(ctx, healthEvery)
 	r := healthReport{Status: *h.state.Load(), Parts: map[string]partReport{}}
-	for _, s := range h.watch.Look(ctx, healthEvery) {
+	for _, s := range states {
 		r.Parts[s.Part] = reportOf(s)
 		if s.Essential && s.Err != "" && r.Status == "ok" {
 			r.Status = "error"
