@@ -25,6 +25,9 @@ const journalDir = ".journal"
 // more than a flush of their own.
 const maxJournaled = 256 << 10
 
+// maxJournaledKeys bounds the directories that are open for one object.
+const maxJournaledKeys = 100
+
 // trustedFS are the file systems on which syncfs(2) is known to flush all files and to tell of every error of
 // writing back, by their magic numbers (statfs(2)). overlayfs and network file systems are not among them.
 var trustedFS = []int64{unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC, unix.TMPFS_MAGIC}
@@ -90,7 +93,7 @@ var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 // putJournaled stores a small object: written without a name, made durable in the journal, then linked.
 // journal.ErrNotTaken when that cannot be, and nothing was done.
 func (f *FS) putJournaled(ctx context.Context, keys []string, r io.ReadSeeker, size int64) error {
-	if f.journal == nil || size > maxJournaled {
+	if f.journal == nil || size > maxJournaled || len(keys) > maxJournaledKeys {
 		return journal.ErrNotTaken
 	}
 	body, ok := bodies.Get().(*bytes.Buffer)

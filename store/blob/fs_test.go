@@ -1,6 +1,8 @@
 package blob_test
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -27,4 +29,16 @@ func TestFSWithoutUnnamedFiles(t *testing.T) {
 		blob.WithoutUnnamedFiles(f)
 		return f
 	})
+}
+
+func TestAnObjectForMoreKeysThanTheJournalTakes(t *testing.T) {
+	f := openFS(t, t.TempDir(), blob.FSOptions{})
+	var keys []string
+	for i := range 300 {
+		keys = append(keys, fmt.Sprintf("t/m%d/o", i))
+	}
+	require.NoError(t, f.PutAll(t.Context(), keys, strings.NewReader("shared"), 6))
+	for _, key := range keys {
+		require.True(t, whole(t, f, key, "shared"), key)
+	}
 }

@@ -17,6 +17,9 @@ const (
 // busyPatience is how long an append waits for a free segment.
 const busyPatience = 2 * time.Second
 
+// errNotWritten is the error of an entry until it is known to be on the disk.
+var errNotWritten = errors.New("journal: entry was not written")
+
 // entry is a record on its way to the disk.
 type entry struct {
 	record record
@@ -41,7 +44,7 @@ func (l *Log) append(ctx context.Context, e *entry) error {
 		return fmt.Errorf("journal: entry of %d bytes is too large", len(e.head)+len(e.record.body))
 	}
 	e.bytes = padded(len(e.head) + len(e.record.body))
-	e.turn = make(chan struct{})
+	e.turn, e.err = make(chan struct{}), errNotWritten
 	l.mu.Lock()
 	if l.closed {
 		l.mu.Unlock()
@@ -64,8 +67,8 @@ func (l *Log) append(ctx context.Context, e *entry) error {
 	l.mu.Lock()
 	batch, bytes := l.takeBatch()
 	l.mu.Unlock()
+	defer l.handOver(batch, e) // also on a panic: the others must not wait for ever
 	l.write(batch, bytes)
-	l.handOver(batch, e)
 	return e.err
 }
 
