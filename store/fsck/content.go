@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"io"
 	"runtime/debug"
@@ -67,16 +66,6 @@ func (f *Fsck) summarize(r io.Reader, key string) (s *mail.Summary, err error) {
 		}
 	}()
 	return mail.Summarize(r, mail.Limits{})
-}
-
-// deliveryID is the one that LMTP gives a message that an MTA may send again; empty when its topmost Received field has
-// no queue id.
-func (c *content) deliveryID(mailbox store.MailboxID) string {
-	if c.summary.Top.ID == "" {
-		return ""
-	}
-	sum := sha256.Sum256([]byte(string(mailbox) + "\x00" + hex.EncodeToString(c.digest[:])))
-	return hex.EncodeToString(sum[:])
 }
 
 // What a recovered message is tagged with.

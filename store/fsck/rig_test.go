@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -195,8 +193,7 @@ func (r *rig) write(target store.Target, subject, queueID, action string) letter
 		},
 	}
 	if queueID != "" {
-		sum := sha256.Sum256([]byte(string(target.Mailbox) + "\x00" + fmt.Sprintf("%x", c.Content.Digest)))
-		c.DeliveryID = hex.EncodeToString(sum[:])
+		c.DeliveryID = store.DeliveryID(target.Mailbox, summary.Top, c.Content.Digest)
 	}
 	return letter{c, raw}
 }

@@ -93,7 +93,7 @@ func (s *settler) decide(ctx context.Context, o object) (outcome, string, error)
 	if err != nil {
 		return failed, "", err
 	}
-	if id := c.deliveryID(o.mailbox); id != "" {
+	if id := store.DeliveryID(o.mailbox, c.summary.Top, c.digest); id != "" {
 		same, err := s.store.DeliveredAs(ctx, o.mailbox, id)
 		if err != nil {
 			return failed, "", err
@@ -182,7 +182,7 @@ func (s *settler) adopt(ctx context.Context, o object, c *content, address mail.
 		return failed, "", err
 	}
 	result := s.store.Deliver(ctx, []store.Copy{{
-		ID: o.message, Key: o.Key, Folder: folder, Tags: tags, DeliveryID: c.deliveryID(o.mailbox), Recovered: true,
+		ID: o.message, Key: o.Key, Folder: folder, Tags: tags, DeliveryID: store.DeliveryID(o.mailbox, c.summary.Top, c.digest), Recovered: true,
 		Target: store.Target{Tenant: o.tenant, Mailbox: o.mailbox, Address: address}, Rcpt: address,
 		Content: &store.Content{
 			From: c.from, Summary: c.summary, SizeBytes: c.sizeBytes, Digest: c.digest, Received: received,
