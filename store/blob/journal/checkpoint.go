@@ -20,6 +20,9 @@ func (l *Log) checkpoints(ctx context.Context) {
 		case <-tick.C:
 			l.sealOld()
 		}
+		if !failing && !l.due() {
+			continue
+		}
 		err := l.checkpoint()
 		switch {
 		case err != nil && !failing:
@@ -29,6 +32,15 @@ func (l *Log) checkpoints(ctx context.Context) {
 		}
 		failing = err != nil
 	}
+}
+
+// due says whether sealed segments are many or old. A checkpoint makes those wait who write meanwhile, but hardly longer for
+// a lot than for a little.
+func (l *Log) due() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := len(l.sealed)
+	return n > 0 && (n >= l.o.MaxSegments/2 || l.o.Now().Sub(l.sealed[0].began) >= l.o.MaxAge)
 }
 
 // sealCurrent ends the current segment's taking of records. l.mu is held.

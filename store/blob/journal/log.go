@@ -29,10 +29,10 @@ type Options struct {
 	Sync func() error
 	// SegmentBytes is the size of a segment; default 16 MiB. It must hold at least two entries of MaxBody.
 	SegmentBytes int64
-	// MaxSegments bounds how many there are of this process; default 8. When all wait for a checkpoint, appends
-	// wait too.
+	// MaxSegments bounds how many there are of this process; default 8. When half of them are full there is a checkpoint;
+	// when all wait for it, appends wait too.
 	MaxSegments int
-	// MaxAge is how long an entry waits for a checkpoint when its segment does not fill up; default 5 s.
+	// MaxAge is how long an entry waits for a checkpoint when there are not so many; default 5 s.
 	MaxAge time.Duration
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
