@@ -125,7 +125,7 @@ func (s *Store) deliver(copies []Copy, summaries map[*Content]string, sum cost) 
 		}
 	}
 	job.results = failed(len(copies), fmt.Errorf("%w: delivery was not decided", ErrUnavailable))
-	s.commits.do(job)
+	s.commits.Do(job)
 	return job.results
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/mairust/mairust/internal/batch"
 	"github.com/mairust/mairust/store/sqldb"
 )
 
@@ -79,7 +80,7 @@ type Store struct {
 	now     func() time.Time
 	log     *slog.Logger
 	found   *recipientCache
-	commits *batcher
+	commits batch.Queue[*deliveryJob]
 	outage  *outage
 	metrics *metrics
 }
@@ -97,7 +98,7 @@ func New(o Options) *Store {
 	}
 	s := &Store{db: o.DB, now: o.Now, log: o.Log, metrics: newMetrics(o.Registerer), outage: &outage{log: o.Log}}
 	s.found = &recipientCache{now: o.Now}
-	s.commits = &batcher{commit: s.commitBatch}
+	s.commits.Take, s.commits.Work = takeBatch, s.commitBatch
 	return s
 }
 

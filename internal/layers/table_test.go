@@ -29,10 +29,10 @@ var table = map[string]row{
 	"lmtp/lookup":   may(with(leaves, "store")...),
 
 	"migrations":          leaf,
-	"store":               may(with(leaves, "store/sqldb", "store/blob")...),
+	"store":               may(with(leaves, "store/sqldb", "store/blob", "internal/batch")...),
 	"store/sqldb":         may("migrations"),
 	"store/blob":          may(with(leaves, "store/blob/journal")...),
-	"store/blob/journal":  leaf,
+	"store/blob/journal":  may("internal/batch"),
 	"store/blob/blobtest": may("store/blob"),
 	"store/fsck":          may(with(leaves, "store", "store/blob")...),
 	"store/storetest":     may(with(leaves, "store", "store/sqldb", "store/blob", "store/blob/blobtest", "internal/lab/labtest")...),
@@ -49,6 +49,7 @@ var table = map[string]row{
 	"internal/keyring": leaf,
 	"internal/listen":  leaf,
 	"internal/alert":   leaf,
+	"internal/batch":   leaf,
 	"internal/config":  {everything: true}, // the Options of every package
 	"internal/auth":    may(with(leaves, "store")...),
 	"internal/admin":   may(with(leaves, "api/wire", "internal/auth", "store", "policy/...")...), // wire: what acts take and give

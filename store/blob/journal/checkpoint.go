@@ -57,11 +57,11 @@ func (l *Log) sealCurrent() {
 }
 
 // sealOld seals the current segment when its first entry is old enough. While somebody writes to it, the next
-// tick will do: under load segments fill up.
+// tick will do: under load segments fill up. Who begins to write after we have looked finds it sealed, because l.mu is held.
 func (l *Log) sealOld() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.current != nil && !l.active && l.o.Now().Sub(l.current.began) >= l.o.MaxAge {
+	if l.current != nil && !l.queue.Busy() && l.o.Now().Sub(l.current.began) >= l.o.MaxAge {
 		l.sealCurrent()
 	}
 }

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/mairust/mairust/internal/batch"
 )
 
 // Options of a Log. Place, Remove and Sync are required.
@@ -68,10 +70,10 @@ type Log struct {
 	stop        context.CancelFunc
 	done        chan struct{}
 
-	mu sync.Mutex
-	// queue waits for the next batch; active says that somebody writes one.
-	queue  []*entry
-	active bool
+	// queue is of entries that wait to be written.
+	queue batch.Queue[*entry]
+
+	mu     sync.Mutex
 	closed bool
 	// current takes records; sealed ones, oldest first, wait for a checkpoint; idle ones are free.
 	current *segment
@@ -107,6 +109,7 @@ func Open(dir string, o Options) (*Log, error) {
 		live: map[string]*segment{}, seq: uint64(o.Now().UnixNano()),
 	}
 	l.ended = sync.NewCond(&l.mu)
+	l.queue.Take, l.queue.Work = takeBatch, l.write
 	if err := l.recoverLeft(); err != nil && !mayPass(err) {
 		return nil, err
 	} else if err != nil {
