@@ -75,7 +75,7 @@ func DeliveryID(mailbox MailboxID, top mail.Received, digest [32]byte) string {
 		return ""
 	}
 	sum := sha256.Sum256([]byte(string(mailbox) + "\x00" + hex.EncodeToString(digest[:])))
-	at := uint32(max(0, min(top.At.Unix(), math.MaxUint32))) //nolint:gosec // it is in range
+	at := uint32(max(0, min(top.At.Unix(), math.MaxUint32)))
 	return fmt.Sprintf("%08x.%s.%s", at, mail.Clean(top.ID, maxQueueID), base64.RawURLEncoding.EncodeToString(sum[:]))
 }
 
