@@ -144,7 +144,7 @@ func (c *step) byPerson() {
 	switch {
 	case c.e.Kind == KindStop:
 		c.put(hard)
-		c.byHand, c.shadow, c.untilUS = true, false, max(c.e.UntilUS, 0)
+		c.byHand, c.shadow, c.untilUS = true, false, c.e.UntilUS
 	case c.e.Kind == KindReenable:
 		c.forgive()
 		c.put(soft)
@@ -158,7 +158,6 @@ func (c *step) byPerson() {
 	default:
 		c.put(normal)
 	}
-	c.capHour = min(max(c.capHour, 0), maxCount)
 }
 
 // forgive forgets what spoke against the account, once: bodies that were campaigns are remembered, and the same
