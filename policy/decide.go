@@ -104,7 +104,7 @@ func (c *step) begin() {
 	}
 	c.lastUS = c.now
 	c.turn(c.now)
-	c.forgetPeaks(&c.p.rate, c.now)
+	c.turnPeaks(&c.p.rate, c.now)
 	if c.shadow && c.mode == Enforce {
 		c.standing = standing{breachUS: c.breachUS, strikeUS: c.strikeUS, strikes: c.strikes}
 	}

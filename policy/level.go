@@ -126,12 +126,12 @@ func (c *step) caps() (perHour, perDay int64) {
 	case c.capHour > 0:
 		perHour, perDay = c.capHour, 24*c.capHour
 	case !c.j.tainted:
-		peaks := &c.peaks
+		usual := &c.usual.all
 		if c.bulk != nil {
-			peaks = &c.bulk.peaks
+			usual = &c.bulk.peaks
 		}
-		perHour = max(perHour, mul(c.p.headroom, peaks[windowHour])/Micro)
-		perDay = max(perDay, mul(c.p.headroom, peaks[windowDay])/Micro)
+		perHour = max(perHour, mul(c.p.headroom, usual[windowHour])/Micro)
+		perDay = max(perDay, mul(c.p.headroom, usual[windowDay])/Micro)
 	}
 	if c.e.Degraded&(NoFilter|NoStore) != 0 {
 		perHour, perDay = max(perHour/2, 1), max(perDay/2, 1)
