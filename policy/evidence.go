@@ -120,10 +120,11 @@ func (j *judgement) add(p *Policy) {
 
 // corroborate finds the second kinds of evidence.
 func (j *judgement) corroborate(least int64) {
-	for _, i := range []int{spam, malware, listedURL, repeat, invalidShare, newPlace} {
+	for _, i := range []int{spam, malware, listedURL, repeat, invalidShare} {
 		j.second[i] = j.pieces[i].value > 0 && j.pieces[i].value >= least
-		j.tainted = j.tainted || j.second[i] && i != newPlace
+		j.tainted = j.tainted || j.second[i]
 	}
+	j.second[newPlace] = j.pieces[newPlace].value > 0 // however little a new network weighs
 }
 
 func (j *judgement) corroborated() bool { return j.tainted || j.second[newPlace] }
