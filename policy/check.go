@@ -155,6 +155,7 @@ func (c *checker) content(o ContentOptions) {
 	c.part("content.newlist_weight", o.NewlistWeight)
 	c.whole("content.home_multiple", o.HomeMultiple, 1, 20)
 	c.whole("content.home_day_multiple", o.HomeDayMultiple, 1, 20)
+	c.whole("content.away_multiple", o.AwayMultiple, 1, 20)
 	c.whole("content.cold_multiple", o.ColdMultiple, 1, 20)
 }
 

@@ -66,13 +66,14 @@ func (old *measure) keep(m measure) {
 
 // Trust in the place, which decides how much room there is for strangers.
 const (
-	away uint8 = iota // neither new nor known for days, or not known at all
-	home
-	unsure // new
-	cold   // too little history of the account to say
+	away   uint8 = iota // neither new nor known for days, or not known at all
+	home                // known for days
+	unsure              // new
+	cold                // too little history of the account to say
+	doubt               // the content speaks against the account, wherever it is
 )
 
-var trustNames = [...]string{away: "away", home: "home", unsure: "new", cold: "cold"}
+var trustNames = [...]string{away: "away", home: "home", unsure: "new", cold: "cold", doubt: "doubt"}
 
 // judgement is what the evidence comes to at one moment.
 type judgement struct {
@@ -142,6 +143,8 @@ func (p *Policy) room(trust uint8, scatter bool) room {
 		r.strangers = [2]int64{p.content.homeMultiple, p.content.homeDayMultiple}
 	case cold:
 		r.strangers = [2]int64{p.content.coldMultiple, p.content.coldMultiple}
+	case away:
+		r.strangers = [2]int64{p.content.awayMultiple, p.content.awayMultiple}
 	}
 	if scatter {
 		r.den = 2
