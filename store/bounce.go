@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/mairust/mairust/internal/mail"
@@ -61,8 +62,13 @@ func (s *Store) ClaimBounces(ctx context.Context, limit int, hold time.Duration)
 	const query = `UPDATE bounces SET next_us = $1 WHERE next_us <= $2 AND id IN (
 			SELECT b.id FROM bounces b WHERE b.next_us <= $2 ORDER BY b.next_us, b.id LIMIT $3)
 		RETURNING id, at_us, reported_us, queue_host, queue_id, dsn`
+	const look = `SELECT 1 FROM bounces b WHERE b.next_us <= $1 LIMIT 1`
 	now := s.now()
 	var list []Bounce
+	var one int
+	if err := s.get(ctx, look, []any{micros(now)}, &one); errors.Is(err, ErrNotFound) {
+		return nil, nil // mostly, and then nobody's writing is held
+	}
 	err := s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
 		list = nil
 		return tx.Each(ctx, query, []any{micros(now.Add(hold)), micros(now), limit}, func(scan sqldb.Scan) error {

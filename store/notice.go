@@ -185,7 +185,12 @@ func (s *Store) ClaimNoticeSend(ctx context.Context, channel string, hold time.D
 			ORDER BY s.next_us, s.notice_at_us, s.notice_id LIMIT 1)
 		RETURNING notice_at_us, notice_id, attempts`
 	const read = `SELECT ` + noticeColumns + ` FROM notices n WHERE n.at_us = $1 AND n.id = $2`
+	const look = `SELECT 1 FROM notice_sends s WHERE s.channel = $1 AND s.next_us <= $2 LIMIT 1`
 	now := s.now()
+	var one int
+	if err := s.get(ctx, look, []any{channel, micros(now)}, &one); err != nil {
+		return nil, err // mostly none, and then nobody's writing is held
+	}
 	var found *NoticeSend
 	err := s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
 		found = nil
