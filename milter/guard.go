@@ -29,7 +29,8 @@ var errMalformed = errors.New("malformed milter packet")
 // others do. go-milter ignores it there, so the guard hands it over as a body packet of its own first.
 type guard struct {
 	net.Conn
-	srv *Server
+	srv   *Server
+	ended func() // called once, when nothing more comes
 
 	*buffers
 	now  []byte // what the library is reading
@@ -133,6 +134,7 @@ func (g *guard) flush() {
 func (g *guard) Close() error {
 	err := g.Conn.Close()
 	g.closed.Do(func() {
+		g.ended()
 		g.buffers.release()
 		g.srv.dropConn(g)
 	})

@@ -47,6 +47,7 @@ func (s *Server) start(conn net.Conn, role string) {
 		return
 	}
 	sess := &session{srv: s, conn: g, role: role}
+	g.ended = sess.drop
 	go func() {
 		offered, err := g.readOffer()
 		if err != nil {

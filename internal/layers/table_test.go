@@ -38,7 +38,9 @@ var table = map[string]row{
 	"store/storetest":     may(with(leaves, "store", "store/sqldb", "store/blob", "store/blob/blobtest", "internal/lab/labtest")...),
 
 	"policy":      may(leaves...),
-	"policy/rule": may(leaves...),
+	"policy/rule":     may(leaves...),
+	"policy/redis":    leaf,
+	"policy/outbound": may(with(leaves, "policy", "store")...),
 
 	"api":      may(with(leaves, "api/wire", "internal/admin", "internal/auth", "store/search", "store", "store/blob")...),
 	"api/wire": leaf,
