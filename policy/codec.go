@@ -53,12 +53,8 @@ func (c *codec) state(s *State) {
 	c.ring(w.tens[:], &w.ten)
 	c.ring(w.minutes[:], &w.minute)
 	c.ring(w.halves[:], &w.half)
-	for i := range s.peaks {
-		c.i64(&s.peaks[i], 0, maxCount*Micro)
-	}
-	for i := range s.newPeak {
-		c.i64(&s.newPeak[i], 0, maxCount*Micro)
-	}
+	c.peaks(&s.usual)
+	c.peaks(&s.today)
 	c.time(&s.peakDay)
 	c.filter(&s.known.now)
 	c.filter(&s.known.before)
@@ -94,6 +90,15 @@ func (c *codec) standing(s *standing) {
 	c.time(&s.strikeUS)
 	c.i64(&s.strikes, 0, 100*Micro)
 	c.time(&s.noticedUS)
+}
+
+func (c *codec) peaks(p *peaks) {
+	for i := range p.all {
+		c.i64(&p.all[i], 0, maxCount*Micro)
+	}
+	for i := range p.newOnes {
+		c.i64(&p.newOnes[i], 0, maxCount*Micro)
+	}
 }
 
 // ring writes the buckets that are not empty, each with the number of empty ones before it.

@@ -154,7 +154,7 @@ func (j *judgement) newlist(s *State, p *Policy, room room) {
 			continue
 		}
 		share := min(c[fresh]*Micro/c[copies], Micro)
-		limit := p.rate.limit(p.rate.newFloors[i], s.newPeak[i], room.strangers, room.den)
+		limit := p.rate.limit(p.rate.newFloors[i], s.usual.newOnes[i], room.strangers, room.den)
 		j.pieces[newlist].keep(measure{
 			value: mul(ramp(share, p.content.newlistFrom, p.content.newlistFull), p.rate.over(c[fresh]*Micro, limit)),
 			raw:   share, limit: p.content.newlistFull, windowUS: windowLengthUS[w],

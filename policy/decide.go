@@ -58,7 +58,7 @@ const (
 // Decide applies e to s at nowUS (µs since 1970). It changes nothing but what it returns; a zero State is an
 // account that nothing is known of. A nowUS before the state's last one counts as that one. Calls may run at once.
 func Decide(s State, e Event, p *Policy, nowUS int64) (Decision, State) {
-	c := step{State: &s, e: &e, p: p, now: min(max(nowUS, s.lastUS, 0), maxUS), mode: e.Mode, bulk: p.bulk(e.Tenant, e.Account)}
+	c := step{State: s, e: e.bounded(), p: p, now: min(max(nowUS, s.lastUS, 0), maxUS), mode: e.Mode, bulk: p.bulk(e.Tenant, e.Account)}
 	if c.mode == "" {
 		c.mode = p.Mode(e.Tenant, e.Account)
 	}
@@ -77,13 +77,13 @@ func Decide(s State, e Event, p *Policy, nowUS int64) (Decision, State) {
 	case KindStop, KindReenable, KindSetLevel:
 		c.byPerson()
 	}
-	return c.end(), s
+	return c.end(), c.State
 }
 
-// step is one call of Decide.
+// step is one call of Decide. It holds the state itself, so that nothing of it is allocated.
 type step struct {
-	*State
-	e    *Event
+	State
+	e    Event
 	p    *Policy
 	now  int64
 	mode Mode
@@ -104,7 +104,7 @@ func (c *step) begin() {
 	}
 	c.lastUS = c.now
 	c.turn(c.now)
-	c.forgetPeaks(&c.p.rate, c.now)
+	c.turnPeaks(&c.p.rate, c.now)
 	if c.shadow && c.mode == Enforce {
 		c.standing = standing{breachUS: c.breachUS, strikeUS: c.strikeUS, strikes: c.strikes}
 	}

@@ -126,12 +126,12 @@ func (c *step) caps() (perHour, perDay int64) {
 	case c.capHour > 0:
 		perHour, perDay = c.capHour, 24*c.capHour
 	case !c.j.tainted:
-		peaks := &c.peaks
+		usual := &c.usual.all
 		if c.bulk != nil {
-			peaks = &c.bulk.peaks
+			usual = &c.bulk.peaks
 		}
-		perHour = max(perHour, mul(c.p.headroom, peaks[windowHour])/Micro)
-		perDay = max(perDay, mul(c.p.headroom, peaks[windowDay])/Micro)
+		perHour = max(perHour, mul(c.p.headroom, usual[windowHour])/Micro)
+		perDay = max(perDay, mul(c.p.headroom, usual[windowDay])/Micro)
 	}
 	if c.e.Degraded&(NoFilter|NoStore) != 0 {
 		perHour, perDay = max(perHour/2, 1), max(perDay/2, 1)
@@ -144,7 +144,7 @@ func (c *step) byPerson() {
 	switch {
 	case c.e.Kind == KindStop:
 		c.put(hard)
-		c.byHand, c.shadow, c.untilUS = true, false, max(c.e.UntilUS, 0)
+		c.byHand, c.shadow, c.untilUS = true, false, c.e.UntilUS
 	case c.e.Kind == KindReenable:
 		c.forgive()
 		c.put(soft)
@@ -158,7 +158,6 @@ func (c *step) byPerson() {
 	default:
 		c.put(normal)
 	}
-	c.capHour = min(max(c.capHour, 0), maxCount)
 }
 
 // forgive forgets what spoke against the account, once: bodies that were campaigns are remembered, and the same

@@ -37,49 +37,57 @@ var newWindows = [2]int{windowHour, windowDay}
 
 // rate measures volume in every window, and new recipients.
 func (j *judgement) rate(s *State, r *rateRules, b *bulk, room room) {
-	peaks := s.peaks
+	usual := s.usual.all
 	if b != nil {
-		peaks = b.peaks
+		usual = b.peaks
 	}
 	for w := range windowCount {
 		c := &j.sums[w]
 		strangers := min(c[fresh], c[copies])
 		weighed := (strangers+c[tried])*Micro + (c[copies]-strangers)*r.knownPart
-		limit := r.limit(r.floors[w], peaks[w], 1, room.den)
+		limit := r.limit(r.floors[w], usual[w], 1, room.den)
 		j.pieces[volume].keep(measure{
-			value: r.over(weighed, limit), raw: c[copies] + c[tried], usual: peaks[w] / Micro, limit: limit / Micro,
+			value: r.over(weighed, limit), raw: c[copies] + c[tried], usual: usual[w] / Micro, limit: limit / Micro,
 			windowUS: windowLengthUS[w],
 		})
 	}
 	for i, w := range newWindows {
-		count, limit := j.sums[w][fresh], r.limit(r.newFloors[i], s.newPeak[i], room.strangers, room.den)
+		count, limit := j.sums[w][fresh], r.limit(r.newFloors[i], s.usual.newOnes[i], room.strangers, room.den)
 		j.pieces[newcomers].keep(measure{
-			value: r.over(count*Micro, limit), raw: count, usual: s.newPeak[i] / Micro, limit: limit / Micro,
+			value: r.over(count*Micro, limit), raw: count, usual: s.usual.newOnes[i] / Micro, limit: limit / Micro,
 			windowUS: windowLengthUS[w],
 		})
 	}
 }
 
-// learn raises the account's own peaks to what it sent just now.
+// peaks are the highest counts of each window, in micro-copies.
+type peaks struct {
+	all     [windowCount]int64
+	newOnes [2]int64 // new recipients in newWindows
+}
+
+// learn raises the peaks of today to what the account sent just now. They are no measure before the day is over:
+// else a flood would make itself usual.
 func (s *State) learn(w *sums) {
 	for i := range w {
-		s.peaks[i] = max(s.peaks[i], min(w[i][copies], maxCount)*Micro)
+		s.today.all[i] = max(s.today.all[i], min(w[i][copies], maxCount)*Micro)
 	}
 	for i, window := range newWindows {
-		s.newPeak[i] = max(s.newPeak[i], min(w[window][fresh], maxCount)*Micro)
+		s.today.newOnes[i] = max(s.today.newOnes[i], min(w[window][fresh], maxCount)*Micro)
 	}
 }
 
-// forgetPeaks lets the peaks decay, once for each day that began.
-func (s *State) forgetPeaks(r *rateRules, nowUS int64) {
+// turnPeaks lets the usual peaks decay, once for each day that began, and takes in those of the day that is over.
+func (s *State) turnPeaks(r *rateRules, nowUS int64) {
 	day := nowUS / dayUS
-	for range min(day-s.peakDay, 365) {
-		for i := range s.peaks {
-			s.peaks[i] = mul(s.peaks[i], r.decay)
+	for n := min(day-s.peakDay, 365); n > 0; n-- {
+		for i := range s.usual.all {
+			s.usual.all[i] = max(mul(s.usual.all[i], r.decay), s.today.all[i])
 		}
-		for i := range s.newPeak {
-			s.newPeak[i] = mul(s.newPeak[i], r.decay)
+		for i := range s.usual.newOnes {
+			s.usual.newOnes[i] = max(mul(s.usual.newOnes[i], r.decay), s.today.newOnes[i])
 		}
+		s.today = peaks{}
 	}
 	s.peakDay = max(s.peakDay, day)
 }

@@ -30,9 +30,8 @@ var (
 // AppendRecord appends the encoding of one decided event to b: a blob holds as many as one likes, for instance
 // all of a transaction. Every event belongs into the log, in whatever order: replay sorts by Seq and sees gaps.
 func AppendRecord(b []byte, p *Policy, nowUS int64, e Event, d Decision) []byte {
-	e.Recipients = e.Recipients[:min(len(e.Recipients), MaxRecipients)]
 	r := Record{
-		Seq: d.Seq, NowUS: max(nowUS, 0), Policy: p.hash[:8], Event: e,
+		Seq: d.Seq, NowUS: min(max(nowUS, 0), maxUS), Policy: p.hash[:8], Event: e.bounded(),
 		Action: d.Action, Would: d.Would, WouldLevel: d.WouldLevel, Score: d.Score,
 	}
 	c := codec{b: append(b, recordVersion), write: true}
@@ -88,7 +87,7 @@ func (c *codec) event(e *Event) {
 	c.i64(&e.Content.SizeBytes, 0, maxUS)
 	word(c, &e.Level, recordLevels)
 	c.time(&e.UntilUS)
-	c.i64(&e.Cap, 0, maxUS)
+	c.i64(&e.Cap, 0, maxCount)
 	c.u8((*uint8)(&e.Degraded), 255)
 	c.text(&e.QueueHost, maxText)
 	c.text(&e.QueueID, maxText)
@@ -98,9 +97,6 @@ func (c *codec) event(e *Event) {
 const maxText = 255
 
 func (c *codec) text(s *string, most int) {
-	if c.write {
-		*s = (*s)[:min(len(*s), most)]
-	}
 	n := uint64(len(*s))
 	c.number(&n, uint64(most))
 	if c.write {

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"iter"
 	"slices"
 )
@@ -40,12 +41,7 @@ func (l Log) Replay(p *Policy, end *State) iter.Seq[Step] {
 			}
 		}()
 		records := slices.Clone(l.Records)
-		slices.SortStableFunc(records, func(a, b Record) int {
-			if a.Seq < b.Seq {
-				return -1
-			}
-			return min(int(a.Seq-b.Seq), 1)
-		})
+		slices.SortStableFunc(records, func(a, b Record) int { return cmp.Compare(a.Seq, b.Seq) })
 		for _, r := range records {
 			if r.Seq <= s.seq {
 				continue // the checkpoint knows it, or it is there twice

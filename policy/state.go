@@ -19,10 +19,9 @@ type State struct {
 
 	standing
 	windows windows
-	// peaks are the account's own highest counts of each window, decaying; peakDay is the day they decayed to.
-	peaks   [windowCount]int64 // micro-copies
-	newPeak [2]int64           // of new recipients in the hour and in the day
-	peakDay int64
+	// usual are the account's own peaks, decaying; today are those of peakDay, which become usual when it is over.
+	usual, today peaks
+	peakDay      int64
 	known   known
 	prints  [printCount]print
 	scores  [scoreCount]spamScore
@@ -112,7 +111,7 @@ func (s State) Totals(nowUS int64) Totals {
 	w := s.windows.sums()
 	t := Totals{
 		Messages: w.windows(messages), Recipients: w.windows(copies), New: w.windows(fresh), Invalid: w.windows(invalid),
-		UsualHour: s.peaks[windowHour] / Micro, UsualDay: s.peaks[windowDay] / Micro,
+		UsualHour: s.usual.all[windowHour] / Micro, UsualDay: s.usual.all[windowDay] / Micro,
 	}
 	for _, r := range s.open {
 		t.Reserved += int64(r.copies)

@@ -32,7 +32,7 @@ func (c *step) reserve() {
 
 // count is the number of recipients, and of those that the account never wrote to.
 func (c *step) count(recipients []uint64) (n, strangers int64) {
-	for _, r := range recipients[:min(len(recipients), MaxRecipients)] {
+	for _, r := range recipients {
 		if !c.known.has(r) {
 			strangers++
 		}
@@ -86,7 +86,7 @@ func (c *step) sent() {
 	c.total++
 	c.countHour(c.now)
 	c.known.turn(c.now)
-	for _, r := range c.e.Recipients[:min(len(c.e.Recipients), MaxRecipients)] {
+	for _, r := range c.e.Recipients {
 		c.known.now.add(r)
 	}
 	if c.j.score < c.p.soft && (c.j.atHome || c.j.cold) {

@@ -149,6 +149,7 @@ func New(o policy.Options, own Options, whitelist []policy.Profile, d Deps) (*Ga
 		return nil, err
 	}
 	g.states = newStates(own.MaxAccounts, g.metrics.evicted)
+	g.states.onEvict = g.leave
 	var err error
 	if g.writer, err = newWriter(g, own.SpoolMaxBytes); err != nil {
 		return nil, err
