@@ -37,10 +37,13 @@ var table = map[string]row{
 	"store/fsck":          may(with(leaves, "store", "store/blob")...),
 	"store/storetest":     may(with(leaves, "store", "store/sqldb", "store/blob", "store/blob/blobtest", "internal/lab/labtest")...),
 
-	"policy":        may(leaves...),
-	"policy/bounce": may(with(leaves, "store")...),
-	"policy/notify": may(with(leaves, "store")...),
-	"policy/rule":   may(leaves...),
+	"policy":          may(leaves...),
+	"policy/bounce":   may(with(leaves, "store")...),
+	"policy/notify":   may(with(leaves, "store")...),
+	"policy/sim":      may("policy"),
+	"policy/rule":     may(leaves...),
+	"policy/redis":    leaf,
+	"policy/outbound": may(with(leaves, "policy", "store")...),
 
 	"api":      may(with(leaves, "api/wire", "internal/admin", "internal/auth", "store/search", "store", "store/blob")...),
 	"api/wire": leaf,
