@@ -154,6 +154,7 @@ func (c *checker) content(o ContentOptions) {
 	c.part("content.newlist_full", o.NewlistFull)
 	c.part("content.newlist_weight", o.NewlistWeight)
 	c.whole("content.home_multiple", o.HomeMultiple, 1, 20)
+	c.whole("content.home_day_multiple", o.HomeDayMultiple, 1, 20)
 	c.whole("content.cold_multiple", o.ColdMultiple, 1, 20)
 }
 
@@ -162,6 +163,7 @@ const maxCampaign = 1000
 
 func (c *checker) history(o HistoryOptions) {
 	c.part("history.new_place", o.NewPlace)
+	c.part("history.new_network", o.NewNetwork)
 	c.whole("history.new_place_minutes", o.NewPlaceMinutes, 1, 24*60)
 	c.whole("history.new_place_messages", o.NewPlaceMessages, 1, 1000)
 	c.whole("history.home_hours", o.HomeHours, 1, 24*30)

@@ -130,17 +130,17 @@ func (j *judgement) corroborated() bool { return j.tainted || j.second[newPlace]
 
 // room scales limits by num/den.
 type room struct {
-	strangers int64 // multiple for new recipients and campaigns
-	den       int64 // divides every limit
+	strangers [2]int64 // multiple for new recipients and campaigns, in an hour and in a day
+	den       int64    // divides every limit
 }
 
 func (p *Policy) room(trust uint8, scatter bool) room {
-	r := room{strangers: 1, den: 1}
+	r := room{strangers: [2]int64{1, 1}, den: 1}
 	switch trust {
 	case home:
-		r.strangers = p.content.homeMultiple
+		r.strangers = [2]int64{p.content.homeMultiple, p.content.homeDayMultiple}
 	case cold:
-		r.strangers = p.content.coldMultiple
+		r.strangers = [2]int64{p.content.coldMultiple, p.content.coldMultiple}
 	}
 	if scatter {
 		r.den = 2

@@ -17,7 +17,12 @@ func (c *step) reserve() {
 	c.windows.add(copies, n)
 	c.windows.add(fresh, strangers)
 	c.judge()
-	c.weigh(false)
+	c.weigh(c.level == soft && c.now-c.levelUS >= reservationUS)
+	if c.stopped() {
+		c.windows.giveBack(copies, n, c.now)
+		c.windows.giveBack(fresh, strangers, c.now)
+		return
+	}
 	refused := c.overLimit() || c.overCap(c.p.hold)
 	if !refused {
 		c.book(n, strangers)
@@ -89,8 +94,8 @@ func (c *step) sent() {
 	for _, r := range c.e.Recipients {
 		c.known.now.add(r)
 	}
-	if c.j.score < c.p.soft && (c.j.atHome || c.j.cold) {
-		c.learn(&c.j.sums)
+	if c.j.score < c.p.soft {
+		c.learn(&c.j.sums, &c.p.rate, c.j.atHome || c.j.cold)
 	}
 }
 

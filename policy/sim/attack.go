@@ -104,6 +104,7 @@ type thief struct {
 	knownOnly           bool
 	places              []policy.Place
 	variants            int   // of the text
+	known               int   // contacts that were used
 	rest                int64 // between a test message and the attack
 	seed                uint64
 }
@@ -161,7 +162,7 @@ const patience = 2 * minute
 // steal sends for 24 hours, or until the account is stopped, and gives the recipients that were reached. The same
 // attack goes through every judge: its randomness is its own.
 func (t *thief) steal(j judge, _ dice) (leaked int) {
-	t.dice = newDice(t.seed, 0)
+	t.dice, t.known = newDice(t.seed, 0), 0
 	var q bounces
 	at := t.begin
 	if t.rest > 0 {
@@ -205,8 +206,10 @@ func (t *thief) letter(at int64, n int) letter {
 		who := t.Uint64()
 		l.bad[i] = -1
 		switch {
-		case t.knownOnly || t.chance(t.knownShare):
-			who = t.victim.contacts[t.IntN(len(t.victim.contacts))]
+		case t.knownOnly:
+		case t.chance(t.knownShare) && t.known < len(t.victim.contacts):
+			who = t.victim.contacts[t.known]
+			t.known++
 		case t.chance(t.invalid):
 			l.bad[i] = t.span(second, 3*minute)
 		}
