@@ -9,7 +9,7 @@ import (
 	"github.com/mairust/mairust/store/sqldb"
 )
 
-// Bounce is a recipient that a Postfix host gave up because there is no such address. Nothing in it names the recipient.
+// Bounce is a recipient that a Postfix host gave up because there is no such address.
 type Bounce struct {
 	// ID is the same for the same bounce, however often it is reported.
 	ID string
@@ -17,6 +17,8 @@ type Bounce struct {
 	At, Reported time.Time
 	// QueueHost and QueueID name the message, DSN is the enhanced status code.
 	QueueHost, QueueID, DSN string
+	// RcptHash is the keyed hash of the recipient, as the outbound engine has it.
+	RcptHash uint64
 }
 
 // BounceFeed is what a Postfix host told last of the feed of its bounces.
@@ -34,7 +36,7 @@ type BounceFeed struct {
 
 var putBounces = sqldb.Insert("bounces",
 	sqldb.Text("id"), sqldb.Integer("reported_us"), sqldb.Integer("at_us"), sqldb.Text("queue_host"), sqldb.Text("queue_id"),
-	sqldb.Text("dsn"), sqldb.Text("state"), sqldb.Integer("next_us"),
+	sqldb.Text("dsn"), sqldb.Integer("rcpt_hash"), sqldb.Text("state"), sqldb.Integer("next_us"),
 ).OnConflict(`ON CONFLICT (id) DO NOTHING`)
 
 // ReportBounces stores what a feed tells: how it is, and bounces, which wait to be counted. One that was reported before
@@ -47,7 +49,7 @@ func (s *Store) ReportBounces(ctx context.Context, f BounceFeed, list []Bounce) 
 	var rows []any
 	for _, b := range list {
 		rows = append(rows, mail.Clean(b.ID, maxWord), now, micros(b.At), mail.Clean(b.QueueHost, maxWord),
-			mail.Clean(b.QueueID, maxWord), mail.Clean(b.DSN, maxWord), "waiting", now)
+			mail.Clean(b.QueueID, maxWord), mail.Clean(b.DSN, maxWord), int64(b.RcptHash), "waiting", now) //nolint:gosec // the bits count
 	}
 	return s.write(ctx, func(_ context.Context, tx *sqldb.Tx) error {
 		tx.Queue(feed, mail.Clean(f.Host, maxWord), now, microsOrNull(f.LastLine), f.LagBytes, f.Lag.Milliseconds(), f.Gaps)
@@ -61,7 +63,7 @@ func (s *Store) ReportBounces(ctx context.Context, f BounceFeed, list []Bounce) 
 func (s *Store) ClaimBounces(ctx context.Context, limit int, hold time.Duration) ([]Bounce, error) {
 	const query = `UPDATE bounces SET next_us = $1 WHERE next_us <= $2 AND id IN (
 			SELECT b.id FROM bounces b WHERE b.next_us <= $2 ORDER BY b.next_us, b.id LIMIT $3)
-		RETURNING id, at_us, reported_us, queue_host, queue_id, dsn`
+		RETURNING id, at_us, reported_us, queue_host, queue_id, dsn, rcpt_hash`
 	const look = `SELECT 1 FROM bounces b WHERE b.next_us <= $1 LIMIT 1`
 	now := s.now()
 	var list []Bounce
@@ -73,9 +75,9 @@ func (s *Store) ClaimBounces(ctx context.Context, limit int, hold time.Duration)
 		list = nil
 		return tx.Each(ctx, query, []any{micros(now.Add(hold)), micros(now), limit}, func(scan sqldb.Scan) error {
 			var b Bounce
-			var at, reported int64
-			err := scan(&b.ID, &at, &reported, &b.QueueHost, &b.QueueID, &b.DSN)
-			b.At, b.Reported = fromMicros(at), fromMicros(reported)
+			var at, reported, hash int64
+			err := scan(&b.ID, &at, &reported, &b.QueueHost, &b.QueueID, &b.DSN, &hash)
+			b.At, b.Reported, b.RcptHash = fromMicros(at), fromMicros(reported), uint64(hash) //nolint:gosec // the bits count
 			list = append(list, b)
 			return err
 		})

@@ -234,7 +234,7 @@ func TestBounceThatIsReportedTwiceIsCountedOnce(t *testing.T) {
 	withClock(t, func(ctx context.Context, t *testing.T, s *store.Store, c *clock) {
 		feed := store.BounceFeed{Host: "mx1", LastLine: noon.Add(-time.Second), LagBytes: 7, Lag: 3 * time.Second}
 		list := []store.Bounce{
-			{ID: "one", At: noon, QueueHost: "mx1", QueueID: "AAAAA1", DSN: "5.1.1"},
+			{ID: "one", At: noon, QueueHost: "mx1", QueueID: "AAAAA1", DSN: "5.1.1", RcptHash: 1<<63 + 1},
 			{ID: "two", At: noon, QueueHost: "mx1", QueueID: "AAAAA2", DSN: "5.1.1"},
 		}
 		require.NoError(t, s.ReportBounces(ctx, feed, list))
@@ -246,6 +246,7 @@ func TestBounceThatIsReportedTwiceIsCountedOnce(t *testing.T) {
 		claimed, err := s.ClaimBounces(ctx, 10, time.Minute)
 		require.NoError(t, err)
 		require.Len(t, claimed, 2)
+		assert.Contains(t, []uint64{claimed[0].RcptHash, claimed[1].RcptHash}, uint64(1<<63+1))
 		again, err := s.ClaimBounces(ctx, 10, time.Minute)
 		require.NoError(t, err)
 		assert.Empty(t, again)

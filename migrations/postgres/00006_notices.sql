@@ -9,6 +9,7 @@ CREATE TABLE bounces (
     queue_host  TEXT COLLATE "C" NOT NULL,
     queue_id    TEXT COLLATE "C" NOT NULL,
     dsn         TEXT COLLATE "C" NOT NULL,
+    rcpt_hash   BIGINT NOT NULL,
     state       TEXT COLLATE "C" NOT NULL CHECK (state IN ('waiting', 'counted', 'unknown')),
     next_us     BIGINT
 );

@@ -9,6 +9,7 @@ CREATE TABLE bounces (
     queue_host  TEXT   NOT NULL,
     queue_id    TEXT   NOT NULL,
     dsn         TEXT   NOT NULL,
+    rcpt_hash   BIGINT NOT NULL,
     state       TEXT   NOT NULL CHECK (state IN ('waiting', 'counted', 'unknown')),
     next_us     BIGINT
 );
