@@ -29,6 +29,68 @@ func (s *Store) ReleaseLease(ctx context.Context, name, holder string) error {
 	})
 }
 
+const (
+	leaseFor   = time.Minute
+	leaseRenew = 15 * time.Second
+)
+
+// WhileLeader does the named work while this process is the only one of all that share the database, again and again
+// until ctx ends. work goes on until its ctx ends, which also happens when the lease is lost or could be.
+func (s *Store) WhileLeader(ctx context.Context, name string, work func(ctx context.Context)) {
+	holder := newID()
+	for ctx.Err() == nil {
+		ok, err := s.TakeLease(ctx, name, holder, leaseFor)
+		switch {
+		case err != nil && ctx.Err() == nil:
+			s.log.Debug("lease not taken", "lease", name, "err", err) // the database is a part that is watched
+		case ok:
+			s.lead(ctx, name, holder, work)
+		}
+		wait(ctx, leaseRenew)
+	}
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if err := s.ReleaseLease(last, name, holder); err != nil {
+		s.log.Debug("lease not released", "lease", name, "err", err)
+	}
+}
+
+// lead works, and prolongs the lease meanwhile.
+func (s *Store) lead(ctx context.Context, name, holder string, work func(ctx context.Context)) {
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		defer cancel()
+		for last := time.Now(); ; {
+			wait(ctx, leaseRenew)
+			if ctx.Err() != nil {
+				return
+			}
+			ok, err := s.TakeLease(ctx, name, holder, leaseFor)
+			switch {
+			case err == nil && ok:
+				last = time.Now()
+			case err == nil, time.Since(last) > leaseFor/2:
+				return
+			}
+		}
+	}()
+	work(ctx)
+	cancel()
+	<-ended
+}
+
+// wait waits, or until ctx ends.
+func wait(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
 // WorkedDay is the last UTC day for which the named daily work was done; zero for none.
 func (s *Store) WorkedDay(ctx context.Context, name string) (time.Time, error) {
 	var day int64

@@ -44,6 +44,7 @@ var table = map[string]row{
 	"policy/sim":      may("policy"),
 	"policy/rule":     may(leaves...),
 	"policy/redis":    leaf,
+	"policy/upkeep":   may(with(leaves, "store", "policy/notify")...),
 	"policy/outbound": may(with(leaves, "policy", "store")...),
 
 	"api":        may(with(leaves, "api/wire", "internal/admin", "internal/auth", "store/search", "store", "store/blob")...),

@@ -14,7 +14,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/mairust/mairust/internal/mailer"
@@ -127,7 +126,6 @@ type Notifier struct {
 	store    *store.Store
 	channels []*channel
 	monitor  *monitor
-	holder   string
 	log      *slog.Logger
 	metrics  *metrics
 	pace     pace
@@ -144,7 +142,7 @@ func New(o Options, d Deps) (*Notifier, error) {
 	if d.Log == nil {
 		d.Log = slog.New(slog.DiscardHandler)
 	}
-	n := &Notifier{store: d.Store, holder: uuid.NewString(), log: d.Log, metrics: newMetrics(d.Registerer)}
+	n := &Notifier{store: d.Store, log: d.Log, metrics: newMetrics(d.Registerer)}
 	w := writer{language: o.Language, hostname: d.Hostname, link: d.Link}
 	if d.Mailer != nil {
 		n.add("mail", &mailTo{mailer: d.Mailer, writer: w})

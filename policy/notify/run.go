@@ -10,10 +10,8 @@ import (
 )
 
 const (
-	// leaseName and lease: who holds it is the only one that plans and sends.
-	leaseName = "notices"
-	lease     = time.Minute
-	renew     = 15 * time.Second
+	leaseName    = "notices"
+	measureEvery = 15 * time.Second
 	// look is how often those who send look for something to do.
 	look = 3 * time.Second
 	// hold is how long a sending may take, with all that is around it; then somebody else may try it.
@@ -29,36 +27,19 @@ const (
 // limits of the notices about one account.
 var limits = store.NoticeLimits{Every: 10 * time.Minute, PerDay: 24}
 
-// Run plans and sends while this process holds the lease, until ctx ends. Nothing is lost when it ends at any point; what
-// was being sent then may be sent again.
-func (n *Notifier) Run(ctx context.Context) {
-	for ctx.Err() == nil {
-		ok, err := n.store.TakeLease(ctx, leaseName, n.holder, lease)
-		if err != nil && ctx.Err() == nil {
-			n.log.Debug("lease of the notices not taken", "err", err)
-		}
-		if ok {
-			n.work(ctx)
-		}
-		sleep(ctx, renew)
-	}
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	defer cancel()
-	if err := n.store.ReleaseLease(last, leaseName, n.holder); err != nil {
-		n.log.Debug("lease of the notices not released", "err", err)
-	}
-}
+// Run plans and sends while this process is the only one that does, until ctx ends. Nothing is lost when it ends at any
+// point; what was being sent then may be sent again.
+func (n *Notifier) Run(ctx context.Context) { n.store.WhileLeader(ctx, leaseName, n.work) }
 
-// work plans and sends until ctx ends or the lease is lost.
+// work plans and sends until ctx ends.
 func (n *Notifier) work(ctx context.Context) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	var group sync.WaitGroup
-	group.Go(func() {
-		defer cancel()
-		n.keepLease(ctx)
-	})
 	group.Go(func() { n.planOnAndOn(ctx) })
+	group.Go(func() {
+		for ; ctx.Err() == nil; sleep(ctx, measureEvery) {
+			n.measure(ctx)
+		}
+	})
 	for _, c := range n.channels {
 		group.Go(func() { n.sendOnAndOn(ctx, c) })
 	}
@@ -66,24 +47,6 @@ func (n *Notifier) work(ctx context.Context) {
 		group.Go(func() { n.beat(ctx) })
 	}
 	group.Wait()
-}
-
-// keepLease returns when the lease is lost or could be.
-func (n *Notifier) keepLease(ctx context.Context) {
-	for last := time.Now(); ; {
-		n.measure(ctx)
-		sleep(ctx, renew)
-		if ctx.Err() != nil {
-			return
-		}
-		ok, err := n.store.TakeLease(ctx, leaseName, n.holder, lease)
-		switch {
-		case err == nil && ok:
-			last = time.Now()
-		case err == nil, time.Since(last) > lease/2:
-			return
-		}
-	}
 }
 
 func (n *Notifier) planOnAndOn(ctx context.Context) {
