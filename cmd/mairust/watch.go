@@ -13,6 +13,7 @@ import (
 
 	"github.com/mairust/mairust/internal/alert"
 	"github.com/mairust/mairust/internal/listen"
+	"github.com/mairust/mairust/internal/mailer"
 )
 
 // slowPatience is for parts that nobody waits for: an alert can wait until it is sure.
@@ -51,7 +52,11 @@ func (d *daemon) mailSink() (alert.Sink, error) {
 	if err != nil {
 		return nil, err
 	}
-	return alert.NewSMTP(d.config.Notify.SMTP, hostname)
+	m, err := mailer.New(d.config.Notify.SMTP, hostname)
+	if err != nil {
+		return nil, err
+	}
+	return alert.NewMail(m), nil
 }
 
 // dirs are the directories whose disks must not become full.

@@ -11,6 +11,7 @@ import (
 	"github.com/mairust/mairust/imap"
 	"github.com/mairust/mairust/internal/alert"
 	"github.com/mairust/mairust/internal/listen"
+	"github.com/mairust/mairust/internal/mailer"
 	"github.com/mairust/mairust/lmtp"
 	"github.com/mairust/mairust/lmtp/lookup"
 	"github.com/mairust/mairust/milter"
@@ -79,7 +80,7 @@ type Ops struct {
 
 // Notify configures how administrators are told of what needs them.
 type Notify struct {
-	SMTP alert.SMTPOptions `yaml:"smtp"`
+	SMTP mailer.Options `yaml:"smtp"`
 }
 
 // Log configures the daemon's log.
@@ -145,7 +146,7 @@ func fixedDefaults() *Config {
 		IMAP:     imap.Options{MaxConnections: 20_000, MaxPerClient: 200, CacheBytes: 128 << 20},
 		Lookup:   lookup.Options{MaxConnections: 1000, IdleTimeout: 5 * time.Minute, RequestTimeout: 10 * time.Second},
 		Alert:    alert.Options{}.WithDefaults(),
-		Notify:   Notify{SMTP: alert.SMTPOptions{To: []string{}, TLS: alert.TLSAuto}},
+		Notify:   Notify{SMTP: mailer.Options{To: []string{}, TLS: mailer.TLSAuto}},
 		Log:      Log{Level: "info", Format: "json"},
 		Shutdown: Shutdown{TimeoutSeconds: 60, DrainTimeoutSeconds: 30},
 	}
