@@ -204,7 +204,7 @@ func (n *node) blast(e mail.Envelope, most int) (left int, refused *mail.Reply) 
 
 func waiting(t testing.TB) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
 	t.Cleanup(cancel)
 	return ctx
 }
