@@ -16,6 +16,8 @@ import (
 	"github.com/mairust/mairust/milter"
 	"github.com/mairust/mairust/milter/rspamd"
 	"github.com/mairust/mairust/policy"
+	"github.com/mairust/mairust/policy/outbound"
+	"github.com/mairust/mairust/policy/redis"
 	"github.com/mairust/mairust/policy/rule"
 	"github.com/mairust/mairust/store/fsck"
 	"github.com/mairust/mairust/store/sqldb"
@@ -35,15 +37,17 @@ type Config struct {
 	Outbound Outbound      `yaml:"outbound"`
 	// OutboundWhitelist are the bulk senders.
 	OutboundWhitelist []policy.Profile `yaml:"outbound_whitelist"`
-	LMTP              lmtp.Options     `yaml:"lmtp"`
-	Lookup            lookup.Options   `yaml:"lookup"`
-	HTTP              api.Options      `yaml:"http"`
-	IMAP              imap.Options     `yaml:"imap"`
-	Ops               Ops              `yaml:"ops"`
-	Alert             alert.Options    `yaml:"alert"`
-	Notify            Notify           `yaml:"notify"`
-	Log               Log              `yaml:"log"`
-	Shutdown          Shutdown         `yaml:"shutdown"`
+	// Redis is what several nodes share; off without a URL.
+	Redis    redis.Options  `yaml:"redis"`
+	LMTP     lmtp.Options   `yaml:"lmtp"`
+	Lookup   lookup.Options `yaml:"lookup"`
+	HTTP     api.Options    `yaml:"http"`
+	IMAP     imap.Options   `yaml:"imap"`
+	Ops      Ops            `yaml:"ops"`
+	Alert    alert.Options  `yaml:"alert"`
+	Notify   Notify         `yaml:"notify"`
+	Log      Log            `yaml:"log"`
+	Shutdown Shutdown       `yaml:"shutdown"`
 }
 
 // Secrets says where the installation's own secrets are.
@@ -79,6 +83,7 @@ type Milter struct {
 // Outbound configures what accounts may send.
 type Outbound struct {
 	policy.Options `yaml:",inline"`
+	Gate           outbound.Options `yaml:",inline"`
 }
 
 // Ops configures metrics and health.
@@ -138,8 +143,11 @@ func fixedDefaults() *Config {
 				TimeoutMS: 8000, MaxBytes: 50 << 20, OnError: "allow", AddHeader: "tag", Greylist: "tempfail",
 			},
 		}, Rules: []rule.Options{}},
-		Outbound:          Outbound{Options: outboundDefaults()},
+		Outbound: Outbound{Options: outboundDefaults(), Gate: outbound.Options{
+			TrustedNetworks: []string{}, Tenants: []outbound.TenantOptions{}, MaxAccounts: 100_000, SpoolMaxBytes: 64 << 20,
+		}},
 		OutboundWhitelist: []policy.Profile{},
+		Redis:             redis.Options{Prefix: "mairust", TimeoutMS: 250},
 		LMTP: lmtp.Options{
 			MaxConnections:        1000,
 			RecipientDelimiter:    "+",
