@@ -73,6 +73,9 @@ func (c *codec) state(s *State) {
 	c.failedOnes(s)
 }
 
+// minUS is a year after 1970: 0 stands for never in many places, and shorter times are differences.
+const minUS = 365 * dayUS
+
 // maxUS is in the year 4253; it keeps sums of times in 63 bits. maxMinute is the same in minutes.
 const (
 	maxUS     = 1 << 56
