@@ -14,7 +14,7 @@ func (c *step) caps() (k caps) {
 		k.all = [2]int64{c.capHour, 24 * c.capHour}
 	}
 	k.strangers = k.all
-	if c.capHour == 0 && !c.j.tainted && (c.j.trust == home || c.j.trust == cold || c.bulk != nil) {
+	if c.capHour == 0 && !c.j.tainted && (c.j.trust == home || c.j.trust == cold) {
 		usual := c.usual
 		if c.bulk != nil {
 			usual.all = c.bulk.peaks

@@ -2,14 +2,14 @@ package policy
 
 // contentRules are ContentOptions made ready: spam scores in thousandths, the rest in millionths or recipients.
 type contentRules struct {
-	spamFrom, spamFull, spamCertain             int64
-	newFrom, newFull, allFrom, allFull          int64
-	allWeight, dayMultiple                      int64
-	campaignWeight, newlistWeight               int64
-	templateUS                                  int64
-	invalidFrom, invalidFull, leastBad          int64
-	newlistFrom, newlistFull                    int64
-	homeMultiple, homeDayMultiple, coldMultiple int64
+	spamFrom, spamFull, spamCertain                           int64
+	newFrom, newFull, allFrom, allFull                        int64
+	allWeight, dayMultiple                                    int64
+	campaignWeight, newlistWeight                             int64
+	templateUS                                                int64
+	invalidFrom, invalidFull, leastBad                        int64
+	newlistFrom, newlistFull                                  int64
+	homeMultiple, homeDayMultiple, awayMultiple, coldMultiple int64
 }
 
 func (o ContentOptions) rules() contentRules {
@@ -23,7 +23,7 @@ func (o ContentOptions) rules() contentRules {
 		templateUS:  int64(o.TemplateDays) * dayUS,
 		invalidFrom: micro(o.InvalidFrom), invalidFull: micro(o.InvalidFull), leastBad: int64(o.InvalidLeast),
 		newlistFrom: micro(o.NewlistFrom), newlistFull: micro(o.NewlistFull),
-		homeMultiple: int64(o.HomeMultiple), homeDayMultiple: int64(o.HomeDayMultiple), coldMultiple: int64(o.ColdMultiple),
+		homeMultiple: int64(o.HomeMultiple), homeDayMultiple: int64(o.HomeDayMultiple), awayMultiple: int64(o.AwayMultiple), coldMultiple: int64(o.ColdMultiple),
 	}
 }
 
@@ -142,7 +142,7 @@ func (j *judgement) campaign(r *contentRules, room room, q *print, windowUS, tim
 	m.value, m.raw, m.limit = over(strangers, r.newFrom, r.newFull), strangers, r.newFull*times/room.den
 	j.pieces[campaign].keep(m)
 	weight := r.allWeight
-	if j.trust == unsure {
+	if j.trust == unsure && q.times > 1 {
 		weight = Micro
 	}
 	m.value, m.raw, m.limit = mul(weight, over(all, r.allFrom, r.allFull)), all, r.allFull*times/room.den

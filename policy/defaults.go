@@ -69,7 +69,8 @@ func (o ContentOptions) withDefaults() ContentOptions {
 	fill(&o.NewlistWeight, 0.9)
 	fill(&o.HomeMultiple, 5)
 	fill(&o.HomeDayMultiple, 3)
-	fill(&o.ColdMultiple, 3)
+	fill(&o.AwayMultiple, 2)
+	fill(&o.ColdMultiple, 4)
 	return o
 }
 

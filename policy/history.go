@@ -115,7 +115,7 @@ func (j *judgement) trustIn(s *State, r *historyRules) {
 	case j.pieces[newPlace].value > 0:
 		j.trust = unsure
 	case j.tainted:
-		j.trust = away
+		j.trust = doubt
 	case j.cold:
 		j.trust = cold
 	case j.atHome:

@@ -110,7 +110,8 @@ type ContentOptions struct {
 	// CampaignNewFrom and CampaignNewFull: new recipients of one body in an hour (8, 30).
 	CampaignNewFrom int `yaml:"campaign_new_from"`
 	CampaignNewFull int `yaml:"campaign_new_full"`
-	// CampaignAllFrom and CampaignAllFull: all recipients of one body in an hour (25, 75), at CampaignAllWeight (0.5).
+	// CampaignAllFrom and CampaignAllFull: all recipients of one body in an hour (25, 75), at CampaignAllWeight (0.5);
+	// at a new place with full weight, when it is more than one message.
 	CampaignAllFrom   int     `yaml:"campaign_all_from"`
 	CampaignAllFull   int     `yaml:"campaign_all_full"`
 	CampaignAllWeight float64 `yaml:"campaign_all_weight"`
@@ -130,10 +131,11 @@ type ContentOptions struct {
 	NewlistFull   float64 `yaml:"newlist_full"`
 	NewlistWeight float64 `yaml:"newlist_weight"`
 	// HomeMultiple raises the limits for new recipients and campaigns in an hour at a place known for days (5), and
-	// HomeDayMultiple those in 24 hours (3), as long as nothing speaks against the content; ColdMultiple all of them for
-	// an account without history (3).
+	// HomeDayMultiple those in 24 hours (3), as long as nothing speaks against the content. AwayMultiple raises all of
+	// them at a place that is neither new nor known for days (2), ColdMultiple for an account without history (4).
 	HomeMultiple    int `yaml:"home_multiple"`
 	HomeDayMultiple int `yaml:"home_day_multiple"`
+	AwayMultiple    int `yaml:"away_multiple"`
 	ColdMultiple    int `yaml:"cold_multiple"`
 }
 

@@ -109,6 +109,9 @@ func (s *State) isNew(first uint32, messages uint16, nowUS int64, r *historyRule
 	if s.original(first, r) {
 		return false
 	}
+	if s.level == soft && !s.byHand {
+		nowUS = min(nowUS, s.levelUS) // nothing becomes familiar while the account is under suspicion
+	}
 	age := nowUS - int64(first)*minuteUS
 	return age < r.newPlaceUS || age < quietUS && int64(messages) < r.newPlaceMessages
 }

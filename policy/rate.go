@@ -21,10 +21,11 @@ func (o RateOptions) rules() rateRules {
 // maxLimit keeps products of limits in 63 bits.
 const maxLimit = 5 * maxCount * Micro
 
-// limit is where a count is full evidence: the greater of its floor and a multiple of the account's own peak.
+// limit is where a count is full evidence: the greater of its floor, that so many times, and a multiple of the
+// account's own peak.
 func (r *rateRules) limit(floor, peak, times, den int64) int64 {
-	own := mul(r.multiple, min(peak, maxLimit))
-	return min(max(floor, own)*times/den, maxLimit)
+	own := mul(r.multiple, min(peak, maxCount*Micro))
+	return min(max(floor*times, own)/den, maxLimit)
 }
 
 // over is the evidence of a count (micro-copies) beside its limit.

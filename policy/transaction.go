@@ -117,6 +117,7 @@ func (c *step) retryPrint(before print, n, strangers int64) {
 		return
 	}
 	p := c.seen(c.e.Content.Fingerprint, c.now)
+	p.times = max(before.times, 1)
 	once := func(old pair, n int64) pair {
 		return pair{now: max(old.now, uint16(min(n, maxPrint))), before: old.before}
 	}

@@ -43,8 +43,11 @@ func (d *daemon) buildMilter() error {
 		}
 		sources = append(sources, milter.Source{Check: client, OnError: o.Rspamd.OnError})
 	}
+	if err := d.buildOutbound(); err != nil {
+		return err
+	}
 	server, err := milter.New(o.Options, milter.Deps{
-		Sources: sources, MAC: d.scanMAC, Log: log, Registerer: d.registry, SpoolDir: spoolDir(d.config),
+		Sources: sources, Outbound: milterOutbound{d.outbound.gate}, MAC: d.scanMAC, Log: log, Registerer: d.registry, SpoolDir: spoolDir(d.config),
 	})
 	if err != nil {
 		return err

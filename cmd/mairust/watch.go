@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,6 +35,9 @@ func (d *daemon) buildWatch() error {
 		alert.Part{Name: "listeners", Check: func(context.Context) error { return checkListeners(d.listeners) }},
 		alert.Part{Name: "clock", Patience: slowPatience, Check: func(context.Context) error { return clockFault() }},
 		alert.Part{Name: "certificate", Check: func(context.Context) error { return checkCertificates(d.listeners) }})
+	if slices.Contains(d.roles, roleMilter) {
+		parts = append(parts, alert.Part{Name: "outbound", Check: d.checkOutbound})
+	}
 	sink, err := d.mailSink()
 	if err != nil {
 		return err

@@ -16,6 +16,9 @@ import (
 	"github.com/mairust/mairust/lmtp/lookup"
 	"github.com/mairust/mairust/milter"
 	"github.com/mairust/mairust/milter/rspamd"
+	"github.com/mairust/mairust/policy"
+	"github.com/mairust/mairust/policy/outbound"
+	"github.com/mairust/mairust/policy/redis"
 	"github.com/mairust/mairust/policy/rule"
 	"github.com/mairust/mairust/store/fsck"
 	"github.com/mairust/mairust/store/sqldb"
@@ -27,11 +30,16 @@ type Config struct {
 	// DataDir holds everything that must survive a restart: database, mail, keyring.
 	DataDir string `yaml:"data_dir"`
 	// RunDir holds sockets and other files that a restart makes anew.
-	RunDir   string         `yaml:"run_dir"`
-	Secrets  Secrets        `yaml:"secrets"`
-	Database sqldb.Options  `yaml:"database"`
-	Storage  Storage        `yaml:"storage"`
-	Milter   Milter         `yaml:"milter"`
+	RunDir   string        `yaml:"run_dir"`
+	Secrets  Secrets       `yaml:"secrets"`
+	Database sqldb.Options `yaml:"database"`
+	Storage  Storage       `yaml:"storage"`
+	Milter   Milter        `yaml:"milter"`
+	Outbound Outbound      `yaml:"outbound"`
+	// OutboundWhitelist are the bulk senders.
+	OutboundWhitelist []policy.Profile `yaml:"outbound_whitelist"`
+	// Redis is what several nodes share; off without a URL.
+	Redis    redis.Options  `yaml:"redis"`
 	LMTP     lmtp.Options   `yaml:"lmtp"`
 	Lookup   lookup.Options `yaml:"lookup"`
 	HTTP     api.Options    `yaml:"http"`
@@ -71,6 +79,12 @@ type Milter struct {
 	milter.Options `yaml:",inline"`
 	// Rules are the site's own, in order.
 	Rules []rule.Options `yaml:"rules"`
+}
+
+// Outbound configures what accounts may send.
+type Outbound struct {
+	policy.Options `yaml:",inline"`
+	Gate           outbound.Options `yaml:",inline"`
 }
 
 // Ops configures metrics and health.
@@ -130,6 +144,11 @@ func fixedDefaults() *Config {
 				TimeoutMS: 8000, MaxBytes: 50 << 20, OnError: "allow", AddHeader: "tag", Greylist: "tempfail",
 			},
 		}, Rules: []rule.Options{}},
+		Outbound: Outbound{Options: outboundDefaults(), Gate: outbound.Options{
+			TrustedNetworks: []string{}, Tenants: []outbound.TenantOptions{}, MaxAccounts: 100_000, SpoolMaxBytes: 64 << 20,
+		}},
+		OutboundWhitelist: []policy.Profile{},
+		Redis:             redis.Options{Prefix: "mairust", TimeoutMS: 250},
 		LMTP: lmtp.Options{
 			MaxConnections:        1000,
 			RecipientDelimiter:    "+",
@@ -150,6 +169,12 @@ func fixedDefaults() *Config {
 		Log:      Log{Level: "info", Format: "json"},
 		Shutdown: Shutdown{TimeoutSeconds: 60, DrainTimeoutSeconds: 30},
 	}
+}
+
+func outboundDefaults() policy.Options {
+	o := policy.Options{}.WithDefaults()
+	o.Modes = []policy.ModeOptions{}
+	return o
 }
 
 const (

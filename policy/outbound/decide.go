@@ -19,7 +19,8 @@ type outcome struct {
 	acts []outcome
 	// checkpoint is the state before the first event of the day; nil for a later one.
 	checkpoint []byte
-	alone      bool // the shared state was not there
+	revision   int64 // of the account's row, as far as the state knows of it
+	alone      bool  // the shared state was not there
 }
 
 // record appends the event for replay.
@@ -155,7 +156,7 @@ func (g *Gate) step(s sender, was known, e policy.Event) (outcome, known, policy
 		e.Scope.DomainStopped = standing.domainStopped(s, now)
 		o.decision, st = policy.Decide(st, e, o.policy, o.nowUS)
 	}
-	o.event = e
+	o.event, o.revision = e, k.revision
 	k.state, _ = st.AppendBinary(nil) // it never fails
 	return o, k, effective(&st)
 }

@@ -169,7 +169,7 @@ func (g *Gate) Configure(o policy.Options, own Options, whitelist []policy.Profi
 	if err != nil {
 		return err
 	}
-	p, err := policy.Compile(o, append(whitelist[:len(whitelist):len(whitelist)], g.standing.Load().profiles()...))
+	p, err := g.standing.Load().compile(o, whitelist)
 	if err != nil {
 		return fmt.Errorf("outbound: %w", err)
 	}

@@ -25,9 +25,10 @@ type levelChange struct {
 	sender   sender
 	level    policy.Level
 	act      string
-	at       time.Time
 	until    time.Time
 	decision store.LogKey
+	// revision of the row is the one that was known when it was decided.
+	revision int64
 	reason   string
 	notice   Notice
 }
@@ -44,16 +45,18 @@ func (g *Gate) follow(s sender, o *outcome, row store.OutboundDecision) {
 			g.notify(notice)
 		}
 		if d.Action == policy.RefuseSuspended && d.Reason == policy.ReasonSuspended {
-			g.heal(s, row, notice)
+			g.heal(s, o, row, notice)
 		}
 		return
 	}
-	g.writer.setLevel(g.changeOf(s, d.Before, d.After, row, notice))
+	g.writer.setLevel(g.changeOf(s, o, d.Before, row, notice))
 }
 
-func (g *Gate) changeOf(s sender, before, after policy.Level, row store.OutboundDecision, notice Notice) levelChange {
-	c := levelChange{sender: s, level: after, at: row.At, decision: row.LogKey, reason: "decided by the engine", notice: notice}
-	switch after {
+func (g *Gate) changeOf(s sender, o *outcome, before policy.Level, row store.OutboundDecision, notice Notice) levelChange {
+	c := levelChange{
+		sender: s, level: o.decision.After, revision: o.revision, decision: row.LogKey, reason: "decided by the engine", notice: notice,
+	}
+	switch c.level {
 	case policy.HardLimit:
 		c.act = actSuspend
 		if h := g.reenableAfter(); h > 0 {
@@ -77,16 +80,16 @@ func (g *Gate) reenableAfter() time.Duration {
 }
 
 // heal writes a stop to the database that is not there: whoever decided it came to no end.
-func (g *Gate) heal(s sender, row store.OutboundDecision, notice Notice) {
+func (g *Gate) heal(s sender, o *outcome, row store.OutboundDecision, notice Notice) {
 	if r, ok := g.standing.Load().row(s); ok && policy.Level(r.Level) == policy.HardLimit {
 		return
 	}
 	notice.Kind = policy.NoticeSuspended
-	g.writer.setLevel(g.changeOf(s, policy.Normal, policy.HardLimit, row, notice))
+	g.writer.setLevel(g.changeOf(s, o, policy.Normal, row, notice))
 }
 
 // writeLevel puts a level into the database by compare and set, so that of several nodes one changes it. What a person did
-// since counts more.
+// that the decision did not know of counts more.
 func (g *Gate) writeLevel(ctx context.Context, db *store.Store, c levelChange) error {
 	for range 3 {
 		row, err := db.OutboundAccount(ctx, store.Scope{Tenant: c.sender.tenant}, string(c.sender.account))
@@ -96,7 +99,7 @@ func (g *Gate) writeLevel(ctx context.Context, db *store.Store, c levelChange) e
 		if err != nil {
 			return err
 		}
-		if row.Level == string(c.level) || row.ActorKind != actorEngine && row.Changed.After(c.at) {
+		if row.Level == string(c.level) || row.ActorKind != actorEngine && row.Revision > c.revision {
 			return nil
 		}
 		change := row.Change(c.act)

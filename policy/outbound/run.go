@@ -83,18 +83,16 @@ func (g *Gate) followChanges(ctx context.Context) {
 	if db == nil {
 		return
 	}
-	g.store.Store(db)
 	follower := db.Follow()
 	var refreshed time.Time
-	g.every(ctx, followEvery, nil, func() {
+	look := func() {
 		changes, err := follower.Next(ctx)
 		if err == nil && (refreshed.IsZero() || time.Since(refreshed) > refreshEvery || len(changes) > 0) {
-			err = g.refreshStanding(ctx, db)
-			if err == nil {
+			refreshed = time.Time{}
+			if err = g.refreshStanding(ctx, db); err == nil {
 				refreshed = time.Now()
-				g.restoreStops(ctx)
-			} else {
-				refreshed = time.Time{}
+				g.store.Store(db)
+				g.restoreStops()
 			}
 		}
 		g.answered("follow", err)
@@ -103,7 +101,9 @@ func (g *Gate) followChanges(ctx context.Context) {
 				g.forget(ctx, policy.Account(c.ID))
 			}
 		}
-	})
+	}
+	look()
+	g.every(ctx, followEvery, nil, look)
 }
 
 // openStore tries until it works; nil at the end of ctx, or without a database.
@@ -129,7 +129,7 @@ func (g *Gate) openStore(ctx context.Context) *store.Store {
 
 // restoreStops writes stops to the database that it does not have: they were decided while it was away, by a process that
 // ended before it came back.
-func (g *Gate) restoreStops(ctx context.Context) {
+func (g *Gate) restoreStops() {
 	g.states.each(func(e *entry) {
 		s := sender{e.account, e.tenant}
 		row, _ := g.standing.Load().row(s)
@@ -142,7 +142,7 @@ func (g *Gate) restoreStops(ctx context.Context) {
 		}
 		at := time.UnixMicro(st.LastUS())
 		g.writer.setLevel(levelChange{
-			sender: s, level: policy.HardLimit, act: actSuspend, at: at, reason: "decided by the engine",
+			sender: s, level: policy.HardLimit, act: actSuspend, revision: e.revision, reason: "decided by the engine",
 			notice: Notice{Kind: policy.NoticeSuspended, Tenant: s.tenant, Account: string(s.account), Level: policy.HardLimit, At: at},
 		})
 	})

@@ -29,6 +29,12 @@ type tenantNetwork struct {
 	tenant string
 }
 
+// Check says what is wrong with the options, naming the key.
+func (o Options) Check() error {
+	_, err := newSenders("", o)
+	return err
+}
+
 func newSenders(defaultDomain string, o Options) (*senders, error) {
 	s := &senders{defaultDomain: defaultDomain, accounts: map[string]string{}}
 	for _, text := range o.TrustedNetworks {

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/mairust/mairust/policy"
@@ -45,6 +47,17 @@ func (st *standing) mode(s sender) policy.Mode {
 func (st *standing) domainStopped(s sender, now time.Time) bool {
 	stop, ok := st.Domains[domainKey(s.tenant, s.account.Domain())]
 	return ok && (stop.Until.IsZero() || now.Before(stop.Until))
+}
+
+// compile makes the policy of options and bulk senders, with those of the database. Tenants that options name become their ids.
+func (st *standing) compile(o policy.Options, whitelist []policy.Profile) (*policy.Policy, error) {
+	o.Modes = slices.Clone(o.Modes)
+	for i := range o.Modes {
+		if id, ok := st.TenantNames[strings.ToLower(o.Modes[i].Tenant)]; ok {
+			o.Modes[i].Tenant = string(id)
+		}
+	}
+	return policy.Compile(o, slices.Concat(whitelist, st.profiles()))
 }
 
 // profiles gives those of the database for the engine. One that the engine would refuse must not take the others with it.
@@ -120,7 +133,7 @@ func (g *Gate) refreshStanding(ctx context.Context, db *store.Store) error {
 	}
 	g.settings.Lock()
 	defer g.settings.Unlock()
-	p, err := policy.Compile(g.options, append(g.profiles[:len(g.profiles):len(g.profiles)], st.profiles()...))
+	p, err := st.compile(g.options, g.profiles)
 	if err != nil {
 		return fmt.Errorf("profiles of the database: %w", err)
 	}

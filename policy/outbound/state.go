@@ -117,7 +117,7 @@ func (s *states) release(e *entry) {
 // evict takes out the least recently used entries that are too many, except those that are stopped, in use or not yet merged.
 func (s *states) evict(sh *shard) (out []*entry) {
 	for p := sh.recent.Back(); p != nil && len(sh.entries) > sh.most; {
-		e, before := p.Value.(*entry), p.Prev() //nolint:errcheck // it holds nothing else
+		e, before := p.Value.(*entry), p.Prev()                    //nolint:errcheck // it holds nothing else
 		if e.users == 0 && !e.hard.Load() && len(e.pending) == 0 { // without users nobody changes it
 			sh.recent.Remove(p)
 			delete(sh.entries, e.account)

@@ -75,10 +75,12 @@ func (w *writer) nudge() {
 	}
 }
 
-// setLevel takes a level to be written; a later one of the account replaces it.
+// setLevel takes a level to be written. It replaces another one of the account; of the same the first stays, which explains it.
 func (w *writer) setLevel(c levelChange) {
 	w.mu.Lock()
-	w.levels[c.sender.account] = c
+	if was, waits := w.levels[c.sender.account]; !waits || was.level != c.level || was.revision < c.revision {
+		w.levels[c.sender.account] = c
+	}
 	w.mu.Unlock()
 	w.nudge()
 }

@@ -127,4 +127,6 @@ func isUnready(err error) bool {
 }
 
 // key makes a key whose hash tag is what it is about, so that a cluster keeps together what a script needs.
-func (c *Client) key(about, what string) string { return c.prefix + ":outbound:{" + about + "}:" + what }
+func (c *Client) key(about, what string) string {
+	return c.prefix + ":outbound:{" + about + "}:" + what
+}
