@@ -96,6 +96,12 @@ func TestAStopByHandIsExplainedByItsReason(t *testing.T) {
 		require.NoError(t, err)
 		assert.Nil(t, x.Decision, "the last stop was the one by hand")
 		assert.Contains(t, x.Sentence, "desk@one.test による操作")
+		notices, err := s.DueNotices(ctx, 9)
+		require.NoError(t, err)
+		require.Len(t, notices, 2)
+		assert.Equal(t, "suspended_by_hand", notices[0].Kind)
+		assert.Equal(t, "released", notices[1].Kind)
+		assert.Contains(t, notices[1].Facts, "called back")
 	})
 }
 
