@@ -49,7 +49,7 @@ The roles are super_admin (the whole installation), tenant_admin, helpdesk and a
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&want.Role, "role", "", "super_admin, tenant_admin, helpdesk or auditor (`ROLE`)")
+	f.StringVar(&want.Role, "role", "", "super_admin, tenant_admin, helpdesk, auditor, or postfix for a host that reports bounces (`ROLE`)")
 	f.StringVar(&want.Tenant, "tenant", "", "`NAME` of the tenant; for every role but super_admin")
 	f.StringVar(&want.Name, "name", "made on the host", "`NAME` to tell keys apart")
 	f.IntVar(&want.ExpiresDays, "expires-days", 0, "end the key after so many `DAYS`; 0 = never")
