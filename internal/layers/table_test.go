@@ -37,6 +37,7 @@ var table = map[string]row{
 	"store/fsck":          may(with(leaves, "store", "store/blob")...),
 	"store/storetest":     may(with(leaves, "store", "store/sqldb", "store/blob", "store/blob/blobtest", "internal/lab/labtest")...),
 
+	"policy":      may(leaves...),
 	"policy/rule": may(leaves...),
 
 	"api":      may(with(leaves, "api/wire", "internal/admin", "internal/auth", "store/search", "store", "store/blob")...),
