@@ -9,7 +9,7 @@ import (
 
 // The nouns of Changed.
 const (
-	// ChangedAccount is about the level, mode or probation of one account; the id is the account.
+	// ChangedAccount is about the level or mode of one account; the id is the account.
 	ChangedAccount = "outbound_account"
 	// ForgottenAccount asks all who know something of an account's sending to forget it; the id is the account.
 	ForgottenAccount = "outbound_account_data"

@@ -22,9 +22,8 @@ type OutboundAccount struct {
 	Since, Until time.Time
 	// Reason and Ticket are what a person gave; ActorKind and Actor who it was, as in the audit log.
 	Reason, Ticket, ActorKind, Actor string
-	// ProbationCap bounds recipients per hour until ProbationUntil; 0 for none.
-	ProbationCap   int64
-	ProbationUntil time.Time
+	// CapPerHour is how many recipients an hour a soft limit allows; 0 is as configured.
+	CapPerHour int64
 	// Decision is the decision that brought it there, zero when a person did.
 	Decision LogKey
 	// Revision rises with every change; 0 when there was none.
@@ -34,14 +33,14 @@ type OutboundAccount struct {
 }
 
 const outboundAccountColumns = `tenant_id, account, level, mode, act, since_us, until_us, reason, ticket, actor_kind, actor,
-	probation_cap, probation_until_us, decision_at_us, decision_id, revision, changed_us, sent_us`
+	cap_per_hour, decision_at_us, decision_id, revision, changed_us, sent_us`
 
 func scanOutboundAccount(scan sqldb.Scan) (OutboundAccount, error) {
 	var a OutboundAccount
-	var since, until, probation, decision, changed, sent *int64
+	var since, until, decision, changed, sent *int64
 	err := scan(&a.Tenant, &a.Account, &a.Level, &a.Mode, &a.Act, &since, &until, &a.Reason, &a.Ticket, &a.ActorKind, &a.Actor,
-		&a.ProbationCap, &probation, &decision, &a.Decision.ID, &a.Revision, &changed, &sent)
-	a.Since, a.Until, a.ProbationUntil = fromNull(since), fromNull(until), fromNull(probation)
+		&a.CapPerHour, &decision, &a.Decision.ID, &a.Revision, &changed, &sent)
+	a.Since, a.Until = fromNull(since), fromNull(until)
 	a.Decision.At, a.Changed, a.Sent = fromNull(decision), fromNull(changed), fromNull(sent)
 	return a, err
 }
@@ -88,7 +87,7 @@ func (s *Store) OutboundAccounts(ctx context.Context, sc Scope, f OutboundFilter
 	query := `SELECT ` + outboundAccountColumns + ` FROM outbound_accounts WHERE ` + accountInScope + `
 		AND ($4 = '' OR level = $4) AND (tenant_id, account) > ($5, $6) AND account >= $7 AND ($8 = '' OR account < $8)`
 	if f.Limited || f.Level == LevelSoftLimit || f.Level == LevelHardLimit {
-		query += ` AND (level <> 'normal' OR mode <> '' OR probation_cap > 0) AND level <> 'normal'` // the former as in the index
+		query += ` AND (level <> 'normal' OR mode <> '') AND level <> 'normal'` // the former as in the index
 	}
 	from, to := prefixRange(f.Prefix)
 	return s.outboundAccounts(ctx, query+` ORDER BY tenant_id, account LIMIT $9`, append(sc.args(),
@@ -104,11 +103,11 @@ func prefixRange(prefix string) (from, to string) {
 	return prefix, prefix + "\U0010FFFF"
 }
 
-// SpecialAccounts lists, for the snapshot of a process that decides, all accounts that are not like others: limited or
-// stopped, with a mode of their own or on probation. At most limit of those after the given one, by tenant and name.
+// SpecialAccounts lists, for the snapshot of a process that decides, all accounts that are not like others: limited,
+// stopped, or with a mode of their own. At most limit of those after the given one, by tenant and name.
 func (s *Store) SpecialAccounts(ctx context.Context, after OutboundKey, limit int) ([]OutboundAccount, error) {
 	const query = `SELECT ` + outboundAccountColumns + ` FROM outbound_accounts
-		WHERE (level <> 'normal' OR mode <> '' OR probation_cap > 0) AND (tenant_id, account) > ($1, $2)
+		WHERE (level <> 'normal' OR mode <> '') AND (tenant_id, account) > ($1, $2)
 		ORDER BY tenant_id, account LIMIT $3`
 	return s.outboundAccounts(ctx, query, string(after.Tenant), cleanKey(after.Account), limit)
 }
@@ -133,16 +132,15 @@ type OutboundChange struct {
 	Level, Mode                      string
 	Until                            time.Time
 	Reason, Ticket, ActorKind, Actor string
-	ProbationCap                     int64
-	ProbationUntil                   time.Time
+	CapPerHour                       int64
 	Decision                         LogKey
 }
 
-// Change prepares a change that keeps the level, mode and probation as they are.
+// Change prepares a change that keeps level, mode and cap as they are.
 func (a *OutboundAccount) Change(act string) OutboundChange {
 	return OutboundChange{
 		Tenant: a.Tenant, Account: a.Account, Revision: a.Revision, Act: act, Level: a.Level, Mode: a.Mode, Until: a.Until,
-		ProbationCap: a.ProbationCap, ProbationUntil: a.ProbationUntil,
+		CapPerHour: a.CapPerHour,
 	}
 }
 
@@ -167,7 +165,7 @@ func (s *Store) ChangeOutboundAccount(ctx context.Context, c OutboundChange) (*O
 		h := OutboundEvent{
 			LogKey: LogKey{At: now, ID: newID()}, Tenant: c.Tenant, Noun: "account", Name: c.Account, Act: c.Act,
 			LevelBefore: was.Level, LevelAfter: c.Level, Mode: c.Mode, Reason: c.Reason, Ticket: c.Ticket, ActorKind: c.ActorKind,
-			Actor: c.Actor, Until: c.Until, ProbationCap: c.ProbationCap, Decision: c.Decision,
+			Actor: c.Actor, Until: c.Until, CapPerHour: c.CapPerHour, Decision: c.Decision,
 		}
 		h.queue(tx)
 		s.noteChanged(tx, c.Tenant, ChangedAccount, c.Account)
@@ -197,7 +195,7 @@ func (c *OutboundChange) applied(was OutboundAccount, now time.Time) OutboundAcc
 	a := OutboundAccount{
 		Tenant: c.Tenant, Account: c.Account, Level: c.Level, Mode: c.Mode, Act: c.Act, Since: was.Since, Until: c.Until,
 		Reason: c.Reason, Ticket: c.Ticket, ActorKind: c.ActorKind, Actor: c.Actor,
-		ProbationCap: c.ProbationCap, ProbationUntil: c.ProbationUntil, Decision: c.Decision,
+		CapPerHour: c.CapPerHour, Decision: c.Decision,
 		Revision: was.Revision + 1, Changed: fromMicros(micros(now)), Sent: was.Sent,
 	}
 	if was.Level != c.Level || was.Since.IsZero() {
@@ -219,15 +217,15 @@ func lockOutboundAccount(ctx context.Context, tx *sqldb.Tx, tenant TenantID, acc
 
 func putOutboundAccount(ctx context.Context, tx *sqldb.Tx, a OutboundAccount) error {
 	const query = `INSERT INTO outbound_accounts (` + outboundAccountColumns + `)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
 		ON CONFLICT (tenant_id, account) DO UPDATE SET level = excluded.level, mode = excluded.mode, act = excluded.act,
 		since_us = excluded.since_us, until_us = excluded.until_us, reason = excluded.reason, ticket = excluded.ticket,
-		actor_kind = excluded.actor_kind, actor = excluded.actor, probation_cap = excluded.probation_cap,
-		probation_until_us = excluded.probation_until_us, decision_at_us = excluded.decision_at_us,
+		actor_kind = excluded.actor_kind, actor = excluded.actor, cap_per_hour = excluded.cap_per_hour,
+		decision_at_us = excluded.decision_at_us,
 		decision_id = excluded.decision_id, revision = excluded.revision, changed_us = excluded.changed_us
 		WHERE outbound_accounts.revision = excluded.revision - 1`
 	n, err := tx.Exec(ctx, query, string(a.Tenant), a.Account, a.Level, a.Mode, a.Act, microsOrNull(a.Since), microsOrNull(a.Until),
-		a.Reason, a.Ticket, a.ActorKind, a.Actor, a.ProbationCap, microsOrNull(a.ProbationUntil), microsOrNull(a.Decision.At),
+		a.Reason, a.Ticket, a.ActorKind, a.Actor, a.CapPerHour, microsOrNull(a.Decision.At),
 		a.Decision.ID, a.Revision, microsOrNull(a.Changed), microsOrNull(a.Sent))
 	if err == nil && n == 0 {
 		err = ErrConflict

@@ -24,8 +24,8 @@ type OutboundSum struct {
 
 const sumDecisions = `CAST(SUM(messages) AS BIGINT), CAST(SUM(recipients) AS BIGINT), CAST(SUM(new_recipients) AS BIGINT),
 	CAST(SUM(refused) AS BIGINT), CAST(SUM(bounced) AS BIGINT),
-	CAST(SUM(CASE WHEN action IN ('soft_limit', 'refuse_rate', 'hold') THEN 1 ELSE 0 END) AS BIGINT),
-	CAST(SUM(CASE WHEN action IN ('suspend', 'refuse_suspended') THEN 1 ELSE 0 END) AS BIGINT), MAX(score_micro)`
+	CAST(SUM(CASE WHEN action IN ('refuse_rate', 'hold') THEN 1 ELSE 0 END) AS BIGINT),
+	CAST(SUM(CASE WHEN action = 'refuse_suspended' THEN 1 ELSE 0 END) AS BIGINT), MAX(score_micro)`
 
 func (m *OutboundSum) dest() []any {
 	return []any{&m.Messages, &m.Recipients, &m.NewRecipients, &m.Refused, &m.Bounced, &m.Limited, &m.Stopped, &m.ScoreMicro}

@@ -15,7 +15,7 @@ type OutboundDecision struct {
 	LogKey
 	Tenant  TenantID
 	Account string
-	// Kind is that of the engine's event: mail, reserve, commit, release, bounce, refused_rcpt, ….
+	// Kind is what was decided on: mail, rcpt, end or bounce, or an act by hand.
 	Kind string
 	// QueueHost and QueueID are Postfix's; the id is empty before the end of the headers.
 	QueueHost, QueueID string
@@ -29,9 +29,12 @@ type OutboundDecision struct {
 	// SpamMilli is rspamd's score in thousandths, nil when it is unknown.
 	SpamMilli *int64
 	// Fingerprint is that of the body, 0 when it is unknown.
-	Fingerprint             uint64
-	Action                  string
+	Fingerprint uint64
+	// Action is what the sender met: allow, refuse_rate, refuse_suspended or hold, with the engine's Reason.
+	Action, Reason          string
 	LevelBefore, LevelAfter string
+	// Would and WouldLevel are what action and level would have been in mode enforce.
+	Would, WouldLevel string
 	// ScoreMicro is the score in millionths.
 	ScoreMicro       int64
 	Mode, PolicyHash string
@@ -44,15 +47,16 @@ type OutboundDecision struct {
 }
 
 const outboundDecisionColumns = `at_us, id, tenant_id, account, kind, queue_host, queue_id, client, mail_from, messages, recipients,
-	new_recipients, refused, bounced, size_bytes, spam_milli, fingerprint, action, level_before, level_after, score_micro, mode,
-	policy_hash, reply, event, explanation`
+	new_recipients, refused, bounced, size_bytes, spam_milli, fingerprint, action, reason, level_before, level_after, would,
+	would_level, score_micro, mode, policy_hash, reply, event, explanation`
 
 var putOutboundDecisions = sqldb.Insert("outbound_decisions",
 	sqldb.Integer("at_us"), sqldb.Text("id"), sqldb.Text("tenant_id"), sqldb.Text("account"), sqldb.Text("kind"),
 	sqldb.Text("queue_host"), sqldb.Text("queue_id"), sqldb.Text("client"), sqldb.Text("mail_from"), sqldb.Integer("messages"),
 	sqldb.Integer("recipients"), sqldb.Integer("new_recipients"), sqldb.Integer("refused"), sqldb.Integer("bounced"),
 	sqldb.Integer("size_bytes"), sqldb.Integer("spam_milli"), sqldb.Integer("fingerprint"), sqldb.Text("action"),
-	sqldb.Text("level_before"), sqldb.Text("level_after"), sqldb.Integer("score_micro"), sqldb.Text("mode"), sqldb.Text("policy_hash"),
+	sqldb.Text("reason"), sqldb.Text("level_before"), sqldb.Text("level_after"), sqldb.Text("would"), sqldb.Text("would_level"),
+	sqldb.Integer("score_micro"), sqldb.Text("mode"), sqldb.Text("policy_hash"),
 	sqldb.Text("reply"), sqldb.Bytes("event"), sqldb.Text("explanation"),
 ).OnConflict(`ON CONFLICT (at_us, id) DO NOTHING`)
 
@@ -124,7 +128,8 @@ func (d *OutboundDecision) values() []any {
 	return []any{
 		micros(d.At), word(d.ID), string(d.Tenant), cleanKey(d.Account), word(d.Kind), word(d.QueueHost), word(d.QueueID), word(d.Client),
 		cleanKey(d.MailFrom), d.Messages, d.Recipients, d.NewRecipients, d.Refused, d.Bounced, d.SizeBytes, d.SpamMilli,
-		int64(d.Fingerprint), word(d.Action), word(d.LevelBefore), word(d.LevelAfter), d.ScoreMicro, word(d.Mode), word(d.PolicyHash), //nolint:gosec // the bits count
+		int64(d.Fingerprint), word(d.Action), word(d.Reason), //nolint:gosec // the bits count
+		word(d.LevelBefore), word(d.LevelAfter), word(d.Would), word(d.WouldLevel), d.ScoreMicro, word(d.Mode), word(d.PolicyHash),
 		mail.Clean(d.Reply, maxReply), event, explanation,
 	}
 }
@@ -133,8 +138,8 @@ func scanOutboundDecision(scan sqldb.Scan) (OutboundDecision, error) {
 	var d OutboundDecision
 	var at, fingerprint int64
 	err := scan(&at, &d.ID, &d.Tenant, &d.Account, &d.Kind, &d.QueueHost, &d.QueueID, &d.Client, &d.MailFrom, &d.Messages, &d.Recipients,
-		&d.NewRecipients, &d.Refused, &d.Bounced, &d.SizeBytes, &d.SpamMilli, &fingerprint, &d.Action, &d.LevelBefore, &d.LevelAfter,
-		&d.ScoreMicro, &d.Mode, &d.PolicyHash, &d.Reply, &d.Event, &d.Explanation)
+		&d.NewRecipients, &d.Refused, &d.Bounced, &d.SizeBytes, &d.SpamMilli, &fingerprint, &d.Action, &d.Reason, &d.LevelBefore, &d.LevelAfter,
+		&d.Would, &d.WouldLevel, &d.ScoreMicro, &d.Mode, &d.PolicyHash, &d.Reply, &d.Event, &d.Explanation)
 	d.At, d.Fingerprint = fromMicros(at), uint64(fingerprint) //nolint:gosec // the bits count
 	return d, err
 }
@@ -153,7 +158,7 @@ func (s *Store) outboundDecisions(ctx context.Context, query string, args ...any
 type DecisionFilter struct {
 	// Account, when not empty, is whose they are.
 	Account string
-	// Limited chooses those that did not let mail through or changed the level.
+	// Limited chooses those that did not let mail through or changed the level, or would have in mode enforce.
 	Limited bool
 	// From and To bound the time, To excluded; zero is no bound.
 	From, To time.Time
@@ -166,7 +171,7 @@ type DecisionFilter struct {
 func (s *Store) OutboundDecisions(ctx context.Context, sc Scope, f DecisionFilter) ([]OutboundDecision, error) {
 	const query = `SELECT ` + outboundDecisionColumns + ` FROM outbound_decisions WHERE ` + accountInScope + `
 		AND (at_us, id) < ($4, $5) AND at_us >= $6 AND at_us < $7
-		AND ($8 = 0 OR action <> 'allow' OR level_before <> level_after)`
+		AND ($8 = 0 OR action <> 'allow' OR level_before <> level_after OR would NOT IN ('', 'allow') OR would_level NOT IN ('', level_before))`
 	from, to := int64(-1)<<62, int64(1)<<62
 	if !f.From.IsZero() {
 		from = micros(f.From)

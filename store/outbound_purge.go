@@ -60,7 +60,7 @@ const (
 		AND COALESCE(d.changed_us, 0) < $2 LIMIT $1)`
 	purgeChanges = `DELETE FROM changes WHERE seq IN (SELECT d.seq FROM changes d WHERE d.at_us < $2 ORDER BY d.seq LIMIT $1)`
 
-	likeOthers = `level = 'normal' AND mode = '' AND probation_cap = 0`
+	likeOthers = `level = 'normal' AND mode = ''`
 )
 
 // purgeAll repeats a bounded DELETE until limit rows are gone or none is left.

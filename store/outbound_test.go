@@ -18,7 +18,7 @@ var noon = time.Date(2026, 4, 1, 12, 0, 0, 0, time.UTC)
 
 func decision(tenant store.TenantID, account string, at time.Time) store.OutboundDecision {
 	return store.OutboundDecision{
-		LogKey: store.LogKey{At: at, ID: store.NewLogID()}, Tenant: tenant, Account: account, Kind: "commit", Action: "allow",
+		LogKey: store.LogKey{At: at, ID: store.NewLogID()}, Tenant: tenant, Account: account, Kind: "end", Action: "allow", Would: "allow", WouldLevel: "normal",
 		LevelBefore: "normal", LevelAfter: "normal", Mode: "enforce", Messages: 1, Recipients: 3, NewRecipients: 2, SizeBytes: 900,
 		QueueHost: "mx1", QueueID: "4XyZ", Client: "192.0.2.7", MailFrom: "bob@one.test", ScoreMicro: 120_000, PolicyHash: "p1",
 		Fingerprint: 1<<63 + 7, Event: []byte{0, 1, 255}, Explanation: `{"score":120000}`,
@@ -85,7 +85,7 @@ func TestAnAccountKeepsWhatItWasGiven(t *testing.T) {
 		assert.True(t, strings.HasPrefix(a.Reason, "a\uFFFDb\uFFFD長"))
 
 		release := a.Change("release")
-		release.Level, release.ProbationCap, release.ProbationUntil, release.Until = store.LevelNormal, 20, noon.Add(time.Hour), time.Time{}
+		release.Level, release.CapPerHour, release.Until = store.LevelSoftLimit, 20, time.Time{}
 		b, err := s.ChangeOutboundAccount(ctx, release)
 		require.NoError(t, err)
 		assert.Equal(t, "shadow", b.Mode, "what is not changed stays")
@@ -100,7 +100,7 @@ func TestAnAccountKeepsWhatItWasGiven(t *testing.T) {
 		require.NoError(t, err)
 		require.Len(t, h, 2)
 		assert.Equal(t, "mode", h[0].Act)
-		assert.Equal(t, "hard_limit normal", h[1].LevelBefore+" "+h[1].LevelAfter)
+		assert.Equal(t, "hard_limit soft_limit 20", fmt.Sprint(h[1].LevelBefore, " ", h[1].LevelAfter, " ", h[1].CapPerHour))
 		h, err = s.OutboundHistory(ctx, store.System, "account", "bob@one.test", h[1].LogKey, 2)
 		require.NoError(t, err)
 		require.Len(t, h, 1)
@@ -201,6 +201,7 @@ func TestDecisionsArePagedAndComeBackWhole(t *testing.T) {
 		spam := int64(-1500)
 		list[7].SpamMilli = &spam
 		list[9].Action, list[9].Reply = "refuse_rate", "450 4.7.1 Sending rate limited, please try again later."
+		list[13].Would, list[13].WouldLevel, list[13].Mode, list[13].Reason = "refuse_suspended", "hard_limit", "shadow", "suspended"
 		list[11].MailFrom, list[11].QueueID, list[11].Explanation = "\x00\xff"+strings.Repeat("x", 9000), "\x00", strings.Repeat("{", 20<<10)
 		require.NoError(t, s.InsertOutboundDecisions(ctx, list))
 		require.NoError(t, s.InsertOutboundDecisions(ctx, list), "a batch may be sent again")
@@ -230,8 +231,8 @@ func TestDecisionsArePagedAndComeBackWhole(t *testing.T) {
 
 		limited, err := s.OutboundDecisions(ctx, store.System, store.DecisionFilter{Limited: true, Limit: 9})
 		require.NoError(t, err)
-		require.Len(t, limited, 1)
-		assert.Equal(t, list[9].Reply, limited[0].Reply)
+		require.Len(t, limited, 2)
+		assert.Equal(t, list[9].Reply, limited[1].Reply)
 		some, err := s.OutboundDecisions(ctx, store.System, store.DecisionFilter{
 			Account: "u0@one.test", From: noon.Add(time.Second), To: noon.Add(2 * time.Second), Limit: 9,
 		})
@@ -293,7 +294,7 @@ func TestDaysAndColumnsAreSums(t *testing.T) {
 		}
 		list[1].ScoreMicro = 700_000
 		list[2].Messages, list[2].Recipients, list[2].NewRecipients, list[2].Refused, list[2].Action = 0, 0, 0, 2, "refuse_rate"
-		list[3].Bounced, list[3].Action = 4, "suspend"
+		list[3].Bounced, list[3].Action = 4, "refuse_suspended"
 		list = append(list, decision("t2", "bob@one.test", noon), decision("t1", "bob@one.test", noon.Add(13*time.Hour)))
 		require.NoError(t, s.InsertOutboundDecisions(ctx, list))
 		for range 2 {
