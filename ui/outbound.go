@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/mairust/mairust/api/wire"
+	"github.com/mairust/mairust/internal/admin"
 	"github.com/mairust/mairust/internal/auth"
 	"github.com/mairust/mairust/policy"
 	"github.com/mairust/mairust/store"
@@ -29,9 +30,10 @@ type Senders interface {
 	Decisions(ctx context.Context, p auth.Principal, f store.DecisionFilter) ([]wire.OutboundDecision, error)
 	History(ctx context.Context, p auth.Principal, account string, before store.LogKey, limit int) ([]wire.OutboundEvent, error)
 	Series(ctx context.Context, p auth.Principal, account string, from, to time.Time, step time.Duration) (wire.OutboundSeries, error)
-	Explain(ctx context.Context, p auth.Principal, account, decision, lang string) (wire.OutboundExplanation, error)
+	Explain(ctx context.Context, p auth.Principal, account string, w admin.ExplainWish) (wire.OutboundExplanation, error)
 	StoppedDomains(ctx context.Context, p auth.Principal, after string, limit int) ([]wire.OutboundDomain, error)
-	Profiles(ctx context.Context, p auth.Principal) ([]wire.OutboundProfile, error)
+	Profiles(ctx context.Context, p auth.Principal, after store.OutboundKey, limit int) ([]wire.OutboundProfile, error)
+	ConfigProfiles(ctx context.Context, p auth.Principal) ([]wire.OutboundProfile, error)
 	Policy(ctx context.Context, p auth.Principal) (wire.OutboundPolicy, error)
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/mairust/mairust/api/wire"
+	"github.com/mairust/mairust/internal/admin"
 	"github.com/mairust/mairust/policy"
 	"github.com/mairust/mairust/store"
 )
@@ -37,9 +38,9 @@ type whyView struct {
 
 // decisionFacts are the circumstances of a decision.
 type decisionFacts struct {
-	At                                              time.Time
-	Before, After, Mode, Client, MailFrom, Queue    string
-	Action, PolicyHash                              string
+	At                                           time.Time
+	Before, After, Mode, Client, MailFrom, Queue string
+	Action, PolicyHash                           string
 }
 
 // showWhy explains why an account was stopped, or one decision.
@@ -48,7 +49,9 @@ func (s *Server) showWhy(p *page) error { return s.why(p, http.StatusOK) }
 // why shows the page, with what went wrong with an act.
 func (s *Server) why(p *page, status int) error {
 	decision := p.r.URL.Query().Get("decision")
-	x, err := s.d.Outbound.Explain(p.ctx(), p.Who, p.r.PathValue("account"), decision, p.Lang)
+	x, err := s.d.Outbound.Explain(p.ctx(), p.Who, p.r.PathValue("account"), admin.ExplainWish{
+		Decision: decision, Language: p.Lang, Location: p.zone,
+	})
 	if err != nil {
 		return err
 	}

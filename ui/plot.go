@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/mairust/mairust/api/wire"
 	"github.com/mairust/mairust/store"
 )
 
@@ -26,7 +27,7 @@ type plot struct {
 type plotRow struct {
 	At                           time.Time
 	Sent, Deferred, Refused, New int64
-	// Places are networks or addresses of the sender, each once.
+	// Places are addresses of the sender, each once.
 	Places []string
 	Events []plotEvent
 }
@@ -34,14 +35,22 @@ type plotRow struct {
 // plotEvent is something that happened at a time: stop, limit or release.
 type plotEvent struct{ Kind string }
 
-// plotStep is the width of a column; plotPlaces is how many different places are told apart.
-const (
-	plotStep   = 5 * time.Minute
-	plotPlaces = 8
-)
+// plotPlaces is how many different places are told apart.
+const plotPlaces = 8
 
-func (p *page) newPlot(from, to time.Time) *plot {
-	return &plot{From: from.Truncate(plotStep).UTC(), To: to.UTC(), Step: plotStep, Zone: p.zone.String()}
+// newPlot prepares a series.
+func (p *page) newPlot(w wire.OutboundSeries) *plot {
+	v := &plot{From: w.From, To: w.To, Step: time.Duration(w.StepSeconds) * time.Second, Zone: p.zone.String()}
+	var sent, deferred, refused int64
+	for _, c := range w.Columns {
+		if r := v.row(c.At); r != nil {
+			r.Sent, r.Deferred, r.Refused, r.New = c.Recipients, c.Limited, c.Stopped, c.NewRecipients
+			sent, deferred, refused, v.HasNew = sent+c.Recipients, deferred+c.Limited, refused+c.Stopped, true
+		}
+	}
+	v.Summary = p.T("plot.summary", "from", p.Time(v.From).Text, "to", p.Time(v.To).Text, "sent", p.Num(sent),
+		"deferred", p.Num(deferred), "refused", p.Num(refused))
+	return v
 }
 
 // FromMS, StepSeconds and Columns are for the script.
@@ -77,44 +86,31 @@ func (v *plot) row(at time.Time) *plotRow {
 	return &v.Rows[i]
 }
 
-func (v *plot) addSums(sums []store.OutboundSum) {
-	for _, m := range sums {
-		if r := v.row(m.At); r != nil {
-			r.Sent, r.Deferred, r.Refused, r.New = m.Recipients, m.Limited, m.Stopped, m.NewRecipients
-			v.HasNew = true
+// addPlaces notes where the account sent from: each address in the columns of its first and last time.
+func (v *plot) addPlaces(places []wire.OutboundPlace) {
+	for _, place := range places[:min(len(places), plotPlaces)] {
+		for _, at := range []time.Time{place.First, place.Last} {
+			r := v.row(at)
+			if name := plain(place.Client); r != nil && !slices.Contains(r.Places, name) {
+				r.Places = append(r.Places, name)
+				v.HasPlaces = true
+			}
 		}
-	}
-}
-
-func (v *plot) addPlace(at time.Time, place string) {
-	if r := v.row(at); r != nil && place != "" && len(r.Places) < plotPlaces && !slices.Contains(r.Places, place) {
-		r.Places = append(r.Places, place)
-		v.HasPlaces = true
 	}
 }
 
 // addEvents notes the changes of level, from the history of the account.
-func (v *plot) addEvents(history []store.OutboundEvent) {
+func (v *plot) addEvents(history []wire.OutboundEvent) {
 	for _, e := range history {
 		kind := map[string]string{store.LevelHardLimit: "stop", store.LevelSoftLimit: "limit", store.LevelNormal: "release"}[e.LevelAfter]
-		if e.LevelBefore == e.LevelAfter || kind == "" {
+		switch {
+		case e.LevelBefore == e.LevelAfter || kind == "" || e.LevelBefore == "" && kind == "release":
 			continue
-		}
-		if e.LevelBefore == store.LevelHardLimit {
+		case e.LevelBefore == store.LevelHardLimit:
 			kind = "release"
 		}
 		if r := v.row(e.At); r != nil {
 			r.Events = append(r.Events, plotEvent{Kind: kind})
 		}
 	}
-}
-
-// sum tells the whole of it in a sentence.
-func (v *plot) sum(p *page) {
-	var sent, deferred, refused int64
-	for _, r := range v.Rows {
-		sent, deferred, refused = sent+r.Sent, deferred+r.Deferred, refused+r.Refused
-	}
-	v.Summary = p.T("plot.summary", "from", p.Time(v.From).Text, "to", p.Time(v.To).Text, "sent", p.Num(sent),
-		"deferred", p.Num(deferred), "refused", p.Num(refused))
 }

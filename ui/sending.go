@@ -9,68 +9,82 @@ import (
 	"github.com/mairust/mairust/store"
 )
 
-// sendingView is what people see of their own sending.
+// sendingView is what people see of their own sending. Not what gave them away: who has stolen an account reads it too.
 type sendingView struct {
-	Account, Domain  string
-	Stopped, Limited bool
-	Known            bool
-	Since            time.Time
-	Cap              int64
-	Sentences        []string
-	Counts           []countRow
-	Plot             *plot
-	History          []historyRow
+	Account, Domain         string
+	Stopped, Limited, Known bool
+	Since                   time.Time
+	Cap                     int64
+	Counts                  []countRow
+	Plot                    *plot
 }
 
 // stoppedView tells that the person's own account is stopped, or the domain of it.
 type stoppedView struct {
-	Account, Domain string
-	Since           time.Time
+	Domain string
+	Since  time.Time
 }
 
-// ownAccount is the account under which the person sends: the login, as Postfix tells it. It is derived from who is
-// signed in and nothing else, and read within the person's tenant.
+// ownAccount is the account under which the person sends: the login, as Postfix tells it.
 func (p *page) ownAccount() string {
-	o, _ := p.s.settingsOf()
-	return string(policy.LoginAccount(p.user.Login, o.DefaultDomain))
+	return string(policy.LoginAccount(p.user.Login, p.s.inForce().DefaultDomain))
 }
-
-func (p *page) ownTenant() store.Scope { return store.Scope{Tenant: p.Who.Tenant} }
 
 // noteStopped looks whether the person's own account is stopped, for the banner of all pages.
 func (s *Server) noteStopped(p *page) error {
-	if p.Who.Tenant == "" {
+	if s.d.Outbound == nil || p.Who.Tenant == "" {
 		return nil
 	}
 	account := p.ownAccount()
-	a, err := s.d.Store.OutboundAccount(p.ctx(), p.ownTenant(), account)
-	switch {
-	case err == nil && a.Level == store.LevelHardLimit:
-		p.Stopped = &stoppedView{Account: account, Since: a.Since}
-		return nil
-	case err != nil && !errors.Is(err, store.ErrNotFound):
+	a, err := s.d.Store.OutboundAccount(p.ctx(), store.Scope{Tenant: p.Who.Tenant}, account)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
-	d, err := s.domainStop(p, p.Who.Tenant, domainOf(account))
-	if d != nil {
-		p.Stopped = &stoppedView{Account: account, Domain: d.Domain, Since: d.Since}
+	domain, err := s.d.Store.DomainStop(p.ctx(), p.Who.Tenant, domainOf(account))
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
 	}
-	return err
+	if domain == nil && (a == nil || a.Level != store.LevelHardLimit) {
+		return nil
+	}
+	return s.noteRefused(p, account)
+}
+
+// noteRefused sets the banner when the next message of the account would be refused.
+func (s *Server) noteRefused(p *page, account string) error {
+	a, err := s.d.Outbound.Account(p.ctx(), p.Who, account)
+	if err != nil || a.Reply == "" {
+		return err
+	}
+	p.Stopped = &stoppedView{Since: timeAt(a.Since)}
+	if a.Level != store.LevelHardLimit && a.DomainStop != nil {
+		p.Stopped = &stoppedView{Domain: plain(a.DomainStop.Domain), Since: a.DomainStop.Since}
+	}
+	return nil
 }
 
 // showSending tells people what they have sent, what they may send, and what happened.
 func (s *Server) showSending(p *page) error {
-	account, scope := p.ownAccount(), p.ownTenant()
-	v := sendingView{Account: plain(account)}
-	a, err := s.d.Store.OutboundAccount(p.ctx(), scope, account)
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return err
+	if s.d.Outbound == nil {
+		return problemNotFound
 	}
+	account := p.ownAccount()
+	v := sendingView{Account: plain(account)}
 	if p.Stopped != nil {
 		v.Stopped, v.Domain, v.Since = true, p.Stopped.Domain, p.Stopped.Since
 	}
-	if a != nil {
-		if err := s.ownSending(p, a, &v); err != nil {
+	a, err := s.d.Outbound.Account(p.ctx(), p.Who, account)
+	switch {
+	case errors.Is(err, store.ErrNotFound): // a login under which nothing can be sent
+	case err != nil:
+		return err
+	default:
+		v.Known, v.Limited = a.SentAt != nil, a.Level == store.LevelSoftLimit
+		if v.Limited {
+			v.Cap = a.CapPerHour
+		}
+		v.Counts = s.countRows(p, a)
+		if v.Plot, err = s.dayPlot(p, a, nil); err != nil {
 			return err
 		}
 	}
@@ -79,30 +93,4 @@ func (s *Server) showSending(p *page) error {
 		return err
 	}
 	return p.show(http.StatusOK, "sending", v)
-}
-
-func (s *Server) ownSending(p *page, a *store.OutboundAccount, v *sendingView) error {
-	v.Known, v.Limited = !a.Sent.IsZero(), a.Level == store.LevelSoftLimit
-	if v.Limited {
-		v.Since, v.Cap = a.Since, a.CapPerHour
-	}
-	scope := p.ownTenant()
-	history, err := s.d.Store.OutboundHistory(p.ctx(), scope, "account", a.Account, store.LogKey{}, 10)
-	if err != nil {
-		return err
-	}
-	v.History = p.historyRows(a.Account, history)
-	if v.Stopped || v.Limited {
-		d, err := s.decisionOf(p, a, a.Decision, true)
-		if err != nil {
-			return err
-		}
-		if x := parseExplanation(d); x != nil {
-			v.Sentences = p.sentences(x)
-		}
-	}
-	if v.Known {
-		v.Counts, v.Plot, err = s.sending(p, scope, a.Account, history)
-	}
-	return err
 }

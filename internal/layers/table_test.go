@@ -43,7 +43,7 @@ var table = map[string]row{
 	"api":      may(with(leaves, "api/wire", "internal/admin", "internal/auth", "store/search", "store", "store/blob")...),
 	"api/wire": leaf,
 	"imap":     may(with(leaves, "internal/auth", "store", "store/blob")...),
-	"ui":       may(with(leaves, "ui/safe", "internal/auth", "store", "store/blob")...),
+	"ui":       may(with(leaves, "ui/safe", "api/wire", "internal/admin", "internal/auth", "policy", "store", "store/blob")...),
 	"ui/safe":  leaf,
 
 	"internal/mail":    leaf,
