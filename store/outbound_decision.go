@@ -156,10 +156,12 @@ func (s *Store) outboundDecisions(ctx context.Context, query string, args ...any
 
 // DecisionFilter chooses decisions.
 type DecisionFilter struct {
-	// Account, when not empty, is whose they are.
+	// Account, when not empty, is whose they are; Text needs one.
 	Account string
 	// Limited chooses those that did not let mail through or changed the level, or would have in mode enforce.
 	Limited bool
+	// Text, when not nil, chooses messages (kind "end") with this fingerprint.
+	Text *uint64
 	// From and To bound the time, To excluded; zero is no bound.
 	From, To time.Time
 	// Before is the last one of the page before: newest come first.
@@ -180,10 +182,16 @@ func (s *Store) OutboundDecisions(ctx context.Context, sc Scope, f DecisionFilte
 		to = micros(f.To)
 	}
 	args := append(append(sc.args(), f.Before.args()...), from, to, boolInt(f.Limited), f.Limit)
-	if f.Account == "" {
-		return s.outboundDecisions(ctx, query+` ORDER BY at_us DESC, id DESC LIMIT $9`, args...)
+	const order = ` ORDER BY at_us DESC, id DESC LIMIT $9`
+	switch {
+	case f.Account == "":
+		return s.outboundDecisions(ctx, query+order, args...)
+	case f.Text == nil:
+		return s.outboundDecisions(ctx, query+` AND account = $10`+order, append(args, cleanKey(f.Account))...)
+	default:
+		return s.outboundDecisions(ctx, query+` AND account = $10 AND kind = 'end' AND fingerprint = $11`+order,
+			append(args, cleanKey(f.Account), int64(*f.Text))...) //nolint:gosec // the bits count
 	}
-	return s.outboundDecisions(ctx, query+` AND account = $10 ORDER BY at_us DESC, id DESC LIMIT $9`, append(args, cleanKey(f.Account))...)
 }
 
 // OutboundDecision reads one decision in scope by its key. ErrNotFound.

@@ -64,13 +64,30 @@ func (d *DomainStop) event(act string, now time.Time) OutboundEvent {
 	}
 }
 
+const selectDomainStops = `SELECT tenant_id, domain, reason, ticket, actor_kind, actor, since_us, until_us FROM outbound_domains WHERE `
+
 // StoppedDomains lists the domains in scope that are stopped, by name: at most limit of those after the given one. A
 // scope with a user sees none. One whose time is over is listed until it is released.
 func (s *Store) StoppedDomains(ctx context.Context, sc Scope, after string, limit int) ([]DomainStop, error) {
-	const query = `SELECT tenant_id, domain, reason, ticket, actor_kind, actor, since_us, until_us FROM outbound_domains
-		WHERE ($1 = 1 OR tenant_id = $2) AND $3 = '' AND domain > $4 ORDER BY domain, tenant_id LIMIT $5`
+	const query = selectDomainStops + `($1 = 1 OR tenant_id = $2) AND $3 = '' AND domain > $4 ORDER BY domain, tenant_id LIMIT $5`
+	return s.domainStops(ctx, query, append(sc.args(), cleanKey(after), limit)...)
+}
+
+// DomainStop reads the stop of a domain of a tenant. ErrNotFound when there is none.
+func (s *Store) DomainStop(ctx context.Context, tenant TenantID, domain string) (*DomainStop, error) {
+	list, err := s.domainStops(ctx, selectDomainStops+`tenant_id = $1 AND domain = $2`, string(tenant), cleanKey(domain))
+	if err == nil && len(list) == 0 {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &list[0], nil
+}
+
+func (s *Store) domainStops(ctx context.Context, query string, args ...any) ([]DomainStop, error) {
 	var list []DomainStop
-	err := s.each(ctx, query, append(sc.args(), cleanKey(after), limit), func(scan sqldb.Scan) error {
+	err := s.each(ctx, query, args, func(scan sqldb.Scan) error {
 		var d DomainStop
 		var since int64
 		var until *int64

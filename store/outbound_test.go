@@ -317,6 +317,39 @@ func TestDaysAndColumnsAreSums(t *testing.T) {
 	assert.Equal(t, int64(0), store.Day(time.Unix(86_399, 0)))
 }
 
+func TestMessagesAreGroupedByTextAndByPlace(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		ctx := t.Context()
+		var list []store.OutboundDecision
+		for i := range 9 {
+			d := decision("t1", "bob@one.test", noon.Add(time.Duration(i)*time.Minute))
+			d.Fingerprint = []uint64{1<<63 + 7, 1<<63 + 7, 5}[i%3]
+			d.Client = []string{"192.0.2.7", "2001:db8::1"}[i/6]
+			list = append(list, d)
+		}
+		list[8].Kind, list[8].Fingerprint, list[8].Messages = "rcpt", 0, 0
+		list = append(list, decision("t2", "bob@one.test", noon))
+		require.NoError(t, s.InsertOutboundDecisions(ctx, list))
+		one := store.Scope{Tenant: "t1"}
+		groups, err := s.OutboundGroups(ctx, one, "bob@one.test", noon, noon.Add(time.Hour), 9)
+		require.NoError(t, err)
+		assert.Equal(t, []store.OutboundGroup{
+			{Fingerprint: 1<<63 + 7, Count: 6, Recipients: 18, NewRecipients: 12, First: noon, Last: noon.Add(7 * time.Minute)},
+			{Fingerprint: 5, Count: 2, Recipients: 6, NewRecipients: 4, First: noon.Add(2 * time.Minute), Last: noon.Add(5 * time.Minute)},
+		}, groups)
+		text := uint64(1<<63 + 7)
+		found, err := s.OutboundDecisions(ctx, one, store.DecisionFilter{Account: "bob@one.test", Text: &text, Limit: 9})
+		require.NoError(t, err)
+		assert.Len(t, found, 6)
+		places, err := s.OutboundPlaces(ctx, one, "bob@one.test", noon, noon.Add(time.Hour), 9)
+		require.NoError(t, err)
+		assert.Equal(t, []store.OutboundPlace{
+			{Client: "192.0.2.7", First: noon, Last: noon.Add(5 * time.Minute), Messages: 6},
+			{Client: "2001:db8::1", First: noon.Add(6 * time.Minute), Last: noon.Add(8 * time.Minute), Messages: 2},
+		}, places)
+	})
+}
+
 func TestWhatIsOldGoesAndWhatIsYoungStays(t *testing.T) {
 	storetest.Run(t, func(t *testing.T, s *store.Store) {
 		ctx := t.Context()
@@ -523,6 +556,11 @@ func TestDomainsAreStoppedAndReleased(t *testing.T) {
 		assert.Equal(t, "still", again[0].Reason)
 		assert.Equal(t, first[0].Since, again[0].Since)
 		assert.Equal(t, noon, again[0].Until)
+		one, err := s.DomainStop(ctx, "t1", "one.test")
+		require.NoError(t, err)
+		assert.Equal(t, again[0], *one)
+		_, err = s.DomainStop(ctx, "t2", "one.test")
+		require.ErrorIs(t, err, store.ErrNotFound)
 		require.ErrorIs(t, s.ReleaseDomain(ctx, store.DomainStop{Tenant: "t2", Domain: "one.test"}), store.ErrNotFound)
 		require.NoError(t, s.ReleaseDomain(ctx, stop))
 		require.ErrorIs(t, s.ReleaseDomain(ctx, stop), store.ErrNotFound)
