@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -39,10 +40,12 @@ func (s *Server) showDecisions(p *page) error {
 	if err != nil {
 		return err
 	}
-	list, err := s.d.Outbound.Decisions(p.ctx(), p.Who, store.DecisionFilter{
-		Account: v.Account, Limited: v.Limited, Before: before, Limit: perPage + 1,
-	})
-	if err != nil {
+	read := s.d.Outbound.Decisions
+	if v.Account == "" {
+		read = s.d.Outbound.DecisionLog
+	}
+	list, err := read(p.ctx(), p.Who, store.DecisionFilter{Account: v.Account, Limited: v.Limited, Before: before, Limit: perPage + 1})
+	if err != nil && !errors.Is(err, store.ErrNotFound) && refusal(err) == "" {
 		return err
 	}
 	if len(list) > perPage {

@@ -114,56 +114,6 @@ func percent(share float64) string {
 	return strconv.FormatFloat(share*100, 'f', decimals, 64) + " %"
 }
 
-// sentences tell in plain words what happened, the strongest evidence first.
-func (p *page) sentences(x *wire.OutboundExplanation) (list []string) {
-	if x.Limit != nil {
-		list = append(list, p.T("outbound.said_limit", "n", p.Num(x.Limit.Count), "max", p.Num(x.Limit.Max), "limit", p.limitName(x.Limit.Reason)))
-	}
-	for _, e := range strongest(x) {
-		list = append(list, p.sentence(x, e))
-	}
-	return list
-}
-
-// worthSaying is how strong evidence must be to be told in a sentence, and maxSaid how many sentences there are.
-const (
-	worthSaying = 0.2
-	maxSaid     = 5
-)
-
-func strongest(x *wire.OutboundExplanation) (list []wire.OutboundEvidence) {
-	for _, e := range x.Evidence {
-		if knownEvidence(e.Name) && e.Value >= worthSaying && len(list) < maxSaid {
-			list = append(list, e)
-		}
-	}
-	return list
-}
-
-func (p *page) sentence(x *wire.OutboundExplanation, e wire.OutboundEvidence) string {
-	key, n := e.Name, p.amount(e.Unit, e.Raw)
-	switch {
-	case e.Name == "volume" && e.Usual == 0:
-		key = "volume_cold"
-	case e.Name == "place" && e.Unit == "countries" && e.Raw > 1:
-		key = "countries"
-	}
-	if e.Unit == "share" && (e.Name == "campaign" || e.Name == "newlist" || e.Name == "invalid") {
-		key = e.Name + "_share"
-	}
-	return p.T("outbound.said."+key, "n", n, "usual", p.amount(e.Unit, e.Usual), "window", p.window(max(e.WindowSeconds, 60)),
-		"recipients", p.Num(x.Hour.Recipients))
-}
-
-func (p *page) limitName(reason string) string {
-	switch reason {
-	case "user_per_hour", "user_per_day", "domain_per_hour", "tenant_per_hour", "profile_max_rate", "soft_limit":
-		return p.T("outbound.limit_of." + reason)
-	default:
-		return p.T("outbound.limit_of.other")
-	}
-}
-
 // unknowns are what could not be judged. Nobody can know from the mail alone whether a password leaked.
 func unknowns(x *wire.OutboundExplanation) []string {
 	list := []string{"password"}

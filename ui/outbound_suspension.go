@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/mairust/mairust/internal/admin"
 	"github.com/mairust/mairust/internal/auth"
 	"github.com/mairust/mairust/store"
 )
@@ -42,6 +43,12 @@ func (s *Server) suspensions(p *page, status int) error {
 		row, err := s.accountRow(p, a)
 		if err != nil {
 			return err
+		}
+		if a.Automatic {
+			if row.Cause, err = s.d.Outbound.Gist(p.ctx(), p.Who, a.Account, admin.ExplainWish{Language: p.Lang, Location: p.zone}); err != nil {
+				return err
+			}
+			row.Cause = plain(row.Cause)
 		}
 		v.Rows = append(v.Rows, row)
 	}

@@ -22,7 +22,7 @@ type whyView struct {
 	Shadow string
 	// Decided tells whether there is a decision.
 	Decided, Profiled        bool
-	Sentences                []string
+	Sentence                 string
 	Score, ScoreText, StopAt string
 	StopX                    int64
 	Shares                   []share
@@ -100,7 +100,7 @@ func (v *whyView) explain(p *page, x *wire.OutboundExplanation) {
 	if d.Would != "" || d.WouldLevel != "" {
 		v.Shadow = string(policy.Shadow)
 	}
-	v.Sentences, v.Shares, v.Factors = p.sentences(x), shares(x), p.factorRows(x)
+	v.Sentence, v.Shares, v.Factors = plain(x.Sentence), shares(x), p.factorRows(x)
 	v.Score, v.StopAt, v.StopX = scoreText(x.Score), scoreText(x.HardAt), permille(x.HardAt)
 	v.ScoreText = p.T("outbound.score.text", "score", v.Score, "stop", v.StopAt)
 }
