@@ -32,6 +32,9 @@ type plotRow struct {
 	Events []plotEvent
 }
 
+// AtMS is for the script.
+func (r plotRow) AtMS() int64 { return r.At.UnixMilli() }
+
 // plotEvent is something that happened at a time: stop, limit or release.
 type plotEvent struct{ Kind string }
 

@@ -97,6 +97,13 @@ func newRig(t testing.TB, s *store.Store) *rig {
 	r.auth, err = auth.New(auth.Options{Store: s})
 	require.NoError(t, err)
 	r.serve(t, s)
+	t.Cleanup(func() {
+		for line := range strings.Lines(r.log.String()) {
+			if t.Failed() && strings.Contains(line, `"level":"ERROR"`) {
+				t.Log(line)
+			}
+		}
+	})
 	return r
 }
 
