@@ -1,39 +1,97 @@
 package policy
 
-// Profile is a bulk sender, an entry of outbound_whitelist.
-type Profile struct {
-	// ID names it in explanations.
-	ID string `yaml:"id"`
-	// Accounts are logins with their domain.
-	Accounts []string `yaml:"accounts"`
-	// MaxRate is recipient copies, as "5000 msgs/hour" (minute, hour, day).
-	MaxRate string `yaml:"max_rate"`
-	// Description is for people.
-	Description string `yaml:"description,omitempty"`
-	// Tenant limits the profile to accounts of this tenant; empty is any (the configuration's).
-	Tenant string `yaml:"-"`
-}
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"math"
+)
 
 // Policy is Options made ready. It never changes, and may be used by many at once.
 type Policy struct {
-	hash string
+	hash     string
+	mode     Mode
+	tenants  map[string]Mode
+	accounts map[Account]Mode
+	profiles map[profileKey]*bulk
+
+	suspend     bool
+	corroborate bool
+	hold        bool
+	reenableUS  int64 // 0: never
+	cleanUS     int64
+	capHour     int64
+	capDay      int64
+	headroom    int64
+
+	userHour, userDay, domainHour, tenantHour int64
+
+	weights                   [factorCount]int64
+	soft, hard, corroboration int64
+
+	rate    rateRules
+	content contentRules
+	history historyRules
 }
 
-// Compile checks options and profiles. Errors name the key and say what is allowed.
+// Compile checks options, with defaults in the place of zeros, and profiles. The error joins all findings; each
+// names its key, relative to `outbound` (or is about outbound_whitelist), and says what is allowed.
 func Compile(o Options, profiles []Profile) (*Policy, error) {
-	_, _ = o, profiles
-	return &Policy{}, nil
+	o = o.WithDefaults()
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	p := &Policy{
+		mode: o.Mode, tenants: map[string]Mode{}, accounts: map[Account]Mode{}, profiles: map[profileKey]*bulk{},
+		suspend: *o.AutoSuspend, corroborate: *o.RequireCorroboration, hold: o.SoftLimit.Action == ActionHold,
+		reenableUS: int64(o.AutoReenableAfterHours) * hourUS,
+		cleanUS:    int64(o.SoftLimit.CleanHours) * hourUS,
+		capHour:    int64(o.SoftLimit.PerHour), capDay: int64(o.SoftLimit.PerDay), headroom: micro(o.SoftLimit.Headroom),
+		userHour: int64(o.Limits.UserPerHour), userDay: int64(o.Limits.UserPerDay),
+		domainHour: int64(o.Limits.DomainPerHour), tenantHour: int64(o.Limits.TenantPerHour),
+		weights: [factorCount]int64{micro(o.Weights.Rate), micro(o.Weights.Content), micro(o.Weights.History)},
+		soft:    micro(o.Thresholds.Soft), hard: micro(o.Thresholds.Hard), corroboration: micro(o.Thresholds.Corroboration),
+		rate: o.Rate.rules(), content: o.Content.rules(), history: o.History.rules(),
+	}
+	for _, m := range o.Modes {
+		if m.Account != "" {
+			p.accounts[Account(m.Account)] = m.Mode
+		} else {
+			p.tenants[m.Tenant] = m.Mode
+		}
+	}
+	if err := p.addProfiles(profiles); err != nil {
+		return nil, err
+	}
+	return p, p.setHash(o, profiles)
+}
+
+func (p *Policy) setHash(o Options, profiles []Profile) error {
+	text, err := json.Marshal(struct {
+		O Options
+		P []Profile
+	}{o, profiles})
+	if err != nil {
+		return fmt.Errorf("hash the policy: %w", err)
+	}
+	sum := sha256.Sum256(text)
+	p.hash = hex.EncodeToString(sum[:6])
+	return nil
 }
 
 // Hash is 12 hexadecimal digits that differ when anything in the policy differs.
 func (p *Policy) Hash() string { return p.hash }
 
 // Mode is the mode in force for an account of tenant, without overrides of the database.
-func (p *Policy) Mode(tenant string, a Account) Mode { _, _ = tenant, a; return Shadow }
-
-// Profile is the bulk profile of an account of tenant; false when it has none. Such an account is not counted for
-// its domain and tenant.
-func (p *Policy) Profile(tenant string, a Account) (Profile, bool) {
-	_, _ = tenant, a
-	return Profile{}, false
+func (p *Policy) Mode(tenant string, a Account) Mode {
+	if m, ok := p.accounts[a]; ok {
+		return m
+	}
+	if m, ok := p.tenants[tenant]; ok {
+		return m
+	}
+	return p.mode
 }
+
+func micro(x float64) int64 { return int64(math.Round(x * Micro)) }

@@ -38,8 +38,6 @@ func (c *Counter) GiveBack(nowUS, takenUS, n int64) {
 	*b = uint32(max(int64(*b)-n, 0))
 }
 
-const minuteUS = 60 * 1_000_000
-
 // turn empties the buckets of the minutes since the newest one.
 func (c *Counter) turn(nowUS int64) {
 	m := max(nowUS/minuteUS, 0)

@@ -58,6 +58,111 @@ const (
 // Decide applies e to s at nowUS (µs since 1970). It changes nothing but what it returns; a zero State is an
 // account that nothing is known of. A nowUS before the state's last one counts as that one. Calls may run at once.
 func Decide(s State, e Event, p *Policy, nowUS int64) (Decision, State) {
-	_, _, _ = e, p, nowUS
-	return Decision{Action: Allow, Would: Allow, Before: Normal, After: Normal, WouldLevel: Normal}, s
+	c := step{State: s, e: e.bounded(), p: p, now: min(max(nowUS, s.lastUS, 0), maxUS), mode: e.Mode, bulk: p.bulk(e.Tenant, e.Account)}
+	if c.mode == "" {
+		c.mode = p.Mode(e.Tenant, e.Account)
+	}
+	c.begin()
+	switch e.Kind {
+	case KindMail:
+		c.mail()
+	case KindReserve:
+		c.reserve()
+	case KindRefused, KindBounce:
+		c.undeliverable()
+	case KindCommit:
+		c.commit()
+	case KindRelease:
+		c.release()
+	case KindStop, KindReenable, KindSetLevel:
+		c.byPerson()
+	}
+	return c.end(), c.State
+}
+
+// step is one call of Decide. It holds the state itself, so that nothing of it is allocated.
+type step struct {
+	State
+	e    Event
+	p    *Policy
+	now  int64
+	mode Mode
+	bulk *bulk
+
+	d      Decision
+	j      judgement
+	judged bool
+	limit  *Limit
+}
+
+// begin brings the state to now: windows move on, reservations and levels run out.
+func (c *step) begin() {
+	c.seq++
+	if c.firstUS == 0 && c.e.Kind <= KindCommit {
+		c.firstUS = c.now
+		c.peakDay = c.now / dayUS
+	}
+	c.lastUS = c.now
+	c.turn(c.now)
+	c.turnPeaks(&c.p.rate, c.now)
+	if c.shadow && c.mode == Enforce {
+		c.standing = standing{breachUS: c.breachUS, strikeUS: c.strikeUS, strikes: c.strikes}
+	}
+	c.d = Decision{Action: Allow, Would: Allow, Before: c.effective(), Seq: c.seq}
+	c.passTime()
+}
+
+// effective is the level as far as it holds in the mode in force.
+func (c *step) effective() Level {
+	if c.mode == Enforce || c.mode == Shadow && c.byHand {
+		return levels[c.level]
+	}
+	return Normal
+}
+
+// end completes the decision.
+func (c *step) end() Decision {
+	d := &c.d
+	d.After, d.WouldLevel = c.effective(), levels[c.level]
+	d.Score = c.j.score
+	d.Shadow = d.Action != d.Would
+	if d.Would != Allow || d.Before != d.After || d.Notice != NoticeNone || c.e.Kind == KindCommit {
+		if !c.judged {
+			c.judge()
+		}
+		d.Score = c.j.score
+		d.Explanation = c.explain()
+	}
+	return *d
+}
+
+// judge weighs the evidence as it is now.
+func (c *step) judge() {
+	c.j = c.State.judge(c.p, c.bulk, c.now)
+	c.judged = true
+}
+
+// refuse sets what the sender meets, or in shadow what he would meet. It is true when it takes effect.
+func (c *step) refuse(a Action, why Reason, byHand bool) bool {
+	if c.d.Would == Allow {
+		c.d.Would, c.d.Reason = a, why
+	}
+	if c.mode == Enforce || byHand && c.mode == Shadow {
+		c.d.Action = a
+		return true
+	}
+	return false
+}
+
+// stopped refuses when the account or its domain is suspended.
+func (c *step) stopped() bool {
+	switch {
+	case c.mode == Off:
+		return false
+	case c.e.Scope.DomainStopped:
+		return c.refuse(RefuseSuspended, ReasonDomainSuspended, true)
+	case c.level == hard:
+		return c.refuse(RefuseSuspended, ReasonSuspended, c.byHand)
+	}
+	return false
 }

@@ -60,8 +60,23 @@ type Event struct {
 	QueueID   string
 }
 
-// MaxRecipients is how many recipients of one event count; what is beyond is taken for known recipients.
+// MaxRecipients is how many recipients of one event are looked at, and counted.
 const MaxRecipients = 10_000
+
+// bounded is e with every number within what records can hold, so that replay sees what was decided on.
+func (e Event) bounded() Event {
+	e.Recipients = e.Recipients[:min(len(e.Recipients), MaxRecipients)]
+	e.Scope.DomainHour = min(max(e.Scope.DomainHour, 0), maxUS)
+	e.Scope.TenantHour = min(max(e.Scope.TenantHour, 0), maxUS)
+	e.Content.Spam = min(max(e.Content.Spam, -maxUS), maxUS)
+	e.Content.SizeBytes = min(max(e.Content.SizeBytes, 0), maxUS)
+	e.UntilUS = min(max(e.UntilUS, 0), maxUS)
+	e.Cap = min(max(e.Cap, 0), maxCount)
+	for _, text := range []*string{&e.DSN, &e.Place.Country, &e.QueueHost, &e.QueueID} {
+		*text = (*text)[:min(len(*text), maxText)]
+	}
+	return e
+}
 
 // Place is where the client is.
 type Place struct {

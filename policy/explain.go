@@ -1,5 +1,11 @@
 package policy
 
+import (
+	"cmp"
+	"slices"
+	"strconv"
+)
+
 // Explanation says why a decision was as it was. It is stored as JSON of about 600 bytes; numbers are whole, scores
 // and weights in millionths. What was zero is left out.
 type Explanation struct {
@@ -62,7 +68,8 @@ type Factor struct {
 
 // Evidence is one piece of a factor.
 type Evidence struct {
-	// Name is volume, new, spam, campaign, invalid, newlist, url, malware, place, strikes or hour.
+	// Name is volume, new, spam, campaign, repeat (of a campaign that was forgiven once), invalid, newlist, url,
+	// malware, place, strikes or hour.
 	Name string `json:"name"`
 	// Factor it belongs to.
 	Factor string `json:"factor"`
@@ -72,7 +79,7 @@ type Evidence struct {
 	Raw   int64 `json:"raw"`
 	Usual int64 `json:"usual,omitempty"`
 	Limit int64 `json:"limit,omitempty"`
-	// Unit is recipients, score (millionths), share (millionths), breaches, countries or messages.
+	// Unit is recipients, score (millionths), share (millionths), breaches, places or messages.
 	Unit string `json:"unit"`
 	// WindowSeconds is how far back Raw looks; 0 when it has no window.
 	WindowSeconds int64 `json:"window_s,omitempty"`
@@ -87,8 +94,79 @@ type Limit struct {
 	Max    int64  `json:"max"`
 }
 
-// Text tells the explanation in lines of plain text; lang is "ja", and English for anything else.
-func (x *Explanation) Text(lang string) string {
-	_ = lang
-	return string(x.Action)
+// kindNames are the words of Explanation.On.
+var kindNames = map[Kind]string{
+	KindMail: "mail", KindReserve: "rcpt", KindRefused: "refused", KindCommit: "end", KindRelease: "release",
+	KindBounce: "bounce", KindStop: "stop", KindReenable: "reenable", KindSetLevel: "set_level",
+}
+
+// explain tells what the decision was made of.
+func (c *step) explain() *Explanation {
+	x := &Explanation{
+		Version: 1, AtUS: c.now, On: kindNames[c.e.Kind], Policy: c.p.hash, QueueHost: c.e.QueueHost, QueueID: c.e.QueueID,
+		Mode: c.mode, Action: c.d.Action, Reason: c.d.Reason, Before: c.d.Before, After: c.d.After,
+		Score: c.j.score, ColdStart: c.j.cold, Trust: trustNames[c.j.trust], Limit: c.limit,
+		Messages: c.j.sums.windows(messages), Recipients: c.j.sums.windows(copies), New: c.j.sums.windows(fresh),
+	}
+	if c.d.Would != c.d.Action {
+		x.Would = c.d.Would
+	}
+	if c.bulk != nil {
+		x.Profile = c.bulk.ID
+	}
+	for i, value := range c.j.factors {
+		weight := c.p.weights[i]
+		x.Factors = append(x.Factors, Factor{Name: factorNames[i], Value: value, Weight: weight, Share: mul(weight, value)})
+	}
+	c.j.tell(x)
+	x.Unknown = c.unknown()
+	x.Degraded = c.e.Degraded.words()
+	return x
+}
+
+// tell adds the evidence that there is, strongest first, and what corroborates.
+func (j *judgement) tell(x *Explanation) {
+	for i, m := range j.pieces {
+		if j.second[i] {
+			x.Corroborators = append(x.Corroborators, pieces[i].name)
+		}
+		if m.value <= 0 {
+			continue
+		}
+		e := Evidence{
+			Name: pieces[i].name, Factor: factorNames[pieces[i].factor], Value: m.value, Raw: m.raw, Usual: m.usual, Limit: m.limit,
+			Unit: pieces[i].unit, WindowSeconds: m.windowUS / secondUS,
+		}
+		if m.print != 0 {
+			e.Fingerprint = strconv.FormatUint(m.print, 16)
+		}
+		x.Evidence = append(x.Evidence, e)
+	}
+	slices.SortStableFunc(x.Evidence, func(a, b Evidence) int { return cmp.Compare(b.Value, a.Value) })
+}
+
+// unknown is what could not be judged.
+func (c *step) unknown() (list []string) {
+	if !c.j.known || c.here == 0 {
+		list = append(list, "place")
+	}
+	if c.e.Kind == KindCommit && !c.e.Content.SpamKnown {
+		list = append(list, "spam")
+	}
+	if c.e.Degraded&NoBounces != 0 {
+		list = append(list, "bounces")
+	}
+	if c.known.full() {
+		list = append(list, "new")
+	}
+	return list
+}
+
+func (d Degraded) words() (list []string) {
+	for i, word := range []string{"filter", "store", "bounces"} {
+		if d&(1<<i) != 0 {
+			list = append(list, word)
+		}
+	}
+	return list
 }

@@ -78,16 +78,25 @@ type ThresholdOptions struct {
 	Corroboration float64 `yaml:"corroboration"`
 }
 
-// WithDefaults is o with every zero replaced by its default.
-func (o Options) WithDefaults() Options { return o }
-
-// RateOptions shape the rate factor.
+// RateOptions shape the rate factor. A window with a count is no evidence up to Onset of its limit and full evidence
+// at its limit, which is the greater of its floor and Multiple times the account's own peak.
 type RateOptions struct {
-	// Floors of the windows: a count below 0.4 times the floor is never evidence, one at the floor is full evidence.
-	FloorMinute     int `yaml:"floor_minute"`      // 15
-	FloorTenMinutes int `yaml:"floor_ten_minutes"` // 40
-	FloorHour       int `yaml:"floor_hour"`        // 80
-	FloorDay        int `yaml:"floor_day"`         // 300
+	FloorMinute     int `yaml:"floor_minute"`      // 15 recipients in a minute
+	FloorTenMinutes int `yaml:"floor_ten_minutes"` // 40 in ten minutes
+	FloorHour       int `yaml:"floor_hour"`        // 80 in an hour
+	FloorDay        int `yaml:"floor_day"`         // 300 in 24 hours
+	FloorNewHour    int `yaml:"floor_new_hour"`    // 15 new recipients in an hour
+	FloorNewDay     int `yaml:"floor_new_day"`     // 35 new recipients in 24 hours
+	// Multiple of the account's own peak (3).
+	Multiple float64 `yaml:"multiple"`
+	// Onset is the part of a limit where evidence begins (0.4).
+	Onset float64 `yaml:"onset"`
+	// NewWeight is what new recipients weigh beside volume (0.8).
+	NewWeight float64 `yaml:"new_weight"`
+	// KnownWeight is what a known recipient counts in the volume; a new one counts 1 (0.7).
+	KnownWeight float64 `yaml:"known_weight"`
+	// Decay of the peaks in a day (0.9).
+	Decay float64 `yaml:"decay"`
 }
 
 // ContentOptions shape the content factor.
@@ -95,10 +104,58 @@ type ContentOptions struct {
 	// SpamFrom and SpamFull are the ends of the ramp for the mean score of the last messages (2, 6).
 	SpamFrom float64 `yaml:"spam_from"`
 	SpamFull float64 `yaml:"spam_full"`
+	// SpamCertain is full evidence from one message (15).
+	SpamCertain float64 `yaml:"spam_certain"`
+	// CampaignNewFrom and CampaignNewFull: new recipients of one body in an hour (8, 30).
+	CampaignNewFrom int `yaml:"campaign_new_from"`
+	CampaignNewFull int `yaml:"campaign_new_full"`
+	// CampaignAllFrom and CampaignAllFull: all recipients of one body in an hour (25, 75), at CampaignAllWeight (0.5).
+	CampaignAllFrom   int     `yaml:"campaign_all_from"`
+	CampaignAllFull   int     `yaml:"campaign_all_full"`
+	CampaignAllWeight float64 `yaml:"campaign_all_weight"`
+	// CampaignDayMultiple of these numbers is the same in 24 hours (2).
+	CampaignDayMultiple int `yaml:"campaign_day_multiple"`
+	// CampaignWeight is what a campaign weighs within content (0.9).
+	CampaignWeight float64 `yaml:"campaign_weight"`
+	// TemplateDays after its first use a body is a template and no campaign (3).
+	TemplateDays int `yaml:"template_days"`
+	// InvalidFrom and InvalidFull: share of invalid recipients, by its lower bound (0.015, 0.075).
+	InvalidFrom float64 `yaml:"invalid_from"`
+	InvalidFull float64 `yaml:"invalid_full"`
+	// InvalidLeast is how many there must be in an hour (2); in 24 hours twice as many.
+	InvalidLeast int `yaml:"invalid_least"`
+	// NewlistFrom and NewlistFull: share of new recipients (0.6, 0.9), at NewlistWeight (0.9).
+	NewlistFrom   float64 `yaml:"newlist_from"`
+	NewlistFull   float64 `yaml:"newlist_full"`
+	NewlistWeight float64 `yaml:"newlist_weight"`
+	// HomeMultiple raises the limits for new recipients and campaigns at a place known for days (5), as long as
+	// nothing speaks against the content; ColdMultiple those for an account without history (2).
+	HomeMultiple int `yaml:"home_multiple"`
+	ColdMultiple int `yaml:"cold_multiple"`
 }
 
 // HistoryOptions shape the history factor.
 type HistoryOptions struct {
-	// NewPlaceMinutes is how long a place counts as new (120).
-	NewPlaceMinutes int `yaml:"new_place_minutes"`
+	// NewPlace is the evidence of a new country or network (0.6); it is new for NewPlaceMinutes (120), and for a day
+	// while fewer than NewPlaceMessages (5) came from there.
+	NewPlace         float64 `yaml:"new_place"`
+	NewPlaceMinutes  int     `yaml:"new_place_minutes"`
+	NewPlaceMessages int     `yaml:"new_place_messages"`
+	// HomeHours after its first use a place is home (72).
+	HomeHours int `yaml:"home_hours"`
+	// ManyCountries (3), one of them new, or ManyNetworks (4) new ones within ManyHours (6) are full evidence.
+	ManyCountries int `yaml:"many_countries"`
+	ManyNetworks  int `yaml:"many_networks"`
+	ManyHours     int `yaml:"many_hours"`
+	// Strike is the evidence of one breach (0.1), with a half-life of StrikeHalfLifeHours (24).
+	Strike              float64 `yaml:"strike"`
+	StrikeHalfLifeHours int     `yaml:"strike_half_life_hours"`
+	// Hour is the evidence of an hour of the day with under HourShare of the past mail (0.3, 0.01), from HourLeast
+	// messages on (30).
+	Hour      float64 `yaml:"hour"`
+	HourShare float64 `yaml:"hour_share"`
+	HourLeast int     `yaml:"hour_least"`
+	// ColdHours after its first mail, or below ColdMessages, an account has too little history (72, 10).
+	ColdHours    int `yaml:"cold_hours"`
+	ColdMessages int `yaml:"cold_messages"`
 }

@@ -1,10 +1,102 @@
 package policy
 
-import "net/netip"
+import (
+	"encoding/binary"
+	"net/netip"
+)
 
-// NetworkOf is a number for the network of a client address: the /16 of IPv4, the /32 of IPv6. 0 for an invalid
-// address; another for loopback and private addresses, each /16 of them being a place like any other.
+// placeCount is how many networks an account is remembered by.
+const placeCount = 8
+
+// place is a network from which the account sent.
+type place struct {
+	network  uint64 // NetworkOf, 0 when unknown
+	country  uint16 // two letters, 0 when unknown
+	messages uint16 // ended messages, up to 65,535
+	// firstMinute and lastMinute are minutes since 1970; a place without firstMinute is empty. countryFirst is when the
+	// country was first seen, in whatever network.
+	firstMinute, lastMinute, countryFirst uint32
+	countryMessages                       uint16
+}
+
+// NetworkOf is a number for the network of a client address: the /16 of IPv4, the /32 of IPv6. It is 0 for an
+// invalid address. An IPv4 address that is mapped into IPv6 counts as IPv4.
 func NetworkOf(a netip.Addr) uint64 {
-	_ = a
+	a = a.Unmap()
+	switch {
+	case a.Is4():
+		b := a.As4()
+		return 4<<32 | uint64(binary.BigEndian.Uint16(b[:2]))
+	case a.Is6():
+		b := a.As16()
+		return 6<<32 | uint64(binary.BigEndian.Uint32(b[:4]))
+	}
 	return 0
+}
+
+// countryOf packs two upper-case letters; 0 for anything else.
+func countryOf(s string) uint16 {
+	if len(s) != 2 || s[0] < 'A' || s[0] > 'Z' || s[1] < 'A' || s[1] > 'Z' {
+		return 0
+	}
+	return uint16(s[0])<<8 | uint16(s[1])
+}
+
+// visit notes that the account is at a place now, and with a message that it has ended one there. Unknown places
+// are not noted.
+func (s *State) visit(at Place, nowUS, ended int64) {
+	country := countryOf(at.Country)
+	if at.Network == 0 && country == 0 {
+		return
+	}
+	minute := uint32(nowUS / minuteUS)
+	p := s.placeOf(at.Network, country, minute)
+	p.lastMinute = max(p.lastMinute, minute)
+	p.messages = uint16(min(int64(p.messages)+ended, 1<<16-1))
+	if country == 0 {
+		return
+	}
+	for i := range s.places {
+		if q := &s.places[i]; q.country == country {
+			q.countryMessages = uint16(min(int64(q.countryMessages)+ended, 1<<16-1))
+		}
+	}
+}
+
+// placeOf finds or makes the entry and makes it the current one. A new one takes the place of that with the least
+// worth; what is known of a country survives in its other networks.
+func (s *State) placeOf(network uint64, country uint16, minute uint32) *place {
+	worst := -1
+	fresh := place{network: network, country: country, firstMinute: minute, lastMinute: minute, countryFirst: minute}
+	for i := range s.places {
+		p := &s.places[i]
+		if p.firstMinute != 0 && p.network == network && p.country == country {
+			s.here = uint8(i) + 1
+			return p
+		}
+		if p.firstMinute != 0 && country != 0 && p.country == country {
+			fresh.countryFirst = min(fresh.countryFirst, p.countryFirst)
+			fresh.countryMessages = p.countryMessages
+		}
+		if worst < 0 || p.worth() < s.places[worst].worth() {
+			worst = i
+		}
+	}
+	s.places[worst] = fresh
+	s.here = uint8(worst) + 1
+	return &s.places[worst]
+}
+
+// worth is how long ago the place was last used, with a day's credit for each message from there, up to 30.
+func (p *place) worth() int64 {
+	if p.firstMinute == 0 {
+		return 0
+	}
+	return int64(p.lastMinute) + min(int64(p.messages), 30)*24*60
+}
+
+// isNew says that place (or its country) was first seen a short while ago.
+func isNew(first uint32, messages uint16, nowUS int64, r *historyRules) bool {
+	age := nowUS - int64(first)*minuteUS
+	return age < r.newPlaceUS || age < dayUS && int64(messages) < r.newPlaceMessages
 }

@@ -38,6 +38,7 @@ var table = map[string]row{
 	"store/storetest":     may(with(leaves, "store", "store/sqldb", "store/blob", "store/blob/blobtest", "internal/lab/labtest")...),
 
 	"policy":      may(leaves...),
+	"policy/sim":  may("policy"),
 	"policy/rule": may(leaves...),
 
 	"api":      may(with(leaves, "api/wire", "internal/admin", "internal/auth", "store/search", "store", "store/blob")...),

@@ -1,0 +1,146 @@
+package policy
+
+// historyRules are HistoryOptions made ready.
+type historyRules struct {
+	newPlace, newPlaceUS, newPlaceMessages int64
+	homeUS                                 int64
+	manyCountries, manyNetworks            int64
+	manyUS                                 int64
+	strike, strikeUS                       int64
+	hour, hourShare, hourLeast             int64
+	coldUS, coldMessages                   int64
+}
+
+func (o HistoryOptions) rules() historyRules {
+	return historyRules{
+		newPlace: micro(o.NewPlace), newPlaceUS: int64(o.NewPlaceMinutes) * minuteUS, newPlaceMessages: int64(o.NewPlaceMessages),
+		homeUS:        int64(o.HomeHours) * hourUS,
+		manyCountries: int64(o.ManyCountries), manyNetworks: int64(o.ManyNetworks), manyUS: int64(o.ManyHours) * hourUS,
+		strike: micro(o.Strike), strikeUS: int64(o.StrikeHalfLifeHours) * hourUS,
+		hour: micro(o.Hour), hourShare: micro(o.HourShare), hourLeast: int64(o.HourLeast),
+		coldUS: int64(o.ColdHours) * hourUS, coldMessages: int64(o.ColdMessages),
+	}
+}
+
+// leastForPlaces is how many messages an account must have sent before a place can be new to it.
+const leastForPlaces = 3
+
+// strikeEveryUS is how often a breach counts as a strike.
+const strikeEveryUS = hourUS
+
+func (j *judgement) history(s *State, r *historyRules) {
+	old := s.firstUS != 0 && j.now-s.firstUS >= r.coldUS
+	j.cold = !old || s.total < uint64(r.coldMessages)
+	j.known = old && s.total >= leastForPlaces
+	if j.known {
+		j.places(s, r)
+	}
+	n := s.strikesAt(j.now, r)
+	j.pieces[strikes] = measure{value: min(mul(r.strike, n), Micro), raw: (n + Micro/2) / Micro, windowUS: r.strikeUS}
+	j.oddHour(s, r)
+}
+
+// places looks for new places, and for many at once.
+func (j *judgement) places(s *State, r *historyRules) {
+	var fresh, recent, recentNew, countries int64
+	for i := range s.places {
+		p := &s.places[i]
+		if p.firstMinute == 0 {
+			continue
+		}
+		isFresh := isNew(p.firstMinute, p.messages, j.now, r)
+		if isFresh {
+			fresh++
+		}
+		if j.now-int64(p.lastMinute)*minuteUS >= r.manyUS {
+			continue
+		}
+		if j.now-int64(p.firstMinute)*minuteUS < r.manyUS {
+			recentNew++
+		}
+		if p.country != 0 && s.firstOfCountry(i, j.now, r) {
+			countries++
+			if j.now-int64(p.countryFirst)*minuteUS < dayUS {
+				recent++
+			}
+		}
+	}
+	m := measure{raw: fresh, windowUS: r.newPlaceUS}
+	if fresh > 0 {
+		m.value = r.newPlace
+	}
+	if countries >= r.manyCountries && recent > 0 || recentNew >= r.manyNetworks {
+		m = measure{value: Micro, raw: max(countries, recentNew), windowUS: r.manyUS}
+		j.scatter = true
+	}
+	j.pieces[newPlace] = m
+}
+
+// firstOfCountry says that no place before i is in its country and was used as lately.
+func (s *State) firstOfCountry(i int, nowUS int64, r *historyRules) bool {
+	for _, q := range s.places[:i] {
+		if q.country == s.places[i].country && nowUS-int64(q.lastMinute)*minuteUS < r.manyUS {
+			return false
+		}
+	}
+	return true
+}
+
+func (j *judgement) oddHour(s *State, r *historyRules) {
+	var all int64
+	for _, n := range s.hours {
+		all += int64(n)
+	}
+	if all < r.hourLeast {
+		return
+	}
+	share := int64(s.hours[j.now/hourUS%24]) * Micro / all
+	m := measure{raw: share, limit: r.hourShare}
+	if share < r.hourShare {
+		m.value = r.hour
+	}
+	j.pieces[oddHour] = m
+}
+
+// trustIn decides how far the place is trusted. Content that speaks against the message takes a home away.
+func (j *judgement) trustIn(s *State, r *historyRules) {
+	if s.here > 0 {
+		j.atHome = j.now-int64(s.places[s.here-1].firstMinute)*minuteUS >= r.homeUS
+	}
+	switch {
+	case j.pieces[newPlace].value > 0:
+		j.trust = unsure
+	case j.tainted:
+		j.trust = away
+	case j.cold:
+		j.trust = cold
+	case j.atHome:
+		j.trust = home
+	}
+}
+
+// strikesAt is the number of strikes, in millionths, after what time took away: half in a half-life, and evenly
+// between.
+func (s *State) strikesAt(nowUS int64, r *historyRules) int64 {
+	gone := nowUS - s.strikeUS
+	halvings := gone / r.strikeUS
+	if s.strikes == 0 || halvings > 40 {
+		return 0
+	}
+	n := s.strikes >> halvings
+	return n - n/2*(gone%r.strikeUS/secondUS)/(r.strikeUS/secondUS)
+}
+
+// countHour notes a message in the hour of its day. Old mail fades: at 2,000 messages all hours are halved.
+func (s *State) countHour(nowUS int64) {
+	var all int
+	for _, n := range s.hours {
+		all += int(n)
+	}
+	if all >= 2000 {
+		for i := range s.hours {
+			s.hours[i] /= 2
+		}
+	}
+	s.hours[nowUS/hourUS%24]++
+}

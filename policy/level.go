@@ -1,0 +1,184 @@
+package policy
+
+// passTime ends what has run its time: a suspension to a soft limit, a soft limit after its clean hours.
+func (c *step) passTime() {
+	if c.level == hard && c.runsOut() {
+		c.put(soft)
+		c.d.Notice = NoticeReenabled
+	}
+	if c.level == soft && c.now-max(c.breachUS, c.levelUS) >= c.p.cleanUS {
+		c.put(normal)
+		c.d.Notice = NoticeNormal
+	}
+}
+
+// runsOut says that a suspension ends by itself. In shadow, where nobody releases, one ends as a soft limit does.
+func (c *step) runsOut() bool {
+	switch {
+	case c.untilUS > 0:
+		return c.now >= c.untilUS
+	case c.byHand:
+		return false
+	case c.shadow:
+		return c.now-max(c.breachUS, c.levelUS) >= c.p.cleanUS
+	}
+	return c.p.reenableUS > 0 && c.now-c.levelUS >= c.p.reenableUS
+}
+
+// put sets a level by an automatic decision.
+func (c *step) put(level uint8) {
+	c.level, c.levelUS = level, c.now
+	c.byHand, c.shadow = false, c.mode != Enforce
+	c.untilUS, c.capHour = 0, 0
+}
+
+// weigh changes the level as the score wants it. Only what was sent suspends: a reservation alone, whose content
+// nobody knows, leads no further than to a soft limit.
+func (c *step) weigh(sent bool) {
+	if c.mode == Off {
+		return
+	}
+	score := c.j.score
+	if score < c.p.soft {
+		return
+	}
+	c.breach()
+	over := sent && score >= c.p.hard && c.p.suspend
+	switch {
+	case over && (c.j.corroborated() || !c.p.corroborate) && c.level < hard:
+		c.put(hard)
+		c.d.Notice = NoticeSuspended
+	case c.level < soft:
+		c.put(soft)
+		c.d.Notice = NoticeSoftLimit
+	}
+	if over && c.level == soft && (c.noticedUS == 0 || c.now-c.noticedUS >= dayUS) {
+		c.noticedUS = c.now
+		c.d.Notice = NoticeUncorroborated
+	}
+}
+
+// breach notes that the score is over the soft threshold, as a strike at most once in an hour.
+func (c *step) breach() {
+	c.breachUS = c.now
+	if c.strikeUS != 0 && c.now-c.strikeUS < strikeEveryUS {
+		return
+	}
+	c.strikes = min(c.strikesAt(c.now, &c.p.history)+Micro, 100*Micro)
+	c.strikeUS = c.now
+}
+
+// overLimit refuses what is over a plain limit. A bulk profile has its own and no other.
+func (c *step) overLimit() bool {
+	if c.mode == Off {
+		return false
+	}
+	w := &c.j.sums
+	if b := c.bulk; b != nil {
+		window := map[int64]int{minuteUS: windowMinute, hourUS: windowHour, dayUS: windowDay}[b.rate.WindowUS]
+		return c.over(ReasonProfile, w[window][copies], b.rate.Copies)
+	}
+	return c.over(ReasonUserHour, w[windowHour][copies], c.p.userHour) ||
+		c.over(ReasonUserDay, w[windowDay][copies], c.p.userDay) ||
+		c.over(ReasonDomainHour, c.e.Scope.DomainHour+1, c.p.domainHour) ||
+		c.over(ReasonTenantHour, c.e.Scope.TenantHour+1, c.p.tenantHour)
+}
+
+// over refuses a count that is more than most.
+func (c *step) over(why Reason, count, most int64) bool {
+	if count <= most {
+		return false
+	}
+	if c.d.Reason == ReasonNone {
+		c.limit = &Limit{Reason: why, Count: count, Max: most}
+	}
+	return c.refuse(RefuseRate, why, false)
+}
+
+// overCap refuses what a soft limit has no room for, or holds it at the end of a message where that is configured;
+// then nothing is refused before (pass).
+func (c *step) overCap(pass bool) bool {
+	if c.mode == Off || c.level != soft || pass {
+		return false
+	}
+	w := &c.j.sums
+	perHour, perDay := c.caps()
+	count, most := w[windowHour][copies], perHour
+	if count <= perHour {
+		count, most = w[windowDay][copies], perDay
+	}
+	if count <= most {
+		return false
+	}
+	c.limit = &Limit{Reason: ReasonSoftLimit, Count: count, Max: most}
+	if c.p.hold && c.e.Kind == KindCommit {
+		c.refuse(Hold, ReasonSoftLimit, c.byHand)
+		return false // it is sent, later and by an admin
+	}
+	return c.refuse(RefuseRate, ReasonSoftLimit, c.byHand)
+}
+
+// caps are the recipients that a soft limit leaves in an hour and in a day: what the account usually sends and a
+// little more, unless there is evidence about the content. Half of it while something that should judge is down.
+func (c *step) caps() (perHour, perDay int64) {
+	perHour, perDay = c.p.capHour, c.p.capDay
+	switch {
+	case c.capHour > 0:
+		perHour, perDay = c.capHour, 24*c.capHour
+	case !c.j.tainted:
+		usual := &c.usual.all
+		if c.bulk != nil {
+			usual = &c.bulk.peaks
+		}
+		perHour = max(perHour, mul(c.p.headroom, usual[windowHour])/Micro)
+		perDay = max(perDay, mul(c.p.headroom, usual[windowDay])/Micro)
+	}
+	if c.e.Degraded&(NoFilter|NoStore) != 0 {
+		perHour, perDay = max(perHour/2, 1), max(perDay/2, 1)
+	}
+	return perHour, perDay
+}
+
+// byPerson is an act of a person, or an automatic level that is restored from the database.
+func (c *step) byPerson() {
+	switch {
+	case c.e.Kind == KindStop:
+		c.put(hard)
+		c.byHand, c.shadow, c.untilUS = true, false, c.e.UntilUS
+	case c.e.Kind == KindReenable:
+		c.forgive()
+		c.put(soft)
+		c.capHour = c.e.Cap
+	case c.e.Level == HardLimit:
+		c.put(hard)
+		c.shadow = false
+	case c.e.Level == SoftLimit:
+		c.put(soft)
+		c.byHand, c.shadow, c.capHour = true, false, c.e.Cap
+	default:
+		c.put(normal)
+	}
+}
+
+// forgive forgets what spoke against the account, once: bodies that were campaigns are remembered, and the same
+// campaign again is evidence by itself.
+func (c *step) forgive() {
+	for i := range c.prints {
+		p := &c.prints[i]
+		if p.id == 0 {
+			continue
+		}
+		q := *p
+		q.turn(c.now)
+		if q.dayAll.rolling(c.now%dayUS, dayUS) >= c.p.content.newFrom && !q.template(c.now, &c.p.content) {
+			p.stopped = true
+		}
+		p.all, p.strang, p.dayAll, p.dayStrang = pair{}, pair{}, pair{}, pair{}
+	}
+	c.windows = windows{}
+	c.windows.turn(c.now)
+	c.open = [reservationCount]reservation{}
+	c.scores, c.next = [scoreCount]spamScore{}, 0
+	c.spamMinute, c.malwareMinute, c.urlMinute = 0, 0, 0
+	c.strikes, c.strikeUS, c.breachUS, c.noticedUS = 0, 0, 0, 0
+}
