@@ -95,5 +95,8 @@ func (f *Follower) read(ctx context.Context) ([]Changed, error) {
 	return fresh, nil
 }
 
+// maxKey bounds accounts and the like, in bytes; longer ones are cut.
+const maxKey = 320
+
 // cleanKey is a key as it is stored and looked for.
-func cleanKey(s string) string { return mail.Clean(s, maxAddress) }
+func cleanKey(s string) string { return mail.Clean(s, maxKey) }

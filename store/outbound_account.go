@@ -103,6 +103,28 @@ func prefixRange(prefix string) (from, to string) {
 	return prefix, prefix + "\U0010FFFF"
 }
 
+// SuspensionFilter chooses accounts that are stopped.
+type SuspensionFilter struct {
+	// Limited adds those under a soft limit.
+	Limited bool
+	// BeforeSince and Before name the last one of the page before; zero is the newest end.
+	BeforeSince time.Time
+	Before      OutboundKey
+	Limit       int
+}
+
+// Suspensions lists the accounts in scope that are stopped, those stopped last first.
+func (s *Store) Suspensions(ctx context.Context, sc Scope, f SuspensionFilter) ([]OutboundAccount, error) {
+	const query = `SELECT ` + outboundAccountColumns + ` FROM outbound_accounts WHERE ` + accountInScope + `
+		AND (level <> 'normal' OR mode <> '') AND (level = 'hard_limit' OR $4 = 1 AND level = 'soft_limit')
+		AND (since_us, tenant_id, account) < ($5, $6, $7) ORDER BY since_us DESC, tenant_id DESC, account DESC LIMIT $8`
+	since := int64(1) << 62
+	if !f.BeforeSince.IsZero() {
+		since = micros(f.BeforeSince)
+	}
+	return s.outboundAccounts(ctx, query, append(sc.args(), boolInt(f.Limited), since, string(f.Before.Tenant), cleanKey(f.Before.Account), f.Limit)...)
+}
+
 // SpecialAccounts lists, for the snapshot of a process that decides, all accounts that are not like others: limited,
 // stopped, or with a mode of their own. At most limit of those after the given one, by tenant and name.
 func (s *Store) SpecialAccounts(ctx context.Context, after OutboundKey, limit int) ([]OutboundAccount, error) {

@@ -127,7 +127,7 @@ func (d *OutboundDecision) values() []any {
 	}
 	return []any{
 		micros(d.At), word(d.ID), string(d.Tenant), cleanKey(d.Account), word(d.Kind), word(d.QueueHost), word(d.QueueID), word(d.Client),
-		cleanKey(d.MailFrom), d.Messages, d.Recipients, d.NewRecipients, d.Refused, d.Bounced, d.SizeBytes, d.SpamMilli,
+		mail.Clean(d.MailFrom, maxAddress), d.Messages, d.Recipients, d.NewRecipients, d.Refused, d.Bounced, d.SizeBytes, d.SpamMilli,
 		int64(d.Fingerprint), word(d.Action), word(d.Reason), //nolint:gosec // the bits count
 		word(d.LevelBefore), word(d.LevelAfter), word(d.Would), word(d.WouldLevel), d.ScoreMicro, word(d.Mode), word(d.PolicyHash),
 		mail.Clean(d.Reply, maxReply), event, explanation,

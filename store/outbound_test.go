@@ -488,6 +488,24 @@ func TestListsOfAccounts(t *testing.T) {
 		found, err = s.OutboundAccounts(ctx, store.System, store.OutboundFilter{Limited: true, Limit: 9})
 		require.NoError(t, err)
 		assert.Len(t, found, 2)
+		stopped, err := s.Suspensions(ctx, store.System, store.SuspensionFilter{Limited: true, Limit: 1})
+		require.NoError(t, err)
+		require.Len(t, stopped, 1)
+		assert.Equal(t, "alice@one.test", stopped[0].Account, "the last one first")
+		next := store.SuspensionFilter{
+			Limited: true, BeforeSince: stopped[0].Since, Before: store.OutboundKey{Tenant: "t1", Account: "alice@one.test"}, Limit: 9,
+		}
+		stopped, err = s.Suspensions(ctx, store.System, next)
+		require.NoError(t, err)
+		require.Len(t, stopped, 1)
+		assert.Equal(t, "bob@one.test", stopped[0].Account)
+		next.Limited, next.BeforeSince = false, time.Time{}
+		stopped, err = s.Suspensions(ctx, store.Scope{Tenant: "t1"}, next)
+		require.NoError(t, err)
+		require.Len(t, stopped, 1)
+		stopped, err = s.Suspensions(ctx, store.Scope{Tenant: "t2"}, next)
+		require.NoError(t, err)
+		require.Empty(t, stopped)
 		found, err = s.SpecialAccounts(ctx, store.OutboundKey{}, 2)
 		require.NoError(t, err)
 		require.Len(t, found, 2)

@@ -244,9 +244,15 @@ type OutboundLimitAct struct {
 	CapPerHour int64 `json:"cap_per_hour,omitempty" minimum:"0" maximum:"1000000" doc:"Recipients an hour; 0 = as configured."`
 }
 
-// OutboundMode gives an account or a tenant a mode of its own.
+// OutboundMode gives an account a mode of its own.
 type OutboundMode struct {
 	OutboundAct
+	Mode string `json:"mode" enum:"off,shadow,enforce,default" doc:"default takes the own mode away."`
+}
+
+// OutboundTenantModeAct gives a tenant a mode of its own.
+type OutboundTenantModeAct struct {
+	OutboundDomainAct
 	Mode string `json:"mode" enum:"off,shadow,enforce,default" doc:"default takes the own mode away."`
 }
 
@@ -267,7 +273,7 @@ type OutboundDomain struct {
 	By       string     `json:"by,omitempty"`
 }
 
-// OutboundDomainAct ends the stop of a domain.
+// OutboundDomainAct is what acts on domains and tenants take.
 type OutboundDomainAct struct {
 	Reason string `json:"reason" minLength:"1" maxLength:"500" doc:"Why; it is kept in the history and the audit log."`
 	Ticket string `json:"ticket,omitempty" maxLength:"100"`

@@ -107,9 +107,10 @@ func (d *daemon) buildAPI() error {
 	if err != nil {
 		return err
 	}
+	office := admin.New(admin.Options{Store: d.site.store})
 	server, err := api.New(d.config.HTTP, api.Deps{
 		Store: d.site.store, Objects: d.site.objects, Auth: authenticator, Keyring: d.site.ring,
-		Admin: admin.New(admin.Options{Store: d.site.store}), Log: log, Registerer: d.registry, Version: buildVersion(),
+		Admin: office, Outbound: admin.NewOutbound(office, nil), Log: log, Registerer: d.registry, Version: buildVersion(),
 	})
 	if err != nil {
 		return err

@@ -24,6 +24,19 @@ func (o *Outbound) Accounts(ctx context.Context, p auth.Principal, f store.Outbo
 	return list, err
 }
 
+// Suspensions lists the accounts in scope that are stopped, those stopped last first. It needs auth.ExplainOutbound.
+func (o *Outbound) Suspensions(ctx context.Context, p auth.Principal, f store.SuspensionFilter) ([]wire.OutboundAccount, error) {
+	if !p.Can(auth.ExplainOutbound) {
+		return nil, auth.ErrForbidden
+	}
+	rows, err := o.store.Suspensions(ctx, p.Scope(), f)
+	list := make([]wire.OutboundAccount, 0, len(rows))
+	for _, a := range rows {
+		list = append(list, accountWire(p, a))
+	}
+	return list, err
+}
+
 // Account reads an account with what it did. store.ErrNotFound.
 func (o *Outbound) Account(ctx context.Context, p auth.Principal, account string) (wire.OutboundAccountDetail, error) {
 	var w wire.OutboundAccountDetail

@@ -51,7 +51,7 @@ func (o *Outbound) Policy(ctx context.Context, p auth.Principal) (wire.OutboundP
 }
 
 // SetTenantMode gives a tenant a mode of its own, or takes it away. It needs auth.ManageOutbound.
-func (o *Outbound) SetTenantMode(ctx context.Context, p auth.Principal, tenantName string, w wire.OutboundMode) (wire.OutboundTenantMode, error) {
+func (o *Outbound) SetTenantMode(ctx context.Context, p auth.Principal, tenantName string, w wire.OutboundTenantModeAct) (wire.OutboundTenantMode, error) {
 	var is wire.OutboundTenantMode
 	if !p.Can(auth.ManageOutbound) {
 		return is, auth.ErrForbidden
