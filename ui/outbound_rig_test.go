@@ -66,7 +66,7 @@ func (r *rig) usual(t testing.TB, account string, from time.Time) {
 		list = append(list, store.OutboundDecision{
 			LogKey: store.LogKey{At: from.Add(time.Duration(i) * 11 * time.Minute)}, Tenant: r.site.Tenant.ID, Account: account, Kind: "end",
 			QueueHost: "mx.example.test", QueueID: fmt.Sprintf("4U%04d", i), Client: "192.0.2.10", MailFrom: account,
-			Messages: 1, Recipients: int64(1 + i%3), NewRecipients: int64(i % 7 / 6), SizeBytes: 4200, Fingerprint: uint64(1000 + i),
+			Messages: 1, Recipients: int64(1 + i%3), NewRecipients: int64(i % 7 / 6), SizeBytes: 4200, Fingerprint: 0x9e3779b97f4a7c15 * uint64(i+1),
 			Action: "allow", LevelBefore: "normal", LevelAfter: "normal", ScoreMicro: 60_000, Mode: "enforce",
 		})
 	}
@@ -87,7 +87,7 @@ func (r *rig) blast(t testing.TB, account string, at time.Time) *store.OutboundA
 		}
 		switch {
 		case i%17 == 0:
-			d.Fingerprint, d.NewRecipients, d.Client = uint64(77+i/60), 1, "192.0.2.10"
+			d.Fingerprint, d.NewRecipients, d.Client = uint64(0x3c91e55d_0077aa01)<<(i/60), 1, "192.0.2.10"
 		case i%9 == 0:
 			d.Bounced, d.Client = 2, "198.51.100.9"
 		case i > 80 && i%4 == 0:

@@ -30,7 +30,7 @@ func TestWhyAnAccountWasStoppedIsToldWithItsEvidence(t *testing.T) {
 			"412 recipients in 1 h; the usual peak of this account is 7. The same text went to 398 recipients.",
 			"Score 0.87 (stop at 0.80) rate 0.38 content 0.31 history 0.18",
 			"Recipients in an hour 412 80 7 0.20", "Same text 398 30 – 0.13", "Spam score second kind of evidence 7.4 6.0 0.3 0.07",
-			"20 of 104 messages of the hour before, grouped by text.", "97 messages with the same text 7d1f0aa9",
+			"20 of 108 messages of the hour before, grouped by text.", "97 messages with the text 7d1f0aa9",
 			"Whether the password leaked.", "How many recipients bounced: no bounce log reached us.", "The password was changed",
 			policy.TextSuspended, "Release…", "Keep stopped", "Limit to 20/h",
 		} {
@@ -174,7 +174,7 @@ func TestOnlyThoseWhoMayLookOrActDo(t *testing.T) {
 		require.NoError(t, err)
 		elsewhere := r.as(t, boss.ID)
 		for _, path := range []string{"/outbound/suspensions", "/outbound/accounts", "/outbound/decisions", "/outbound/decisions?account=" + stolen} {
-			require.NotContains(t, strings.ReplaceAll(elsewhere.page(t, path), `value="`+stolen, ""), stolen, path)
+			require.NotContains(t, elsewhere.page(t, path), stolenURL, path)
 		}
 		for _, path := range pages[2:5] {
 			require.Equal(t, http.StatusNotFound, elsewhere.get(t, path).StatusCode, path)
