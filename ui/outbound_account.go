@@ -3,6 +3,7 @@ package ui
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -200,7 +201,7 @@ func historyRows(account string, history []wire.OutboundEvent) (rows []historyRo
 			At: e.At, Until: timeAt(e.Until), Act: knownAct(e.Act), Reason: plain(e.Reason), Ticket: plain(e.Ticket),
 			By: actor{Automatic: e.Automatic, Name: plain(e.By)}, Cap: e.CapPerHour,
 		}
-		if e.LevelAfter != "" {
+		if e.LevelAfter != "" && !slices.Contains([]string{"suspend", "auto_suspend", "limit", "auto_limit", "recover"}, e.Act) { // they say it
 			row.Level = knownLevel(e.LevelAfter)
 		}
 		if e.DecisionID != "" {

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/mairust/mairust/api/wire"
 	"github.com/mairust/mairust/policy"
 	"github.com/mairust/mairust/store"
 )
@@ -13,10 +14,12 @@ import (
 type sendingView struct {
 	Account, Domain         string
 	Stopped, Limited, Known bool
-	Since                   time.Time
-	Cap                     int64
-	Counts                  []countRow
-	Plot                    *plot
+	// Automatic tells that no person has stopped it.
+	Automatic bool
+	Since     time.Time
+	Cap       int64
+	Counts    []countRow
+	Plot      *plot
 }
 
 // stoppedView tells that the person's own account is stopped, or the domain of it.
@@ -79,12 +82,14 @@ func (s *Server) showSending(p *page) error {
 	case err != nil:
 		return err
 	default:
-		v.Known, v.Limited = a.SentAt != nil, a.Level == store.LevelSoftLimit
+		v.Known, v.Limited, v.Automatic = a.SentAt != nil, a.Level == store.LevelSoftLimit, a.Automatic
 		if v.Limited {
 			v.Cap = a.CapPerHour
 		}
 		v.Counts = s.countRows(p, a)
-		if v.Plot, err = s.dayPlot(p, a, nil); err != nil {
+		// Users do not see the history; when the stop began they may.
+		stop := wire.OutboundEvent{At: v.Since, LevelBefore: store.LevelNormal, LevelAfter: store.LevelHardLimit}
+		if v.Plot, err = s.dayPlot(p, a, []wire.OutboundEvent{stop}); err != nil {
 			return err
 		}
 	}

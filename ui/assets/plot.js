@@ -23,23 +23,25 @@
 
   // The keys of the legend carry the colours, light or dark.
   const colours = (figure) => {
-    const colour = (selector) => {
-      const e = figure.querySelector(selector);
-      return e ? getComputedStyle(e).color : "gray";
-    };
+    const colour = (selector) => getComputedStyle(figure.querySelector(selector) || figure).color;
     const of = (key) => colour(`.plot-keys [data-series="${key}"] i`);
     return { of, text: getComputedStyle(figure).color, muted: colour(".plot-keys"), back: getComputedStyle(figure).backgroundColor };
   };
 
   const clock = (figure) => {
-    const format = new Intl.DateTimeFormat(document.documentElement.lang, {
-      hour: "2-digit", minute: "2-digit", hourCycle: "h23", timeZone: figure.dataset.zone,
-    });
+    const parts = { hour: "2-digit", minute: "2-digit", hourCycle: "h23", timeZone: figure.dataset.zone };
+    const format = new Intl.DateTimeFormat(document.documentElement.lang, parts);
     return (at) => format.format(new Date(at));
   };
 
   // A stranger's word must not be taken for markup of the tooltip.
   const plain = (text) => text.replace(/[{}|]/g, " ").slice(0, 60);
+
+  // nice is the top of an axis with four round intervals.
+  const nice = (n) => {
+    const unit = 10 ** Math.floor(Math.log10(n / 4));
+    return 4 * unit * [1, 2, 2.5, 5, 10].find((f) => 4 * unit * f >= n);
+  };
 
   const option = (figure) => {
     const { rows, name, step, has } = read(figure);
@@ -47,8 +49,8 @@
     const time = clock(figure);
     const narrow = figure.clientWidth < 560;
     const font = { color: paint.muted, fontSize: 12, fontFamily: getComputedStyle(figure).fontFamily };
-    const left = narrow ? 84 : 132;
     const places = [...new Set(rows.flatMap((r) => r.places))].slice(0, 8);
+    const left = Math.min(narrow ? 124 : 170, Math.max(narrow ? 84 : 110, ...places.map((place) => place.length * 7 + 20)));
     const grids = [];
     let top = 26;
     const lane = (height) => {
@@ -69,15 +71,14 @@
       axisLabel: { ...font, show: i === grids.length - 1, interval: (at) => labelled[at] },
     }));
     const value = (i, label, max) => ({
-      type: "value", gridIndex: i, minInterval: 1, max, splitNumber: i === main ? 4 : 1, splitLine: { show: i === main, lineStyle: { color: paint.muted, opacity: 0.25 } },
-      name: label, nameLocation: i === main ? "end" : "middle", nameGap: i === main ? 10 : 12, nameRotate: 0,
-      nameTextStyle: { ...font, align: i === main ? "left" : "right", padding: i === main ? [0, 0, 0, 8 - left] : 0, width: left - 20, overflow: "truncate" },
+      type: "value", gridIndex: i, min: 0, max, interval: max && max / 4, splitLine: { show: i === main, lineStyle: { color: paint.muted, opacity: 0.25 } },
+      name: label, nameLocation: "middle", nameGap: 12, nameRotate: 0, nameTextStyle: { ...font, align: "right", width: left - 20, overflow: "truncate" },
       axisLabel: { ...font, show: i === main },
     });
     const limit = Number(figure.dataset.limit) || 0;
     const usual = Number(figure.dataset.usual) || 0;
     const highest = Math.max(...rows.map((r) => (r.values.sent || 0) + (r.values.deferred || 0) + (r.values.refused || 0)));
-    const yAxis = [value(main, name("axis"), Math.ceil(Math.max(highest, limit, usual, 4) * 1.08))];
+    const yAxis = [value(main, "", nice(Math.max(highest, limit, usual, 4)))];
     if (fresh >= 0) yAxis.push(value(fresh, name("new")));
     if (signIn >= 0) {
       yAxis.push({
@@ -88,13 +89,14 @@
 
     const bar = (key, axis, stack) => ({
       type: "bar", name: name(key), stack, xAxisIndex: axis, yAxisIndex: axis, barCategoryGap: "12%", barMaxWidth: 22,
-      itemStyle: { color: paint.of(key), decal: key === "refused" ? { symbol: "rect", dashArrayX: [1, 0], dashArrayY: [2, 3], rotation: -0.8, color: paint.back } : undefined },
-      data: rows.map((r) => r.values[key] || 0),
+      itemStyle: { color: paint.of(key), decal: key === "refused" ? { symbol: "rect", dashArrayX: [1, 0], dashArrayY: [1, 3], rotation: -0.8, color: paint.back } : undefined },
+      barMinHeight: 2, data: rows.map((r) => r.values[key] || null),
     });
-    const line = (text, colour, type) => ({ lineStyle: { color: colour, type, width: 1.5 }, label: { ...font, color: colour, position: "insideEndTop", formatter: plain(text) } });
+    const line = (text, colour, type) => ({ lineStyle: { color: colour, type, width: 1.5 }, label: { ...font, color: colour, position: "insideStartTop", formatter: plain(text) } });
+    const edge = (i) => (i < rows.length * 0.08 ? "left" : i > rows.length * 0.92 ? "right" : "center");
     const events = rows.flatMap((r, i) => r.events.map((e) => ({
-      xAxis: i, symbol: ["none", "none"], lineStyle: { color: paint.text, type: "solid", width: 1 },
-      label: { ...font, color: paint.text, position: "end", formatter: (e.kind === "stop" ? "▼ " : "▲ ") + plain(e.name), align: i > rows.length / 2 ? "right" : "left" },
+      xAxis: i, symbol: "none", lineStyle: { color: paint.text, type: "solid", width: 1 },
+      label: { ...font, color: paint.text, position: "end", formatter: (e.kind === "release" ? "▲ " : "▼ ") + plain(e.name), align: edge(i) },
     })));
     const series = ["sent", "deferred", "refused"].map((key) => bar(key, main, "mail"));
     series[0].markLine = {
@@ -106,10 +108,12 @@
     }
     if (fresh >= 0) series.push(bar("new", fresh));
     if (signIn >= 0) {
-      series.push({
-        type: "scatter", xAxisIndex: signIn, yAxisIndex: signIn, symbol: "diamond", symbolSize: 9, itemStyle: { color: paint.of("places") },
-        data: rows.flatMap((r, i) => r.places.map((p) => [i, places.indexOf(p)]).filter(([, at]) => at >= 0)),
-      });
+      for (const [at, place] of places.entries()) { // from the first time to the last
+        series.push({
+          type: "line", name: plain(place), xAxisIndex: signIn, yAxisIndex: signIn, symbol: "diamond", symbolSize: 9, color: paint.of("places"),
+          data: rows.flatMap((r, i) => (r.places.includes(place) ? [[i, at]] : [])),
+        });
+      }
     }
     const tell = (at) => [`${time(rows[at].at)} – ${time(rows[at].at + step)}`,
       ...["sent", "deferred", "refused", "new"].filter(has).map((key) => `${name(key)}: ${rows[at].values[key] || 0}`),
