@@ -12,6 +12,7 @@ type print struct {
 	firstHour   uint32 // of first use, hours since 1970
 	lastMinute  uint32 // of last use, minutes since 1970
 	days        uint8  // days it was used on, up to 255
+	times       uint8  // messages with it, up to 255
 	stopped     bool   // the account was suspended while it was a campaign, and then forgiven
 	all, strang pair   // recipients in the hour, and those that were new
 	dayAll      pair   // in 24 hours
@@ -58,6 +59,7 @@ func (p *print) use(nowUS, recipients, strangers int64) {
 	if p.days == 0 || int64(p.lastMinute)*minuteUS/dayUS != day {
 		p.days = uint8(min(int(p.days)+1, 255))
 	}
+	p.times = uint8(min(int(p.times)+1, 255))
 	p.turn(nowUS)
 	p.all.add(recipients)
 	p.strang.add(strangers)

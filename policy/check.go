@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -13,8 +12,20 @@ const (
 	ActionHold = "hold"
 )
 
-// check finds everything that is wrong with options that have their defaults; each error names its key.
-func (o Options) check() error {
+// OptionError is one key whose value is not allowed.
+type OptionError struct {
+	// Key is relative to `outbound`, as "limits.user_per_hour".
+	Key string
+	// Problem says what is wrong, and what is allowed.
+	Problem string
+}
+
+// Error is key and problem.
+func (e *OptionError) Error() string { return e.Key + ": " + e.Problem }
+
+// Check finds everything that is wrong with o, with defaults in the place of zeros. Compile has done this.
+func (o Options) Check() []*OptionError {
+	o = o.WithDefaults()
 	c := checker{}
 	c.mode("mode", o.Mode)
 	for i, m := range o.Modes {
@@ -31,14 +42,14 @@ func (o Options) check() error {
 	c.rate(o.Rate)
 	c.content(o.Content)
 	c.history(o.History)
-	return errors.Join(c.errs...)
+	return c.errs
 }
 
 // checker collects errors, one for each key.
-type checker struct{ errs []error }
+type checker struct{ errs []*OptionError }
 
 func (c *checker) bad(key, format string, args ...any) {
-	c.errs = append(c.errs, fmt.Errorf("%s: %s", key, fmt.Sprintf(format, args...)))
+	c.errs = append(c.errs, &OptionError{key, fmt.Sprintf(format, args...)})
 }
 
 func (c *checker) mode(key string, m Mode) {
@@ -154,6 +165,8 @@ func (c *checker) content(o ContentOptions) {
 	c.part("content.newlist_full", o.NewlistFull)
 	c.part("content.newlist_weight", o.NewlistWeight)
 	c.whole("content.home_multiple", o.HomeMultiple, 1, 20)
+	c.whole("content.home_day_multiple", o.HomeDayMultiple, 1, 20)
+	c.whole("content.away_multiple", o.AwayMultiple, 1, 20)
 	c.whole("content.cold_multiple", o.ColdMultiple, 1, 20)
 }
 
@@ -162,6 +175,7 @@ const maxCampaign = 1000
 
 func (c *checker) history(o HistoryOptions) {
 	c.part("history.new_place", o.NewPlace)
+	c.part("history.new_network", o.NewNetwork)
 	c.whole("history.new_place_minutes", o.NewPlaceMinutes, 1, 24*60)
 	c.whole("history.new_place_messages", o.NewPlaceMessages, 1, 1000)
 	c.whole("history.home_hours", o.HomeHours, 1, 24*30)

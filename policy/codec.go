@@ -201,6 +201,7 @@ func (c *codec) prints(list *[printCount]print) {
 		c.u32(&p.firstHour, maxMinute/60)
 		c.u32(&p.lastMinute, maxMinute)
 		c.u8(&p.days, 255)
+		c.u8(&p.times, 255)
 		c.flag(&p.stopped)
 		for _, x := range []*pair{&p.all, &p.strang, &p.dayAll, &p.dayStrang} {
 			c.u16(&x.now, maxPrint)

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 )
@@ -35,12 +36,16 @@ type Policy struct {
 	history historyRules
 }
 
-// Compile checks options, with defaults in the place of zeros, and profiles. The error joins all findings; each
-// names its key, relative to `outbound` (or is about outbound_whitelist), and says what is allowed.
+// Compile checks options, with defaults in the place of zeros, and profiles. The error joins an
+// *OptionError for each bad key, or is about outbound_whitelist; it says what is allowed.
 func Compile(o Options, profiles []Profile) (*Policy, error) {
 	o = o.WithDefaults()
-	if err := o.check(); err != nil {
-		return nil, err
+	if bad := o.Check(); len(bad) > 0 {
+		errs := make([]error, len(bad))
+		for i, e := range bad {
+			errs[i] = e
+		}
+		return nil, errors.Join(errs...)
 	}
 	p := &Policy{
 		mode: o.Mode, tenants: map[string]Mode{}, accounts: map[Account]Mode{}, profiles: map[profileKey]*bulk{},

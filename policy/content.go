@@ -2,14 +2,14 @@ package policy
 
 // contentRules are ContentOptions made ready: spam scores in thousandths, the rest in millionths or recipients.
 type contentRules struct {
-	spamFrom, spamFull, spamCertain    int64
-	newFrom, newFull, allFrom, allFull int64
-	allWeight, dayMultiple             int64
-	campaignWeight, newlistWeight      int64
-	templateUS                         int64
-	invalidFrom, invalidFull, leastBad int64
-	newlistFrom, newlistFull           int64
-	homeMultiple, coldMultiple         int64
+	spamFrom, spamFull, spamCertain                           int64
+	newFrom, newFull, allFrom, allFull                        int64
+	allWeight, dayMultiple                                    int64
+	campaignWeight, newlistWeight                             int64
+	templateUS                                                int64
+	invalidFrom, invalidFull, leastBad                        int64
+	newlistFrom, newlistFull                                  int64
+	homeMultiple, homeDayMultiple, awayMultiple, coldMultiple int64
 }
 
 func (o ContentOptions) rules() contentRules {
@@ -23,7 +23,7 @@ func (o ContentOptions) rules() contentRules {
 		templateUS:  int64(o.TemplateDays) * dayUS,
 		invalidFrom: micro(o.InvalidFrom), invalidFull: micro(o.InvalidFull), leastBad: int64(o.InvalidLeast),
 		newlistFrom: micro(o.NewlistFrom), newlistFull: micro(o.NewlistFull),
-		homeMultiple: int64(o.HomeMultiple), coldMultiple: int64(o.ColdMultiple),
+		homeMultiple: int64(o.HomeMultiple), homeDayMultiple: int64(o.HomeDayMultiple), awayMultiple: int64(o.AwayMultiple), coldMultiple: int64(o.ColdMultiple),
 	}
 }
 
@@ -130,19 +130,22 @@ func (j *judgement) campaigns(s *State, r *contentRules, room room) {
 		}
 		q.turn(j.now)
 		gone := j.now % hourUS
-		j.campaign(r, room, &q, hourUS, 1, q.strang.rolling(gone, hourUS), q.all.rolling(gone, hourUS))
+		j.campaign(r, room, &q, hourUS, room.strangers[0], q.strang.rolling(gone, hourUS), q.all.rolling(gone, hourUS))
 		gone = j.now % dayUS
-		j.campaign(r, room, &q, dayUS, r.dayMultiple, q.dayStrang.rolling(gone, dayUS), q.dayAll.rolling(gone, dayUS))
+		j.campaign(r, room, &q, dayUS, r.dayMultiple*room.strangers[1], q.dayStrang.rolling(gone, dayUS), q.dayAll.rolling(gone, dayUS))
 	}
 }
 
 func (j *judgement) campaign(r *contentRules, room room, q *print, windowUS, times, strangers, all int64) {
-	times *= room.strangers
 	over := func(n, from, full int64) int64 { return ramp(n*room.den, from*times, full*times) }
 	m := measure{windowUS: windowUS, print: q.id}
 	m.value, m.raw, m.limit = over(strangers, r.newFrom, r.newFull), strangers, r.newFull*times/room.den
 	j.pieces[campaign].keep(m)
-	m.value, m.raw, m.limit = mul(r.allWeight, over(all, r.allFrom, r.allFull)), all, r.allFull*times/room.den
+	weight := r.allWeight
+	if j.trust == unsure && q.times > 1 {
+		weight = Micro
+	}
+	m.value, m.raw, m.limit = mul(weight, over(all, r.allFrom, r.allFull)), all, r.allFull*times/room.den
 	j.pieces[campaign].keep(m)
 }
 
@@ -154,7 +157,7 @@ func (j *judgement) newlist(s *State, p *Policy, room room) {
 			continue
 		}
 		share := min(c[fresh]*Micro/c[copies], Micro)
-		limit := p.rate.limit(p.rate.newFloors[i], s.usual.newOnes[i], room.strangers, room.den)
+		limit := p.rate.limit(p.rate.newFloors[i], s.usual.newOnes[i], room.strangers[i], room.den)
 		j.pieces[newlist].keep(measure{
 			value: mul(ramp(share, p.content.newlistFrom, p.content.newlistFull), p.rate.over(c[fresh]*Micro, limit)),
 			raw:   share, limit: p.content.newlistFull, windowUS: windowLengthUS[w],

@@ -68,12 +68,15 @@ func (o ContentOptions) withDefaults() ContentOptions {
 	fill(&o.NewlistFull, 0.9)
 	fill(&o.NewlistWeight, 0.9)
 	fill(&o.HomeMultiple, 5)
-	fill(&o.ColdMultiple, 2)
+	fill(&o.HomeDayMultiple, 3)
+	fill(&o.AwayMultiple, 2)
+	fill(&o.ColdMultiple, 4)
 	return o
 }
 
 func (o HistoryOptions) withDefaults() HistoryOptions {
 	fill(&o.NewPlace, 0.6)
+	fill(&o.NewNetwork, 0.45)
 	fill(&o.NewPlaceMinutes, 120)
 	fill(&o.NewPlaceMessages, 5)
 	fill(&o.HomeHours, 72)

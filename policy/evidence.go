@@ -66,13 +66,14 @@ func (old *measure) keep(m measure) {
 
 // Trust in the place, which decides how much room there is for strangers.
 const (
-	away uint8 = iota // neither new nor known for days, or not known at all
-	home
-	unsure // new
-	cold   // too little history of the account to say
+	away   uint8 = iota // neither new nor known for days, or not known at all
+	home                // known for days
+	unsure              // new
+	cold                // too little history of the account to say
+	doubt               // the content speaks against the account, wherever it is
 )
 
-var trustNames = [...]string{away: "away", home: "home", unsure: "new", cold: "cold"}
+var trustNames = [...]string{away: "away", home: "home", unsure: "new", cold: "cold", doubt: "doubt"}
 
 // judgement is what the evidence comes to at one moment.
 type judgement struct {
@@ -120,27 +121,30 @@ func (j *judgement) add(p *Policy) {
 
 // corroborate finds the second kinds of evidence.
 func (j *judgement) corroborate(least int64) {
-	for _, i := range []int{spam, malware, listedURL, repeat, invalidShare, newPlace} {
+	for _, i := range []int{spam, malware, listedURL, repeat, invalidShare} {
 		j.second[i] = j.pieces[i].value > 0 && j.pieces[i].value >= least
-		j.tainted = j.tainted || j.second[i] && i != newPlace
+		j.tainted = j.tainted || j.second[i]
 	}
+	j.second[newPlace] = j.pieces[newPlace].value > 0 // however little a new network weighs
 }
 
 func (j *judgement) corroborated() bool { return j.tainted || j.second[newPlace] }
 
 // room scales limits by num/den.
 type room struct {
-	strangers int64 // multiple for new recipients and campaigns
-	den       int64 // divides every limit
+	strangers [2]int64 // multiple for new recipients and campaigns, in an hour and in a day
+	den       int64    // divides every limit
 }
 
 func (p *Policy) room(trust uint8, scatter bool) room {
-	r := room{strangers: 1, den: 1}
+	r := room{strangers: [2]int64{1, 1}, den: 1}
 	switch trust {
 	case home:
-		r.strangers = p.content.homeMultiple
+		r.strangers = [2]int64{p.content.homeMultiple, p.content.homeDayMultiple}
 	case cold:
-		r.strangers = p.content.coldMultiple
+		r.strangers = [2]int64{p.content.coldMultiple, p.content.coldMultiple}
+	case away:
+		r.strangers = [2]int64{p.content.awayMultiple, p.content.awayMultiple}
 	}
 	if scatter {
 		r.den = 2

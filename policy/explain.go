@@ -39,7 +39,8 @@ type Explanation struct {
 	ColdStart bool `json:"cold_start,omitempty"`
 	// Degraded: filter, store or bounces was missing.
 	Degraded []string `json:"degraded,omitempty"`
-	// Trust is home (a place known for days), away, new, or cold.
+	// Trust is home (a place known for days), away (neither that nor new), new, cold (too little history to say) or
+	// doubt (the content speaks against the account).
 	Trust string `json:"trust"`
 	// Limit is the plain limit or cap that was met.
 	Limit *Limit `json:"limit,omitempty"`

@@ -2,18 +2,19 @@ package policy
 
 // historyRules are HistoryOptions made ready.
 type historyRules struct {
-	newPlace, newPlaceUS, newPlaceMessages int64
-	homeUS                                 int64
-	manyCountries, manyNetworks            int64
-	manyUS                                 int64
-	strike, strikeUS                       int64
-	hour, hourShare, hourLeast             int64
-	coldUS, coldMessages                   int64
+	newPlace, newNetwork         int64
+	newPlaceUS, newPlaceMessages int64
+	homeUS                       int64
+	manyCountries, manyNetworks  int64
+	manyUS                       int64
+	strike, strikeUS             int64
+	hour, hourShare, hourLeast   int64
+	coldUS, coldMessages         int64
 }
 
 func (o HistoryOptions) rules() historyRules {
 	return historyRules{
-		newPlace: micro(o.NewPlace), newPlaceUS: int64(o.NewPlaceMinutes) * minuteUS, newPlaceMessages: int64(o.NewPlaceMessages),
+		newPlace: micro(o.NewPlace), newNetwork: micro(o.NewNetwork), newPlaceUS: int64(o.NewPlaceMinutes) * minuteUS, newPlaceMessages: int64(o.NewPlaceMessages),
 		homeUS:        int64(o.HomeHours) * hourUS,
 		manyCountries: int64(o.ManyCountries), manyNetworks: int64(o.ManyNetworks), manyUS: int64(o.ManyHours) * hourUS,
 		strike: micro(o.Strike), strikeUS: int64(o.StrikeHalfLifeHours) * hourUS,
@@ -42,38 +43,43 @@ func (j *judgement) history(s *State, r *historyRules) {
 
 // places looks for new places, and for many at once.
 func (j *judgement) places(s *State, r *historyRules) {
-	var fresh, recent, recentNew, countries int64
+	var fresh, strongest, recent, recentNew, countries int64
 	for i := range s.places {
 		p := &s.places[i]
 		if p.firstMinute == 0 {
 			continue
 		}
-		isFresh := isNew(p.firstMinute, p.messages, j.now, r)
-		if isFresh {
+		if s.isNew(p.firstMinute, p.messages, j.now, r) {
 			fresh++
+			strongest = max(strongest, s.newness(p, j.now, r))
 		}
 		if j.now-int64(p.lastMinute)*minuteUS >= r.manyUS {
 			continue
 		}
-		if j.now-int64(p.firstMinute)*minuteUS < r.manyUS {
+		if j.now-int64(p.firstMinute)*minuteUS < r.manyUS && !s.original(p.firstMinute, r) {
 			recentNew++
 		}
 		if p.country != 0 && s.firstOfCountry(i, j.now, r) {
 			countries++
-			if j.now-int64(p.countryFirst)*minuteUS < dayUS {
+			if j.now-int64(p.countryFirst)*minuteUS < dayUS && !s.original(p.countryFirst, r) {
 				recent++
 			}
 		}
 	}
-	m := measure{raw: fresh, windowUS: r.newPlaceUS}
-	if fresh > 0 {
-		m.value = r.newPlace
-	}
+	m := measure{value: strongest, raw: fresh, windowUS: r.newPlaceUS}
 	if countries >= r.manyCountries && recent > 0 || recentNew >= r.manyNetworks {
 		m = measure{value: Micro, raw: max(countries, recentNew), windowUS: r.manyUS}
 		j.scatter = true
 	}
 	j.pieces[newPlace] = m
+}
+
+// newness is the evidence of a new network: less in a country that is not new, where telephones change networks.
+func (s *State) newness(p *place, nowUS int64, r *historyRules) int64 {
+	if p.country != 0 && !s.isNew(p.countryFirst, p.countryMessages, nowUS, r) {
+		return r.newNetwork
+	}
+	return r.newPlace
 }
 
 // firstOfCountry says that no place before i is in its country and was used as lately.
@@ -104,14 +110,12 @@ func (j *judgement) oddHour(s *State, r *historyRules) {
 
 // trustIn decides how far the place is trusted. Content that speaks against the message takes a home away.
 func (j *judgement) trustIn(s *State, r *historyRules) {
-	if s.here > 0 {
-		j.atHome = j.now-int64(s.places[s.here-1].firstMinute)*minuteUS >= r.homeUS
-	}
+	j.atHome = s.isHome(j.now, r)
 	switch {
 	case j.pieces[newPlace].value > 0:
 		j.trust = unsure
 	case j.tainted:
-		j.trust = away
+		j.trust = doubt
 	case j.cold:
 		j.trust = cold
 	case j.atHome:

@@ -32,8 +32,8 @@ func (c *step) put(level uint8) {
 	c.untilUS, c.capHour = 0, 0
 }
 
-// weigh changes the level as the score wants it. Only what was sent suspends: a reservation alone, whose content
-// nobody knows, leads no further than to a soft limit.
+// weigh changes the level as the score wants it. Only what was sent suspends, or what goes on against a soft limit
+// (sent): a first reservation, whose content nobody knows, leads no further than to a soft limit.
 func (c *step) weigh(sent bool) {
 	if c.mode == Off {
 		return
@@ -101,42 +101,15 @@ func (c *step) overCap(pass bool) bool {
 	if c.mode == Off || c.level != soft || pass {
 		return false
 	}
-	w := &c.j.sums
-	perHour, perDay := c.caps()
-	count, most := w[windowHour][copies], perHour
-	if count <= perHour {
-		count, most = w[windowDay][copies], perDay
-	}
-	if count <= most {
+	c.limit = c.caps().met(&c.j.sums)
+	if c.limit == nil {
 		return false
 	}
-	c.limit = &Limit{Reason: ReasonSoftLimit, Count: count, Max: most}
 	if c.p.hold && c.e.Kind == KindCommit {
 		c.refuse(Hold, ReasonSoftLimit, c.byHand)
 		return false // it is sent, later and by an admin
 	}
 	return c.refuse(RefuseRate, ReasonSoftLimit, c.byHand)
-}
-
-// caps are the recipients that a soft limit leaves in an hour and in a day: what the account usually sends and a
-// little more, unless there is evidence about the content. Half of it while something that should judge is down.
-func (c *step) caps() (perHour, perDay int64) {
-	perHour, perDay = c.p.capHour, c.p.capDay
-	switch {
-	case c.capHour > 0:
-		perHour, perDay = c.capHour, 24*c.capHour
-	case !c.j.tainted:
-		usual := &c.usual.all
-		if c.bulk != nil {
-			usual = &c.bulk.peaks
-		}
-		perHour = max(perHour, mul(c.p.headroom, usual[windowHour])/Micro)
-		perDay = max(perDay, mul(c.p.headroom, usual[windowDay])/Micro)
-	}
-	if c.e.Degraded&(NoFilter|NoStore) != 0 {
-		perHour, perDay = max(perHour/2, 1), max(perDay/2, 1)
-	}
-	return perHour, perDay
 }
 
 // byPerson is an act of a person, or an automatic level that is restored from the database.

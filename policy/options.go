@@ -43,7 +43,8 @@ type ModeOptions struct {
 type SoftLimitOptions struct {
 	// Action is 450 (default) or hold.
 	Action string `yaml:"action"`
-	// PerHour is the least cap of an hour (20); an account that sends more may send Headroom times its own peak.
+	// PerHour is the least cap of an hour (20). At a place known for days, and when nothing speaks against the content,
+	// an account may send Headroom times its own peak, and as much more to new recipients as it usually does.
 	PerHour int `yaml:"per_hour"`
 	// PerDay is the least cap of 24 hours (40), likewise.
 	PerDay int `yaml:"per_day"`
@@ -109,7 +110,8 @@ type ContentOptions struct {
 	// CampaignNewFrom and CampaignNewFull: new recipients of one body in an hour (8, 30).
 	CampaignNewFrom int `yaml:"campaign_new_from"`
 	CampaignNewFull int `yaml:"campaign_new_full"`
-	// CampaignAllFrom and CampaignAllFull: all recipients of one body in an hour (25, 75), at CampaignAllWeight (0.5).
+	// CampaignAllFrom and CampaignAllFull: all recipients of one body in an hour (25, 75), at CampaignAllWeight (0.5);
+	// at a new place with full weight, when it is more than one message.
 	CampaignAllFrom   int     `yaml:"campaign_all_from"`
 	CampaignAllFull   int     `yaml:"campaign_all_full"`
 	CampaignAllWeight float64 `yaml:"campaign_all_weight"`
@@ -128,20 +130,25 @@ type ContentOptions struct {
 	NewlistFrom   float64 `yaml:"newlist_from"`
 	NewlistFull   float64 `yaml:"newlist_full"`
 	NewlistWeight float64 `yaml:"newlist_weight"`
-	// HomeMultiple raises the limits for new recipients and campaigns at a place known for days (5), as long as
-	// nothing speaks against the content; ColdMultiple those for an account without history (2).
-	HomeMultiple int `yaml:"home_multiple"`
-	ColdMultiple int `yaml:"cold_multiple"`
+	// HomeMultiple raises the limits for new recipients and campaigns in an hour at a place known for days (5), and
+	// HomeDayMultiple those in 24 hours (3), as long as nothing speaks against the content. AwayMultiple raises all of
+	// them at a place that is neither new nor known for days (2), ColdMultiple for an account without history (4).
+	HomeMultiple    int `yaml:"home_multiple"`
+	HomeDayMultiple int `yaml:"home_day_multiple"`
+	AwayMultiple    int `yaml:"away_multiple"`
+	ColdMultiple    int `yaml:"cold_multiple"`
 }
 
 // HistoryOptions shape the history factor.
 type HistoryOptions struct {
-	// NewPlace is the evidence of a new country or network (0.6); it is new for NewPlaceMinutes (120), and for a day
-	// while fewer than NewPlaceMessages (5) came from there.
+	// NewPlace is the evidence of a new country, or of a new network when countries are not known (0.6); NewNetwork
+	// that of a new network in a known country (0.45). It is new for NewPlaceMinutes (120), and for a week while fewer
+	// than NewPlaceMessages (5) came from there.
 	NewPlace         float64 `yaml:"new_place"`
+	NewNetwork       float64 `yaml:"new_network"`
 	NewPlaceMinutes  int     `yaml:"new_place_minutes"`
 	NewPlaceMessages int     `yaml:"new_place_messages"`
-	// HomeHours after its first use a place is home (72).
+	// HomeHours after its first use, and after NewPlaceMessages, a place is home (72).
 	HomeHours int `yaml:"home_hours"`
 	// ManyCountries (3), one of them new, or ManyNetworks (4) new ones within ManyHours (6) are full evidence.
 	ManyCountries int `yaml:"many_countries"`

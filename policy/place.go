@@ -95,8 +95,33 @@ func (p *place) worth() int64 {
 	return int64(p.lastMinute) + min(int64(p.messages), 30)*24*60
 }
 
-// isNew says that place (or its country) was first seen a short while ago.
-func isNew(first uint32, messages uint16, nowUS int64, r *historyRules) bool {
+// quietUS is how long a place stays new while hardly a message came from there: a thief tries an account with one
+// message and comes back.
+const quietUS = 7 * dayUS
+
+// original says that a place was there from the account's first days: nothing can be new then.
+func (s *State) original(first uint32, r *historyRules) bool {
+	return int64(first)*minuteUS-s.firstUS < r.coldUS
+}
+
+// isNew says that a place (or a country) was first seen a short while ago.
+func (s *State) isNew(first uint32, messages uint16, nowUS int64, r *historyRules) bool {
+	if s.original(first, r) {
+		return false
+	}
+	if s.level == soft && !s.byHand {
+		nowUS = min(nowUS, s.levelUS) // nothing becomes familiar while the account is under suspicion
+	}
 	age := nowUS - int64(first)*minuteUS
-	return age < r.newPlaceUS || age < dayUS && int64(messages) < r.newPlaceMessages
+	return age < r.newPlaceUS || age < quietUS && int64(messages) < r.newPlaceMessages
+}
+
+// isHome says that the current place has been used for days.
+func (s *State) isHome(nowUS int64, r *historyRules) bool {
+	if s.here == 0 {
+		return false
+	}
+	p := &s.places[s.here-1]
+	return nowUS-int64(p.firstMinute)*minuteUS >= r.homeUS &&
+		(int64(p.messages) >= r.newPlaceMessages || p.messages > 0 && s.original(p.firstMinute, r))
 }

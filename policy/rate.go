@@ -21,10 +21,11 @@ func (o RateOptions) rules() rateRules {
 // maxLimit keeps products of limits in 63 bits.
 const maxLimit = 5 * maxCount * Micro
 
-// limit is where a count is full evidence: the greater of its floor and a multiple of the account's own peak.
+// limit is where a count is full evidence: the greater of its floor, that so many times, and a multiple of the
+// account's own peak.
 func (r *rateRules) limit(floor, peak, times, den int64) int64 {
-	own := mul(r.multiple, min(peak, maxLimit))
-	return min(max(floor, own)*times/den, maxLimit)
+	own := mul(r.multiple, min(peak, maxCount*Micro))
+	return min(max(floor*times, own)/den, maxLimit)
 }
 
 // over is the evidence of a count (micro-copies) beside its limit.
@@ -52,7 +53,7 @@ func (j *judgement) rate(s *State, r *rateRules, b *bulk, room room) {
 		})
 	}
 	for i, w := range newWindows {
-		count, limit := j.sums[w][fresh], r.limit(r.newFloors[i], s.usual.newOnes[i], room.strangers, room.den)
+		count, limit := j.sums[w][fresh], r.limit(r.newFloors[i], s.usual.newOnes[i], room.strangers[i], room.den)
 		j.pieces[newcomers].keep(measure{
 			value: r.over(count*Micro, limit), raw: count, usual: s.usual.newOnes[i] / Micro, limit: limit / Micro,
 			windowUS: windowLengthUS[w],
@@ -67,13 +68,20 @@ type peaks struct {
 }
 
 // learn raises the peaks of today to what the account sent just now. They are no measure before the day is over:
-// else a flood would make itself usual.
-func (s *State) learn(w *sums) {
+// else a flood would make itself usual. At a place that is not known for days only little is learned, up to half a
+// floor, so that a thief cannot train the account.
+func (s *State) learn(w *sums, r *rateRules, trusted bool) {
+	most := func(floor int64) int64 {
+		if trusted {
+			return maxCount * Micro
+		}
+		return floor / 2
+	}
 	for i := range w {
-		s.today.all[i] = max(s.today.all[i], min(w[i][copies], maxCount)*Micro)
+		s.today.all[i] = max(s.today.all[i], min(w[i][copies]*Micro, most(r.floors[i])))
 	}
 	for i, window := range newWindows {
-		s.today.newOnes[i] = max(s.today.newOnes[i], min(w[window][fresh], maxCount)*Micro)
+		s.today.newOnes[i] = max(s.today.newOnes[i], min(w[window][fresh]*Micro, most(r.newFloors[i])))
 	}
 }
 

@@ -22,10 +22,10 @@ type State struct {
 	// usual are the account's own peaks, decaying; today are those of peakDay, which become usual when it is over.
 	usual, today peaks
 	peakDay      int64
-	known   known
-	prints  [printCount]print
-	scores  [scoreCount]spamScore
-	next    uint8 // of scores
+	known        known
+	prints       [printCount]print
+	scores       [scoreCount]spamScore
+	next         uint8 // of scores
 	// The last time that a message was certainly bad; minutes since 1970.
 	spamMinute, malwareMinute, urlMinute uint32
 

@@ -17,7 +17,12 @@ func (c *step) reserve() {
 	c.windows.add(copies, n)
 	c.windows.add(fresh, strangers)
 	c.judge()
-	c.weigh(false)
+	c.weigh(c.level == soft && c.now-c.levelUS >= reservationUS)
+	if c.stopped() {
+		c.windows.giveBack(copies, n, c.now)
+		c.windows.giveBack(fresh, strangers, c.now)
+		return
+	}
 	refused := c.overLimit() || c.overCap(c.p.hold)
 	if !refused {
 		c.book(n, strangers)
@@ -89,8 +94,8 @@ func (c *step) sent() {
 	for _, r := range c.e.Recipients {
 		c.known.now.add(r)
 	}
-	if c.j.score < c.p.soft && (c.j.atHome || c.j.cold) {
-		c.learn(&c.j.sums)
+	if c.j.score < c.p.soft {
+		c.learn(&c.j.sums, &c.p.rate, c.j.atHome || c.j.cold)
 	}
 }
 
@@ -112,6 +117,7 @@ func (c *step) retryPrint(before print, n, strangers int64) {
 		return
 	}
 	p := c.seen(c.e.Content.Fingerprint, c.now)
+	p.times = max(before.times, 1)
 	once := func(old pair, n int64) pair {
 		return pair{now: max(old.now, uint16(min(n, maxPrint))), before: old.before}
 	}

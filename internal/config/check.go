@@ -14,6 +14,7 @@ import (
 
 	"github.com/mairust/mairust/internal/listen"
 	"github.com/mairust/mairust/milter/rspamd"
+	"github.com/mairust/mairust/policy"
 	"github.com/mairust/mairust/policy/rule"
 	"github.com/mairust/mairust/store/sqldb"
 )
@@ -33,6 +34,7 @@ func (c *Config) check(src Source) Findings {
 	ck.delimiter(c.LMTP.RecipientDelimiter)
 	ck.rspamd(c.Milter.Rspamd, c.Milter.TimeoutMS)
 	ck.rules(c.Milter.Rules)
+	ck.outbound(c)
 	if err := c.Notify.SMTP.Validate(); err != nil {
 		ck.report("notify.smtp", "%s", err)
 	}
@@ -222,6 +224,24 @@ func (ck *checker) rules(rules []rule.Options) {
 	}
 	if _, err := rule.New(rules); err != nil {
 		ck.report("milter.rules", "%s", err)
+	}
+}
+
+// outbound checks each option by itself and in its context, and the bulk senders when the options are right.
+func (ck *checker) outbound(c *Config) {
+	walk("outbound", reflect.ValueOf(c.Outbound), func(path string, v reflect.Value) {
+		if v.CanFloat() && v.IsZero() && ck.src.Has(path) && !strings.HasPrefix(path, "outbound.weights.") {
+			ck.report(path, "0 is not allowed; the least is 0.000001")
+		}
+	})
+	for _, f := range c.Outbound.Check() {
+		ck.report("outbound."+f.Key, "%s", f.Problem)
+	}
+	if ck.findings.covers("outbound") {
+		return
+	}
+	if _, err := policy.Compile(c.Outbound.Options, c.OutboundWhitelist); err != nil {
+		ck.report("outbound_whitelist", "%s", err)
 	}
 }
 

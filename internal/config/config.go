@@ -15,6 +15,7 @@ import (
 	"github.com/mairust/mairust/lmtp/lookup"
 	"github.com/mairust/mairust/milter"
 	"github.com/mairust/mairust/milter/rspamd"
+	"github.com/mairust/mairust/policy"
 	"github.com/mairust/mairust/policy/rule"
 	"github.com/mairust/mairust/store/fsck"
 	"github.com/mairust/mairust/store/sqldb"
@@ -26,20 +27,23 @@ type Config struct {
 	// DataDir holds everything that must survive a restart: database, mail, keyring.
 	DataDir string `yaml:"data_dir"`
 	// RunDir holds sockets and other files that a restart makes anew.
-	RunDir   string         `yaml:"run_dir"`
-	Secrets  Secrets        `yaml:"secrets"`
-	Database sqldb.Options  `yaml:"database"`
-	Storage  Storage        `yaml:"storage"`
-	Milter   Milter         `yaml:"milter"`
-	LMTP     lmtp.Options   `yaml:"lmtp"`
-	Lookup   lookup.Options `yaml:"lookup"`
-	HTTP     api.Options    `yaml:"http"`
-	IMAP     imap.Options   `yaml:"imap"`
-	Ops      Ops            `yaml:"ops"`
-	Alert    alert.Options  `yaml:"alert"`
-	Notify   Notify         `yaml:"notify"`
-	Log      Log            `yaml:"log"`
-	Shutdown Shutdown       `yaml:"shutdown"`
+	RunDir   string        `yaml:"run_dir"`
+	Secrets  Secrets       `yaml:"secrets"`
+	Database sqldb.Options `yaml:"database"`
+	Storage  Storage       `yaml:"storage"`
+	Milter   Milter        `yaml:"milter"`
+	Outbound Outbound      `yaml:"outbound"`
+	// OutboundWhitelist are the bulk senders.
+	OutboundWhitelist []policy.Profile `yaml:"outbound_whitelist"`
+	LMTP              lmtp.Options     `yaml:"lmtp"`
+	Lookup            lookup.Options   `yaml:"lookup"`
+	HTTP              api.Options      `yaml:"http"`
+	IMAP              imap.Options     `yaml:"imap"`
+	Ops               Ops              `yaml:"ops"`
+	Alert             alert.Options    `yaml:"alert"`
+	Notify            Notify           `yaml:"notify"`
+	Log               Log              `yaml:"log"`
+	Shutdown          Shutdown         `yaml:"shutdown"`
 }
 
 // Secrets says where the installation's own secrets are.
@@ -70,6 +74,11 @@ type Milter struct {
 	milter.Options `yaml:",inline"`
 	// Rules are the site's own, in order.
 	Rules []rule.Options `yaml:"rules"`
+}
+
+// Outbound configures what accounts may send.
+type Outbound struct {
+	policy.Options `yaml:",inline"`
 }
 
 // Ops configures metrics and health.
@@ -129,6 +138,8 @@ func fixedDefaults() *Config {
 				TimeoutMS: 8000, MaxBytes: 50 << 20, OnError: "allow", AddHeader: "tag", Greylist: "tempfail",
 			},
 		}, Rules: []rule.Options{}},
+		Outbound:          Outbound{Options: outboundDefaults()},
+		OutboundWhitelist: []policy.Profile{},
 		LMTP: lmtp.Options{
 			MaxConnections:        1000,
 			RecipientDelimiter:    "+",
@@ -149,6 +160,12 @@ func fixedDefaults() *Config {
 		Log:      Log{Level: "info", Format: "json"},
 		Shutdown: Shutdown{TimeoutSeconds: 60, DrainTimeoutSeconds: 30},
 	}
+}
+
+func outboundDefaults() policy.Options {
+	o := policy.Options{}.WithDefaults()
+	o.Modes = []policy.ModeOptions{}
+	return o
 }
 
 const (

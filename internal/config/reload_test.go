@@ -19,6 +19,10 @@ func TestDiffTellsWhatAppliesAtOnceFromWhatNeedsARestart(t *testing.T) {
 		live, restart  []string
 	}{
 		{"nothing", "log: {level: info}", "# default", nil, nil},
+		{
+			"outbound policy", "outbound: {mode: shadow}", "outbound: {mode: enforce, auto_suspend: false, limits: {user_per_hour: 100}}\noutbound_whitelist: [{id: n, accounts: [a@example.com], max_rate: 10/day}]",
+			[]string{"outbound.mode", "outbound.auto_suspend", "outbound.limits.user_per_hour", "outbound_whitelist"}, nil,
+		},
 		{"level", "", "log: {level: debug}", []string{"log.level"}, nil},
 		{"listeners count as one", "", "ops: {listeners: [{address: 'inet:127.0.0.1:1'}, {address: 'inet:127.0.0.1:2'}]}", nil, []string{"ops.listeners"}},
 		{"one listener's mode", "ops: {listeners: [{address: 'unix:/x'}]}", "ops: {listeners: [{address: 'unix:/x', socket_mode: 0600}]}", nil, []string{"ops.listeners"}},

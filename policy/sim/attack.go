@@ -12,19 +12,19 @@ var Families = []Family{
 		t.fast()
 		t.spam, t.spread = t.normal(9, 2.5), 2
 		t.invalid = 0.05 + 0.2*t.Float64()
-		t.from(0.1)
+		t.from(0.05)
 	}},
 	{"50-recipient BCC", true, func(t *thief) {
 		t.size, t.gap = 50, t.span(2*second, 40*second)
 		t.spam, t.spread = t.normal(3.5, 3), 1.5
 		t.invalid = 0.03 + 0.12*t.Float64()
-		t.from(0.08)
+		t.from(0.05)
 	}},
 	{"clean phishing blast", true, func(t *thief) {
 		t.fast()
 		t.spam, t.spread = t.normal(0.5, 0.8), 0.8
 		t.invalid = 0.02 + 0.1*t.Float64()
-		t.from(0.08)
+		t.from(0.05)
 	}},
 	{"blast after a test message", true, func(t *thief) {
 		t.fast()
@@ -50,7 +50,7 @@ var Families = []Family{
 		t.knownOnly = true
 		t.spam, t.spread = t.normal(0.5, 1), 1
 		t.size, t.gap = []int{1, 1, 20}[t.IntN(3)], t.span(second, minute)
-		t.from(0.1)
+		t.from(0.05)
 	}},
 	{"unique clean text from the home country", false, func(t *thief) {
 		t.slow()
@@ -72,7 +72,7 @@ var Families = []Family{
 		t.invalid = 0.15 * t.Float64()
 		t.variants = []int{1, 20, 1 << 30}[t.IntN(3)]
 		t.knownShare = []float64{0, 0, 0.3, 0.7}[t.IntN(4)]
-		t.from(0.15)
+		t.from(0.1)
 		if t.chance(0.3) {
 			t.places = t.countries(t.between(3, 12))
 		}
@@ -104,6 +104,7 @@ type thief struct {
 	knownOnly           bool
 	places              []policy.Place
 	variants            int   // of the text
+	known               int   // contacts that were used
 	rest                int64 // between a test message and the attack
 	seed                uint64
 }
@@ -161,7 +162,7 @@ const patience = 2 * minute
 // steal sends for 24 hours, or until the account is stopped, and gives the recipients that were reached. The same
 // attack goes through every judge: its randomness is its own.
 func (t *thief) steal(j judge, _ dice) (leaked int) {
-	t.dice = newDice(t.seed, 0)
+	t.dice, t.known = newDice(t.seed, 0), 0
 	var q bounces
 	at := t.begin
 	if t.rest > 0 {
@@ -205,8 +206,10 @@ func (t *thief) letter(at int64, n int) letter {
 		who := t.Uint64()
 		l.bad[i] = -1
 		switch {
-		case t.knownOnly || t.chance(t.knownShare):
-			who = t.victim.contacts[t.IntN(len(t.victim.contacts))]
+		case t.knownOnly:
+		case t.chance(t.knownShare) && t.known < len(t.victim.contacts):
+			who = t.victim.contacts[t.known]
+			t.known++
 		case t.chance(t.invalid):
 			l.bad[i] = t.span(second, 3*minute)
 		}
