@@ -253,6 +253,18 @@ func TestBadActsAreRefusedWithAReason(t *testing.T) {
 	})
 }
 
+func TestAccountsOfAnyNameCanBeAskedFor(t *testing.T) {
+	r := newRig(t, "sqlite", apiDefaults)
+	storetest.NewSite(t, r.store, "one", "one.test")
+	root := r.key(t, "", auth.SuperAdmin)
+	for path, name := range map[string]string{
+		"a%2Fb@one.test": "a/b@one.test", "%E7%94%B0@one.test": "田@one.test", "%22a..b%22@one.test": `"a..b"@one.test`, "a%25b@one.test": "a%b@one.test",
+		"a+b@one.test": "a+b@one.test",
+	} {
+		require.Equal(t, name, decode[wire.OutboundAccountDetail](t, r.get(t, root, outbound+"/accounts/"+path)).Account)
+	}
+}
+
 func TestADomainIsStoppedAndAPersonsDataDeleted(t *testing.T) {
 	onStores(t, func(t *testing.T, r *rig) {
 		site := storetest.NewSite(t, r.store, "one", "one.test", "bob")

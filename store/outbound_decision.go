@@ -15,7 +15,8 @@ type OutboundDecision struct {
 	LogKey
 	Tenant  TenantID
 	Account string
-	// Kind is what was decided on: mail, rcpt, end or bounce, or an act by hand.
+	// Kind is what was decided on, as in the engine's explanation: mail, rcpt, refused, end, bounce, …; "end" is the end of
+	// a message, which counts where messages are counted.
 	Kind string
 	// QueueHost and QueueID are Postfix's; the id is empty before the end of the headers.
 	QueueHost, QueueID string

@@ -37,6 +37,8 @@ type Senders interface {
 	Profiles(ctx context.Context, p auth.Principal, after store.OutboundKey, limit int) ([]wire.OutboundProfile, error)
 	ConfigProfiles(ctx context.Context, p auth.Principal) ([]wire.OutboundProfile, error)
 	Policy(ctx context.Context, p auth.Principal) (wire.OutboundPolicy, error)
+	// InForce are the settings with their defaults. They may change while MaiRust runs.
+	InForce() policy.Options
 }
 
 // Stops stops and releases.
@@ -47,11 +49,6 @@ type Stops interface {
 	Limit(ctx context.Context, p auth.Principal, account string, w wire.OutboundLimitAct) (wire.OutboundAccount, error)
 	SuspendDomain(ctx context.Context, p auth.Principal, domain string, w wire.OutboundDomainSuspend) (wire.OutboundDomain, error)
 	ReleaseDomain(ctx context.Context, p auth.Principal, domain string, w wire.OutboundDomainAct) error
-}
-
-// Engine tells the settings that are in force, which may change while MaiRust runs.
-type Engine interface {
-	InForce() (policy.Options, *policy.Policy)
 }
 
 // SeesOutbound tells whether the role sees how others send, and why.
@@ -68,15 +65,6 @@ func (s *Server) seesOutbound(h handler) handler {
 		p.Nav = "outbound"
 		return h(p)
 	})
-}
-
-// inForce are the settings, the defaults when the engine is not known.
-func (s *Server) inForce() policy.Options {
-	if s.d.Engine == nil {
-		return policy.Options{}.WithDefaults()
-	}
-	o, _ := s.d.Engine.InForce()
-	return o.WithDefaults()
 }
 
 // accountURL is the page of an account. What may stand in a login is escaped, a slash as well.
@@ -189,7 +177,7 @@ func (p *page) newActs(a wire.OutboundAccount) *actsView {
 	}
 	v := &actsView{
 		URL: accountURL(a.Account), Revision: a.Revision, Stopped: a.Level == store.LevelHardLimit, Limited: a.Level == store.LevelSoftLimit,
-		Again: a.Act == "release", Cap: p.s.inForce().SoftLimit.PerHour, ProbationHours: probationHours, Checks: checks,
+		Again: a.Act == "release", Cap: p.s.d.Outbound.InForce().SoftLimit.PerHour, ProbationHours: probationHours, Checks: checks,
 	}
 	if open := p.r.URL.Query().Get("act"); slices.Contains([]string{"release", "extend", "limit", "suspend"}, open) {
 		v.Open = open

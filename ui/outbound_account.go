@@ -157,7 +157,7 @@ func (s *Server) account(p *page, status int) error {
 
 // countRows set what was sent against the limits.
 func (s *Server) countRows(p *page, a wire.OutboundAccountDetail) (rows []countRow) {
-	limits := s.inForce().Limits
+	limits := s.d.Outbound.InForce().Limits
 	for _, w := range []struct {
 		name  string
 		sent  wire.OutboundCounts
@@ -182,7 +182,7 @@ func (s *Server) dayPlot(p *page, a wire.OutboundAccountDetail, history []wire.O
 	v := p.newPlot(series)
 	v.addEvents(history)
 	if a.Profile == "" {
-		v.Limit = int64(s.inForce().Limits.UserPerHour)
+		v.Limit = int64(s.d.Outbound.InForce().Limits.UserPerHour)
 	}
 	return v, nil
 }

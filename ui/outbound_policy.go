@@ -46,7 +46,7 @@ func (s *Server) showPolicy(p *page) error {
 	if err != nil && !errors.Is(err, admin.ErrNoEngine) {
 		return err
 	}
-	o := s.inForce()
+	o := s.d.Outbound.InForce()
 	v := policyView{Hash: w.Hash, Settings: w.Settings, Groups: p.settingGroups(o)}
 	if v.Mode, err = s.tenantMode(p); err != nil {
 		return err

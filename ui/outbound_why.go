@@ -77,7 +77,7 @@ func (s *Server) why(p *page, status int) error {
 	v.Plot.addPlaces(x.Places)
 	v.Plot.Usual = usualHour(&x)
 	if x.Profile == "" {
-		v.Plot.Limit = int64(s.inForce().Limits.UserPerHour)
+		v.Plot.Limit = int64(s.d.Outbound.InForce().Limits.UserPerHour)
 	}
 	v.evidence(p, &x)
 	p.Title = p.T("outbound.why_decision")

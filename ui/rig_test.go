@@ -121,7 +121,7 @@ func (r *rig) serve(t testing.TB, s ui.Store) {
 	r.http = httptest.NewUnstartedServer(nil)
 	server, err := ui.New(ui.Options{PublicURL: "http://" + r.http.Listener.Addr().String()}, ui.Deps{
 		Store: s, Objects: r.objects, Auth: r.auth, Log: slog.New(slog.NewJSONHandler(r.log, nil)), Registerer: r.metrics, Watch: r.watch,
-		Outbound: admin.NewOutbound(admin.New(admin.Options{Store: r.store}), r.engine), Engine: r.engine,
+		Outbound: admin.NewOutbound(admin.New(admin.Options{Store: r.store}), r.engine),
 	})
 	require.NoError(t, err)
 	r.http.Config.Handler = server.Handler()

@@ -45,8 +45,6 @@ type Deps struct {
 	Watch Watch
 	// Outbound shows and changes who may send; nil when there is no outbound engine.
 	Outbound Outbound
-	// Engine tells its settings; nil for the defaults.
-	Engine Engine
 }
 
 // Watch knows how the parts of the installation are; *alert.Watcher is one.

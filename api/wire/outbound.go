@@ -81,7 +81,7 @@ type OutboundDecision struct {
 	At            time.Time `json:"at"`
 	TenantID      string    `json:"tenant_id"`
 	Account       string    `json:"account"`
-	On            string    `json:"on" example:"end" doc:"mail (MAIL FROM), rcpt, end (of the message), bounce, or an act by hand."`
+	On            string    `json:"on" example:"end" doc:"mail (MAIL FROM), rcpt, refused (a recipient, by Postfix), end (of the message), bounce; stop, reenable or set_level for acts by hand."`
 	QueueHost     string    `json:"queue_host,omitempty"`
 	QueueID       string    `json:"queue_id,omitempty"`
 	Client        string    `json:"client,omitempty"`
@@ -177,7 +177,7 @@ type OutboundFactor struct {
 
 // OutboundEvidence is one piece of a factor.
 type OutboundEvidence struct {
-	Name   string  `json:"name" example:"volume" doc:"volume, new, spam, campaign, invalid, newlist, url, malware, place, strikes or hour."`
+	Name   string  `json:"name" example:"volume" doc:"volume, new, spam, campaign, repeat, invalid, newlist, url, malware, place, strikes or hour."`
 	Factor string  `json:"factor" enum:"rate,content,history"`
 	Value  float64 `json:"value" doc:"0 to 1, before its weight within the factor."`
 	// Share is the part of the factor's share that falls to this evidence, in proportion to its value.
@@ -185,7 +185,7 @@ type OutboundEvidence struct {
 	Raw           float64 `json:"raw" doc:"What was measured, in unit."`
 	Usual         float64 `json:"usual,omitempty" doc:"What the account has at its own peak."`
 	Limit         float64 `json:"limit,omitempty" doc:"Where value reaches 1."`
-	Unit          string  `json:"unit" enum:"recipients,score,share,breaches,countries,messages"`
+	Unit          string  `json:"unit" enum:"recipients,score,share,breaches,places,messages"`
 	WindowSeconds int64   `json:"window_seconds,omitempty"`
 	Fingerprint   string  `json:"fingerprint,omitempty"`
 }

@@ -174,7 +174,7 @@ func fillExplanation(x *wire.OutboundExplanation, said *policy.Explanation) {
 	for _, e := range said.Evidence {
 		w := wire.OutboundEvidence{
 			Name: e.Name, Factor: e.Factor, Value: fraction(e.Value), Raw: measured(e.Raw, e.Unit), Usual: measured(e.Usual, e.Unit),
-			Limit: measured(e.Limit, e.Unit), Unit: e.Unit, WindowSeconds: e.WindowSeconds, Fingerprint: e.Fingerprint,
+			Limit: measured(e.Limit, e.Unit), Unit: e.Unit, WindowSeconds: e.WindowSeconds, Fingerprint: padded(e.Fingerprint),
 		}
 		if sum := sums[e.Factor]; sum > 0 {
 			w.Share = fraction(shares[e.Factor]) * float64(e.Value) / float64(sum)

@@ -6,8 +6,18 @@ import (
 
 	"github.com/mairust/mairust/api/wire"
 	"github.com/mairust/mairust/internal/auth"
+	"github.com/mairust/mairust/policy"
 	"github.com/mairust/mairust/store"
 )
+
+// InForce gives the options with their defaults; without an engine the defaults alone.
+func (o *Outbound) InForce() policy.Options {
+	if o.engine == nil {
+		return policy.Options{}.WithDefaults()
+	}
+	options, _ := o.engine.InForce()
+	return options.WithDefaults()
+}
 
 // DecisionLog lists the decisions about all accounts in scope, newest first; the filter's account is not looked at. It
 // needs auth.ExplainOutbound.

@@ -101,6 +101,8 @@ func (t *teller) evidence(e wire.OutboundEvidence) string {
 		return fmt.Sprintf(t.say("The spam filter's score was %s.", "迷惑メールのスコアは %s でした。"), raw)
 	case "campaign":
 		return fmt.Sprintf(t.say("The same text went to %s recipients.", "同じ文面を宛先 %s 件に送っています。"), raw)
+	case "repeat":
+		return t.say("The campaign of the last stop is being sent again.", "前回の停止の原因となった一斉送信が再び始まっています。")
 	case "invalid":
 		return fmt.Sprintf(t.say("%s of the recipients do not exist.", "宛先の %s は存在しません。"), raw)
 	case "newlist":

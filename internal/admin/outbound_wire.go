@@ -61,8 +61,15 @@ func fingerprintText(f uint64) string {
 	if f == 0 {
 		return ""
 	}
-	text := strconv.FormatUint(f, 16)
-	return "0000000000000000"[len(text):] + text
+	return padded(strconv.FormatUint(f, 16))
+}
+
+// padded writes a fingerprint with all its digits.
+func padded(digits string) string {
+	if digits == "" || len(digits) > 16 {
+		return digits
+	}
+	return "0000000000000000"[len(digits):] + digits
 }
 
 func eventWire(e store.OutboundEvent) wire.OutboundEvent {

@@ -18,7 +18,7 @@ const BlastExplanation = `{"v":1,"at_us":1775044800000000,"on":"end","policy":"0
 "evidence":[{"name":"volume","factor":"rate","value":950000,"raw":412,"usual":7,"limit":80,"unit":"recipients","window_s":3600},
 {"name":"campaign","factor":"content","value":600000,"raw":398,"limit":30,"unit":"recipients","window_s":3600,"fingerprint":"8000000000000007"},
 {"name":"invalid","factor":"content","value":400000,"raw":148000,"limit":75000,"unit":"share","window_s":3600},
-{"name":"place","factor":"history","value":900000,"raw":2,"unit":"countries","window_s":21600}],
+{"name":"place","factor":"history","value":900000,"raw":2,"unit":"places","window_s":21600}],
 "corroborators":["invalid","place"],"unknown":["bounces"],"degraded":["bounces"],"trust":"new",
 "messages":{"h":12,"d":13},"recipients":{"h":412,"d":420},"new":{"h":390,"d":391}}`
 
