@@ -179,8 +179,10 @@ func (p *page) newActs(a wire.OutboundAccount) *actsView {
 		URL: accountURL(a.Account), Revision: a.Revision, Stopped: a.Level == store.LevelHardLimit, Limited: a.Level == store.LevelSoftLimit,
 		Again: a.Act == "release", Cap: p.s.d.Outbound.InForce().SoftLimit.PerHour, ProbationHours: probationHours, Checks: checks,
 	}
-	if open := p.r.URL.Query().Get("act"); slices.Contains([]string{"release", "extend", "limit", "suspend"}, open) {
-		v.Open = open
+	for _, open := range []string{p.r.URL.Query().Get("act"), p.r.PathValue("act")} { // the latter of a form that comes back
+		if slices.Contains([]string{"release", "extend", "limit", "suspend"}, open) {
+			v.Open = open
+		}
 	}
 	return v
 }

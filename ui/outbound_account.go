@@ -26,10 +26,10 @@ type accountsView struct {
 
 // accountRow is an account in a list.
 type accountRow struct {
-	Account, URL, Tenant, Level, Mode, Act, Score string
-	Cause, Lasting                                string
-	By                                            actor
-	Sent, Changed, Since, Until                   time.Time
+	Account, URL, Level, Mode, Act, Score string
+	Cause, Lasting                        string
+	By                                    actor
+	Sent, Changed, Since, Until           time.Time
 }
 
 // levels are those that can be chosen, the worst first.
@@ -74,7 +74,7 @@ func (s *Server) accounts(p *page, f store.OutboundFilter, path string) (list []
 
 func (s *Server) accountRow(p *page, a wire.OutboundAccount) (accountRow, error) {
 	row := accountRow{
-		Account: plain(a.Account), URL: accountURL(a.Account), Tenant: p.tenantName(a.TenantID), Level: knownLevel(a.Level),
+		Account: plain(a.Account), URL: accountURL(a.Account), Level: knownLevel(a.Level),
 		Mode: knownMode(a.Mode), Act: knownAct(a.Act), By: actor{Automatic: a.Automatic, Name: plain(a.By)}, Cause: plain(a.Reason),
 		Sent: timeAt(a.SentAt), Changed: timeAt(a.ChangedAt), Since: timeAt(a.Since), Until: timeAt(a.Until),
 	}

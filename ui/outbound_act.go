@@ -36,17 +36,31 @@ func (p *page) readOutboundForm() (f outboundForm, warn string, err error) {
 	}
 	f.Revision, _ = strconv.ParseInt(form.Get("revision"), 10, 64) // 0 for none
 	for name, field := range map[string]*int{"hours": &f.hours, "cap": &f.cap} {
-		text := strings.TrimSpace(form.Get(name))
-		if text == "" {
-			continue
-		}
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 0 {
+		n, ok := wholeNumber(form.Get(name))
+		if !ok {
 			return f, p.T("outbound.number.wrong"), nil
 		}
 		*field = n
 	}
 	return f, "", nil
+}
+
+// wholeNumber reads a number of 0 and up; nothing is 0.
+func wholeNumber(text string) (int, bool) {
+	if text = strings.TrimSpace(text); text == "" {
+		return 0, true
+	}
+	n, err := strconv.Atoi(text)
+	return n, err == nil && n >= 0
+}
+
+// formFields are those that all forms about senders share; ID sets them apart on a page.
+type formFields struct{ ID, Reason, Ticket string }
+
+// Fields are filled in with what was typed, when a form comes back.
+func (p *page) Fields(id string) formFields {
+	form := p.r.PostForm // empty before a form was read
+	return formFields{ID: id, Reason: cleanReason(form.Get("reason")), Ticket: mail.Clean(form.Get("ticket"), maxTicket)}
 }
 
 // tickedChecks tells which of the checks were ticked, in words that stay in the history.

@@ -38,6 +38,7 @@ func TestWhyAnAccountWasStoppedIsToldWithItsEvidence(t *testing.T) {
 		}
 		require.NotContains(t, said, "Stop again")
 		require.Equal(t, 20, strings.Count(page, `<td class="nowrap"><a href="/outbound/accounts/hanako@example.test/why?decision=`))
+		require.Contains(t, page, `<details open><summary>The same as a table</summary>`, "scripts fold it away")
 		require.Contains(t, page, `data-limit="16.666`, "200 an hour is 17 in 5 minutes")
 		require.Contains(t, page, `<span data-event="stop">stopped</span>`)
 		require.Contains(t, page, `<bdi data-place="203.0.113.77">`)
@@ -73,7 +74,9 @@ func TestReleaseNeedsAReasonAndStaysOnTheRecord(t *testing.T) {
 			a := b.post(t, stolenURL+"/release", c.pairs...)
 			require.Equal(t, c.status, a.StatusCode, c.want)
 			require.Contains(t, a.body, c.want)
+			require.Contains(t, a.body, `<details class="act" name="act" open><summary class="button primary">Release…`, "the form comes back")
 		}
+		require.Contains(t, b.post(t, stolenURL+"/release", "reason", "all is <well>", "hours", "x").body, `value="all is &lt;well&gt;"`)
 		page = b.act(t, stolenURL+"/release", "reason", "the owner called", "ticket", "HD-1", "checked", "password", "checked", "sessions",
 			"checked", "<b>", "hours", "24", "cap", "20", "revision", "1")
 		said := words(page)
@@ -233,10 +236,24 @@ func TestWhoIsStoppedIsToldOnEveryPage(t *testing.T) {
 		}
 		require.NotContains(t, words(r.as(t, r.site.Users["bob"].ID).page(t, "/sending", inLanguage, "en")), "hanako")
 
-		_, err := r.store.OutboundAccount(t.Context(), store.System, stolen)
-		require.NoError(t, err)
 		require.NoError(t, r.store.SetOutboundMode(t.Context(), r.site.Tenant.ID, "off", "a test", "user", "root"))
 		require.NotContains(t, b.page(t, "/help", inLanguage, "ja"), "送信一時停止中", "in mode off nothing holds")
+	})
+}
+
+func TestALoginWithoutADomainHasOne(t *testing.T) {
+	onStores(t, func(t *testing.T, r *rig) {
+		r.engine.options.DefaultDomain = "example.test"
+		ichiro := r.as(t, r.person(t, "Ichiro", auth.User))
+		require.Contains(t, ichiro.page(t, "/sending"), "<strong>ichiro@example.test</strong>")
+		r.blast(t, "ichiro@example.test", time.Now().Add(-time.Minute))
+		require.Contains(t, ichiro.page(t, "/help", inLanguage, "ja"), "あなたのアカウントは送信一時停止中です")
+		require.Contains(t, words(ichiro.page(t, "/sending", inLanguage, "en")), "Often this means that somebody else knows the password.")
+		// The same login in another tenant is another account.
+		other, _, err := r.store.EnsureUser(t.Context(), store.User{Tenant: r.other.Tenant.ID, Login: "ichiro2", Role: string(auth.User)})
+		require.NoError(t, err)
+		r.blast(t, "ichiro2@example.test", time.Now().Add(-time.Minute))
+		require.NotContains(t, r.as(t, other.ID).page(t, "/help", inLanguage, "ja"), "送信一時停止中")
 	})
 }
 

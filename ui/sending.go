@@ -3,6 +3,7 @@ package ui
 import (
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/mairust/mairust/api/wire"
@@ -14,7 +15,7 @@ import (
 type sendingView struct {
 	Account, Domain         string
 	Stopped, Limited, Known bool
-	// Automatic tells that no person has stopped it.
+	// Automatic tells that no person has done it.
 	Automatic bool
 	Since     time.Time
 	Cap       int64
@@ -26,6 +27,8 @@ type sendingView struct {
 type stoppedView struct {
 	Domain string
 	Since  time.Time
+	// Automatic tells that no person has done it.
+	Automatic bool
 }
 
 // ownAccount is the account under which the person sends: the login, as Postfix tells it.
@@ -47,23 +50,28 @@ func (s *Server) noteStopped(p *page) error {
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
-	if domain == nil && (a == nil || a.Level != store.LevelHardLimit) {
+	switch {
+	case a != nil && a.Level == store.LevelHardLimit:
+		return s.noteRefused(p, account, &stoppedView{Since: a.Since, Automatic: strings.HasPrefix(a.Act, "auto_")})
+	case domain != nil:
+		return s.noteRefused(p, account, &stoppedView{Domain: plain(domain.Domain), Since: domain.Since})
+	default:
 		return nil
 	}
-	return s.noteRefused(p, account)
 }
 
-// noteRefused sets the banner when the next message of the account would be refused.
-func (s *Server) noteRefused(p *page, account string) error {
+// noteRefused sets the banner, unless the next message of the account would be let through all the same: in mode off
+// nothing holds, and the time of a stop may be over.
+func (s *Server) noteRefused(p *page, account string, v *stoppedView) error {
 	a, err := s.d.Outbound.Account(p.ctx(), p.Who, account)
-	if err != nil || a.Reply == "" {
-		return err
+	switch {
+	case errors.Is(err, store.ErrNotFound): // a login without a domain: it is another name than the account's
+		p.Stopped = v
+		return nil
+	case err == nil && a.Reply != "":
+		p.Stopped = v
 	}
-	p.Stopped = &stoppedView{Since: timeAt(a.Since)}
-	if a.Level != store.LevelHardLimit && a.DomainStop != nil {
-		p.Stopped = &stoppedView{Domain: plain(a.DomainStop.Domain), Since: a.DomainStop.Since}
-	}
-	return nil
+	return err
 }
 
 // showSending tells people what they have sent, what they may send, and what happened.
@@ -74,7 +82,7 @@ func (s *Server) showSending(p *page) error {
 	account := p.ownAccount()
 	v := sendingView{Account: plain(account)}
 	if p.Stopped != nil {
-		v.Stopped, v.Domain, v.Since = true, p.Stopped.Domain, p.Stopped.Since
+		v.Stopped, v.Domain, v.Since, v.Automatic = true, p.Stopped.Domain, p.Stopped.Since, p.Stopped.Automatic
 	}
 	a, err := s.d.Outbound.Account(p.ctx(), p.Who, account)
 	switch {
@@ -82,7 +90,7 @@ func (s *Server) showSending(p *page) error {
 	case err != nil:
 		return err
 	default:
-		v.Known, v.Limited, v.Automatic = a.SentAt != nil, a.Level == store.LevelSoftLimit, a.Automatic
+		v.Known, v.Limited = a.SentAt != nil, a.Level == store.LevelSoftLimit
 		if v.Limited {
 			v.Cap = a.CapPerHour
 		}
