@@ -111,14 +111,15 @@ func (d *daemon) buildAPI() error {
 		return err
 	}
 	office := admin.New(admin.Options{Store: d.site.store})
+	outbound := admin.NewOutbound(office, nil)
 	server, err := api.New(d.config.HTTP, api.Deps{
 		Store: d.site.store, Objects: d.site.objects, Auth: authenticator, Keyring: d.site.ring,
-		Admin: office, Outbound: admin.NewOutbound(office, nil), Log: log, Registerer: d.registry, Version: buildVersion(),
+		Admin: office, Outbound: outbound, Log: log, Registerer: d.registry, Version: buildVersion(),
 	})
 	if err != nil {
 		return err
 	}
-	web, err := d.webHandler(server.Handler(), authenticator)
+	web, err := d.webHandler(server.Handler(), authenticator, outbound)
 	if err != nil {
 		return err
 	}
