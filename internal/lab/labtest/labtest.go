@@ -180,3 +180,12 @@ func OwnMinIO(t testing.TB, o lab.MinIOOptions) *lab.MinIO {
 	closeLater(t, m)
 	return m
 }
+
+// FaultProxy starts a proxy before the server at host:port.
+func FaultProxy(t testing.TB, to string) *lab.FaultProxy {
+	t.Helper()
+	p, err := lab.StartFaultProxy(to)
+	need(t, err)
+	closeLater(t, p)
+	return p
+}

@@ -78,6 +78,7 @@ type upload struct {
 	id    string
 	meta  map[string]string
 	can   abilities
+	mode  mode
 	guard *string
 }
 
@@ -87,7 +88,7 @@ func (b *Bucket) store(ctx context.Context, key string, src *source, m mode) err
 	if err != nil {
 		return err
 	}
-	u := &upload{b: b, key: key, src: src, id: rand.Text(), can: can}
+	u := &upload{b: b, key: key, src: src, id: rand.Text(), can: can, mode: m}
 	if m == create && can.conditional {
 		u.guard = aws.String("*")
 	}
@@ -122,7 +123,7 @@ func (u *upload) settle(ctx context.Context, err error) error {
 	case failed == nil && has.put == u.id:
 		u.b.metrics.lost.Inc()
 		return nil // it is ours: the answer to an earlier attempt was lost
-	case taken && failed == nil:
+	case failed == nil && u.mode == create:
 		return fmt.Errorf("%w: %w", blob.ErrExists, err)
 	case taken && errors.Is(failed, blob.ErrNotFound):
 		return fmt.Errorf("%w, but went away: %w", blob.ErrExists, err)

@@ -72,4 +72,3 @@ func put(t testing.TB, b blob.Bucket, key, content string) {
 	t.Helper()
 	require.NoError(t, b.Put(t.Context(), key, strings.NewReader(content), int64(len(content))))
 }
-
