@@ -77,7 +77,7 @@ func (w *sweep) run(ctx context.Context) error {
 	if err := w.DescribeAll(ctx); err != nil {
 		return err
 	}
-	if err := w.tidy(ctx); err != nil {
+	if w.Unfinished, err = w.tidyUp(ctx, w.options.MinAge); err != nil {
 		return err
 	}
 	if n, err := w.store.CountDamaged(ctx); err == nil {
@@ -132,12 +132,12 @@ func (f *Fsck) mark(ctx context.Context, row store.ObjectState, what string) (fi
 	return first, f.step("marked")
 }
 
-// tidy removes what the object store keeps of acts that crashes have broken off, where it keeps any.
-func (w *sweep) tidy(ctx context.Context) (err error) {
-	if t, ok := w.objects.(blob.Tidier); ok {
-		w.Unfinished, err = t.Tidy(ctx, w.now().Add(-w.options.MinAge))
+// tidyUp removes what the object store keeps of acts that crashes have broken off, where it keeps any.
+func (f *Fsck) tidyUp(ctx context.Context, minAge time.Duration) (removed int, err error) {
+	if t, ok := f.objects.(blob.Tidier); ok {
+		return t.Tidy(ctx, f.now().Add(-minAge))
 	}
-	return err
+	return 0, nil
 }
 
 func (w *sweep) settleAll(ctx context.Context) error {
