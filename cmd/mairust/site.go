@@ -18,7 +18,6 @@ import (
 	"github.com/mairust/mairust/internal/config"
 	"github.com/mairust/mairust/internal/keyring"
 	"github.com/mairust/mairust/store"
-	"github.com/mairust/mairust/store/blob"
 	"github.com/mairust/mairust/store/sqldb"
 )
 
@@ -28,7 +27,7 @@ type site struct {
 	ring    *keyring.Ring
 	db      *sqldb.DB
 	store   *store.Store
-	objects *blob.FS
+	objects objects
 	closers []io.Closer
 }
 
@@ -71,11 +70,7 @@ func (s *site) open(ctx context.Context, o openOptions) error {
 	if _, err := s.store.Claim(ctx, s.ring.CheckValue()); err != nil {
 		return explainClaim(s.config, err)
 	}
-	options := blob.FSOptions{
-		WithoutJournal: s.config.Storage.Options.Journal == "off",
-		Log:            o.log.With("component", "storage"), Registerer: o.registerer,
-	}
-	if s.objects, err = blob.NewFS(s.config.Storage.Options.BasePath, options); err != nil {
+	if s.objects, err = openObjects(ctx, s.config, o); err != nil {
 		return err
 	}
 	s.closers = append(s.closers, s.objects)

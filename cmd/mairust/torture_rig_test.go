@@ -26,6 +26,8 @@ type tortureRig struct {
 	// server is the PostgreSQL that the rig has for itself, disk the file system; nil when it has none.
 	server *lab.Postgres
 	disk   *tortureDisk
+	// bucket is where the objects are when they are in S3; else nil.
+	bucket *bucketSite
 	// locals are the mailboxes.
 	locals []string
 	// startTook is how long the last start of the daemon took.

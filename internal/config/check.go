@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"path/filepath"
 	"reflect"
@@ -29,6 +30,7 @@ func (c *Config) check(src Source) Findings {
 	walk("", reflect.ValueOf(c).Elem(), ck.single)
 	ck.paths(c)
 	ck.database(c)
+	ck.storage(c.Storage)
 	ck.sweep(c)
 	ck.publicURL(c)
 	ck.delimiter(c.LMTP.RecipientDelimiter)
@@ -141,6 +143,41 @@ func (ck *checker) database(c *Config) {
 }
 
 // sweep keeps the sweep from messages that are being delivered.
+func (ck *checker) storage(s Storage) {
+	ck.backend("storage", s.Backend, s.Options)
+	p := s.Previous
+	if p == nil {
+		return
+	}
+	if p.Backend == "" {
+		ck.report("storage.previous.backend", "is missing (allowed: %s, %s)", BackendFS, BackendS3)
+		return
+	}
+	ck.backend("storage.previous", p.Backend, p.Options)
+	if p.Backend == s.Backend && reflect.DeepEqual(p.Options, s.Options) {
+		ck.report("storage.previous", "is the same store as storage; remove it")
+	}
+}
+
+// backend checks the options of the chosen backend, and that those of the other are not given.
+func (ck *checker) backend(section, backend string, o StorageOptions) {
+	options := section + ".options"
+	given := map[string]bool{"base_path": o.BasePath != ""}
+	if backend == BackendFS {
+		given = map[string]bool{
+			"bucket": o.S3.Bucket != "", "prefix": o.S3.Prefix != "", "region": o.S3.Region != "", "endpoint": o.S3.Endpoint != "",
+			"access_key_id": o.S3.AccessKeyID != "", "secret_access_key": o.S3.SecretAccessKey != "", "kms_key_id": o.S3.KMSKeyID != "",
+		}
+	} else if err := o.S3.Validate(); backend == BackendS3 && err != nil {
+		ck.report(options, "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		if given[name] {
+			ck.report(joinKey(options, name), "is not for %s.backend: %s; remove it", section, backend)
+		}
+	}
+}
+
 func (ck *checker) sweep(c *Config) {
 	if s := c.Storage.Sweep; s.MinAge > 0 && s.MinAge < 2*c.LMTP.DeliverTimeout {
 		ck.report("storage.sweep.min_age", "%s is too short: a delivery may take lmtp.deliver_timeout (%s), and twice that must pass",

@@ -35,6 +35,8 @@ var table = map[string]row{
 	"store/blob":          may(with(leaves, "store/blob/journal")...),
 	"store/blob/journal":  may("internal/batch"),
 	"store/blob/blobtest": may("store/blob"),
+	"store/blob/move":     may("store/blob"),
+	"store/blob/s3":       may(with(leaves, "store/blob")...),
 	"store/fsck":          may(with(leaves, "store", "store/blob")...),
 	"store/storetest":     may(with(leaves, "store", "store/sqldb", "store/blob", "store/blob/blobtest", "internal/lab/labtest")...),
 

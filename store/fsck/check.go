@@ -171,6 +171,9 @@ func (c *check) checkObjects(ctx context.Context) error {
 		return inParallel(ctx, batch, c.checkObject)
 	})
 	c.report.Young = young
+	if err == nil && c.mends() {
+		_, err = c.tidyUp(ctx, c.minAge)
+	}
 	return err
 }
 

@@ -67,6 +67,12 @@ func placeOf(key string) place {
 	return p
 }
 
+// IsReplaced says whether the object under a key is one of those that change: a description, or what MaiRust keeps of its
+// own. All others are put once.
+func IsReplaced(key string) bool {
+	return strings.HasPrefix(key, ownPrefix) || placeOf(key).kind == description
+}
+
 // isID knows the text form of ids: the lower-case one of RFC 9562, 4.
 func isID(s string) bool {
 	id, err := uuid.Parse(s)

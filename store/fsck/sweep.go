@@ -20,6 +20,8 @@ type Swept struct {
 	Expired int64
 	// Damaged messages were found to have an object of another size.
 	Damaged int64
+	// Unfinished is what crashes had left in the object store that is no object.
+	Unfinished int
 }
 
 // collectMost is how many objects without a row, and how many that expired, one sweep settles: it bounds memory.
@@ -47,7 +49,7 @@ func (f *Fsck) Sweep(ctx context.Context) (Swept, error) {
 		f.metrics.seconds.Set(time.Since(began).Seconds())
 		f.metrics.swept.Set(float64(f.now().Unix()))
 		f.log.Info("swept", "objects", w.Objects, "young", w.Young, "orphans", w.orphanCount, "outcomes", w.Orphans,
-			"expired", w.Expired, "damaged", w.Damaged, "took", time.Since(began))
+			"expired", w.Expired, "damaged", w.Damaged, "unfinished", w.Unfinished, "took", time.Since(began))
 		return nil
 	})
 	return w.Swept, err
@@ -73,6 +75,9 @@ func (w *sweep) run(ctx context.Context) error {
 		return err
 	}
 	if err := w.DescribeAll(ctx); err != nil {
+		return err
+	}
+	if w.Unfinished, err = w.tidyUp(ctx, w.options.MinAge); err != nil {
 		return err
 	}
 	if n, err := w.store.CountDamaged(ctx); err == nil {
@@ -125,6 +130,14 @@ func (f *Fsck) mark(ctx context.Context, row store.ObjectState, what string) (fi
 		f.log.Error("object damaged", "message_id", string(row.ID), "key", row.Key, "what", what)
 	}
 	return first, f.step("marked")
+}
+
+// tidyUp removes what the object store keeps of acts that crashes have broken off, where it keeps any.
+func (f *Fsck) tidyUp(ctx context.Context, minAge time.Duration) (removed int, err error) {
+	if t, ok := f.objects.(blob.Tidier); ok {
+		return t.Tidy(ctx, f.now().Add(-minAge))
+	}
+	return 0, nil
 }
 
 func (w *sweep) settleAll(ctx context.Context) error {
