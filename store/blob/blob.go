@@ -29,6 +29,9 @@ type Info struct {
 	Key       string
 	SizeBytes int64
 	Modified  time.Time
+	// Digest is that of the whole object, SHA-256 in hex, where the backend keeps it and Get yields no byte that it has not
+	// compared with it. Empty where not, and in a List.
+	Digest string
 }
 
 // Bucket is what every backend does. All methods may be called at once from many goroutines.

@@ -146,7 +146,7 @@ func (b *Bucket) content(ctx context.Context, tenant store.TenantID, r io.ReadSe
 	if err != nil {
 		return nil, 0, err
 	}
-	s, err := seal(key, r, size)
+	s, err := seal(ctx, key, r, size)
 	if err != nil {
 		return nil, 0, err
 	}

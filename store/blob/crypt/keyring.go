@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -120,6 +121,9 @@ func (k *Keyring) first(ctx context.Context, tenant store.TenantID) (Key, error)
 	if key, ok := newest(keys); ok || err != nil {
 		return key, err
 	}
+	if len(keys) > 0 {
+		return Key{}, fmt.Errorf("%w: the keys of tenant %s were destroyed", blob.ErrNoKey, tenant)
+	}
 	key, err := k.add(ctx, tenant, k.index.AddFirstTenantKey)
 	if !errors.Is(err, store.ErrExists) {
 		return key, err
@@ -143,15 +147,31 @@ func (k *Keyring) add(ctx context.Context, tenant store.TenantID, insert func(co
 	if err := k.putFile(ctx, key.TenantKey); err != nil {
 		return Key{}, err
 	}
-	if err := insert(ctx, key.TenantKey); err != nil {
-		if errors.Is(err, store.ErrExists) { // surely not stored: nothing was encrypted to it
-			return Key{}, errors.Join(err, k.backend.Delete(ctx, objectKey(tenant, key.ID)))
-		}
+	err = insert(ctx, key.TenantKey)
+	if errors.Is(err, store.ErrExists) {
+		err = k.giveWay(ctx, key, err)
+	}
+	if err != nil {
 		return Key{}, fmt.Errorf("store key of tenant %s: %w", tenant, temporary(err))
 	}
 	k.log.Info("made an encryption key", "tenant_id", string(tenant), "key", key.ID)
 	k.forget(tenant)
 	return key, nil
+}
+
+// giveWay removes a new key that is not wanted because the tenant has another; unless somebody has found it beside the
+// objects already and put it into the index, which is as good.
+func (k *Keyring) giveWay(ctx context.Context, key Key, exists error) error {
+	rows, err := k.index.TenantKeys(ctx, key.Tenant)
+	if err != nil {
+		return err
+	}
+	for _, row := range rows {
+		if row.ID == key.ID {
+			return nil
+		}
+	}
+	return errors.Join(exists, k.backend.Delete(ctx, objectKey(key.Tenant, key.ID)))
 }
 
 // temporary keeps the index's word that there is no such tenant from being taken for one about a recipient.
@@ -233,7 +253,7 @@ func (k *Keyring) recover(ctx context.Context, tenant store.TenantID) ([]Key, er
 		return nil, nil
 	}
 	var keys []Key
-	for info, err := range k.backend.List(ctx, string(tenant)+"/"+keysDir+"/") {
+	for info, err := range k.backend.List(ctx, keysPrefix(tenant)) {
 		if err != nil {
 			return nil, fmt.Errorf("keys of tenant %s: %w", tenant, err)
 		}
@@ -250,6 +270,7 @@ func (k *Keyring) recover(ctx context.Context, tenant store.TenantID) ([]Key, er
 			return nil, fmt.Errorf("keys of tenant %s: %w", tenant, err)
 		}
 	}
+	slices.SortFunc(keys, func(a, b Key) int { return strings.Compare(a.ID, b.ID) })
 	return keys, nil
 }
 

@@ -81,7 +81,7 @@ func (b *Bucket) whole(ctx context.Context, tenant store.TenantID, key string) (
 	}
 	var identity age.Identity
 	if err == nil {
-		identity, err = b.identity(ctx, tenant, h)
+		identity, info.Digest, err = b.open(ctx, tenant, h, head[:n])
 	}
 	if err != nil {
 		return nil, info, errors.Join(fmt.Errorf("get %s: %w", key, err), r.Close())
@@ -96,12 +96,17 @@ func (b *Bucket) whole(ctx context.Context, tenant store.TenantID, key string) (
 	return &decrypted{r: plain, src: src, key: key}, info, nil
 }
 
-// identity gives the key of an object. One of another tenant is none: what lies below a tenant's name is the tenant's.
-func (b *Bucket) identity(ctx context.Context, tenant store.TenantID, h header) (age.Identity, error) {
+// open gives what decrypts an object, and the digest of what is in it. An object of another tenant is damaged: what lies
+// below a tenant's name is the tenant's.
+func (b *Bucket) open(ctx context.Context, tenant store.TenantID, h header, head []byte) (age.Identity, string, error) {
 	if string(tenant) != h.tenant {
-		return nil, fmt.Errorf("%w: it is encrypted to another tenant", blob.ErrDamaged)
+		return nil, "", fmt.Errorf("%w: it is encrypted to another tenant", blob.ErrDamaged)
 	}
-	return b.keys.identity(ctx, tenant, h.key)
+	identity, err := b.keys.identity(ctx, tenant, h.key)
+	if err != nil {
+		return nil, "", err
+	}
+	return h.open(head, identity)
 }
 
 // part reads n bytes from offset of an encrypted object.
@@ -115,8 +120,8 @@ func (b *Bucket) part(ctx context.Context, tenant store.TenantID, h header, p pe
 	if n < 0 || n > size-start {
 		n = size - start
 	}
-	identity, err := b.identity(ctx, tenant, h)
-	if err != nil {
+	var identity age.Identity
+	if identity, info.Digest, err = b.open(ctx, tenant, h, p.head); err != nil {
 		return nil, info, fmt.Errorf("get %s: %w", info.Key, err)
 	}
 	src, err := b.openPart(ctx, h, p, start, n)
@@ -136,24 +141,36 @@ func decryptPart(src *random, identity age.Identity, info blob.Info, stored, sta
 	return &decrypted{r: newSection(at, start, n), src: src, key: info.Key}, info, nil
 }
 
-// Stat describes an object as it is decrypted. Its beginning is read for that.
+// Stat describes an object as it is decrypted, with its digest if its key is at hand. Its beginning is read for that.
 func (b *Bucket) Stat(ctx context.Context, key string) (blob.Info, error) {
-	if tenantOf(key) == "" {
+	tenant := tenantOf(key)
+	if tenant == "" {
 		return b.backend.Stat(ctx, key)
 	}
 	p, err := b.peek(ctx, key)
-	info := p.info
 	if err != nil {
-		return info, err
+		return p.info, err
 	}
-	h, ours, err := parseHeader(p.head)
+	info, h, ours, err := describe(p)
 	if err == nil && ours {
-		info.SizeBytes, err = plainBytes(h.bytes, info.SizeBytes)
+		_, info.Digest, err = b.open(ctx, tenant, h, p.head)
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, blob.ErrNoKey) {
 		return info, fmt.Errorf("stat %s: %w", key, err)
 	}
 	return info, nil
+}
+
+// describe gives the size of what is in an object.
+func describe(p peeked) (info blob.Info, h header, ours bool, err error) {
+	info = p.info
+	h, ours, err = parseHeader(p.head)
+	if err != nil || !ours {
+		return info, h, ours, err
+	}
+	info.Digest = "" // the backend's is that of what is stored
+	info.SizeBytes, err = plainBytes(h.bytes, info.SizeBytes)
+	return info, h, ours, err
 }
 
 // List yields objects as they are decrypted; the beginning of each is read for that. One that is damaged is listed with
@@ -162,8 +179,12 @@ func (b *Bucket) List(ctx context.Context, prefix string) iter.Seq2[blob.Info, e
 	return func(yield func(blob.Info, error) bool) {
 		for stored, err := range b.backend.List(ctx, prefix) {
 			info := stored
-			if err == nil && stored.SizeBytes > int64(len(magic)) {
-				info, err = b.Stat(ctx, stored.Key)
+			if err == nil && tenantOf(stored.Key) != "" && stored.SizeBytes > int64(len(magic)) {
+				var p peeked
+				if p, err = b.peek(ctx, stored.Key); err == nil {
+					info, _, _, err = describe(p)
+				}
+				info.Digest = ""
 			}
 			switch {
 			case errors.Is(err, blob.ErrNotFound):

@@ -38,20 +38,22 @@ func (x *index) TenantKeys(_ context.Context, tenant store.TenantID) ([]store.Te
 }
 
 func (x *index) AddTenantKey(_ context.Context, k store.TenantKey) error {
+	return x.add(k, func(has store.TenantKey) bool { return has.ID == k.ID })
+}
+
+func (x *index) AddFirstTenantKey(_ context.Context, k store.TenantKey) error {
+	return x.add(k, func(has store.TenantKey) bool { return has.Tenant == k.Tenant })
+}
+
+func (x *index) add(k store.TenantKey, conflicts func(store.TenantKey) bool) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if slices.ContainsFunc(x.keys, func(has store.TenantKey) bool { return has.ID == k.ID }) {
+	if slices.ContainsFunc(x.keys, conflicts) {
 		return store.ErrExists
 	}
 	x.keys = append(x.keys, k)
+	slices.SortFunc(x.keys, func(a, b store.TenantKey) int { return strings.Compare(a.ID, b.ID) })
 	return x.err
-}
-
-func (x *index) AddFirstTenantKey(ctx context.Context, k store.TenantKey) error {
-	if has, _ := x.TenantKeys(ctx, k.Tenant); len(has) > 0 {
-		return store.ErrExists
-	}
-	return x.AddTenantKey(ctx, k)
 }
 
 func (x *index) RewrapTenantKey(_ context.Context, tenant store.TenantID, id, wrapped string) error {
@@ -108,10 +110,12 @@ func newRig(t testing.TB, backend crypt.Backend) *rig {
 func (r *rig) open(encrypt bool, operators ...age.Identity) {
 	r.keys = crypt.NewKeyring(crypt.KeyringOptions{
 		Index: r.index, Backend: r.backend, Recipients: []age.Recipient{operator.Recipient()}, Operator: operators,
-		Now: func() time.Time { return r.now },
+		Now: r.clock,
 	})
 	r.Bucket = crypt.New(crypt.Options{Backend: r.backend, Keys: r.keys, Encrypt: encrypt})
 }
+
+func (r *rig) clock() time.Time { return r.now }
 
 // expire makes the keyring ask the index again.
 func (r *rig) expire() { r.now = r.now.Add(time.Hour) }

@@ -2,12 +2,14 @@ package crypt
 
 import (
 	"bytes"
+	"context"
 	"crypto/cipher"
 	"crypto/hkdf"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 
 	"filippo.io/age"
@@ -34,9 +36,13 @@ type sealed struct {
 	plainAt int64
 }
 
-// seal begins to encrypt size bytes to a key.
-func seal(k Key, plain io.ReadSeeker, size int64) (*sealed, error) {
-	l := &label{tenant: string(k.Tenant), key: k.ID}
+// seal begins to encrypt size bytes to a key. plain is read once for its digest.
+func seal(ctx context.Context, k Key, plain io.ReadSeeker, size int64) (*sealed, error) {
+	sum := sha256.New()
+	if err := digestExactly(ctx, sum, plain, size); err != nil {
+		return nil, err
+	}
+	l := &label{tenant: string(k.Tenant), key: k.ID, digest: [sha256.Size]byte(sum.Sum(nil))}
 	var head bytes.Buffer
 	if _, err := age.Encrypt(&head, l, k.recipient); err != nil {
 		return nil, fmt.Errorf("encrypt: %w", err)
@@ -107,26 +113,9 @@ func (s *sealed) load(index int64) error {
 	binary.BigEndian.PutUint64(nonce[3:11], uint64(index)) //nolint:gosec // never negative
 	if last {
 		nonce[len(nonce)-1] = 1
-		if err := s.endsHere(); err != nil {
-			return err
-		}
 	}
 	s.chunk, s.index = s.aead.Seal(text[:0], nonce[:], text, nil), index
 	return nil
-}
-
-// endsHere makes sure that plain has no more bytes than were announced.
-func (s *sealed) endsHere() error {
-	s.plainAt = -1
-	n, err := io.ReadFull(s.plain, make([]byte, 1))
-	switch {
-	case n > 0:
-		return fmt.Errorf("content is longer than %d bytes", s.size)
-	case errors.Is(err, io.EOF):
-		return nil
-	default:
-		return fmt.Errorf("read content: %w", err)
-	}
 }
 
 // Seek goes to another place.
@@ -140,9 +129,33 @@ func (s *sealed) Seek(offset int64, whence int) (int64, error) {
 	if offset < 0 {
 		return 0, errors.New("seek before the beginning")
 	}
-	if offset < s.at {
-		s.index = -1 // what is read again comes from plain again, and so does its error
-	}
 	s.at = offset
 	return offset, nil
+}
+
+// digestExactly writes the size bytes that r holds to a hash. It is an error when r holds less or more.
+func digestExactly(ctx context.Context, w hash.Hash, r io.ReadSeeker, size int64) error {
+	if _, err := r.Seek(0, io.SeekStart); err != nil {
+		return fmt.Errorf("rewind: %w", err)
+	}
+	buf := make([]byte, min(size+1, chunkBytes)) // one byte more shows that r is too long
+	for done := int64(0); ; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n, err := r.Read(buf)
+		if done += int64(n); done > size {
+			return fmt.Errorf("content is longer than %d bytes", size)
+		}
+		_, _ = w.Write(buf[:n]) // a hash never fails
+		switch {
+		case err == nil:
+		case !errors.Is(err, io.EOF):
+			return fmt.Errorf("read content: %w", err)
+		case done < size:
+			return fmt.Errorf("content is %d bytes long, not %d: %w", done, size, io.ErrUnexpectedEOF)
+		default:
+			return nil
+		}
+	}
 }
