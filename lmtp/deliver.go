@@ -75,7 +75,7 @@ func (o outcome) reply() *smtp.SMTPError {
 // copies makes one copy for each mailbox, in the order in which they were first named.
 func (tx *transaction) copies(m *message, placed placement) []store.Copy {
 	content := &store.Content{
-		From: tx.from, Summary: m.summary, SizeBytes: m.spool.size, Digest: m.digest,
+		From: tx.from, Summary: m.summary, SizeBytes: m.spool.size, Digest: m.digest, Pieces: m.pieces,
 		Received: m.received, QueueID: m.summary.Top.ID, Host: m.summary.Top.By, Scan: placed.verdict,
 	}
 	seen := map[store.MailboxID]bool{}

@@ -14,7 +14,7 @@ import (
 
 // openObject opens n bytes of a message's object from offset (n < 0: to the end), all of which is as it was stored.
 func (s *Server) openObject(ctx context.Context, m *store.Message, offset, n int64) (io.ReadCloser, error) {
-	r, err := s.objects.Open(ctx, blob.Want{Key: m.Key, SizeBytes: m.SizeBytes, Digest: m.Digest}, offset, n)
+	r, err := s.objects.Open(ctx, blob.Want{Key: m.Key, SizeBytes: m.SizeBytes, Digest: m.Digest, Pieces: m.Pieces}, offset, n)
 	if err != nil {
 		return nil, fmt.Errorf("open object: %w", err)
 	}

@@ -19,6 +19,8 @@ import (
 	"github.com/mairust/mairust/internal/keyring"
 	"github.com/mairust/mairust/store"
 	"github.com/mairust/mairust/store/blob"
+	"github.com/mairust/mairust/store/blob/crypt"
+	"github.com/mairust/mairust/store/fsck"
 	"github.com/mairust/mairust/store/sqldb"
 )
 
@@ -28,7 +30,9 @@ type site struct {
 	ring    *keyring.Ring
 	db      *sqldb.DB
 	store   *store.Store
-	objects *blob.FS
+	objects fsck.Bucket
+	// keys are those of tenants; nil where nothing is, or was, encrypted.
+	keys    *crypt.Keyring
 	closers []io.Closer
 }
 
@@ -67,7 +71,10 @@ func (s *site) open(ctx context.Context, o openOptions) error {
 	}
 	s.closers = append(s.closers, s.db)
 	warnOfOwner(s.config.DataDir, o.log)
-	s.store = store.New(store.Options{DB: s.db, Log: o.log.With("component", "store"), Registerer: o.registerer})
+	s.store = store.New(store.Options{
+		DB: s.db, Log: o.log.With("component", "store"), Registerer: o.registerer,
+		OmitContent: !*s.config.Storage.Encryption.IndexContent,
+	})
 	if _, err := s.store.Claim(ctx, s.ring.CheckValue()); err != nil {
 		return explainClaim(s.config, err)
 	}
@@ -75,11 +82,12 @@ func (s *site) open(ctx context.Context, o openOptions) error {
 		WithoutJournal: s.config.Storage.Options.Journal == "off",
 		Log:            o.log.With("component", "storage"), Registerer: o.registerer,
 	}
-	if s.objects, err = blob.NewFS(s.config.Storage.Options.BasePath, options); err != nil {
+	files, err := blob.NewFS(s.config.Storage.Options.BasePath, options)
+	if err != nil {
 		return err
 	}
-	s.closers = append(s.closers, s.objects)
-	return nil
+	s.closers = append(s.closers, files)
+	return s.encrypt(files, o.log.With("component", "storage"))
 }
 
 // Close closes everything, last opened first.

@@ -15,6 +15,7 @@ import (
 	"github.com/mairust/mairust/internal/listen"
 	"github.com/mairust/mairust/milter/rspamd"
 	"github.com/mairust/mairust/policy/rule"
+	"github.com/mairust/mairust/store/blob/crypt"
 	"github.com/mairust/mairust/store/sqldb"
 )
 
@@ -28,6 +29,7 @@ func (c *Config) check(src Source) Findings {
 	walk("", reflect.ValueOf(c).Elem(), ck.single)
 	ck.paths(c)
 	ck.database(c)
+	ck.encryption(c.Storage)
 	ck.sweep(c)
 	ck.publicURL(c)
 	ck.delimiter(c.LMTP.RecipientDelimiter)
@@ -135,6 +137,21 @@ func (ck *checker) database(c *Config) {
 	}
 	if db.MinConnections > db.MaxConnections {
 		ck.report("database.min_connections", "%d is more than database.max_connections (%d)", db.MinConnections, db.MaxConnections)
+	}
+}
+
+// encryption says nothing of what a wrong key is: it may be a private one.
+func (ck *checker) encryption(s Storage) {
+	const key = "storage.encryption."
+	if s.Options.Encryption == EncryptClient && len(s.Encryption.OperatorRecipients) == 0 {
+		ck.report(key+"operator_recipients", "is needed with `encryption: client`: your public key, age1…; `mairust keys generate` makes one")
+	}
+	if _, err := crypt.ParseRecipients(s.Encryption.OperatorRecipients); err != nil {
+		ck.report(key+"operator_recipients", "%s", err)
+	}
+	scheme, rest, _ := strings.Cut(s.Encryption.OperatorIdentity, ":")
+	if s.Encryption.OperatorIdentity != "" && (scheme != "file" && scheme != "env" || rest == "") {
+		ck.report(key+"operator_identity", "wants file:PATH or env:NAME, never the key itself")
 	}
 }
 

@@ -53,6 +53,8 @@ type Storage struct {
 	// Backend is "fs".
 	Backend string         `yaml:"backend"`
 	Options StorageOptions `yaml:"options"`
+	// Encryption is about the keys of client-side encryption.
+	Encryption Encryption `yaml:"encryption"`
 	// Sweep compares objects and database now and then.
 	Sweep fsck.Options `yaml:"sweep"`
 }
@@ -63,7 +65,27 @@ type StorageOptions struct {
 	BasePath string `yaml:"base_path"`
 	// Journal is "auto" or "off".
 	Journal string `yaml:"journal"`
+	// Encryption is "none" or "client".
+	Encryption string `yaml:"encryption"`
+	// Attachments is "lazy", "eager" or "never".
+	Attachments string `yaml:"attachments"`
 }
+
+// Encryption says whose keys the keys of tenants are encrypted to.
+type Encryption struct {
+	// OperatorRecipients are the operator's public keys (age1…).
+	OperatorRecipients []string `yaml:"operator_recipients"`
+	// OperatorIdentity is "file:PATH" or "env:NAME"; it is a reference, read by package crypt, never by this one.
+	OperatorIdentity string `yaml:"operator_identity"`
+	// IndexContent says whether subject, preview and names of files of new messages are in the database.
+	IndexContent *bool `yaml:"index_content"`
+}
+
+// The values of storage.options.encryption.
+const (
+	EncryptNone   = "none"
+	EncryptClient = "client"
+)
 
 // Milter configures the inbound filter and its checks.
 type Milter struct {
@@ -116,7 +138,7 @@ func newDefault(root bool) *Config {
 func fixedDefaults() *Config {
 	return &Config{
 		Database: sqldb.Options{Backend: sqldb.SQLite, MaxConnections: 20, MinConnections: 5},
-		Storage: Storage{Backend: "fs", Options: StorageOptions{Journal: "auto"}, Sweep: fsck.Options{
+		Storage: Storage{Backend: "fs", Options: StorageOptions{Journal: "auto", Encryption: EncryptNone, Attachments: "lazy"}, Encryption: Encryption{OperatorRecipients: []string{}}, Sweep: fsck.Options{
 			Interval: time.Hour, MinAge: time.Hour, KeepOrphans: 30 * 24 * time.Hour, MassObjects: 100, MassPercent: 1,
 		}},
 		Milter: Milter{Options: milter.Options{
@@ -176,6 +198,10 @@ func (c *Config) derive(root bool) {
 		fill(&c.Database.Path, under(c.DataDir, "mairust.db"))
 	}
 	fill(&c.Storage.Options.BasePath, under(c.DataDir, "mail"))
+	if c.Storage.Encryption.IndexContent == nil {
+		index := c.Storage.Options.Encryption != EncryptClient
+		c.Storage.Encryption.IndexContent = &index
+	}
 	c.deriveListeners()
 }
 

@@ -34,6 +34,9 @@ var table = map[string]row{
 	"store/blob":          may(with(leaves, "store/blob/journal")...),
 	"store/blob/journal":  leaf,
 	"store/blob/blobtest": may("store/blob"),
+	"store/blob/crypt":    may(with(leaves, "store", "store/blob")...), // store: where the keys of tenants are
+	"store/attachment":    may(with(leaves, "store", "store/blob")...),
+	"store/letter":        may(with(leaves, "store", "store/blob")...),
 	"store/fsck":          may(with(leaves, "store", "store/blob")...),
 	"store/storetest":     may(with(leaves, "store", "store/sqldb", "store/blob", "store/blob/blobtest", "internal/lab/labtest")...),
 

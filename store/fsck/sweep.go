@@ -96,9 +96,9 @@ func (w *sweep) look(ctx context.Context, batch []object) error {
 			w.orphans = collect(w.orphans, o)
 		case o.kind == aside && w.now().Sub(o.Modified) > w.options.KeepOrphans:
 			w.expired = collect(w.expired, o)
-		case o.kind == message && o.row.SizeBytes != o.SizeBytes:
+		case o.kind == message && !w.canHold(o.Info, o.row.SizeBytes):
 			w.Damaged++
-			if _, err := w.mark(ctx, *o.row, fmt.Sprintf("it has %d bytes instead of %d", o.SizeBytes, o.row.SizeBytes)); err != nil {
+			if _, err := w.mark(ctx, *o.row, fmt.Sprintf("it is stored in %d bytes, which cannot hold the %d it had", o.SizeBytes, o.row.SizeBytes)); err != nil {
 				return err
 			}
 		}

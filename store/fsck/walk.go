@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"iter"
 	"slices"
 	"sync"
 	"time"
@@ -14,6 +15,7 @@ import (
 
 // object is one of the object store, with what the index says of it.
 type object struct {
+	// Info has the size as it is stored.
 	blob.Info
 	place
 	// row is nil when the index knows no message of this id; only messages have one.
@@ -49,7 +51,7 @@ func (f *Fsck) walk(ctx context.Context, minAge time.Duration, youngToo bool, vi
 		batch = batch[:0]
 		return err
 	}
-	for info, err := range f.objects.List(ctx, "") {
+	for info, err := range f.listStored(ctx) {
 		if err != nil {
 			return young, fmt.Errorf("list objects: %w", err)
 		}
@@ -66,6 +68,22 @@ func (f *Fsck) walk(ctx context.Context, minAge time.Duration, youngToo bool, vi
 		}
 	}
 	return young, flush()
+}
+
+// listStored lists all objects, with their sizes as they are stored.
+func (f *Fsck) listStored(ctx context.Context) iter.Seq2[blob.Info, error] {
+	if s, ok := f.objects.(blob.Stored); ok {
+		return s.ListStored(ctx, "")
+	}
+	return f.objects.List(ctx, "")
+}
+
+// canHold says whether what is stored can be an object of size bytes.
+func (f *Fsck) canHold(stored blob.Info, size int64) bool {
+	if s, ok := f.objects.(blob.Stored); ok {
+		return s.CanHold(stored, size)
+	}
+	return stored.SizeBytes == size
 }
 
 // lookUp sets the rows of a batch.

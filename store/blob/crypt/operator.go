@@ -1,11 +1,13 @@
 package crypt
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"filippo.io/age"
 )
@@ -72,4 +74,33 @@ func readReference(ref string) (string, error) {
 		raw, err = io.ReadAll(io.LimitReader(f, maxIdentities))
 	}
 	return string(raw), errors.Join(err, f.Close())
+}
+
+// ErrOtherOperator says that the identities at hand cannot decrypt what is encrypted to the recipients.
+var ErrOtherOperator = errors.New("the operator's identity belongs to none of the operator's recipients")
+
+// Match says whether the identities can decrypt what is encrypted to the recipients. ErrOtherOperator when they cannot.
+func Match(recipients []age.Recipient, operator []age.Identity) error {
+	var sealed bytes.Buffer
+	w, err := age.Encrypt(&sealed, recipients...)
+	if err == nil {
+		err = w.Close()
+	}
+	if err != nil {
+		return fmt.Errorf("encrypt to the operator: %w", err)
+	}
+	if _, err := age.Decrypt(&sealed, operator...); err != nil {
+		return ErrOtherOperator
+	}
+	return nil
+}
+
+// NewOperator makes a key pair for an operator, as age-keygen does: the text of the identity file, and the public key.
+func NewOperator(now time.Time) (file, recipient string, err error) {
+	identity, err := age.GenerateX25519Identity()
+	if err != nil {
+		return "", "", fmt.Errorf("generate key: %w", err)
+	}
+	recipient = identity.Recipient().String()
+	return fmt.Sprintf("# created: %s\n# public key: %s\n%s\n", now.UTC().Format(time.RFC3339), recipient, identity), recipient, nil
 }
