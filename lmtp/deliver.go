@@ -134,8 +134,11 @@ func (tx *transaction) storeCopies(ctx context.Context, m *message, copies []sto
 			o = outcome{id: results[i].ID, duplicate: results[i].Duplicate, err: results[i].Err}
 		}
 		outcomes[c.Target.Mailbox] = o
-		if o.isUnused(c) {
+		switch {
+		case o.isUnused(c):
 			tx.dropObject(c)
+		case o.err == nil && !o.duplicate && tx.server.deps.Delivered != nil:
+			tx.server.deps.Delivered(c)
 		}
 	}
 	return outcomes

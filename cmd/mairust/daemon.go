@@ -174,6 +174,9 @@ func (d *daemon) serve(ctx context.Context) error {
 	if slices.Contains(d.roles, roleLMTP) {
 		group.Go(func() { d.fsck.Run(ctx) })
 	}
+	if d.site.attachments != nil {
+		group.Go(func() { d.site.attachments.Run(ctx) })
+	}
 	d.announce()
 	group.Go(func() { d.watch.Run(ctx) })
 	stopReload := d.reloadOnHangup()

@@ -72,7 +72,7 @@ func (d *daemon) buildLMTP() error {
 	}
 	agent, err := lmtp.New(d.config.LMTP, lmtp.Deps{
 		Index: d.site.store, Objects: d.site.objects, Verify: d.scanVerify, SpoolDir: spoolDir(d.config), Hostname: hostname,
-		Log: d.log.With("component", "lmtp"), Registerer: d.registry,
+		Log: d.log.With("component", "lmtp"), Registerer: d.registry, Delivered: d.site.delivered,
 	})
 	if err != nil {
 		return err
@@ -108,7 +108,7 @@ func (d *daemon) buildAPI() error {
 		return err
 	}
 	server, err := api.New(d.config.HTTP, api.Deps{
-		Store: d.site.store, Objects: d.site.objects, Auth: authenticator, Keyring: d.site.ring,
+		Store: d.site.index, Objects: d.site.objects, Attachments: d.site.attachments, Auth: authenticator, Keyring: d.site.ring,
 		Admin: admin.New(admin.Options{Store: d.site.store}), Log: log, Registerer: d.registry, Version: buildVersion(),
 	})
 	if err != nil {

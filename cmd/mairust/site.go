@@ -18,10 +18,12 @@ import (
 	"github.com/mairust/mairust/internal/config"
 	"github.com/mairust/mairust/internal/keyring"
 	"github.com/mairust/mairust/store"
+	"github.com/mairust/mairust/store/attachment"
 	"github.com/mairust/mairust/store/blob"
 	"github.com/mairust/mairust/store/blob/crypt"
 	"github.com/mairust/mairust/store/fsck"
 	"github.com/mairust/mairust/store/sqldb"
+	"github.com/mairust/mairust/store/subject"
 )
 
 // site is an installation that is open: its keys, its database, its objects.
@@ -32,8 +34,11 @@ type site struct {
 	store   *store.Store
 	objects fsck.Bucket
 	// keys are those of tenants; nil where nothing is, or was, encrypted.
-	keys    *crypt.Keyring
-	closers []io.Closer
+	keys *crypt.Keyring
+	// index is the store, with what it does not hold of messages read from their objects.
+	index       *subject.Index
+	attachments *attachment.Opener
+	closers     []io.Closer
 }
 
 // openOptions say how to open a site.
@@ -87,7 +92,15 @@ func (s *site) open(ctx context.Context, o openOptions) error {
 		return err
 	}
 	s.closers = append(s.closers, files)
-	return s.encrypt(files, o.log.With("component", "storage"))
+	log := o.log.With("component", "storage")
+	if err := s.encrypt(files, log); err != nil {
+		return err
+	}
+	s.index = subject.New(s.store, s.objects, log)
+	s.attachments = attachment.New(attachment.Options{
+		Index: s.store, Objects: s.objects, Mode: s.config.Storage.Options.Attachments, Log: log,
+	})
+	return nil
 }
 
 // Close closes everything, last opened first.

@@ -36,16 +36,16 @@ var table = map[string]row{
 	"store/blob/blobtest": may("store/blob"),
 	"store/blob/crypt":    may(with(leaves, "store", "store/blob")...), // store: where the keys of tenants are
 	"store/attachment":    may(with(leaves, "store", "store/blob")...),
-	"store/letter":        may(with(leaves, "store", "store/blob")...),
+	"store/subject":        may(with(leaves, "store", "store/blob")...),
 	"store/fsck":          may(with(leaves, "store", "store/blob")...),
 	"store/storetest":     may(with(leaves, "store", "store/sqldb", "store/blob", "store/blob/blobtest", "internal/lab/labtest")...),
 
 	"policy/rule": may(leaves...),
 
-	"api":      may(with(leaves, "api/wire", "internal/admin", "internal/auth", "store/search", "store", "store/blob")...),
+	"api":      may(with(leaves, "api/wire", "internal/admin", "internal/auth", "store/search", "store", "store/attachment", "store/blob")...),
 	"api/wire": leaf,
 	"imap":     may(with(leaves, "internal/auth", "store", "store/blob")...),
-	"ui":       may(with(leaves, "ui/safe", "internal/auth", "store", "store/blob")...),
+	"ui":       may(with(leaves, "ui/safe", "internal/auth", "store", "store/attachment", "store/blob")...),
 	"ui/safe":  leaf,
 
 	"internal/mail":    leaf,

@@ -20,6 +20,7 @@ CREATE TABLE attachments (
     tenant_id  TEXT COLLATE "C" NOT NULL,
     size_bytes BIGINT NOT NULL,
     digest     TEXT COLLATE "C" NOT NULL,
+    pieces     TEXT COLLATE "C" NOT NULL,
     created_us BIGINT NOT NULL,
     PRIMARY KEY (message_id, part)
 );

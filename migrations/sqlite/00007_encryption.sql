@@ -20,6 +20,7 @@ CREATE TABLE attachments (
     tenant_id  TEXT   NOT NULL,
     size_bytes BIGINT NOT NULL,
     digest     TEXT   NOT NULL,
+    pieces     TEXT   NOT NULL,
     created_us BIGINT NOT NULL,
     PRIMARY KEY (message_id, part)
 );

@@ -20,6 +20,8 @@ type object struct {
 	place
 	// row is nil when the index knows no message of this id; only messages have one.
 	row *store.ObjectState
+	// stale: a copy of an attachment that the index does not know, or whose message is gone. It can be made again.
+	stale bool
 	// young objects may be those of a delivery under way: they are not removed, whatever is known of them.
 	young bool
 }
@@ -88,17 +90,25 @@ func (f *Fsck) canHold(stored blob.Info, size int64) bool {
 
 // lookUp sets the rows of a batch.
 func (f *Fsck) lookUp(ctx context.Context, batch []object) error {
-	var ids []store.MessageID
+	var ids, copied []store.MessageID
 	for _, o := range batch {
-		if o.kind == message {
+		switch o.kind {
+		case message:
 			ids = append(ids, o.message)
+		case derived:
+			copied = append(copied, o.message)
 		}
 	}
 	rows, err := f.store.ObjectStates(ctx, ids)
 	if err != nil {
 		return fmt.Errorf("look up objects: %w", err)
 	}
+	copies, err := f.store.AttachmentCopies(ctx, slices.Compact(copied))
+	if err != nil {
+		return fmt.Errorf("look up copies of attachments: %w", err)
+	}
 	for i, o := range batch {
+		batch[i].stale = o.kind == derived && !copies[o.Key]
 		if row, found := rows[o.message]; found && o.kind == message {
 			batch[i].row = &row
 		}
