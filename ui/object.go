@@ -62,6 +62,8 @@ func (s *Server) bodyFailed(p *page, m *store.Message, err error) {
 		kind = "corrupt"
 	case errors.Is(err, blob.ErrNotFound):
 		kind = "missing"
+	case errors.Is(err, blob.ErrNoKey):
+		kind = "no_key"
 	}
 	s.metrics.bodyErrors.WithLabelValues(kind).Inc()
 	s.d.Log.ErrorContext(p.ctx(), "message body not shown", "request_id", auth.RequestID(p.ctx()),

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 
 	"filippo.io/age"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/mairust/mairust/internal/config"
 	"github.com/mairust/mairust/store/blob/crypt"
@@ -13,7 +14,7 @@ import (
 
 // encrypt puts encryption between the site and its objects where it is on, or was: with the operator's identity what is
 // encrypted stays readable.
-func (s *site) encrypt(backend crypt.Backend, log *slog.Logger) error {
+func (s *site) encrypt(backend crypt.Backend, log *slog.Logger, r prometheus.Registerer) error {
 	s.objects = backend
 	on := s.config.Storage.Options.Encryption == config.EncryptClient
 	e := s.config.Storage.Encryption
@@ -31,7 +32,7 @@ func (s *site) encrypt(backend crypt.Backend, log *slog.Logger) error {
 	s.keys = crypt.NewKeyring(crypt.KeyringOptions{
 		Index: s.store, Backend: backend, Recipients: recipients, Operator: operator, Log: log,
 	})
-	s.objects = crypt.New(crypt.Options{Backend: backend, Keys: s.keys, Encrypt: on})
+	s.objects = crypt.New(crypt.Options{Backend: backend, Keys: s.keys, Encrypt: on, Registerer: r})
 	return nil
 }
 

@@ -93,12 +93,12 @@ func (s *site) open(ctx context.Context, o openOptions) error {
 	}
 	s.closers = append(s.closers, files)
 	log := o.log.With("component", "storage")
-	if err := s.encrypt(files, log); err != nil {
+	if err := s.encrypt(files, log, o.registerer); err != nil {
 		return err
 	}
 	s.index = subject.New(s.store, s.objects, log)
 	s.attachments = attachment.New(attachment.Options{
-		Index: s.store, Objects: s.objects, Mode: s.config.Storage.Options.Attachments, Log: log,
+		Index: s.store, Objects: s.objects, Mode: s.config.Storage.Options.Attachments, Log: log, Registerer: o.registerer,
 	})
 	return nil
 }

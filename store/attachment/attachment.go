@@ -13,6 +13,8 @@ import (
 	"io"
 	"log/slog"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/mairust/mairust/internal/mail"
 	"github.com/mairust/mairust/store"
 	"github.com/mairust/mairust/store/blob"
@@ -43,6 +45,8 @@ type Options struct {
 	Mode string
 	// Log may be nil.
 	Log *slog.Logger
+	// Registerer takes the metrics; nil means none.
+	Registerer prometheus.Registerer
 }
 
 // Opener opens attachments. Its methods may be called from many goroutines.
@@ -53,6 +57,7 @@ type Opener struct {
 	mode    string
 	log     *slog.Logger
 	wanted  chan wanted
+	metrics *metrics
 }
 
 // New makes an Opener.
@@ -62,7 +67,7 @@ func New(o Options) *Opener {
 	}
 	return &Opener{
 		index: o.Index, objects: o.Objects, good: blob.NewVerifier(o.Objects), mode: o.Mode, log: o.Log,
-		wanted: make(chan wanted, maxWanted),
+		wanted: make(chan wanted, maxWanted), metrics: newMetrics(o.Registerer),
 	}
 }
 
@@ -81,8 +86,10 @@ func (o *Opener) Open(ctx context.Context, m *store.Message, p mail.Part, offset
 	}
 	r, err := o.openCopy(ctx, m, p, offset, n)
 	if err == nil {
+		o.metrics.opened.WithLabelValues("copy").Inc()
 		return r, nil
 	}
+	o.metrics.opened.WithLabelValues("message").Inc()
 	if !errors.Is(err, store.ErrNotFound) && ctx.Err() == nil {
 		o.log.Warn("attachment copy not used", "message_id", string(m.ID), "part", p.ID, "err", err)
 	}

@@ -29,6 +29,7 @@ func (o *Opener) Want(m *store.Message, p mail.Part) {
 	select {
 	case o.wanted <- wanted{m, p}:
 	default:
+		o.metrics.copies.WithLabelValues("dropped").Inc()
 	}
 }
 
@@ -50,6 +51,7 @@ func (o *Opener) Run(ctx context.Context) {
 			return
 		case w := <-o.wanted:
 			if err := o.Copy(ctx, w.message, w.part); err != nil && ctx.Err() == nil {
+				o.metrics.copies.WithLabelValues("failed").Inc()
 				o.log.Warn("attachment not copied", "message_id", string(w.message.ID), "part", w.part.ID, "err", err)
 			}
 		}
@@ -79,8 +81,11 @@ func (o *Opener) Copy(ctx context.Context, m *store.Message, p mail.Part) error 
 	err = o.index.AddAttachmentCopy(ctx, store.AttachmentCopy{
 		Message: m.ID, Part: p.ID, Tenant: m.Tenant, SizeBytes: size, Digest: hex.EncodeToString(sum[:]), Pieces: digest.Pieces(),
 	})
-	if errors.Is(err, store.ErrNotFound) {
+	switch {
+	case errors.Is(err, store.ErrNotFound):
 		err = errors.Join(err, o.objects.Delete(ctx, key))
+	case err == nil:
+		o.metrics.copies.WithLabelValues("made").Inc()
 	}
 	return err
 }

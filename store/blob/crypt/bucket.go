@@ -14,6 +14,8 @@ import (
 	"io"
 	"strings"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/mairust/mairust/store"
 	"github.com/mairust/mairust/store/blob"
 )
@@ -30,6 +32,8 @@ type Options struct {
 	Keys    *Keyring
 	// Encrypt says whether what is put is encrypted. What is encrypted already can be read in either case.
 	Encrypt bool
+	// Registerer takes the metrics; nil means none.
+	Registerer prometheus.Registerer
 }
 
 // Bucket encrypts what is put, and decrypts what is got. It makes the promises of its backend; besides, what was altered
@@ -38,6 +42,7 @@ type Bucket struct {
 	backend Backend
 	keys    *Keyring
 	encrypt bool
+	metrics *metrics
 }
 
 var (
@@ -47,14 +52,19 @@ var (
 )
 
 // New makes a Bucket.
-func New(o Options) *Bucket { return &Bucket{backend: o.Backend, keys: o.Keys, encrypt: o.Encrypt} }
+func New(o Options) *Bucket {
+	return &Bucket{backend: o.Backend, keys: o.Keys, encrypt: o.Encrypt, metrics: newMetrics(o.Registerer)}
+}
+
+// asidePrefix is above what the sweep puts aside.
+const asidePrefix = "orphan/"
 
 // keysDir is the folder of a tenant's keys.
 const keysDir = "keys"
 
 // tenantOf gives the tenant whose key encrypts an object; none for the installation's own objects and for keys.
 func tenantOf(key string) store.TenantID {
-	for _, above := range []string{"orphan/", "archive/"} {
+	for _, above := range []string{asidePrefix, "archive/"} {
 		key = strings.TrimPrefix(key, above)
 	}
 	tenant, rest, below := strings.Cut(key, "/")
@@ -82,7 +92,7 @@ func (b *Bucket) PutAll(ctx context.Context, keys []string, r io.ReadSeeker, siz
 		return err
 	}
 	for i, g := range groups {
-		content, stored, err := b.content(ctx, g.tenant, r, size)
+		content, stored, err := b.content(ctx, g.keys[0], r, size)
 		if err == nil {
 			err = b.backend.PutAll(ctx, g.keys, content, stored)
 		} else {
@@ -137,19 +147,24 @@ func checkPut(ctx context.Context, key string, size int64) error {
 	return ctx.Err()
 }
 
-// content is what the backend gets of an object.
-func (b *Bucket) content(ctx context.Context, tenant store.TenantID, r io.ReadSeeker, size int64) (io.ReadSeeker, int64, error) {
+// content is what the backend gets of an object. What is put aside and belongs to no tenant stays as it is.
+func (b *Bucket) content(ctx context.Context, key string, r io.ReadSeeker, size int64) (io.ReadSeeker, int64, error) {
+	tenant := tenantOf(key)
 	if tenant == "" || !b.encrypt {
 		return r, size, refuseAmbiguous(tenant, r)
 	}
-	key, err := b.keys.Current(ctx, tenant)
+	to, err := b.keys.Current(ctx, tenant)
+	switch {
+	case errors.Is(err, errNoTenant) && strings.HasPrefix(key, asidePrefix):
+		return r, size, refuseAmbiguous(tenant, r)
+	case err != nil:
+		return nil, 0, b.metrics.failed(err)
+	}
+	s, err := seal(ctx, to, r, size)
 	if err != nil {
 		return nil, 0, err
 	}
-	s, err := seal(ctx, key, r, size)
-	if err != nil {
-		return nil, 0, err
-	}
+	b.metrics.encrypted()
 	return s, s.stored, nil
 }
 
@@ -177,7 +192,7 @@ func (b *Bucket) Replace(ctx context.Context, key string, r io.ReadSeeker, size 
 	if err != nil {
 		return fmt.Errorf("replace %s: %w", key, err)
 	}
-	content, stored, err := b.content(ctx, tenantOf(key), r, size)
+	content, stored, err := b.content(ctx, key, r, size)
 	if err != nil {
 		return fmt.Errorf("replace %s: %w", key, err)
 	}
@@ -210,5 +225,5 @@ func (b *Bucket) copyAnew(ctx context.Context, src, dst string) error {
 // Delete removes an object.
 func (b *Bucket) Delete(ctx context.Context, key string) error { return b.backend.Delete(ctx, key) }
 
-// Check proves that the backend works, and that the operator's keys are at hand.
+// Check proves that the backend works.
 func (b *Bucket) Check(ctx context.Context) error { return b.backend.Check(ctx) }

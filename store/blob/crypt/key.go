@@ -70,26 +70,29 @@ func wrap(key Key, operator []age.Recipient) (string, error) {
 	return out.String(), nil
 }
 
-// unwrap decrypts an identity with the operator's. age.ErrIncorrectIdentity is in the error when it is another operator's.
+// errUnwrap says that a key cannot be decrypted with what the operator has given.
+var errUnwrap = errors.New("unwrap key")
+
+// unwrap decrypts an identity with the operator's. errUnwrap.
 func unwrap(wrapped string, operator []age.Identity) (*age.X25519Identity, error) {
 	if len(operator) == 0 {
-		return nil, errNoOperator
+		return nil, fmt.Errorf("%w: %w", errUnwrap, errNoOperator)
 	}
 	r, err := age.Decrypt(armor.NewReader(strings.NewReader(wrapped)), operator...)
 	if err != nil {
-		return nil, fmt.Errorf("unwrap key: %w", err)
+		return nil, fmt.Errorf("%w: %w", errUnwrap, err)
 	}
 	raw, err := io.ReadAll(io.LimitReader(r, keyFileBytes))
 	if err != nil {
-		return nil, fmt.Errorf("unwrap key: %w", err)
+		return nil, fmt.Errorf("%w: %w", errUnwrap, err)
 	}
 	list, err := age.ParseIdentities(bytes.NewReader(raw))
 	if err != nil || len(list) != 1 {
-		return nil, errors.New("unwrap key: there is not one identity in it") // and no word of what is
+		return nil, fmt.Errorf("%w: there is not one identity in it", errUnwrap) // and no word of what is
 	}
 	identity, ok := list[0].(*age.X25519Identity)
 	if !ok {
-		return nil, errors.New("unwrap key: it is no X25519 identity")
+		return nil, fmt.Errorf("%w: it is no X25519 identity", errUnwrap)
 	}
 	return identity, nil
 }

@@ -19,6 +19,7 @@ import (
 
 var (
 	errNoOperator   = errors.New("the operator's identity is not given (storage.encryption.operator_identity)")
+	errNoTenant     = errors.New("there is no such tenant")
 	errNoRecipients = errors.New("no operator recipients are given (storage.encryption.operator_recipients)")
 )
 
@@ -148,8 +149,8 @@ func (k *Keyring) add(ctx context.Context, tenant store.TenantID, insert func(co
 		return Key{}, err
 	}
 	err = insert(ctx, key.TenantKey)
-	if errors.Is(err, store.ErrExists) {
-		err = k.giveWay(ctx, key, err)
+	if errors.Is(err, store.ErrExists) || errors.Is(err, store.ErrNotFound) { // surely not stored: nothing was encrypted to it
+		err = errors.Join(err, k.backend.Delete(ctx, objectKey(tenant, key.ID)))
 	}
 	if err != nil {
 		return Key{}, fmt.Errorf("store key of tenant %s: %w", tenant, temporary(err))
@@ -159,25 +160,10 @@ func (k *Keyring) add(ctx context.Context, tenant store.TenantID, insert func(co
 	return key, nil
 }
 
-// giveWay removes a new key that is not wanted because the tenant has another; unless somebody has found it beside the
-// objects already and put it into the index, which is as good.
-func (k *Keyring) giveWay(ctx context.Context, key Key, exists error) error {
-	rows, err := k.index.TenantKeys(ctx, key.Tenant)
-	if err != nil {
-		return err
-	}
-	for _, row := range rows {
-		if row.ID == key.ID {
-			return nil
-		}
-	}
-	return errors.Join(exists, k.backend.Delete(ctx, objectKey(key.Tenant, key.ID)))
-}
-
 // temporary keeps the index's word that there is no such tenant from being taken for one about a recipient.
 func temporary(err error) error {
 	if errors.Is(err, store.ErrNotFound) {
-		return fmt.Errorf("%w: %v", blob.ErrNoKey, err) //nolint:errorlint // see above
+		return fmt.Errorf("%w: %w", blob.ErrNoKey, errNoTenant)
 	}
 	return err
 }
@@ -186,29 +172,29 @@ func (k *Keyring) putFile(ctx context.Context, key store.TenantKey) error {
 	return k.backend.Replace(ctx, objectKey(key.Tenant, key.ID), strings.NewReader(key.Wrapped), int64(len(key.Wrapped)))
 }
 
-// identity gives the key of an object. blob.ErrNoKey when it was destroyed or cannot be unwrapped.
+// identity gives the key of an object. One that the index does not know is looked for beside the objects: so an index that
+// was made again, or set back in time, comes to know it. blob.ErrNoKey when it was destroyed, or cannot be unwrapped.
 func (k *Keyring) identity(ctx context.Context, tenant store.TenantID, id string) (*age.X25519Identity, error) {
 	keys, err := k.keys(ctx, tenant)
 	if err != nil {
 		return nil, err
 	}
-	for _, key := range keys {
-		switch {
-		case key.ID != id:
-		case !key.Destroyed.IsZero():
-			return nil, fmt.Errorf("%w: key %s of tenant %s was destroyed", blob.ErrNoKey, id, tenant)
-		case key.identity == nil:
-			_, err := k.open(key.TenantKey)
-			return nil, fmt.Errorf("%w: %v", blob.ErrNoKey, err) //nolint:errorlint // whose error it is must not be tested for
-		default:
-			return key.identity, nil
-		}
+	at := slices.IndexFunc(keys, func(key Key) bool { return key.ID == id })
+	if at < 0 {
+		return k.recover(ctx, tenant, id)
 	}
-	return nil, fmt.Errorf("%w: tenant %s has no key %.40q", blob.ErrNoKey, tenant, id)
+	switch key := keys[at]; {
+	case !key.Destroyed.IsZero():
+		return nil, fmt.Errorf("%w: key %s of tenant %s was destroyed", blob.ErrNoKey, id, tenant)
+	case key.identity == nil:
+		_, err := k.open(key.TenantKey)
+		return nil, fmt.Errorf("%w: %v", blob.ErrNoKey, err) //nolint:errorlint // whose error it is must not be tested for
+	default:
+		return key.identity, nil
+	}
 }
 
-// keys gives the keys of a tenant. Where the index knows none, those beside the objects count, and are put into the index
-// if the tenant is there already: so an index is made again from objects.
+// keys gives the keys of a tenant that the index knows, oldest first.
 func (k *Keyring) keys(ctx context.Context, tenant store.TenantID) ([]Key, error) {
 	k.mu.Lock()
 	known, ok := k.known[tenant]
@@ -230,15 +216,14 @@ func (k *Keyring) keys(ctx context.Context, tenant store.TenantID) ([]Key, error
 			keys = append(keys, key)
 		}
 	}
-	if len(rows) == 0 {
-		if keys, err = k.recover(ctx, tenant); err != nil {
-			return nil, err
-		}
-	}
-	k.mu.Lock()
-	k.known[tenant] = tenantKeys{keys, k.now().Add(rememberFor)}
-	k.mu.Unlock()
+	k.remember(tenant, keys)
 	return keys, nil
+}
+
+func (k *Keyring) remember(tenant store.TenantID, keys []Key) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.known[tenant] = tenantKeys{keys, k.now().Add(rememberFor)}
 }
 
 func (k *Keyring) forget(tenant store.TenantID) {
@@ -247,36 +232,36 @@ func (k *Keyring) forget(tenant store.TenantID) {
 	delete(k.known, tenant)
 }
 
-// recover reads the keys of a tenant that are beside the objects.
-func (k *Keyring) recover(ctx context.Context, tenant store.TenantID) ([]Key, error) {
-	if len(k.operator) == 0 {
-		return nil, nil
+// recover reads a key that is beside the objects, and puts it into the index if the tenant is there.
+func (k *Keyring) recover(ctx context.Context, tenant store.TenantID, id string) (*age.X25519Identity, error) {
+	object := objectKey(tenant, id)
+	if blob.CheckKey(object) != nil {
+		return nil, fmt.Errorf("%w: tenant %s has no key %.40q", blob.ErrNoKey, tenant, id)
 	}
-	var keys []Key
-	for info, err := range k.backend.List(ctx, keysPrefix(tenant)) {
-		if err != nil {
-			return nil, fmt.Errorf("keys of tenant %s: %w", tenant, err)
-		}
-		key, err := k.readFile(ctx, tenant, info.Key)
-		if err != nil {
-			k.log.Error("encryption key not read", "tenant_id", string(tenant), "object", info.Key, "err", err)
-			continue
-		}
-		keys = append(keys, key)
-		switch err := k.index.AddTenantKey(ctx, key.TenantKey); {
-		case err == nil:
-			k.log.Warn("encryption key put into the index again", "tenant_id", string(tenant), "key", key.ID)
-		case !errors.Is(err, store.ErrExists) && !errors.Is(err, store.ErrNotFound):
-			return nil, fmt.Errorf("keys of tenant %s: %w", tenant, err)
-		}
+	key, err := k.readFile(ctx, tenant, id)
+	switch {
+	case errors.Is(err, blob.ErrNotFound):
+		return nil, fmt.Errorf("%w: tenant %s has no key %.40q", blob.ErrNoKey, tenant, id)
+	case errors.Is(err, errUnwrap):
+		return nil, fmt.Errorf("%w: %s: %w", blob.ErrNoKey, object, err)
+	case err != nil:
+		return nil, err
 	}
-	slices.SortFunc(keys, func(a, b Key) int { return strings.Compare(a.ID, b.ID) })
-	return keys, nil
+	switch err := k.index.AddTenantKey(ctx, key.TenantKey); {
+	case err == nil:
+		k.forget(tenant)
+		k.log.Warn("encryption key put into the index again", "tenant_id", string(tenant), "key", id)
+	case errors.Is(err, store.ErrExists): // destroyed or added this moment
+		k.forget(tenant)
+	case !errors.Is(err, store.ErrNotFound):
+		return nil, fmt.Errorf("keys of tenant %s: %w", tenant, err)
+	}
+	return key.identity, nil
 }
 
 // readFile reads a key that is kept beside the objects.
-func (k *Keyring) readFile(ctx context.Context, tenant store.TenantID, object string) (Key, error) {
-	wrapped, err := k.fileText(ctx, object)
+func (k *Keyring) readFile(ctx context.Context, tenant store.TenantID, id string) (Key, error) {
+	wrapped, err := k.fileText(ctx, objectKey(tenant, id))
 	if err != nil {
 		return Key{}, err
 	}
@@ -284,7 +269,6 @@ func (k *Keyring) readFile(ctx context.Context, tenant store.TenantID, object st
 	if err != nil {
 		return Key{}, err
 	}
-	id := strings.TrimSuffix(object[strings.LastIndexByte(object, '/')+1:], ".age")
 	row := store.TenantKey{
 		ID: id, Tenant: tenant, Recipient: identity.Recipient().String(), Wrapped: wrapped, Created: madeAt(id, k.now()),
 	}

@@ -107,6 +107,7 @@ func TestAnIndexIsMadeAgainFromTheKeysBesideTheObjects(t *testing.T) {
 
 	r.index = &index{}
 	r.open(true, operator)
+	require.Equal(t, message, string(content(t, r, "t/m/new")))
 	require.Equal(t, message, string(content(t, r, "t/m/old")))
 	require.Len(t, r.index.keys, 2)
 	for i, k := range r.index.keys {

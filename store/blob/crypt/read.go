@@ -21,9 +21,19 @@ func (b *Bucket) Get(ctx context.Context, key string, offset, n int64) (io.ReadC
 	if tenant == "" || offset < 0 {
 		return b.backend.Get(ctx, key, offset, n)
 	}
+	get := b.ranged
 	if offset == 0 && n < 0 {
-		return b.whole(ctx, tenant, key)
+		get = b.whole
 	}
+	r, info, err := get(ctx, tenant, key, offset, n)
+	if errors.Is(err, blob.ErrNoKey) || errors.Is(err, blob.ErrDamaged) {
+		err = b.metrics.failed(err)
+	}
+	return r, info, err
+}
+
+// ranged reads a part of an object.
+func (b *Bucket) ranged(ctx context.Context, tenant store.TenantID, key string, offset, n int64) (io.ReadCloser, blob.Info, error) {
 	p, err := b.peek(ctx, key)
 	if err != nil {
 		return nil, p.info, err
@@ -60,7 +70,7 @@ func (b *Bucket) peek(ctx context.Context, key string) (peeked, error) {
 }
 
 // whole reads an object from its beginning to its end.
-func (b *Bucket) whole(ctx context.Context, tenant store.TenantID, key string) (io.ReadCloser, blob.Info, error) {
+func (b *Bucket) whole(ctx context.Context, tenant store.TenantID, key string, _, _ int64) (io.ReadCloser, blob.Info, error) {
 	r, info, err := b.backend.Get(ctx, key, 0, -1)
 	if err != nil {
 		return nil, info, err
@@ -106,6 +116,7 @@ func (b *Bucket) open(ctx context.Context, tenant store.TenantID, h header, head
 	if err != nil {
 		return nil, "", err
 	}
+	b.metrics.decrypted()
 	return h.open(head, identity)
 }
 
