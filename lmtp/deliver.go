@@ -73,7 +73,7 @@ func (o outcome) reply() *smtp.SMTPError {
 // copies makes one copy for each mailbox, in the order in which they were first named.
 func (tx *transaction) copies(m *message, placed placement) []store.Copy {
 	content := &store.Content{
-		From: tx.from, Summary: m.summary, SizeBytes: m.spool.size, Digest: m.digest,
+		From: tx.from, Summary: m.summary, SizeBytes: m.spool.size, Digest: m.digest, Pieces: m.pieces,
 		Received: m.received, QueueID: m.summary.Top.ID, Host: m.summary.Top.By, Scan: placed.verdict,
 	}
 	seen := map[store.MailboxID]bool{}
@@ -128,8 +128,11 @@ func (tx *transaction) storeCopies(ctx context.Context, m *message, copies []sto
 			o = outcome{id: results[i].ID, duplicate: results[i].Duplicate, err: results[i].Err}
 		}
 		outcomes[c.Target.Mailbox] = o
-		if o.isUnused(c) {
+		switch {
+		case o.isUnused(c):
 			tx.dropObject(c)
+		case o.err == nil && !o.duplicate && tx.server.deps.Delivered != nil:
+			tx.server.deps.Delivered(c)
 		}
 	}
 	return outcomes

@@ -311,7 +311,7 @@ var insertMessages = sqldb.Insert("messages",
 	sqldb.Integer("size_bytes"), sqldb.Text("digest"), sqldb.Integer("received_us"), sqldb.Integer("sent_us"),
 	sqldb.Text("subject"), sqldb.Text("from_name"), sqldb.Text("from_address"), sqldb.Text("preview"), sqldb.Text("summary"),
 	sqldb.Integer("has_attachments"), sqldb.Text("envelope_from"), sqldb.Text("envelope_rcpt"),
-	sqldb.Text("queue_id"), sqldb.Text("queue_host"), sqldb.Text("verdict"), sqldb.Integer("score_milli"), sqldb.Text("tags"))
+	sqldb.Text("queue_id"), sqldb.Text("queue_host"), sqldb.Text("verdict"), sqldb.Integer("score_milli"), sqldb.Text("tags"), sqldb.Text("pieces"))
 
 // Limits of what mail can make us store, in bytes.
 const (
@@ -322,8 +322,9 @@ const (
 
 // encodeRow gives the values of a copy's row but for folder, UID and mod-sequence. It is done before the batch, so that
 // nobody waits for it while rows are locked.
-func encodeRow(r *Copy, summary string) ([]any, error) {
+func (s *Store) encodeRow(r *Copy, summary string) ([]any, error) {
 	c := r.Content
+	indexed, _ := s.allowed(c.Summary)
 	tags, err := json.Marshal(nonNil(r.Tags))
 	if err != nil {
 		return nil, fmt.Errorf("encode tags: %w", err)
@@ -335,10 +336,10 @@ func encodeRow(r *Copy, summary string) ([]any, error) {
 	return []any{
 		string(r.ID), string(r.Target.Tenant), string(r.Target.Mailbox), textOrNull(r.DeliveryID), r.Key,
 		c.SizeBytes, hex.EncodeToString(c.Digest[:]), micros(c.Received), microsOrNull(c.Summary.Date),
-		mail.Clean(c.Summary.Subject, maxSubject), mail.Clean(from.Name, maxSubject), mail.Clean(from.Address, maxAddress),
-		mail.Clean(c.Summary.Preview, maxSubject), summary,
+		mail.Clean(indexed.Subject, maxSubject), mail.Clean(from.Name, maxSubject), mail.Clean(from.Address, maxAddress),
+		mail.Clean(indexed.Preview, maxSubject), summary,
 		boolInt(len(c.Summary.Attachments()) > 0), mail.Clean(c.From.String(), maxAddress), mail.Clean(r.Rcpt.String(), maxAddress),
-		mail.Clean(c.QueueID, maxWord), mail.Clean(c.Host, maxWord), c.Scan.Action.String(), milli(c.Scan.Score), string(tags),
+		mail.Clean(c.QueueID, maxWord), mail.Clean(c.Host, maxWord), c.Scan.Action.String(), milli(c.Scan.Score), string(tags), c.Pieces,
 	}, nil
 }
 

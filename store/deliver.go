@@ -20,7 +20,9 @@ type Content struct {
 	// SizeBytes and Digest (SHA-256) are those of the object: the Return-Path line and the bytes as received.
 	SizeBytes int64
 	Digest    [32]byte
-	Received  time.Time
+	// Pieces are the digests of the object's pieces, from blob.Digester; empty for a short one.
+	Pieces   string
+	Received time.Time
 	// QueueID and Host name the message in Postfix; empty when unknown.
 	QueueID, Host string
 	// Scan is the milter's verdict; the zero Verdict when there was none.
@@ -91,7 +93,7 @@ func ObjectKey(t TenantID, m MailboxID, id MessageID) string {
 // The work is not cut short by ctx, whose end would leave the outcome unknown, but it is bounded in time.
 // A mailbox must not occur twice among the copies.
 func (s *Store) Deliver(_ context.Context, copies []Copy) []Result {
-	summaries, err := encodeSummaries(copies)
+	summaries, err := s.encodeSummaries(copies)
 	if err != nil {
 		return failed(len(copies), err)
 	}
@@ -120,7 +122,7 @@ func (s *Store) deliver(copies []Copy, summaries map[*Content]string, sum cost) 
 	job := &deliveryJob{copies: copies, rows: make([][]any, len(copies)), cost: sum}
 	for i := range copies {
 		var err error
-		if job.rows[i], err = encodeRow(&copies[i], summaries[copies[i].Content]); err != nil {
+		if job.rows[i], err = s.encodeRow(&copies[i], summaries[copies[i].Content]); err != nil {
 			return failed(len(copies), err)
 		}
 	}

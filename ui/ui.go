@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"html/template"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -20,7 +21,9 @@ import (
 
 	"github.com/mairust/mairust/internal/alert"
 	"github.com/mairust/mairust/internal/auth"
+	"github.com/mairust/mairust/internal/mail"
 	"github.com/mairust/mairust/store"
+	"github.com/mairust/mairust/store/attachment"
 	"github.com/mairust/mairust/store/blob"
 )
 
@@ -34,7 +37,9 @@ type Options struct {
 type Deps struct {
 	Store   Store
 	Objects blob.Bucket
-	Auth    *auth.Authenticator
+	// Attachments opens parts of messages; nil decodes them from the messages.
+	Attachments Attachments
+	Auth        *auth.Authenticator
 	// Log may be nil.
 	Log *slog.Logger
 	// Registerer takes the metrics; nil means none are kept.
@@ -45,6 +50,11 @@ type Deps struct {
 	Watch Watch
 	// Outbound shows and changes who may send; nil when there is no outbound engine.
 	Outbound Outbound
+}
+
+// Attachments opens parts of messages, decoded; *attachment.Opener is one.
+type Attachments interface {
+	Open(ctx context.Context, m *store.Message, p mail.Part, offset, n int64) (io.ReadCloser, error)
 }
 
 // Watch knows how the parts of the installation are; *alert.Watcher is one.
@@ -117,6 +127,9 @@ func New(o Options, d Deps) (*Server, error) {
 	}
 	if d.Now == nil {
 		d.Now = time.Now
+	}
+	if d.Attachments == nil {
+		d.Attachments = attachment.New(attachment.Options{Objects: d.Objects})
 	}
 	public, err := auth.ParsePublicURL(o.PublicURL)
 	if err != nil {

@@ -29,7 +29,7 @@ import (
 
 func checkCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "check", Short: "Check the installation: configuration, keyring, database, storage, disk, clock, rspamd, listeners, certificates",
+		Use: "check", Short: "Check the installation: configuration, keyring, database, storage, encryption, disk, clock, rspamd, listeners, certificates",
 		Long: `Checks everything that the daemon needs and prints a line for each: PASS, WARN or FAIL, with what mends it. It may run
 beside the daemon. The exit code is 1 when anything fails.`,
 		Example: "  mairust check --config /etc/mairust/config.yaml", Args: cobra.NoArgs,
@@ -81,6 +81,7 @@ func (r *checkReport) all(ctx context.Context, c *config.Config) {
 	r.database(ctx, c, running)
 	r.storage(ctx, c)
 	r.previous(ctx, c)
+	r.encryption(c)
 	r.disk(c)
 	r.clock()
 	r.rspamd(ctx, c)

@@ -180,6 +180,9 @@ func (d *daemon) serve(ctx context.Context) error {
 	if d.outbound != nil {
 		group.Go(func() { d.outbound.gate.Run(deciding) })
 	}
+	if d.site.attachments != nil {
+		group.Go(func() { d.site.attachments.Run(ctx) })
+	}
 	d.announce()
 	group.Go(func() { d.watch.Run(ctx) })
 	stopReload := d.reloadOnHangup()

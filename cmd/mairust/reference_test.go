@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/mairust/mairust/internal/config"
 	"github.com/mairust/mairust/internal/listen"
+	"github.com/mairust/mairust/store/blob/crypt"
 )
 
 var update = flag.Bool("update", false, "rewrite the generated references in docs/")
@@ -54,6 +56,9 @@ func TestMetricsReferenceIsCurrent(t *testing.T) {
 	dir := t.TempDir()
 	c.DataDir, c.RunDir, c.Secrets.Keyring = dir, dir, "file:"+dir+"/keyring"
 	c.Database.Path, c.Storage.Options.BasePath = dir+"/x.db", dir+"/mail"
+	_, recipient, err := crypt.NewOperator(time.Now())
+	require.NoError(t, err)
+	c.Storage.Options.Encryption, c.Storage.Encryption.OperatorRecipients = config.EncryptClient, []string{recipient}
 	c.Milter.Rspamd.URL = "http://127.0.0.1:11333" // never asked
 	d := &daemon{config: c, roles: allRoles, log: slog.New(slog.DiscardHandler), registry: prometheus.NewRegistry()}
 	d.sockets = listen.NewMetrics(d.registry)

@@ -17,6 +17,8 @@ import (
 	"github.com/mairust/mairust/milter/rspamd"
 	"github.com/mairust/mairust/policy"
 	"github.com/mairust/mairust/policy/rule"
+	"github.com/mairust/mairust/store/blob/crypt"
+	"github.com/mairust/mairust/store/blob/s3"
 	"github.com/mairust/mairust/store/sqldb"
 )
 
@@ -31,6 +33,7 @@ func (c *Config) check(src Source) Findings {
 	ck.paths(c)
 	ck.database(c)
 	ck.storage(c.Storage)
+	ck.encryption(c.Storage)
 	ck.sweep(c)
 	ck.publicURL(c)
 	ck.delimiter(c.LMTP.RecipientDelimiter)
@@ -142,7 +145,22 @@ func (ck *checker) database(c *Config) {
 	}
 }
 
-// sweep keeps the sweep from messages that are being delivered.
+// encryption says nothing of what a wrong key is: it may be a private one.
+func (ck *checker) encryption(s Storage) {
+	const key = "storage.encryption."
+	if s.Options.Encryption == EncryptClient && len(s.Encryption.OperatorRecipients) == 0 {
+		ck.report(key+"operator_recipients", "is needed with `encryption: client`: your public key, age1…; `mairust keys generate` makes one")
+	}
+	if _, err := crypt.ParseRecipients(s.Encryption.OperatorRecipients); err != nil {
+		ck.report(key+"operator_recipients", "%s", err)
+	}
+	scheme, rest, _ := strings.Cut(s.Encryption.OperatorIdentity, ":")
+	if s.Encryption.OperatorIdentity != "" && (scheme != "file" && scheme != "env" || rest == "") {
+		ck.report(key+"operator_identity", "wants file:PATH or env:NAME, never the key itself")
+	}
+}
+
+// storage checks the store, and the one that is being left.
 func (ck *checker) storage(s Storage) {
 	ck.backend("storage", s.Backend, s.Options)
 	p := s.Previous
@@ -168,6 +186,9 @@ func (ck *checker) backend(section, backend string, o StorageOptions) {
 			"bucket": o.S3.Bucket != "", "prefix": o.S3.Prefix != "", "region": o.S3.Region != "", "endpoint": o.S3.Endpoint != "",
 			"access_key_id": o.S3.AccessKeyID != "", "secret_access_key": o.S3.SecretAccessKey != "", "kms_key_id": o.S3.KMSKeyID != "",
 		}
+		if o.Encryption == s3.SSES3 || o.Encryption == s3.SSEKMS {
+			ck.report(options+".encryption", "%s is for %s.backend: s3 only (allowed: %s, %s)", o.Encryption, section, EncryptNone, EncryptClient)
+		}
 	} else if err := o.S3.Validate(); backend == BackendS3 && err != nil {
 		ck.report(options, "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
@@ -178,6 +199,7 @@ func (ck *checker) backend(section, backend string, o StorageOptions) {
 	}
 }
 
+// sweep keeps the sweep from messages that are being delivered.
 func (ck *checker) sweep(c *Config) {
 	if s := c.Storage.Sweep; s.MinAge > 0 && s.MinAge < 2*c.LMTP.DeliverTimeout {
 		ck.report("storage.sweep.min_age", "%s is too short: a delivery may take lmtp.deliver_timeout (%s), and twice that must pass",

@@ -66,6 +66,8 @@ type Storage struct {
 	Options StorageOptions `yaml:"options"`
 	// Previous is where objects were kept before, and are still read from while they are moved; nil when nowhere else.
 	Previous *PreviousStorage `yaml:"previous"`
+	// Encryption is about the keys of client-side encryption.
+	Encryption Encryption `yaml:"encryption"`
 	// Sweep compares objects and database now and then.
 	Sweep fsck.Options `yaml:"sweep"`
 }
@@ -88,9 +90,29 @@ type StorageOptions struct {
 	BasePath string `yaml:"base_path"`
 	// Journal is "auto" or "off".
 	Journal string `yaml:"journal"`
+	// Encryption is none, client, sse-s3 or sse-kms; the last two are of the s3 backend.
+	Encryption string `yaml:"encryption"`
+	// Attachments is "lazy", "eager" or "never".
+	Attachments string `yaml:"attachments"`
 	// S3 are those of the s3 backend.
 	S3 s3.Options `yaml:",inline"`
 }
+
+// Encryption says whose keys the keys of tenants are encrypted to.
+type Encryption struct {
+	// OperatorRecipients are the operator's public keys (age1…).
+	OperatorRecipients []string `yaml:"operator_recipients"`
+	// OperatorIdentity is "file:PATH" or "env:NAME"; it is a reference, read by package crypt, never by this one.
+	OperatorIdentity string `yaml:"operator_identity"`
+	// IndexContent says whether subject, preview and names of files of new messages are in the database.
+	IndexContent *bool `yaml:"index_content"`
+}
+
+// The values of storage.options.encryption, beside those of package s3.
+const (
+	EncryptNone   = "none"
+	EncryptClient = "client"
+)
 
 // Milter configures the inbound filter and its checks.
 type Milter struct {
@@ -160,7 +182,7 @@ func newDefault(root bool) *Config {
 func fixedDefaults() *Config {
 	return &Config{
 		Database: sqldb.Options{Backend: sqldb.SQLite, MaxConnections: 20, MinConnections: 5},
-		Storage: Storage{Backend: BackendFS, Options: defaultStorageOptions(), Sweep: fsck.Options{
+		Storage: Storage{Backend: BackendFS, Options: defaultStorageOptions(), Encryption: Encryption{OperatorRecipients: []string{}}, Sweep: fsck.Options{
 			Interval: time.Hour, MinAge: time.Hour, KeepOrphans: 30 * 24 * time.Hour, MassObjects: 100, MassPercent: 1,
 		}},
 		Milter: Milter{Options: milter.Options{
@@ -236,20 +258,28 @@ func (c *Config) derive(root bool) {
 	} else if p != nil {
 		p.Options.derive(p.Backend, c.DataDir)
 	}
+	if c.Storage.Encryption.IndexContent == nil {
+		index := c.Storage.Options.Encryption != EncryptClient
+		c.Storage.Encryption.IndexContent = &index
+	}
 	c.deriveListeners()
 }
 
 func defaultStorageOptions() StorageOptions {
-	return StorageOptions{Journal: "auto", S3: s3.Options{}.WithDefaults()}
+	return StorageOptions{Journal: "auto", Attachments: "lazy", S3: s3.Options{}.WithDefaults()}
 }
 
 // derive gives the options of a backend what the file left out.
 func (o *StorageOptions) derive(backend, dataDir string) {
 	fill(&o.Journal, "auto")
-	o.S3 = o.S3.WithDefaults()
+	fill(&o.Attachments, "lazy")
 	if backend == BackendFS {
 		fill(&o.BasePath, under(dataDir, "mail"))
+		fill(&o.Encryption, EncryptNone)
 	}
+	fill(&o.Encryption, s3.SSES3)
+	o.S3.Encryption = o.Encryption
+	o.S3 = o.S3.WithDefaults()
 }
 
 // deriveListeners gives each service its default listeners; an empty list in the file means none and stays.

@@ -37,6 +37,9 @@ var table = map[string]row{
 	"store/blob/blobtest": may("store/blob"),
 	"store/blob/move":     may("store/blob"),
 	"store/blob/s3":       may(with(leaves, "store/blob")...),
+	"store/blob/crypt":    may(with(leaves, "store", "store/blob")...), // store: where the keys of tenants are
+	"store/attachment":    may(with(leaves, "store", "store/blob")...),
+	"store/subject":       may(with(leaves, "store", "store/blob")...),
 	"store/fsck":          may(with(leaves, "store", "store/blob")...),
 	"store/storetest":     may(with(leaves, "store", "store/sqldb", "store/blob", "store/blob/blobtest", "internal/lab/labtest")...),
 
@@ -49,11 +52,11 @@ var table = map[string]row{
 	"policy/upkeep":   may(with(leaves, "store", "policy/notify")...),
 	"policy/outbound": may(with(leaves, "policy", "store")...),
 
-	"api":        may(with(leaves, "api/wire", "internal/admin", "internal/auth", "store/search", "store", "store/blob")...),
+	"api":        may(with(leaves, "api/wire", "internal/admin", "internal/auth", "store/search", "store", "store/attachment", "store/blob")...),
 	"api/wire":   leaf,
 	"api/client": may("api/wire"),
 	"imap":       may(with(leaves, "internal/auth", "store", "store/blob")...),
-	"ui":         may(with(leaves, "ui/safe", "api/wire", "internal/admin", "internal/auth", "policy", "store", "store/blob")...),
+	"ui":         may(with(leaves, "ui/safe", "api/wire", "internal/admin", "internal/auth", "policy", "store", "store/attachment", "store/blob")...),
 	"ui/safe":    leaf,
 
 	"internal/mail":    leaf,

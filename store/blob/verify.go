@@ -23,6 +23,8 @@ type Want struct {
 	SizeBytes int64
 	// Digest is SHA-256 in hex.
 	Digest string
+	// Pieces are the digests of the object's pieces, from a Digester; empty when they are not known.
+	Pieces string
 }
 
 // Verifier reads objects, and gives no byte of one that is not what was stored, be it a range of it. What it has found
@@ -60,7 +62,7 @@ func NewVerifier(from Getter) *Verifier {
 }
 
 // Open yields n bytes from offset (n < 0: to the end) of an object that is as it was stored. Its first reading costs the
-// reading of all of it, unless the backend compares. The caller closes. ErrDamaged, ErrNotFound, or a fault of the backend.
+// reading of all of it, unless the backend compares, or the digests of pieces are known. The caller closes. ErrDamaged, ErrNotFound, or a fault of the backend.
 func (v *Verifier) Open(ctx context.Context, want Want, offset, n int64) (io.ReadCloser, error) {
 	if v.compares.Load() || v.remembers(want.Key) {
 		r, info, err := v.from.Get(ctx, want.Key, offset, n)
@@ -73,6 +75,11 @@ func (v *Verifier) Open(ctx context.Context, want Want, offset, n int64) (io.Rea
 		}
 		if err := r.Close(); err != nil {
 			return nil, err
+		}
+	}
+	if want.Pieces != "" {
+		if r, ok, err := v.openPieces(ctx, want, offset, n); ok {
+			return r, err
 		}
 	}
 	content, err := v.verify(ctx, want)

@@ -3,7 +3,6 @@ package fsck
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"fmt"
 	"io"
 	"runtime/debug"
@@ -12,12 +11,14 @@ import (
 
 	"github.com/mairust/mairust/internal/mail"
 	"github.com/mairust/mairust/store"
+	"github.com/mairust/mairust/store/blob"
 )
 
 // content is what an object says of itself.
 type content struct {
 	sizeBytes int64
 	digest    [32]byte
+	pieces    string
 	// body is what the scan header speaks of.
 	body    [32]byte
 	from    mail.Address
@@ -36,7 +37,7 @@ func (f *Fsck) content(ctx context.Context, key string) (*content, error) {
 		return nil, err
 	}
 	defer func() { _ = r.Close() }() // it was only read
-	digest, body, head := sha256.New(), mail.NewMessageBodyHash(), &head{}
+	digest, body, head := blob.NewDigester(), mail.NewMessageBodyHash(), &head{}
 	counted := &counter{}
 	tee := io.TeeReader(stoppable{ctx, r}, io.MultiWriter(digest, body, head, counted))
 	summary, err := f.summarize(tee, key)
@@ -52,7 +53,7 @@ func (f *Fsck) content(ctx context.Context, key string) (*content, error) {
 	if summary == nil {
 		summary = &mail.Summary{SizeBytes: counted.n}
 	}
-	c := &content{sizeBytes: counted.n, digest: [32]byte(digest.Sum(nil)), body: body.Sum(), summary: summary}
+	c := &content{sizeBytes: counted.n, digest: digest.Sum(), pieces: digest.Pieces(), body: body.Sum(), summary: summary}
 	c.from, c.scan = head.read()
 	return c, nil
 }

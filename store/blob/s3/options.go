@@ -38,7 +38,7 @@ type Options struct {
 	Checksums string `yaml:"checksums"`
 	// Encryption is sse-s3 (default), sse-kms, client or none. With client nothing is asked of the server: who calls has
 	// encrypted already.
-	Encryption string `yaml:"encryption"`
+	Encryption string `yaml:"-"`
 	// KMSKeyID is the key for sse-kms; empty means the bucket's or the account's own.
 	KMSKeyID string `yaml:"kms_key_id"`
 	// RequestTimeout bounds one request that carries nothing, default 20 seconds; a request gets a second more for
