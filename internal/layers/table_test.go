@@ -37,9 +37,10 @@ var table = map[string]row{
 	"store/fsck":          may(with(leaves, "store", "store/blob")...),
 	"store/storetest":     may(with(leaves, "store", "store/sqldb", "store/blob", "store/blob/blobtest", "internal/lab/labtest")...),
 
-	"policy":      may(leaves...),
-	"policy/sim":  may("policy"),
-	"policy/rule": may(leaves...),
+	"policy":               may(leaves...),
+	"policy/sim":           may("policy"),
+	"policy/sim/detection": may("policy/sim"),
+	"policy/rule":          may(leaves...),
 
 	"api":      may(with(leaves, "api/wire", "internal/admin", "internal/auth", "store/search", "store", "store/blob")...),
 	"api/wire": leaf,
