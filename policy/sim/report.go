@@ -33,8 +33,8 @@ func (r *Result) targets(b *strings.Builder) {
 	line("blasts: leaked recipients, p95", "≤ 50", m, "%.0f", m.value <= 50)
 	m = q(slow.Leaked, 0.95)
 	line("slow attacks and mixtures: leaked recipients, p95", "≤ 100", m, "%.0f", m.value <= 100)
-	m = share(any.Limited, len(any.Leaked))
-	line("contained (limited or suspended), of all attacks", "≥ 99 %", m, "%.1f %%", m.value >= 99)
+	m = share(any.Contained, len(any.Leaked))
+	line("contained, of all attacks", "≥ 99 %", m, "%.1f %%", m.value >= 99)
 	m = share(blasts.SecondSuspended, blasts.Second)
 	line("suspended, of blasts with a second kind of evidence", "≥ 95 %", m, "%.1f %%", m.value >= 95)
 	m = share(slow.SecondSuspended, slow.Second)
@@ -53,7 +53,7 @@ func (r *Result) attacks(b *strings.Builder) {
 		q := func(list []int, p float64) interval { return quantileOf(list, p, r.Options.Seed) }
 		fmt.Fprintf(b, "| %s | %d | %s | %s | %.0f | %s | %s | %s | %d (%d) | %.0f | %.0f |\n", f.Name, len(s.Leaked),
 			q(s.Leaked, 0.5).text("%.0f"), q(s.Leaked, 0.95).text("%.0f"), q(s.Leaked, 1).value,
-			share(s.Limited, len(s.Leaked)).text("%.1f %%"), share(s.Suspended, len(s.Leaked)).text("%.0f %%"),
+			share(s.Contained, len(s.Leaked)).text("%.1f %%"), share(s.Suspended, len(s.Leaked)).text("%.0f %%"),
 			share(s.SecondSuspended, s.Second).text("%.0f %%"), s.Above, s.AboveOwn, q(s.Fixed, 0.5).value, q(s.Fixed, 0.95).value)
 	}
 }

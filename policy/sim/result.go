@@ -34,13 +34,17 @@ func (r *Result) SumHonest(keep func(HonestRun) bool) (s HonestSum) {
 	return s
 }
 
+// Small is as much as a soft limit leaves anybody in an hour.
+const Small = 20
+
 // AttackSum are the attacks of one family, or of several.
 type AttackSum struct {
 	// Leaked and Fixed are the recipients of each attack, with the engine and with fixed limits.
 	Leaked, Fixed []int
-	// Limited includes Suspended; Second are those with a second kind of evidence, SecondSuspended those of them that
+	// Contained are those that were limited or suspended, or that ended by themselves at no more than Small recipients;
+	// Second are those with a second kind of evidence, SecondSuspended those of them that
 	// were suspended.
-	Limited, Suspended, Second, SecondSuspended int
+	Contained, Suspended, Second, SecondSuspended int
 	// Above counts those with more than 100 recipients, AboveOwn those of them from the victim's own network.
 	Above, AboveOwn int
 }
@@ -59,7 +63,7 @@ func (r *Result) SumAttacks(keep func(AttackRun) bool) (s AttackSum) {
 		}
 		s.Leaked = append(s.Leaked, a.Leaked)
 		s.Fixed = append(s.Fixed, a.Fixed)
-		s.Limited += one(a.Limited)
+		s.Contained += one(a.Limited || a.Leaked <= Small)
 		s.Suspended += one(a.Suspended)
 		s.Second += one(a.Corroborated)
 		s.SecondSuspended += one(a.Corroborated && a.Suspended)

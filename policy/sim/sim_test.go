@@ -23,7 +23,7 @@ func TestShortRunKeepsTheTargets(t *testing.T) {
 	require.NoError(t, err)
 	blasts := r.SumAttacks(func(a sim.AttackRun) bool { return sim.Blast(a.Family) })
 	require.LessOrEqual(t, median(blasts.Leaked), 25)
-	require.GreaterOrEqual(t, float64(blasts.Limited), 0.97*float64(len(blasts.Leaked)))
+	require.GreaterOrEqual(t, float64(blasts.Contained), 0.97*float64(len(blasts.Leaked)))
 	require.GreaterOrEqual(t, float64(blasts.SecondSuspended), 0.9*float64(blasts.Second))
 	require.Greater(t, median(blasts.Fixed), 10*median(blasts.Leaked), "fixed limits let far more out")
 	honest := r.SumHonest(func(sim.HonestRun) bool { return true })
