@@ -27,8 +27,8 @@ help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-18s %s\n", $$1, $$2 }'
 
 .PHONY: build
-build: ## Build bin/mairust (static)
-	$(STATIC) $(GO) build -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)" -o bin/mairust ./cmd/mairust
+build: ## Build bin/mairust and bin/mairustctl (static)
+	$(STATIC) $(GO) build -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)" -o bin/ ./cmd/mairust ./cmd/mairustctl
 
 .PHONY: test
 test: prepare vet lint test-go fuzz-short ## Everything CI runs: install what tests need, check, lint, test
@@ -62,7 +62,7 @@ lint: lint-tool ## golangci-lint (.golangci.yml), installed into bin/ when neede
 
 .PHONY: generate
 generate: ## Write the generated references again; the tests fail while they differ from the code
-	$(GO) test ./internal/config ./api ./cmd/mairust -run 'Reference|OpenAPI' -update
+	$(GO) test ./internal/config ./api ./cmd/mairust ./cmd/mairustctl -run 'Reference|OpenAPI' -update
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME (60s) each

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/mairust/mairust/api/wire"
+	"github.com/mairust/mairust/internal/admin"
 	"github.com/mairust/mairust/internal/auth"
 	"github.com/mairust/mairust/internal/keyring"
 	"github.com/mairust/mairust/internal/listen"
@@ -44,7 +45,7 @@ func (o Options) Limits() listen.Limits {
 	}
 }
 
-// Deps are what a Server works with. All but Admin, Log, Registerer, Now and Version are required.
+// Deps are what a Server works with. All but Log, Registerer, Now and Version are required.
 type Deps struct {
 	Store   Store
 	Objects blob.Bucket
@@ -52,6 +53,8 @@ type Deps struct {
 	// Keyring signs cursors.
 	Keyring *keyring.Ring
 	Admin   Admin
+	// Outbound is what people do about sending.
+	Outbound *admin.Outbound
 	// Log may be nil.
 	Log *slog.Logger
 	// Registerer takes the metrics; nil means none are kept.
@@ -98,8 +101,8 @@ type Server struct {
 
 // New makes a Server. It listens nowhere: the caller serves its handlers.
 func New(o Options, d Deps) (*Server, error) {
-	if d.Store == nil || d.Objects == nil || d.Auth == nil || d.Keyring == nil || d.Admin == nil {
-		return nil, errors.New("api: Store, Objects, Auth, Keyring and Admin are required")
+	if d.Store == nil || d.Objects == nil || d.Auth == nil || d.Keyring == nil || d.Admin == nil || d.Outbound == nil {
+		return nil, errors.New("api: Store, Objects, Auth, Keyring, Admin and Outbound are required")
 	}
 	if d.Log == nil {
 		d.Log = slog.New(slog.DiscardHandler)

@@ -20,6 +20,7 @@ const (
 	codeMethodNotAllowed code = "method_not_allowed"
 	codeTimeout          code = "request_timeout"
 	codeExists           code = "already_exists"
+	codeConflict         code = "conflict"
 	codeTooLarge         code = "too_large"
 	codeMediaType        code = "unsupported_media_type"
 	codeRange            code = "range_not_satisfiable"
@@ -28,6 +29,7 @@ const (
 	codeInternal         code = "internal"
 	codeUnavailable      code = "unavailable"
 	codeBodyUnavailable  code = "body_unavailable"
+	codeNoEngine         code = "no_outbound_engine"
 )
 
 // about is what is known of a code.
@@ -66,6 +68,8 @@ func (c code) about() about {
 		return about{http.StatusRequestTimeout, "The request took too long to arrive.", "リクエストの受信が時間切れになりました。"}
 	case codeExists:
 		return about{http.StatusConflict, "It exists already.", "すでに存在します。"}
+	case codeConflict:
+		return about{http.StatusConflict, "Somebody else changed it meanwhile. Look again, then decide again.", "その間にほかの人が変更しました。もう一度内容を確認してください。"}
 	case codeTooLarge:
 		return about{http.StatusRequestEntityTooLarge, "The request is too large.", "リクエストが大きすぎます。"}
 	case codeMediaType:
@@ -80,6 +84,8 @@ func (c code) about() about {
 		return about{http.StatusServiceUnavailable, "The service is not available right now.", "現在ご利用いただけません。"}
 	case codeBodyUnavailable:
 		return about{http.StatusServiceUnavailable, "The message body cannot be retrieved right now", "本文を取得できません"}
+	case codeNoEngine:
+		return about{http.StatusServiceUnavailable, "The outbound engine does not run here.", "ここでは送信制御エンジンが動作していません。"}
 	default:
 		return about{http.StatusInternalServerError, "Something went wrong. The request id helps to find out what.", "エラーが発生しました。"}
 	}

@@ -45,7 +45,10 @@ func (s *Server) config() huma.Config {
 
 // handle registers an operation: who may call it, what it costs at most, how its errors are told.
 func handle[I, O any](s *Server, api huma.API, action auth.Action, op huma.Operation, h func(context.Context, *I) (*O, error)) {
-	op.MaxBodyBytes, op.BodyReadTimeout = maxBodyBytes, bodyReadTime
+	op.BodyReadTimeout = bodyReadTime
+	if op.MaxBodyBytes == 0 {
+		op.MaxBodyBytes = maxBodyBytes
+	}
 	if op.Responses == nil {
 		op.Responses = map[string]*huma.Response{}
 	}

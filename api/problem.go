@@ -13,6 +13,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/mairust/mairust/api/wire"
+	"github.com/mairust/mairust/internal/admin"
 	"github.com/mairust/mairust/internal/auth"
 	"github.com/mairust/mairust/store"
 	"github.com/mairust/mairust/store/blob"
@@ -40,6 +41,13 @@ func newProblem(c code) *problem {
 	return &problem{Problem: wire.Problem{
 		Type: "about:blank", Title: http.StatusText(c.status()), Status: c.status(), Code: string(c),
 	}}
+}
+
+// invalid is about one part of a request, such as query.limit.
+func invalid(location, message string) *problem {
+	p := newProblem(codeValidation)
+	p.Errors = []wire.Fault{{Location: location, Message: message}}
+	return p
 }
 
 func (p *problem) after(d time.Duration) *problem {
@@ -86,6 +94,10 @@ func classify(err error) *problem {
 		return newProblem(codeUnavailable).after(retryAfter)
 	case errors.Is(err, store.ErrNotFound):
 		return newProblem(codeNotFound)
+	case errors.Is(err, store.ErrConflict):
+		return newProblem(codeConflict)
+	case errors.Is(err, admin.ErrNoEngine):
+		return newProblem(codeNoEngine)
 	case errors.Is(err, store.ErrExists):
 		return newProblem(codeExists)
 	case errors.Is(err, store.ErrUnavailable), errors.Is(err, store.ErrFull), errors.Is(err, context.DeadlineExceeded):

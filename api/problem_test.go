@@ -34,7 +34,8 @@ func depsOf(t testing.TB) api.Deps {
 	require.NoError(t, err)
 	ring, err := keyring.Create(filepath.Join(t.TempDir(), "keyring"))
 	require.NoError(t, err)
-	return api.Deps{Store: s, Objects: blob.NewMemory(), Auth: who, Keyring: ring, Admin: admin.New(admin.Options{Store: s})}
+	office := admin.New(admin.Options{Store: s})
+	return api.Deps{Store: s, Objects: blob.NewMemory(), Auth: who, Keyring: ring, Admin: office, Outbound: admin.NewOutbound(office, nil)}
 }
 
 func TestEveryErrorIsAProblemWithACode(t *testing.T) {

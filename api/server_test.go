@@ -94,8 +94,9 @@ func newRigOn(t testing.TB, database sqldb.Options, o api.Options) *rig {
 	require.NoError(t, err)
 	who, err := auth.New(auth.Options{Store: s})
 	require.NoError(t, err)
+	office := admin.New(admin.Options{Store: s})
 	r.server, err = api.New(o, api.Deps{
-		Store: s, Objects: r.objects, Auth: who, Keyring: ring, Admin: admin.New(admin.Options{Store: s}),
+		Store: s, Objects: r.objects, Auth: who, Keyring: ring, Admin: office, Outbound: admin.NewOutbound(office, nil),
 		Log: slog.New(slog.NewJSONHandler(r.log, nil)), Registerer: r.metrics, Version: "0.1.0",
 	})
 	require.NoError(t, err)

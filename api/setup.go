@@ -28,6 +28,7 @@ func (s *Server) registerAPI(api huma.API) {
 	s.registerMailboxes(api)
 	s.registerMessages(api)
 	s.registerAPIKeys(api)
+	s.registerOutbound(api)
 }
 
 // registerSetup registers what only the admin socket has.

@@ -29,8 +29,9 @@ const tagQuarantine = "quarantine"
 // conclude judges the message in progress and carries out the verdict.
 func (s *session) conclude(mod *gomilter.Modifier) gomilter.Response {
 	start := s.srv.now()
-	v := s.verdict()
-	v, hold := s.settle(v)
+	m := s.facts()
+	v, hold := s.settle(s.verdict(m))
+	v, hold = s.endSending(m, v, hold)
 	v.Tags = mail.CleanTags(v.Tags)
 
 	resp := gomilter.Response(gomilter.RespContinue)
@@ -45,11 +46,11 @@ func (s *session) conclude(mod *gomilter.Modifier) gomilter.Response {
 }
 
 // verdict asks the checks, if the message can be read at all.
-func (s *session) verdict() mail.Verdict {
+func (s *session) verdict(m *mail.Message) mail.Verdict {
 	if s.msg.tooForged {
 		return mail.Verdict{Action: mail.Reject, Reasons: []string{"too many forged headers"}}
 	}
-	m, err := s.examine()
+	err := s.examine(m)
 	switch {
 	case errors.Is(err, errSpoolFull):
 		return mail.Verdict{Action: mail.Tag, Tags: []string{tagUnscanned}, Reasons: []string{"over spool_max_bytes"}}

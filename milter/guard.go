@@ -29,10 +29,10 @@ var errMalformed = errors.New("malformed milter packet")
 // others do. go-milter ignores it there, so the guard hands it over as a body packet of its own first.
 type guard struct {
 	net.Conn
-	srv *Server
-	r   *bufio.Reader // of Conn; Postfix sends what needs no answer in one go
+	srv   *Server
+	ended func() // called once, when nothing more comes
 
-	buf  []byte // the packets below live here
+	*buffers
 	now  []byte // what the library is reading
 	next []byte // the packet after it, if one was split in two
 	last gomilter.Code
@@ -43,6 +43,38 @@ type guard struct {
 
 	busy   bool // a message is in progress; guarded by srv.mu
 	closed sync.Once
+}
+
+// buffers are what a connection reads and writes through. Postfix opens a connection for each SMTP session, often for one
+// message, so that they are used again.
+type buffers struct {
+	r   *bufio.Reader // of Conn; Postfix sends what needs no answer in one go
+	buf []byte        // the packets that the library reads live here
+	out []byte        // answers that are not yet sent
+}
+
+const (
+	// maxKeptBytes of a buffer are kept for the next connection.
+	maxKeptBytes = 128 << 10
+	// maxOutBytes of answers wait for the last one of a message.
+	maxOutBytes = 64 << 10
+)
+
+var bufferPool = sync.Pool{New: func() any { return &buffers{r: bufio.NewReader(nil)} }}
+
+func newBuffers(conn net.Conn) *buffers {
+	b := bufferPool.Get().(*buffers) //nolint:errcheck // it holds nothing else
+	b.r.Reset(conn)
+	return b
+}
+
+// release gives the buffers to the next connection.
+func (b *buffers) release() {
+	b.r.Reset(nil)
+	b.out = b.out[:0]
+	if cap(b.buf) <= maxKeptBytes {
+		bufferPool.Put(b)
+	}
 }
 
 // readOffer reads the first packet, which must be the handshake, and keeps it for the library.
@@ -76,19 +108,36 @@ func (g *guard) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// Write passes on the library's answers. An error ends the connection at the next Read.
+// Write takes the library's answers, which are sent together as soon as it reads on: header edits and the reply to a
+// message are one write, and Postfix wakes up once.
 func (g *guard) Write(b []byte) (int, error) {
-	if _, err := g.Conn.Write(b); err != nil {
+	g.out = append(g.out, b...)
+	if len(g.out) > maxOutBytes {
+		g.flush()
+	}
+	return len(b), nil
+}
+
+// flush sends the answers. An error ends the connection at the next Read.
+func (g *guard) flush() {
+	if len(g.out) == 0 {
+		return
+	}
+	if _, err := g.Conn.Write(g.out); err != nil {
 		g.report(err)
 		_ = g.Conn.Close()
 	}
-	return len(b), nil
+	g.out = g.out[:0]
 }
 
 // Close ends the connection. The library calls it when its goroutine ends.
 func (g *guard) Close() error {
 	err := g.Conn.Close()
-	g.closed.Do(func() { g.srv.dropConn(g) })
+	g.closed.Do(func() {
+		g.ended()
+		g.buffers.release()
+		g.srv.dropConn(g)
+	})
 	return err
 }
 
@@ -99,6 +148,7 @@ func (g *guard) advance() error {
 		g.now, g.next = g.next, nil
 		return nil
 	}
+	g.flush()
 	if !g.settle() {
 		return io.EOF
 	}

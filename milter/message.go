@@ -22,6 +22,8 @@ const (
 	// maxForged bounds the different names of X-MaiRust fields in one message. No mail system writes
 	// more than one; a message beyond that is refused.
 	maxForged = 64
+	// maxHosts bounds the different hosts of links that are looked at in mail that goes out.
+	maxHosts = 64
 	// ownPrefix begins the names of the fields that only MaiRust may write, in lower case.
 	ownPrefix = "x-mairust-"
 )
@@ -34,6 +36,8 @@ type message struct {
 	queueID     string
 	login       string
 	received    time.Time
+	sending     Sending // nil unless it goes out
+	hold        bool    // would have been refused, had there been anybody to refuse
 
 	header      []mail.Field
 	headerBytes int
@@ -69,13 +73,18 @@ func (msg *message) noteMacros(m *gomilter.Modifier) {
 	msg.queueID = orDefault(macro(m, "i"), msg.queueID)
 }
 
-func (msg *message) addRecipient(to string, m *gomilter.Modifier) {
+func (msg *message) addRecipient(to mail.Address, m *gomilter.Modifier) {
 	msg.noteMacros(m)
+	msg.rcpt = append(msg.rcpt, mail.Recipient{Address: to, Mailer: macro(m, "rcpt_mailer")})
+}
+
+// recipient reads the argument of RCPT, and Postfix's resolved form of it where that can't be read.
+func recipient(to, resolved string) mail.Address {
 	a, err := mail.ParseAddress(to)
 	if err != nil {
-		a = mail.ReadPath(orDefault(m.Macros["{rcpt_addr}"], to))
+		a = mail.ReadPath(orDefault(resolved, to))
 	}
-	msg.rcpt = append(msg.rcpt, mail.Recipient{Address: a, Mailer: macro(m, "rcpt_mailer")})
+	return a
 }
 
 // addField takes a field with its leading space and the line ends that Postfix gives, which are LF.
@@ -124,12 +133,9 @@ func (msg *message) elsewhere(mailers []string) bool {
 	})
 }
 
-// examine makes what the checks see. Only an unreadable spool is an error.
-func (s *session) examine() (*mail.Message, error) {
+// facts is what is known of the message without its content.
+func (s *session) facts() *mail.Message {
 	msg := s.msg
-	if err := msg.spool.Err(); err != nil {
-		return nil, err
-	}
 	m := &mail.Message{
 		Envelope: mail.Envelope{
 			From:    msg.from,
@@ -141,17 +147,27 @@ func (s *session) examine() (*mail.Message, error) {
 		Direction: s.direction(msg.login),
 		Header:    msg.header,
 		SizeBytes: msg.spool.Size(),
+		Summary:   &mail.Summary{SizeBytes: msg.spool.Size()},
 		Received:  msg.received,
 		Open:      msg.spool.Open,
 	}
 	m.Client.Login = msg.login
-	if len(s.srv.sources) == 0 {
-		m.Summary = &mail.Summary{SizeBytes: m.SizeBytes}
-		return m, nil
+	return m
+}
+
+// examine adds what the checks see of the content. Only an unreadable spool is an error.
+func (s *session) examine(m *mail.Message) error {
+	if err := s.msg.spool.Err(); err != nil {
+		return err
+	}
+	if len(s.srv.sources) == 0 && s.msg.sending == nil {
+		return nil
 	}
 	summary, err := s.summarize()
-	m.Summary = summary
-	return m, err
+	if err == nil {
+		m.Summary = summary
+	}
+	return err
 }
 
 // summarize reads the spool once. A panic there must not turn one strange message into a 451 for
@@ -168,9 +184,16 @@ func (s *session) summarize() (summary *mail.Summary, err error) {
 	if err != nil {
 		return nil, err
 	}
-	summary, err = mail.Summarize(r, mail.Limits{})
+	limits := mail.Limits{}
+	if s.msg.sending != nil {
+		limits = OutboundLimits()
+	}
+	summary, err = mail.Summarize(r, limits)
 	return summary, errors.Join(err, r.Close())
 }
+
+// OutboundLimits are those with which mail that goes out is read, so that its text can be told from another.
+func OutboundLimits() mail.Limits { return mail.Limits{Preview: outboundText, Hosts: maxHosts} }
 
 // sender prefers Postfix's resolved form of the reverse path, because that is what LMTP is given: a
 // bare "root" has a domain there. Only an empty argument is the null sender.

@@ -90,9 +90,11 @@ type Source struct {
 	First bool
 }
 
-// Deps are what a Server works with. Sources, Log, Registerer, Now and SpoolDir may be left out.
+// Deps are what a Server works with. All but MAC may be left out.
 type Deps struct {
 	Sources []Source
+	// Outbound judges what goes out; nil lets everything go.
+	Outbound Outbound
 	// MAC signs the fields of the scan header with the installation's key. Required.
 	MAC func(fields ...string) string
 	// Log takes one line per message; nil discards.
@@ -113,12 +115,13 @@ type Server struct {
 	elsewhere   mail.Action // Quarantine stands for hold
 	mailers     []string
 
-	sources []source
-	mac     func(fields ...string) string
-	log     *slog.Logger
-	metrics *metrics
-	now     func() time.Time
-	dir     string
+	sources  []source
+	outbound Outbound
+	mac      func(fields ...string) string
+	log      *slog.Logger
+	metrics  *metrics
+	now      func() time.Time
+	dir      string
 
 	// deadline makes the context of one message's checks. It does not end with the listeners, so that
 	// draining lets checks end, but with cancel.
@@ -145,6 +148,7 @@ func New(o Options, d Deps) (*Server, error) {
 		spoolMemory: orDefault(o.SpoolMemoryBytes, 1<<20),
 		spoolMax:    orDefault(o.SpoolMaxBytes, 256<<20),
 		mailers:     o.Quarantine.Mailers,
+		outbound:    d.Outbound,
 		mac:         d.MAC,
 		log:         d.Log,
 		now:         d.Now,

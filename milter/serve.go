@@ -1,7 +1,6 @@
 package milter
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -42,12 +41,13 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener, role string) error 
 // answers, which would lose what is known of the connection; with one server for each connection it
 // is always handed the same session.
 func (s *Server) start(conn net.Conn, role string) {
-	g := &guard{Conn: conn, srv: s, r: bufio.NewReader(conn)}
+	g := &guard{Conn: conn, srv: s, buffers: newBuffers(conn)}
 	if !s.addConn(g) {
 		_ = conn.Close()
 		return
 	}
 	sess := &session{srv: s, conn: g, role: role}
+	g.ended = sess.drop
 	go func() {
 		offered, err := g.readOffer()
 		if err != nil {

@@ -54,13 +54,21 @@ func (s *session) MailFrom(from string, m *gomilter.Modifier) (resp gomilter.Res
 	defer s.rescue(&resp)
 	s.drop()
 	s.msg = s.newMessage(from, m)
+	if refusal := s.beginSending(s.msg.login); refusal != nil {
+		s.drop()
+		return refusal, nil
+	}
 	return gomilter.RespContinue, nil
 }
 
 // RcptTo takes a recipient, or notes that Postfix has refused it.
 func (s *session) RcptTo(to string, m *gomilter.Modifier) (resp gomilter.Response, _ error) {
 	defer s.rescue(&resp)
-	if s.msg == nil || refusedByPostfix(m) {
+	if refusedByPostfix(m) {
+		s.noteRefused(to, m)
+		return gomilter.RespContinue, nil
+	}
+	if s.msg == nil {
 		return gomilter.RespContinue, nil
 	}
 	if len(s.msg.rcpt) >= maxRecipients {
@@ -70,7 +78,11 @@ func (s *session) RcptTo(to string, m *gomilter.Modifier) (resp gomilter.Respons
 		s.msg.unknownRcpt = true
 		return gomilter.RespContinue, nil
 	}
-	s.msg.addRecipient(to, m)
+	rcpt := recipient(to, m.Macros["{rcpt_addr}"])
+	if refusal := s.sendTo(rcpt); refusal != nil {
+		return refusal, nil
+	}
+	s.msg.addRecipient(rcpt, m)
 	return gomilter.RespContinue, nil
 }
 
@@ -135,6 +147,9 @@ func (s *session) drop() {
 	if s.msg == nil {
 		return
 	}
+	if s.msg.sending != nil {
+		s.msg.sending.Release()
+	}
 	if err := s.msg.spool.Close(); err != nil {
 		s.srv.log.Warn("spool file not closed", "queue_id", s.msg.queueID, "err", err)
 	}
@@ -172,6 +187,8 @@ func (s *session) direction(login string) mail.Direction {
 	case s.role == RoleInbound:
 		return mail.Inbound
 	case s.role == RoleSubmission, login != "", s.daemon == "ORIGINATING":
+		return mail.Outbound
+	case s.srv.outbound != nil && s.srv.outbound.Trusts(s.client.Addr):
 		return mail.Outbound
 	}
 	return mail.Inbound

@@ -27,11 +27,20 @@ type Tenant struct {
 
 // TenantByName finds a tenant by its name, whatever its case. ErrNotFound.
 func (s *Store) TenantByName(ctx context.Context, name string) (*Tenant, error) {
-	const query = `SELECT id, name, state, quota_bytes, used_bytes, created_us FROM tenants WHERE name_fold = $1`
+	return s.tenant(ctx, "name_fold", fold(name))
+}
+
+// Tenant finds a tenant by its id. ErrNotFound.
+func (s *Store) Tenant(ctx context.Context, id TenantID) (*Tenant, error) {
+	return s.tenant(ctx, "id", mail.Clean(string(id), maxWord))
+}
+
+func (s *Store) tenant(ctx context.Context, column, value string) (*Tenant, error) {
+	query := `SELECT id, name, state, quota_bytes, used_bytes, created_us FROM tenants WHERE ` + column + ` = $1`
 	var t Tenant
 	var state string
 	var created int64
-	err := s.get(ctx, query, []any{fold(name)}, &t.ID, &t.Name, &state, &t.QuotaBytes, &t.UsedBytes, &created)
+	err := s.get(ctx, query, []any{value}, &t.ID, &t.Name, &state, &t.QuotaBytes, &t.UsedBytes, &created)
 	if err != nil {
 		return nil, err
 	}

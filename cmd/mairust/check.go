@@ -84,6 +84,8 @@ func (r *checkReport) all(ctx context.Context, c *config.Config) {
 	r.disk(c)
 	r.clock()
 	r.rspamd(ctx, c)
+	r.outbound(c)
+	r.redis(ctx, c)
 	r.listeners(ctx, c, running)
 	r.alerts(running)
 }

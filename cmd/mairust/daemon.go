@@ -46,6 +46,7 @@ type daemon struct {
 	watch     *alert.Watcher
 	fsck      *fsck.Fsck
 	health    *health
+	outbound  *outboundEngine
 	services  []service
 	listeners []openListener
 	// reloading is held while a new configuration is applied.
@@ -174,12 +175,18 @@ func (d *daemon) serve(ctx context.Context) error {
 	if slices.Contains(d.roles, roleLMTP) {
 		group.Go(func() { d.fsck.Run(ctx) })
 	}
+	deciding, endDeciding := context.WithCancel(context.Background()) // messages that end during the shutdown are judged too
+	defer endDeciding()
+	if d.outbound != nil {
+		group.Go(func() { d.outbound.gate.Run(deciding) })
+	}
 	d.announce()
 	group.Go(func() { d.watch.Run(ctx) })
 	stopReload := d.reloadOnHangup()
 	<-ctx.Done()
 	stopReload()
 	err := d.shutdown()
+	endDeciding()
 	group.Wait()
 	d.watch.Close()
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {

@@ -21,7 +21,7 @@ import (
 func reloadCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "reload", Short: "Make the running daemon read its configuration again",
-		Long: `Makes the running daemon read its configuration file again, as SIGHUP does. Rules and log level apply at once;
+		Long: `Makes the running daemon read its configuration file again, as SIGHUP does. Rules, outbound policy and log level apply at once;
 for every other change the keys that need a restart are named. A broken file changes nothing.`,
 		Example: "  mairust reload --config /etc/mairust/config.yaml",
 		Args:    cobra.NoArgs,
@@ -77,9 +77,17 @@ func (d *daemon) reload() (reloaded, error) {
 			return reloaded{}, err
 		}
 	}
+	if d.outbound != nil {
+		if err := d.outbound.gate.Configure(fresh.Outbound.Options, fresh.Outbound.Gate, fresh.OutboundWhitelist); err != nil {
+			return reloaded{}, err
+		}
+	}
 	d.level.Set(logLevel(fresh.Log.Level))
 	// What needs a restart stays as it was, so that it is named again next time.
 	d.config.Milter.Rules, d.config.Log.Level = fresh.Milter.Rules, fresh.Log.Level
+	was := d.config.Outbound.Gate
+	d.config.Outbound, d.config.OutboundWhitelist = fresh.Outbound, fresh.OutboundWhitelist
+	d.config.Outbound.Gate.MaxAccounts, d.config.Outbound.Gate.SpoolMaxBytes = was.MaxAccounts, was.SpoolMaxBytes
 	d.log.Info("reloaded", "applied", result.Applied, "needs_restart", result.Restart)
 	return result, nil
 }

@@ -43,8 +43,11 @@ func (d *daemon) buildMilter() error {
 		}
 		sources = append(sources, milter.Source{Check: client, OnError: o.Rspamd.OnError})
 	}
+	if err := d.buildOutbound(); err != nil {
+		return err
+	}
 	server, err := milter.New(o.Options, milter.Deps{
-		Sources: sources, MAC: d.scanMAC, Log: log, Registerer: d.registry, SpoolDir: spoolDir(d.config),
+		Sources: sources, Outbound: milterOutbound{d.outbound.gate}, MAC: d.scanMAC, Log: log, Registerer: d.registry, SpoolDir: spoolDir(d.config),
 	})
 	if err != nil {
 		return err
@@ -107,9 +110,14 @@ func (d *daemon) buildAPI() error {
 	if err != nil {
 		return err
 	}
+	office := admin.New(admin.Options{Store: d.site.store})
+	sending, err := d.newOffice(office)
+	if err != nil {
+		return err
+	}
 	server, err := api.New(d.config.HTTP, api.Deps{
 		Store: d.site.store, Objects: d.site.objects, Auth: authenticator, Keyring: d.site.ring,
-		Admin: admin.New(admin.Options{Store: d.site.store}), Log: log, Registerer: d.registry, Version: buildVersion(),
+		Admin: office, Outbound: sending, Log: log, Registerer: d.registry, Version: buildVersion(),
 	})
 	if err != nil {
 		return err

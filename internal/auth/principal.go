@@ -25,7 +25,7 @@ type Role string
 const (
 	SuperAdmin  Role = "super_admin"  // everything, in every tenant
 	TenantAdmin Role = "tenant_admin" // everything in one tenant
-	Helpdesk    Role = "helpdesk"     // the mailboxes of one tenant
+	Helpdesk    Role = "helpdesk"     // the mailboxes of one tenant, and who may send
 	Auditor     Role = "auditor"      // reads everything in one tenant, changes nothing
 	User        Role = "user"         // the mailboxes given to them
 )
@@ -45,11 +45,18 @@ const (
 	ListAPIKeys   Action = "api_key.list"
 	ManageAPIKeys Action = "api_key.manage"
 	SetUp         Action = "installation.setup"
+
+	ReadOutbound    Action = "outbound.read"    // how accounts send: users their own
+	ExplainOutbound Action = "outbound.explain" // why, and by whom; the policy
+	StopOutbound    Action = "outbound.stop"    // stop, limit, release accounts
+	ManageOutbound  Action = "outbound.manage"  // domains, modes, profiles, deletion of data
 )
 
 // Actions lists all actions in a fixed order.
 func Actions() []Action {
-	return []Action{ListMailboxes, ReadMessages, ListAPIKeys, ManageAPIKeys, SetUp}
+	return []Action{
+		ListMailboxes, ReadMessages, ListAPIKeys, ManageAPIKeys, SetUp, ReadOutbound, ExplainOutbound, StopOutbound, ManageOutbound,
+	}
 }
 
 // Principal is whoever asks, after authentication. The zero Principal may do nothing and sees nothing.
@@ -76,11 +83,15 @@ func Socket(uid string) Principal {
 // Can tells whether the role allows the action at all; Scope tells on what.
 func (p Principal) Can(a Action) bool {
 	switch a {
-	case ListMailboxes, ReadMessages:
+	case ListMailboxes, ReadMessages, ReadOutbound:
 		return p.Role.known()
+	case ExplainOutbound:
+		return p.Role.known() && p.Role != User
+	case StopOutbound:
+		return p.Role == SuperAdmin || p.Role == TenantAdmin || p.Role == Helpdesk
 	case ListAPIKeys:
 		return p.Role == SuperAdmin || p.Role == TenantAdmin || p.Role == Auditor
-	case ManageAPIKeys:
+	case ManageAPIKeys, ManageOutbound:
 		return p.Role == SuperAdmin || p.Role == TenantAdmin
 	case SetUp:
 		return p.Role == SuperAdmin && p.Scope().All

@@ -34,13 +34,14 @@ func TestScopeIsNeverWiderThanTheRole(t *testing.T) {
 func TestRolesAllow(t *testing.T) {
 	read := []auth.Action{auth.ListMailboxes, auth.ReadMessages}
 	for role, want := range map[auth.Role][]auth.Action{
-		auth.SuperAdmin:  auth.Actions(),
-		auth.TenantAdmin: append(read[:2:2], auth.ListAPIKeys, auth.ManageAPIKeys),
-		auth.Helpdesk:    read,
-		auth.Auditor:     append(read[:2:2], auth.ListAPIKeys),
-		auth.User:        read,
-		"":               nil,
-		"owner":          nil,
+		auth.SuperAdmin: auth.Actions(),
+		auth.TenantAdmin: append(read[:2:2], auth.ListAPIKeys, auth.ManageAPIKeys,
+			auth.ReadOutbound, auth.ExplainOutbound, auth.StopOutbound, auth.ManageOutbound),
+		auth.Helpdesk: append(read[:2:2], auth.ReadOutbound, auth.ExplainOutbound, auth.StopOutbound),
+		auth.Auditor:  append(read[:2:2], auth.ListAPIKeys, auth.ReadOutbound, auth.ExplainOutbound),
+		auth.User:     append(read[:2:2], auth.ReadOutbound),
+		"":            nil,
+		"owner":       nil,
 	} {
 		var can []auth.Action
 		for _, a := range append(auth.Actions(), "anything else") {

@@ -237,6 +237,9 @@ func (ck *checker) outbound(c *Config) {
 	for _, f := range c.Outbound.Check() {
 		ck.report("outbound."+f.Key, "%s", f.Problem)
 	}
+	if err := c.Outbound.Gate.Check(); err != nil {
+		ck.report("outbound", "%s", err)
+	}
 	if ck.findings.covers("outbound") {
 		return
 	}

@@ -11,11 +11,14 @@ import (
 	"github.com/mairust/mairust/imap"
 	"github.com/mairust/mairust/internal/alert"
 	"github.com/mairust/mairust/internal/listen"
+	"github.com/mairust/mairust/internal/mailer"
 	"github.com/mairust/mairust/lmtp"
 	"github.com/mairust/mairust/lmtp/lookup"
 	"github.com/mairust/mairust/milter"
 	"github.com/mairust/mairust/milter/rspamd"
 	"github.com/mairust/mairust/policy"
+	"github.com/mairust/mairust/policy/outbound"
+	"github.com/mairust/mairust/policy/redis"
 	"github.com/mairust/mairust/policy/rule"
 	"github.com/mairust/mairust/store/fsck"
 	"github.com/mairust/mairust/store/sqldb"
@@ -35,15 +38,17 @@ type Config struct {
 	Outbound Outbound      `yaml:"outbound"`
 	// OutboundWhitelist are the bulk senders.
 	OutboundWhitelist []policy.Profile `yaml:"outbound_whitelist"`
-	LMTP              lmtp.Options     `yaml:"lmtp"`
-	Lookup            lookup.Options   `yaml:"lookup"`
-	HTTP              api.Options      `yaml:"http"`
-	IMAP              imap.Options     `yaml:"imap"`
-	Ops               Ops              `yaml:"ops"`
-	Alert             alert.Options    `yaml:"alert"`
-	Notify            Notify           `yaml:"notify"`
-	Log               Log              `yaml:"log"`
-	Shutdown          Shutdown         `yaml:"shutdown"`
+	// Redis is what several nodes share; off without a URL.
+	Redis    redis.Options  `yaml:"redis"`
+	LMTP     lmtp.Options   `yaml:"lmtp"`
+	Lookup   lookup.Options `yaml:"lookup"`
+	HTTP     api.Options    `yaml:"http"`
+	IMAP     imap.Options   `yaml:"imap"`
+	Ops      Ops            `yaml:"ops"`
+	Alert    alert.Options  `yaml:"alert"`
+	Notify   Notify         `yaml:"notify"`
+	Log      Log            `yaml:"log"`
+	Shutdown Shutdown       `yaml:"shutdown"`
 }
 
 // Secrets says where the installation's own secrets are.
@@ -79,6 +84,7 @@ type Milter struct {
 // Outbound configures what accounts may send.
 type Outbound struct {
 	policy.Options `yaml:",inline"`
+	Gate           outbound.Options `yaml:",inline"`
 }
 
 // Ops configures metrics and health.
@@ -88,7 +94,7 @@ type Ops struct {
 
 // Notify configures how administrators are told of what needs them.
 type Notify struct {
-	SMTP alert.SMTPOptions `yaml:"smtp"`
+	SMTP mailer.Options `yaml:"smtp"`
 }
 
 // Log configures the daemon's log.
@@ -138,8 +144,11 @@ func fixedDefaults() *Config {
 				TimeoutMS: 8000, MaxBytes: 50 << 20, OnError: "allow", AddHeader: "tag", Greylist: "tempfail",
 			},
 		}, Rules: []rule.Options{}},
-		Outbound:          Outbound{Options: outboundDefaults()},
+		Outbound: Outbound{Options: outboundDefaults(), Gate: outbound.Options{
+			TrustedNetworks: []string{}, Tenants: []outbound.TenantOptions{}, MaxAccounts: 100_000, SpoolMaxBytes: 64 << 20,
+		}},
 		OutboundWhitelist: []policy.Profile{},
+		Redis:             redis.Options{Prefix: "mairust", TimeoutMS: 250},
 		LMTP: lmtp.Options{
 			MaxConnections:        1000,
 			RecipientDelimiter:    "+",
@@ -156,7 +165,7 @@ func fixedDefaults() *Config {
 		IMAP:     imap.Options{MaxConnections: 20_000, MaxPerClient: 200, CacheBytes: 128 << 20},
 		Lookup:   lookup.Options{MaxConnections: 1000, IdleTimeout: 5 * time.Minute, RequestTimeout: 10 * time.Second},
 		Alert:    alert.Options{}.WithDefaults(),
-		Notify:   Notify{SMTP: alert.SMTPOptions{To: []string{}, TLS: alert.TLSAuto}},
+		Notify:   Notify{SMTP: mailer.Options{To: []string{}, TLS: mailer.TLSAuto}},
 		Log:      Log{Level: "info", Format: "json"},
 		Shutdown: Shutdown{TimeoutSeconds: 60, DrainTimeoutSeconds: 30},
 	}

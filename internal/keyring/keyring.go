@@ -27,6 +27,8 @@ const (
 	Scan Purpose = "scan-header"
 	// Cursor is the MAC of paging cursors given to API clients.
 	Cursor Purpose = "cursor"
+	// Recipient is the hash of recipient addresses in what the outbound engine remembers.
+	Recipient Purpose = "recipient"
 )
 
 // VerifyFor says how long MACs of a key stay valid once a newer key exists.

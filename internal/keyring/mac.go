@@ -42,8 +42,10 @@ func (r *Ring) Verify(p Purpose, mac string, fields ...string) error {
 	return nil
 }
 
-func (k key) mac(p Purpose, fields []string) []byte {
-	h := hmac.New(sha256.New, k.derive("mac", p))
+func (k key) mac(p Purpose, fields []string) []byte { return sum(k.derive("mac", p), fields) }
+
+func sum(secret []byte, fields []string) []byte {
+	h := hmac.New(sha256.New, secret)
 	var length [8]byte
 	for _, f := range fields {
 		binary.BigEndian.PutUint64(length[:], uint64(len(f)))
@@ -65,4 +67,11 @@ func split(version, s string) (id string, data []byte, err error) {
 		return "", nil, errors.New("not base64url")
 	}
 	return id, data, nil
+}
+
+// Hash gives a function that makes 64 bits of fields, which nobody without the ring can link to them. It comes from the
+// oldest key alone, so that rotation never changes it: what was hashed in the past must be found again.
+func (r *Ring) Hash(p Purpose) func(fields ...string) uint64 {
+	secret := (*r.keys.Load())[0].derive("hash", p)
+	return func(fields ...string) uint64 { return binary.BigEndian.Uint64(sum(secret, fields)) }
 }

@@ -26,6 +26,8 @@ type Limits struct {
 	Preview int
 	// Text is how much decoded text is looked at for the preview, in bytes; default 64 KiB.
 	Text int
+	// Hosts of web links that are looked for in that text; 0 is none.
+	Hosts int
 }
 
 func (l Limits) withDefaults() Limits {
@@ -63,6 +65,7 @@ func Summarize(r io.Reader, limits Limits) (*Summary, error) {
 	}
 	s := w.sum
 	s.Preview = w.body.preview(w.limits.Preview, &w.defects)
+	s.Hosts = linkHosts(linkHosts(nil, w.body.plain.text, w.limits.Hosts), w.body.html.text, w.limits.Hosts)
 	if w.lines.nul {
 		w.defects.add(DefectNUL)
 	}
@@ -133,6 +136,8 @@ type Summary struct {
 	Date time.Time
 	// Preview is the beginning of the readable text, white space folded.
 	Preview string
+	// Hosts are those of web links in the readable text, in lower case, each once, as far as Limits ask for them.
+	Hosts []string `json:",omitempty"`
 	// Parts are the leaves and containers of the MIME tree in document order; at least one.
 	Parts []Part
 	// Top is the topmost Received field.

@@ -23,6 +23,9 @@ type Column struct {
 // Text is a column of strings; its values are string, *string or nil.
 func Text(name string) Column { return Column{name: name, array: "TEXT[]"} }
 
+// Bytes is a column of bytes; its values are []byte, not nil.
+func Bytes(name string) Column { return Column{name: name, array: "BYTEA[]"} }
+
 // Integer is a column of integers; its values are int64, *int64 or nil.
 func Integer(name string) Column { return Column{name: name, array: "BIGINT[]"} }
 
@@ -42,6 +45,12 @@ func Insert(table string, columns ...Column) *Many {
 		each:    into + "VALUES (" + strings.Join(params, ", ") + ")",
 		all:     into + "SELECT * FROM " + unnest(columns),
 	}
+}
+
+// OnConflict is the same Insert with a clause for keys that are taken, such as "ON CONFLICT (id) DO NOTHING". On PostgreSQL
+// a clause that updates needs rows with different keys.
+func (m *Many) OnConflict(clause string) *Many {
+	return &Many{columns: m.columns, each: m.each + " " + clause, all: m.all + " " + clause}
 }
 
 // Update makes a statement that changes columns of the rows of a table. The first value of each row is the id, a text,
@@ -82,9 +91,12 @@ func (m *Many) arrays(values []any) []any {
 	width := len(m.columns)
 	list := make([]any, width)
 	for i, c := range m.columns {
-		if c.array == "TEXT[]" {
+		switch c.array {
+		case "TEXT[]":
 			list[i] = column[string](values[i:], width)
-		} else {
+		case "BYTEA[]":
+			list[i] = column[[]byte](values[i:], width)
+		default:
 			list[i] = column[int64](values[i:], width)
 		}
 	}

@@ -1,6 +1,7 @@
 package sqldb
 
 import (
+	"bytes"
 	"database/sql/driver"
 	"fmt"
 	"reflect"
@@ -50,6 +51,11 @@ func assignTo(to reflect.Value, value driver.Value) error {
 	case string:
 		if to.Kind() == reflect.String {
 			to.SetString(v)
+			return nil
+		}
+	case []byte:
+		if to.Kind() == reflect.Slice && to.Type().Elem().Kind() == reflect.Uint8 {
+			to.SetBytes(bytes.Clone(v)) // the driver's may be the memory of the row
 			return nil
 		}
 	case int64:

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"errors"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mairust/mairust/api/client"
+	"github.com/mairust/mairust/api/wire"
+)
+
+// defaultLimit is how many rows a list shows unless told otherwise.
+const defaultLimit = 100
+
+func addLimit(cmd *cobra.Command, limit *int) {
+	cmd.Flags().IntVar(limit, "limit", defaultLimit, "show at most so many (`N`); 0 = all")
+}
+
+// collect reads pages until there are limit things, or all for 0, and notes when there are more.
+func collect[T any](cmd *cobra.Command, s *session, limit int, read func(client.Page) (wire.List[T], error)) (wire.List[T], error) {
+	if limit < 0 {
+		return wire.List[T]{}, misuse(cmd, errors.New("--limit is 0 or more"))
+	}
+	all := wire.List[T]{Data: []T{}}
+	page := client.Page{Limit: 100}
+	if limit > 0 {
+		page.Limit = min(limit, 100)
+	}
+	for {
+		got, err := read(page)
+		if err != nil {
+			return all, err
+		}
+		all.Data = append(all.Data, got.Data...)
+		if !got.Pagination.HasMore {
+			return all, nil
+		}
+		if limit > 0 && len(all.Data) >= limit {
+			all.Pagination.HasMore = true
+			s.note("There are more: use --limit.", "続きがあります。--limit で件数を指定してください。")
+			return all, nil
+		}
+		page.Cursor = got.Pagination.Cursor
+	}
+}
+
+// rows makes table rows; an empty list is noted.
+func rows[T any](s *session, list []T, row func(T) []string) [][]string {
+	if len(list) == 0 {
+		s.note("There is nothing to show.", "表示するものはありません。")
+	}
+	all := make([][]string, 0, len(list))
+	for _, v := range list {
+		all = append(all, row(v))
+	}
+	return all
+}

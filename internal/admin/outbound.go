@@ -1,0 +1,210 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/mairust/mairust/api/wire"
+	"github.com/mairust/mairust/internal/auth"
+	"github.com/mairust/mairust/policy"
+	"github.com/mairust/mairust/store"
+)
+
+// Engine is what acts need of the engine that runs.
+type Engine interface {
+	// InForce gives the options with their defaults, and the policy made of them.
+	InForce() (policy.Options, *policy.Policy)
+	// Settings writes options as the configuration does, in YAML.
+	Settings(o policy.Options) (string, error)
+	// ConfigProfiles are the bulk profiles of the configuration.
+	ConfigProfiles() []policy.Profile
+	// TenantOf finds whose an account is. store.ErrNotFound when it is nobody's.
+	TenantOf(ctx context.Context, account policy.Account) (store.TenantID, error)
+	// Try decides about a message as if it were sent now, and changes nothing.
+	Try(ctx context.Context, t Trial) (policy.Decision, error)
+}
+
+// Trial is a message that is not sent.
+type Trial struct {
+	Tenant  store.TenantID
+	Account policy.Account
+	// Mode is the mode of the database for the account; empty is that of the configuration.
+	Mode policy.Mode
+	// Client is where it would come from; empty is a place that is not known.
+	Client     string
+	Recipients []string
+	// Message has a header and a body.
+	Message []byte
+}
+
+// Outbound is what people do about sending. Its methods may be called from many goroutines.
+type Outbound struct {
+	*Admin
+	engine Engine
+}
+
+// NewOutbound makes an Outbound. Without an engine there is no policy to show or to test, and accounts belong to the
+// tenants of their domains.
+func NewOutbound(a *Admin, e Engine) *Outbound { return &Outbound{Admin: a, engine: e} }
+
+// account is the name of an account as it is stored. *Refused for what cannot be one.
+func accountName(text string) (string, error) {
+	name := strings.ToLower(strings.TrimSpace(text))
+	if name == "" || len(name) > maxAccount || strings.ContainsAny(name, " \t\r\n\x00") {
+		return "", refuse("an account is a login with its domain, or a client address: 1 to %d bytes without blanks", maxAccount)
+	}
+	return name, nil
+}
+
+const maxAccount = 320
+
+// find reads an account in the principal's scope. One that never sent is found too, when it belongs to a tenant in scope.
+func (o *Outbound) find(ctx context.Context, p auth.Principal, text string) (*store.OutboundAccount, error) {
+	name, err := accountName(text)
+	if err != nil {
+		return nil, err
+	}
+	a, err := o.store.OutboundAccount(ctx, p.Scope(), name)
+	if !errors.Is(err, store.ErrNotFound) {
+		return a, err
+	}
+	tenant, err := o.tenantOf(ctx, policy.Account(name))
+	if err != nil {
+		return nil, err
+	}
+	if sc := p.Scope(); !sc.All && (sc.Tenant != tenant || sc.User != "" && !strings.EqualFold(p.Login, name)) {
+		return nil, store.ErrNotFound
+	}
+	return &store.OutboundAccount{Tenant: tenant, Account: name, Level: store.LevelNormal}, nil
+}
+
+func (o *Outbound) tenantOf(ctx context.Context, account policy.Account) (store.TenantID, error) {
+	if o.engine != nil {
+		return o.engine.TenantOf(ctx, account)
+	}
+	d, err := o.store.DomainByName(ctx, account.Domain())
+	if err != nil {
+		return "", err
+	}
+	return d.Tenant, nil
+}
+
+// tenantNamed finds a tenant in scope by name or id; empty is the principal's own. *Refused.
+func (o *Outbound) tenantNamed(ctx context.Context, p auth.Principal, name string) (store.TenantID, error) {
+	sc := p.Scope()
+	switch {
+	case name == "" && sc.Tenant != "":
+		return sc.Tenant, nil
+	case name == "":
+		return "", refuse("say which tenant: you see all of them")
+	case store.TenantID(name) == sc.Tenant:
+		return sc.Tenant, nil
+	}
+	t, err := o.store.TenantByName(ctx, name)
+	if errors.Is(err, store.ErrNotFound) && sc.All {
+		t, err = o.store.Tenant(ctx, store.TenantID(name))
+	}
+	if errors.Is(err, store.ErrNotFound) || err == nil && !sc.All && t.ID != sc.Tenant {
+		return "", refuse("there is no tenant %q", name) // not even whether another tenant exists is told
+	}
+	if err != nil {
+		return "", err
+	}
+	return t.ID, nil
+}
+
+// checkReason is *Refused for an act without a reason.
+func checkReason(reason string) error {
+	if strings.TrimSpace(reason) == "" {
+		return refuse("say why: the reason is kept in the history")
+	}
+	return nil
+}
+
+// until is the end of something that lasts hours from now; zero for 0.
+func (o *Outbound) until(hours int) (time.Time, error) {
+	if hours < 0 || hours > maxHours {
+		return time.Time{}, refuse("hours are 0 to %d", maxHours)
+	}
+	if hours == 0 {
+		return time.Time{}, nil
+	}
+	return o.now().Add(time.Duration(hours) * time.Hour), nil
+}
+
+const maxHours = 8760
+
+// auditOutbound records an act with what was before and after it, as JSON; nil is nothing.
+func (o *Outbound) auditOutbound(ctx context.Context, p auth.Principal, e store.AuditEntry, before, after any) error {
+	var err, err2 error
+	e.Before, err = jsonText(before)
+	e.After, err2 = jsonText(after)
+	if err := errors.Join(err, err2); err != nil {
+		return fmt.Errorf("audit %s: %w", e.Action, err)
+	}
+	e.ActorKind, e.Actor, e.RequestID = string(p.Kind), p.Actor(), auth.AuditID(ctx)
+	return o.store.Audit(ctx, e)
+}
+
+func jsonText(value any) (string, error) {
+	if value == nil {
+		return "", nil
+	}
+	raw, err := json.Marshal(value)
+	return string(raw), err
+}
+
+// LogID is a key of a log as interfaces have it.
+func LogID(k store.LogKey) string {
+	if k.IsZero() {
+		return ""
+	}
+	return strconv.FormatInt(k.At.UnixMicro(), 10) + "-" + k.ID
+}
+
+// ParseLogID is the inverse of LogID; the empty text is the zero key. store.ErrNotFound for what is none.
+func ParseLogID(text string) (store.LogKey, error) {
+	if text == "" {
+		return store.LogKey{}, nil
+	}
+	at, id, ok := strings.Cut(text, "-")
+	us, err := strconv.ParseInt(at, 10, 64)
+	if !ok || err != nil || id == "" || len(text) > 100 {
+		return store.LogKey{}, store.ErrNotFound
+	}
+	return store.LogKey{At: time.UnixMicro(us).UTC(), ID: id}, nil
+}
+
+func optional(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+// automatic tells an act of the engine from one of a person.
+func automatic(act string) bool {
+	switch act {
+	case "suspend", "release", "extend", "limit", "mode":
+		return false
+	}
+	return true
+}
+
+// accountWire shows an account; those who may not know why see less.
+func accountWire(p auth.Principal, a store.OutboundAccount) wire.OutboundAccount {
+	w := wire.OutboundAccount{
+		TenantID: string(a.Tenant), Account: a.Account, Level: a.Level, Mode: a.Mode, Act: a.Act, Automatic: a.Act != "" && automatic(a.Act),
+		Since: optional(a.Since), Until: optional(a.Until), CapPerHour: a.CapPerHour, Revision: a.Revision,
+		ChangedAt: optional(a.Changed), SentAt: optional(a.Sent),
+	}
+	if p.Can(auth.ExplainOutbound) {
+		w.Reason, w.Ticket, w.By, w.DecisionID = a.Reason, a.Ticket, a.Actor, LogID(a.Decision)
+	}
+	return w
+}

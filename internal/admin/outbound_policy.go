@@ -1,0 +1,154 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+
+	"github.com/mairust/mairust/api/wire"
+	"github.com/mairust/mairust/internal/auth"
+	"github.com/mairust/mairust/internal/mail"
+	"github.com/mairust/mairust/policy"
+	"github.com/mairust/mairust/store"
+)
+
+// ErrNoEngine says that this process does not know the outbound engine.
+var ErrNoEngine = errors.New("the outbound engine does not run here")
+
+// Policy shows what is in force, as far as the principal's scope goes. auth.ErrForbidden or ErrNoEngine.
+func (o *Outbound) Policy(ctx context.Context, p auth.Principal) (wire.OutboundPolicy, error) {
+	var w wire.OutboundPolicy
+	if !p.Can(auth.ExplainOutbound) {
+		return w, auth.ErrForbidden
+	}
+	if o.engine == nil {
+		return w, ErrNoEngine
+	}
+	options, compiled := o.engine.InForce()
+	if !p.Scope().All {
+		options.Modes = nil // they name other tenants
+	}
+	text, err := o.engine.Settings(options.WithDefaults())
+	if err != nil {
+		return w, err
+	}
+	w = wire.OutboundPolicy{Hash: compiled.Hash(), Mode: string(options.WithDefaults().Mode), Settings: text, Modes: []wire.OutboundTenantMode{}}
+	modes, err := o.store.OutboundModes(ctx, p.Scope())
+	if err != nil {
+		return w, err
+	}
+	for tenant, mode := range modes {
+		w.Modes = append(w.Modes, wire.OutboundTenantMode{TenantID: string(tenant), Mode: mode})
+	}
+	if w.Profiles, err = o.ConfigProfiles(ctx, p); err != nil {
+		return w, err
+	}
+	more, err := o.Profiles(ctx, p, store.OutboundKey{}, 100)
+	w.Profiles = append(w.Profiles, more...)
+	return w, err
+}
+
+// SetTenantMode gives a tenant a mode of its own, or takes it away. It needs auth.ManageOutbound.
+func (o *Outbound) SetTenantMode(ctx context.Context, p auth.Principal, tenantName string, w wire.OutboundTenantModeAct) (wire.OutboundTenantMode, error) {
+	var is wire.OutboundTenantMode
+	if !p.Can(auth.ManageOutbound) {
+		return is, auth.ErrForbidden
+	}
+	mode, err := ownMode(w.Mode)
+	if err == nil {
+		err = checkReason(w.Reason)
+	}
+	if err != nil {
+		return is, err
+	}
+	tenant, err := o.tenantNamed(ctx, p, tenantName)
+	if err != nil {
+		return is, err
+	}
+	modes, err := o.store.OutboundModes(ctx, store.Scope{Tenant: tenant})
+	if err != nil {
+		return is, err
+	}
+	if err := o.store.SetOutboundMode(ctx, tenant, mode, w.Reason, string(p.Kind), p.Actor()); err != nil {
+		return is, err
+	}
+	was := wire.OutboundTenantMode{TenantID: string(tenant), Mode: modes[tenant]}
+	is = wire.OutboundTenantMode{TenantID: string(tenant), Mode: mode}
+	return is, o.auditOutbound(ctx, p, store.AuditEntry{
+		Tenant: tenant, Action: "outbound_mode.set", Target: string(tenant), Reason: w.Reason,
+	}, was, is)
+}
+
+// maxTrialMessage bounds the message of a test, in bytes.
+const maxTrialMessage = 30 << 20
+
+// Test says what would happen to a message, and changes nothing. It needs auth.StopOutbound. ErrNoEngine, store.ErrNotFound or a *Refused.
+func (o *Outbound) Test(ctx context.Context, p auth.Principal, language string, w wire.OutboundTest) (wire.OutboundTestResult, error) {
+	var result wire.OutboundTestResult
+	if !p.Can(auth.StopOutbound) {
+		return result, auth.ErrForbidden
+	}
+	if o.engine == nil {
+		return result, ErrNoEngine
+	}
+	if err := checkTest(w); err != nil {
+		return result, err
+	}
+	a, err := o.find(ctx, p, w.Account)
+	if err != nil {
+		return result, err
+	}
+	mode, err := o.effectiveMode(ctx, a)
+	if err != nil {
+		return result, err
+	}
+	d, err := o.engine.Try(ctx, Trial{
+		Tenant: a.Tenant, Account: policy.Account(a.Account), Mode: mode, Client: w.Client, Recipients: w.Recipients, Message: w.Message,
+	})
+	if err != nil {
+		return result, err
+	}
+	result = wire.OutboundTestResult{
+		TenantID: string(a.Tenant), Account: a.Account, Mode: string(mode), Action: string(d.Action), Would: string(d.Would), Reply: replyTo(d.Action),
+	}
+	x := o.newExplanation(p, a)
+	if d.Explanation != nil {
+		fillExplanation(&x, d.Explanation)
+	}
+	x.Reply = result.Reply
+	tell(&x, language, nil)
+	result.Explanation = x
+	return result, nil
+}
+
+func checkTest(w wire.OutboundTest) error {
+	if w.Client != "" {
+		if _, err := netip.ParseAddr(w.Client); err != nil {
+			return refuse("%q is not an IP address", mail.Clean(w.Client, 64))
+		}
+	}
+	if len(w.Recipients) == 0 || len(w.Recipients) > 1000 {
+		return refuse("name 1 to 1000 recipients")
+	}
+	for _, text := range w.Recipients {
+		if _, err := parseAddress(text); err != nil {
+			return err
+		}
+	}
+	if len(w.Message) == 0 || len(w.Message) > maxTrialMessage {
+		return refuse("the message must have 1 byte to %d MiB", maxTrialMessage>>20)
+	}
+	return nil
+}
+
+// replyTo is what the sender of a message sees, to the letter; empty when it is let through or held.
+func replyTo(a policy.Action) string {
+	switch a {
+	case policy.RefuseSuspended:
+		return policy.TextSuspended
+	case policy.RefuseRate:
+		return policy.TextRate
+	default:
+		return ""
+	}
+}

@@ -1,0 +1,68 @@
+package mail
+
+import (
+	"bytes"
+	"slices"
+)
+
+// schemes begin the links that are looked for, behind an "http" of any case.
+var linkSchemes = [][]byte{[]byte("s://"), []byte("://")}
+
+// maxHost is the longest name of a host (RFC 1035, 2.3.4).
+const maxHost = 253
+
+// linkHosts adds to found the hosts of the web links in text, in lower case, each once, until there are limit. The text is as it
+// is before its charset is decoded: a link is ASCII in all of them but UTF-16.
+func linkHosts(found []string, text []byte, limit int) []string {
+	for len(found) < limit {
+		i := indexHTTP(text)
+		if i < 0 {
+			return found
+		}
+		text = text[i+len("http"):]
+		for _, scheme := range linkSchemes {
+			rest, ok := bytes.CutPrefix(text, scheme)
+			if !ok {
+				continue
+			}
+			if host := hostOf(rest); host != "" && !slices.Contains(found, host) {
+				found = append(found, host)
+			}
+			break
+		}
+	}
+	return found
+}
+
+// indexHTTP finds "http" in any case, -1 for none.
+func indexHTTP(text []byte) int {
+	for from := 0; ; {
+		i := bytes.IndexAny(text[from:], "hH")
+		if i < 0 || from+i+4 > len(text) {
+			return -1
+		}
+		if bytes.EqualFold(text[from+i:from+i+4], []byte("http")) {
+			return from + i
+		}
+		from += i + 1
+	}
+}
+
+// hostOf reads the host at the beginning of what follows "//", without user and port.
+func hostOf(text []byte) string {
+	text = text[:min(len(text), 2*maxHost)]
+	if end := bytes.IndexAny(text, "/?#\\\"'<> \t\r\n"); end >= 0 {
+		text = text[:end]
+	}
+	if at := bytes.LastIndexByte(text, '@'); at >= 0 {
+		text = text[at+1:]
+	}
+	if colon := bytes.IndexByte(text, ':'); colon >= 0 {
+		text = text[:colon]
+	}
+	host := bytes.ToLower(bytes.TrimRight(text, ".,;)]}"))
+	if len(host) == 0 || len(host) > maxHost || bytes.IndexByte(host, '.') < 0 {
+		return ""
+	}
+	return Clean(string(host), maxHost)
+}

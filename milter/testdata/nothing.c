@@ -1,0 +1,62 @@
+/*
+ * A milter on libmilter that does nothing: it takes part in every stage and says "continue". With a second argument
+ * it agrees, as ours does, to be silent where there is nothing to say. The yardstick of BenchmarkBesideLibmilter.
+ *
+ *     nothing unix:/path/to/socket [silent]
+ */
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <libmilter/mfapi.h>
+
+static int silent;
+
+static sfsistat negotiate(SMFICTX *ctx, unsigned long f0, unsigned long f1, unsigned long f2, unsigned long f3,
+	unsigned long *pf0, unsigned long *pf1, unsigned long *pf2, unsigned long *pf3)
+{
+	(void)ctx; (void)f0; (void)f2; (void)f3;
+	if (!silent)
+		return SMFIS_ALL_OPTS;
+	*pf0 = SMFIF_ADDHDRS;
+	*pf1 = f1 & (SMFIP_NR_CONN | SMFIP_NR_HELO | SMFIP_NR_HDR | SMFIP_NR_EOH | SMFIP_NR_BODY |
+		SMFIP_NOUNKNOWN | SMFIP_NODATA | SMFIP_HDR_LEADSPC | SMFIP_RCPT_REJ);
+	*pf2 = *pf3 = 0;
+	return SMFIS_CONTINUE;
+}
+
+static sfsistat quiet(void) { return silent ? SMFIS_NOREPLY : SMFIS_CONTINUE; }
+
+static sfsistat onconnect(SMFICTX *c, char *h, _SOCK_ADDR *a) { (void)c; (void)h; (void)a; return quiet(); }
+static sfsistat onhelo(SMFICTX *c, char *h) { (void)c; (void)h; return quiet(); }
+static sfsistat onmail(SMFICTX *c, char **v) { (void)c; (void)v; return SMFIS_CONTINUE; }
+static sfsistat onrcpt(SMFICTX *c, char **v) { (void)c; (void)v; return SMFIS_CONTINUE; }
+static sfsistat onheader(SMFICTX *c, char *n, char *v) { (void)c; (void)n; (void)v; return quiet(); }
+static sfsistat oneoh(SMFICTX *c) { (void)c; return quiet(); }
+static sfsistat onbody(SMFICTX *c, unsigned char *b, size_t n) { (void)c; (void)b; (void)n; return quiet(); }
+static sfsistat oneom(SMFICTX *c) { (void)c; return SMFIS_CONTINUE; }
+
+int main(int argc, char **argv)
+{
+	struct smfiDesc d;
+
+	if (argc < 2)
+		return 2;
+	silent = argc > 2;
+	memset(&d, 0, sizeof d);
+	d.xxfi_name = "nothing";
+	d.xxfi_version = SMFI_VERSION;
+	d.xxfi_flags = SMFIF_ADDHDRS;
+	d.xxfi_connect = onconnect;
+	d.xxfi_helo = onhelo;
+	d.xxfi_envfrom = onmail;
+	d.xxfi_envrcpt = onrcpt;
+	d.xxfi_header = onheader;
+	d.xxfi_eoh = oneoh;
+	d.xxfi_body = onbody;
+	d.xxfi_eom = oneom;
+	d.xxfi_negotiate = negotiate;
+	umask(0);
+	if (smfi_register(d) != MI_SUCCESS || smfi_setconn(argv[1]) != MI_SUCCESS)
+		return 1;
+	return smfi_main();
+}

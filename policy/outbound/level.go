@@ -1,0 +1,136 @@
+package outbound
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/mairust/mairust/policy"
+	"github.com/mairust/mairust/store"
+)
+
+// What the engine does to an account's row, as store.OutboundChange.Act has it.
+const (
+	actSuspend  = "auto_suspend"
+	actLimit    = "auto_limit"
+	actReenable = "auto_reenable"
+	actRecover  = "recover"
+)
+
+// actorEngine is the kind of actor of a change that nobody made.
+const actorEngine = "engine"
+
+// levelChange is a level that the engine has given an account, to be written to the database.
+type levelChange struct {
+	sender   sender
+	level    policy.Level
+	act      string
+	until    time.Time
+	decision store.LogKey
+	// revision of the row is the one that was known when it was decided.
+	revision int64
+	reason   string
+	notice   Notice
+}
+
+// follow does what follows from a decision: a change of level is written to the database, by one node only, and told.
+func (g *Gate) follow(s sender, o *outcome, row store.OutboundDecision) {
+	d := &o.decision
+	notice := Notice{Kind: d.Notice, Tenant: s.tenant, Account: string(s.account), Decision: row.LogKey, Level: d.After, Score: d.Score, At: row.At}
+	if d.Explanation != nil {
+		notice.Recipients = d.Explanation.Recipients.Hour
+	}
+	if d.Before == d.After {
+		if d.Notice == policy.NoticeUncorroborated {
+			g.notify(notice)
+		}
+		if d.Action == policy.RefuseSuspended && d.Reason == policy.ReasonSuspended {
+			g.heal(s, o, row, notice)
+		}
+		return
+	}
+	g.writer.setLevel(g.changeOf(s, o, d.Before, row, notice))
+}
+
+func (g *Gate) changeOf(s sender, o *outcome, before policy.Level, row store.OutboundDecision, notice Notice) levelChange {
+	c := levelChange{
+		sender: s, level: o.decision.After, revision: o.revision, decision: row.LogKey, reason: "decided by the engine", notice: notice,
+	}
+	switch c.level {
+	case policy.HardLimit:
+		c.act = actSuspend
+		if h := g.reenableAfter(); h > 0 {
+			c.until = row.At.Add(h)
+		}
+	case policy.SoftLimit:
+		c.act = actLimit
+		if before == policy.HardLimit {
+			c.act = actReenable
+		}
+	default:
+		c.act = actRecover
+	}
+	return c
+}
+
+func (g *Gate) reenableAfter() time.Duration {
+	g.settings.Lock()
+	defer g.settings.Unlock()
+	return time.Duration(g.options.AutoReenableAfterHours) * time.Hour
+}
+
+// heal writes a stop to the database that is not there: whoever decided it came to no end.
+func (g *Gate) heal(s sender, o *outcome, row store.OutboundDecision, notice Notice) {
+	if r, ok := g.standing.Load().row(s); ok && policy.Level(r.Level) == policy.HardLimit {
+		return
+	}
+	notice.Kind = policy.NoticeSuspended
+	g.writer.setLevel(g.changeOf(s, o, policy.Normal, row, notice))
+}
+
+// writeLevel puts a level into the database by compare and set, so that of several nodes one changes it. What a person did
+// that the decision did not know of counts more.
+func (g *Gate) writeLevel(ctx context.Context, db *store.Store, c levelChange) error {
+	for range 3 {
+		row, err := db.OutboundAccount(ctx, store.Scope{Tenant: c.sender.tenant}, string(c.sender.account))
+		if errors.Is(err, store.ErrNotFound) {
+			row, err = &store.OutboundAccount{Tenant: c.sender.tenant, Account: string(c.sender.account), Level: store.LevelNormal}, nil
+		}
+		if err != nil {
+			return err
+		}
+		if row.Level == string(c.level) || row.ActorKind != actorEngine && row.Revision > c.revision {
+			return nil
+		}
+		change := row.Change(c.act)
+		change.Level, change.Until, change.Decision, change.Reason = string(c.level), c.until, c.decision, c.reason
+		change.ActorKind, change.Actor, change.CapPerHour = actorEngine, "outbound", 0
+		made, err := db.ChangeOutboundAccount(ctx, change)
+		if errors.Is(err, store.ErrConflict) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		g.learn(c.sender, made)
+		g.metrics.levels.WithLabelValues(c.act).Inc()
+		g.log.Warn("level of an account changed", "account", made.Account, "tenant_id", string(made.Tenant), "act", c.act, "level", made.Level,
+			"decision", c.decision.ID)
+		if c.notice.Kind != policy.NoticeNone {
+			g.notify(c.notice)
+		}
+		return nil
+	}
+	return nil // others keep changing it: what they decide holds
+}
+
+// learn notes what this node has just written, so that it is not taken for the act of another.
+func (g *Gate) learn(s sender, row *store.OutboundAccount) {
+	if e := g.states.holdKnown(s.account); e != nil {
+		if st, err := policy.ParseState(e.state); err == nil && policy.Level(row.Level) == st.Level() && row.Revision > e.revision {
+			e.revision = row.Revision
+			e.journalled, e.stored = false, false
+		}
+		g.states.release(e)
+	}
+}

@@ -1,0 +1,146 @@
+package outbound
+
+import (
+	"bufio"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"os"
+	"sync"
+	"sync/atomic"
+
+	"github.com/mairust/mairust/store"
+)
+
+// spool is the bounded file of rows that the database could not take.
+type spool struct {
+	path string
+	most int64
+	size atomic.Int64
+
+	mu   sync.Mutex // of the file
+	file *os.File
+	// draining is held by the one that reads.
+	draining sync.Mutex
+}
+
+// maxRow bounds one row in the file.
+const maxRow = 128 << 10
+
+var errSpoolFull = errors.New("the file of decisions is full (outbound.spool_max_bytes)")
+
+func openSpool(path string, most int64) (*spool, error) {
+	if most <= 0 {
+		most = 64 << 20
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600) //nolint:gosec // ours
+	if err != nil {
+		return nil, fmt.Errorf("outbound: %w", err)
+	}
+	s := &spool{path: path, most: most, file: f}
+	info, err := f.Stat()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("outbound: %w", err), f.Close())
+	}
+	s.size.Store(info.Size())
+	return s, nil
+}
+
+func (s *spool) bytes() int64 { return s.size.Load() }
+
+// add appends rows durably and gives how many it took, which is none after an error.
+func (s *spool) add(rows []store.OutboundDecision) (int, error) {
+	var b []byte
+	for i := range rows {
+		raw, err := json.Marshal(&rows[i])
+		if err != nil {
+			return 0, fmt.Errorf("encode decision: %w", err)
+		}
+		b = binary.BigEndian.AppendUint32(b, uint32(len(raw))) //nolint:gosec // bounded by what the store takes
+		b = append(binary.BigEndian.AppendUint32(b, crc32.Checksum(raw, castagnoli)), raw...)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	was := s.size.Load()
+	if was+int64(len(b)) > s.most {
+		return 0, errSpoolFull
+	}
+	_, err := s.file.Write(b)
+	if err == nil {
+		err = s.file.Sync()
+	}
+	if err != nil {
+		return 0, fmt.Errorf("keep decisions: %w", errors.Join(err, s.file.Truncate(was)))
+	}
+	s.size.Store(was + int64(len(b)))
+	return len(rows), nil
+}
+
+// drain gives the rows to write, a batch at a time, and empties the file when all were taken. After an error it begins from
+// the first again, next time: writing a row twice does no harm.
+func (s *spool) drain(write func([]store.OutboundDecision) error) (n int, err error) {
+	s.draining.Lock()
+	defer s.draining.Unlock()
+	for at := int64(0); s.size.Load() > 0; {
+		r := bufio.NewReaderSize(io.NewSectionReader(s.file, at, s.size.Load()-at), 1<<16)
+		rows, used := readRows(r)
+		if len(rows) > 0 {
+			if err := write(rows); err != nil {
+				return n, err
+			}
+			n += len(rows)
+			at += used
+			continue
+		}
+		if s.clear(at) {
+			return n, nil
+		}
+	}
+	return n, nil
+}
+
+// clear empties the file if nothing was added behind at, or if what is there can't be read.
+func (s *spool) clear(at int64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	rest := io.NewSectionReader(s.file, at, s.size.Load()-at)
+	if rows, _ := readRows(bufio.NewReader(rest)); len(rows) > 0 {
+		return false
+	}
+	if err := s.file.Truncate(0); err != nil {
+		return true // it will be written again, which does no harm
+	}
+	s.size.Store(0)
+	return true
+}
+
+// readRows gives the next batch, to the first record that is damaged, and how long it was.
+func readRows(r io.Reader) (rows []store.OutboundDecision, used int64) {
+	for len(rows) < batch {
+		var head [8]byte
+		if _, err := io.ReadFull(r, head[:]); err != nil {
+			return rows, used
+		}
+		n := binary.BigEndian.Uint32(head[:])
+		if n > maxRow {
+			return rows, used
+		}
+		raw := make([]byte, n)
+		if _, err := io.ReadFull(r, raw); err != nil || crc32.Checksum(raw, castagnoli) != binary.BigEndian.Uint32(head[4:]) {
+			return rows, used
+		}
+		var row store.OutboundDecision
+		if err := json.Unmarshal(raw, &row); err != nil {
+			return rows, used
+		}
+		rows = append(rows, row)
+		used += int64(8 + len(raw))
+	}
+	return rows, used
+}
+
+// Close leaves the file as it is.
+func (s *spool) Close() error { return s.file.Close() }

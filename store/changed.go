@@ -1,0 +1,102 @@
+package store
+
+import (
+	"context"
+
+	"github.com/mairust/mairust/internal/mail"
+	"github.com/mairust/mairust/store/sqldb"
+)
+
+// The nouns of Changed.
+const (
+	// ChangedAccount is about the level or mode of one account; the id is the account.
+	ChangedAccount = "outbound_account"
+	// ForgottenAccount asks all who know something of an account's sending to forget it; the id is the account.
+	ForgottenAccount = "outbound_account_data"
+	// ChangedDomain is about a domain-wide stop; the id is the domain.
+	ChangedDomain = "outbound_domain"
+	// ChangedProfile is about a bulk profile; the id is the profile's.
+	ChangedProfile = "outbound_profile"
+	// ChangedMode is about the outbound mode of a tenant; the id is the tenant's.
+	ChangedMode = "outbound_mode"
+)
+
+// Changed says that something changed that other processes keep a copy of.
+type Changed struct {
+	Seq    int64
+	Tenant TenantID
+	// Noun is one of the constants above, ID what changed.
+	Noun, ID string
+}
+
+// noteChanged queues a row for the followers; they see it with the commit.
+func (s *Store) noteChanged(tx *sqldb.Tx, tenant TenantID, noun, id string) {
+	const query = `INSERT INTO changes (at_us, tenant_id, noun, id) VALUES ($1, $2, $3, $4)`
+	tx.Queue(query, micros(s.now()), string(tenant), noun, id)
+}
+
+// Follower reads changes as they are committed, each once. It is not for several goroutines at once.
+type Follower struct {
+	s    *Store
+	last int64
+	// seen are the changes of the window that is read again.
+	seen    map[int64]bool
+	started bool
+}
+
+// followOverlap is how far behind the last number a Follower looks again: numbers are given before the commit, so that
+// a lower one may be seen after a higher one.
+const followOverlap = 1024
+
+// followLimit is how many changes one read gives, at most.
+const followLimit = 4096
+
+// Follow begins to follow the changes: Next gives those that are committed after the first call of Next, which gives
+// none. Read what is to be kept after that first call.
+func (s *Store) Follow() *Follower { return &Follower{s: s, seen: map[int64]bool{}} }
+
+// Next gives what has changed since the last call, by number. After an error the next call gives what this one missed.
+func (f *Follower) Next(ctx context.Context) ([]Changed, error) {
+	if !f.started {
+		err := f.s.get(ctx, `SELECT COALESCE(MAX(seq), 0) FROM changes`, nil, &f.last)
+		if err != nil {
+			return nil, err
+		}
+		_, err = f.read(ctx)
+		f.started = err == nil
+		return nil, err
+	}
+	return f.read(ctx)
+}
+
+func (f *Follower) read(ctx context.Context) ([]Changed, error) {
+	const query = `SELECT seq, tenant_id, noun, id FROM changes WHERE seq > $1 ORDER BY seq LIMIT $2`
+	var fresh []Changed
+	err := f.s.each(ctx, query, []any{f.last - followOverlap, followLimit}, func(scan sqldb.Scan) error {
+		var c Changed
+		err := scan(&c.Seq, &c.Tenant, &c.Noun, &c.ID)
+		if err == nil && !f.seen[c.Seq] {
+			fresh = append(fresh, c)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range fresh {
+		f.seen[c.Seq] = true
+		f.last = max(f.last, c.Seq)
+	}
+	for seq := range f.seen {
+		if seq <= f.last-followOverlap {
+			delete(f.seen, seq)
+		}
+	}
+	return fresh, nil
+}
+
+// maxKey bounds accounts and the like, in bytes; longer ones are cut.
+const maxKey = 320
+
+// cleanKey is a key as it is stored and looked for.
+func cleanKey(s string) string { return mail.Clean(s, maxKey) }
