@@ -111,10 +111,13 @@ func (d *daemon) buildAPI() error {
 		return err
 	}
 	office := admin.New(admin.Options{Store: d.site.store})
-	outbound := admin.NewOutbound(office, nil)
+	sending, err := d.newOffice(office)
+	if err != nil {
+		return err
+	}
 	server, err := api.New(d.config.HTTP, api.Deps{
 		Store: d.site.index, Objects: d.site.objects, Attachments: d.site.attachments, Auth: authenticator, Keyring: d.site.ring,
-		Admin: office, Outbound: outbound, Log: log, Registerer: d.registry, Version: buildVersion(),
+		Admin: office, Outbound: sending, Log: log, Registerer: d.registry, Version: buildVersion(),
 	})
 	if err != nil {
 		return err
