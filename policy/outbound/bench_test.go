@@ -1,6 +1,7 @@
 package outbound_test
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"runtime"
@@ -32,6 +33,9 @@ func BenchmarkDecision(b *testing.B) {
 				UserPerHour: 1e6, UserPerDay: 1e6, DomainPerHour: 1e6, TenantPerHour: 1e6,
 			}}, outbound.Options{}, nil, deps)
 			require.NoError(b, err)
+			ctx, cancel := context.WithCancel(b.Context())
+			defer cancel()
+			go g.Run(ctx)
 			n := &node{Gate: g}
 			var took []time.Duration
 			for i := 0; b.Loop(); i++ {
