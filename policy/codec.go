@@ -238,10 +238,11 @@ func (c *codec) places(s *State) {
 		}
 		c.u64(&p.network)
 		c.u16(&p.country, 1<<16-1)
-		c.u16(&p.messages, 1<<16-1)
+		c.u16(&p.uses, 1<<16-1)
 		c.u32(&p.lastMinute, maxMinute)
 		c.u32(&p.countryFirst, maxMinute)
-		c.u16(&p.countryMessages, 1<<16-1)
+		c.u16(&p.countryUses, 1<<16-1)
+		c.u32(&p.lastUse, maxMinute)
 	}
 }
 
