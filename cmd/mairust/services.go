@@ -111,8 +111,13 @@ func (d *daemon) buildAPI() error {
 		return err
 	}
 	office := admin.New(admin.Options{Store: d.site.store})
+	intake, err := d.newIntake(d.site.store)
+	if err != nil {
+		return err
+	}
 	server, err := api.New(d.config.HTTP, api.Deps{
-		Store: d.site.store, Objects: d.site.objects, Auth: authenticator, Keyring: d.site.ring,
+		Bounces: admin.NewBounces(intake),
+		Store:   d.site.store, Objects: d.site.objects, Auth: authenticator, Keyring: d.site.ring,
 		Admin: office, Outbound: admin.NewOutbound(office, nil), Log: log, Registerer: d.registry, Version: buildVersion(),
 	})
 	if err != nil {

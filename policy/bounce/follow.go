@@ -142,7 +142,7 @@ func (f *Follower) Once(ctx context.Context) error {
 		b, err := f.source.next(ctx)
 		f.note(b, err)
 		if !f.tell(ctx, b, b.atEnd) {
-			return errors.Join(err, ctx.Err())
+			return errors.Join(f.fault(), ctx.Err())
 		}
 		if err != nil {
 			return err
