@@ -264,7 +264,7 @@ func (f *Follower) Check(context.Context) error {
 		return err
 	}
 	if bytes, seconds := f.lag(); seconds > lagAllowed.Seconds() {
-		return fmt.Errorf("Postfix's log is read %d bytes and %.0f seconds late", bytes, seconds)
+		return fmt.Errorf("the mail log is read %d bytes and %.0f seconds late", bytes, seconds)
 	}
 	return nil
 }
