@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/mairust/mairust/internal/config"
@@ -44,7 +45,7 @@ func (d *daemon) buildOutbound() error {
 	log := d.log.With("component", "outbound")
 	e := &outboundEngine{}
 	deps := outbound.Deps{
-		Hash: d.site.ring.Hash(keyring.Recipient), Dir: filepath.Join(c.DataDir, "outbound"), Filtered: c.Milter.Rspamd.URL != "",
+		Hash: d.site.ring.Hash(keyring.Recipient), Dir: filepath.Join(c.DataDir, d.outboundDir()), Filtered: c.Milter.Rspamd.URL != "",
 		Log: log, Registerer: d.registry,
 	}
 	switch {
@@ -86,6 +87,15 @@ func (d *daemon) buildOutbound() error {
 		return nil // nowhere to keep bounces or notices
 	}
 	return d.buildBounces(late)
+}
+
+// outboundDir is the folder of the engine's files. A process without the milter has files of its own, so that it may share
+// its data_dir with the milter's.
+func (d *daemon) outboundDir() string {
+	if slices.Contains(d.roles, roleMilter) {
+		return "outbound"
+	}
+	return "outbound-serve"
 }
 
 // openForOutbound opens the database for the engine alone; the milter works without it.

@@ -57,13 +57,13 @@ func TestAnActOnWhatWasSeenIsRefusedWhenItChanged(t *testing.T) {
 		ctx := t.Context()
 		seen, err := o.Suspend(ctx, root, "bob@one.test", wire.OutboundSuspend{OutboundAct: because("flood")})
 		require.NoError(t, err)
-		_, err = o.Suspend(ctx, root, "bob@one.test", wire.OutboundSuspend{OutboundAct: because("phishing too")})
+		now, err := o.Suspend(ctx, root, "bob@one.test", wire.OutboundSuspend{OutboundAct: because("phishing too")})
 		require.NoError(t, err)
 		release := wire.OutboundRelease{OutboundAct: because("was only a newsletter")}
 		release.Revision = seen.Revision
 		_, err = o.Release(ctx, root, "bob@one.test", release)
 		require.ErrorIs(t, err, store.ErrConflict)
-		release.Revision++
+		release.Revision = now.Revision
 		_, err = o.Release(ctx, root, "bob@one.test", release)
 		require.NoError(t, err)
 	})

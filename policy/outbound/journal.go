@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -46,7 +47,7 @@ func openJournal(path string, log *slog.Logger, restore func(policy.Account, kno
 	if j.lock, err = os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR, 0o600); err != nil { //nolint:gosec // ours
 		return nil, fmt.Errorf("outbound: %w", err)
 	}
-	if err := unix.Flock(int(j.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil { //nolint:gosec // a descriptor fits
+	if err := lockFile(j.lock); err != nil {
 		return nil, errors.Join(fmt.Errorf("outbound: %s is in use by another process: each needs a data_dir of its own", path), j.lock.Close())
 	}
 	err = j.read(restore)
@@ -61,6 +62,18 @@ func openJournal(path string, log *slog.Logger, restore func(policy.Account, kno
 		return nil, errors.Join(fmt.Errorf("outbound: states: %w", err), j.lock.Close())
 	}
 	return j, nil
+}
+
+// lockPatience is how long a process that is ending may still hold the file.
+const lockPatience = 2 * time.Second
+
+func lockFile(f *os.File) error {
+	for deadline := time.Now().Add(lockPatience); ; time.Sleep(lockPatience / 40) {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) //nolint:gosec // a descriptor fits
+		if !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(deadline) {
+			return err
+		}
+	}
 }
 
 func (j *journal) read(restore func(policy.Account, known)) error {

@@ -51,7 +51,8 @@ func openSpool(path string, most int64) (*spool, error) {
 
 func (s *spool) bytes() int64 { return s.size.Load() }
 
-// add appends rows durably and gives how many it took, which is none after an error.
+// add appends rows and gives how many it took, which is none after an error. They outlive the process; sync makes them outlive
+// a loss of power.
 func (s *spool) add(rows []store.OutboundDecision) (int, error) {
 	var b []byte
 	for i := range rows {
@@ -68,15 +69,20 @@ func (s *spool) add(rows []store.OutboundDecision) (int, error) {
 	if was+int64(len(b)) > s.most {
 		return 0, errSpoolFull
 	}
-	_, err := s.file.Write(b)
-	if err == nil {
-		err = s.file.Sync()
-	}
-	if err != nil {
+	if _, err := s.file.Write(b); err != nil {
 		return 0, fmt.Errorf("keep decisions: %w", errors.Join(err, s.file.Truncate(was)))
 	}
 	s.size.Store(was + int64(len(b)))
 	return len(rows), nil
+}
+
+func (s *spool) sync() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.file.Sync(); err != nil {
+		return fmt.Errorf("keep decisions: %w", err)
+	}
+	return nil
 }
 
 // drain gives the rows to write, a batch at a time, and empties the file when all were taken. After an error it begins from

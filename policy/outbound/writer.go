@@ -122,17 +122,25 @@ func (w *writer) flush(ctx context.Context) {
 }
 
 func (w *writer) flushRows(ctx context.Context, db *store.Store) {
+	kept := false
 	for {
 		w.mu.Lock()
 		rows := w.rows[:min(len(w.rows), batch)]
 		w.rows = w.rows[len(rows):]
 		w.mu.Unlock()
 		if len(rows) == 0 {
-			return
+			break
 		}
 		if err := w.insert(ctx, db, rows); err != nil {
 			w.keep(rows)
+			kept = true
 		}
+	}
+	if !kept {
+		return
+	}
+	if err := w.spool.sync(); err != nil {
+		w.g.log.Error("file of decisions", "err", err)
 	}
 }
 

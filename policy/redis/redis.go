@@ -65,6 +65,7 @@ func Open(o Options, log *slog.Logger) (*Client, error) {
 	if o.TimeoutMS > 0 {
 		c.timeout = time.Duration(o.TimeoutMS) * time.Millisecond
 	}
+	goredis.SetLogger(silence{}) // it writes to standard error what the errors say as well
 	opts.MaxRetries = -1 // a script that was sent twice would count twice
 	opts.ContextTimeoutEnabled = true
 	opts.DialTimeout, opts.ReadTimeout, opts.WriteTimeout, opts.PoolTimeout = c.timeout, c.timeout, c.timeout, c.timeout
@@ -74,6 +75,12 @@ func Open(o Options, log *slog.Logger) (*Client, error) {
 	c.rdb = goredis.NewClient(opts)
 	return c, nil
 }
+
+// silence is the library's log.
+type silence struct{}
+
+// Printf does nothing.
+func (silence) Printf(context.Context, string, ...any) {}
 
 // Close closes all connections.
 func (c *Client) Close() error { return c.rdb.Close() }
