@@ -26,7 +26,7 @@ func BenchmarkDecision(b *testing.B) {
 			if backend == "redis" {
 				c, err := redis.Open(redis.Options{URL: labtest.Redis(b).URL()}, nil)
 				require.NoError(b, err)
-				defer c.Close() //nolint:errcheck // a benchmark
+				defer c.Close()
 				deps.Shared = c
 			}
 			g, err := outbound.New(policy.Options{Mode: policy.Enforce, Limits: policy.LimitOptions{
