@@ -56,6 +56,17 @@ func (d *daemon) buildOutbound() error {
 	default:
 		log.Warn("the milter alone has no SQLite database: stops by hand and profiles of the database are not known to it")
 	}
+	late := &lateStore{}
+	if open := deps.Open; open != nil {
+		deps.Open = func(ctx context.Context) (*store.Store, error) {
+			s, err := open(ctx)
+			if err == nil {
+				late.store.Store(s)
+			}
+			return s, err
+		}
+		deps.Notify = d.tellOf
+	}
 	if c.Redis.URL != "" {
 		var err error
 		if e.redis, err = redis.Open(c.Redis, log); err != nil {
@@ -72,7 +83,10 @@ func (d *daemon) buildOutbound() error {
 	}
 	d.outbound = e
 	d.site.closers = append(d.site.closers, e)
-	return nil
+	if deps.Open == nil {
+		return nil // nowhere to keep bounces or notices
+	}
+	return d.buildBounces(late)
 }
 
 // outboundDir is the folder of the engine's files. A process without the milter has files of its own, so that it may share
