@@ -16,6 +16,7 @@ import (
 	"github.com/mairust/mairust/internal/listen"
 	"github.com/mairust/mairust/milter/rspamd"
 	"github.com/mairust/mairust/policy/rule"
+	"github.com/mairust/mairust/store/blob/s3"
 	"github.com/mairust/mairust/store/sqldb"
 )
 
@@ -173,6 +174,9 @@ func (ck *checker) backend(section, backend string, o StorageOptions) {
 		if given[name] {
 			ck.report(joinKey(options, name), "is not for %s.backend: %s; remove it", section, backend)
 		}
+	}
+	if backend == BackendFS && (o.Encryption == s3.SSES3 || o.Encryption == s3.SSEKMS) {
+		ck.report(joinKey(options, "encryption"), "%s is for %s.backend: %s, whose server encrypts; files want none or client", o.Encryption, section, BackendS3)
 	}
 }
 

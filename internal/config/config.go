@@ -3,6 +3,7 @@
 package config
 
 import (
+	"cmp"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -79,6 +80,8 @@ type StorageOptions struct {
 	BasePath string `yaml:"base_path"`
 	// Journal is "auto" or "off".
 	Journal string `yaml:"journal"`
+	// Encryption is "none", "client", "sse-s3" or "sse-kms"; the last two are of s3.
+	Encryption string `yaml:"encryption"`
 	// S3 are those of the s3 backend.
 	S3 s3.Options `yaml:",inline"`
 }
@@ -204,7 +207,7 @@ func (c *Config) derive(root bool) {
 	if c.Database.Backend == sqldb.SQLite {
 		fill(&c.Database.Path, under(c.DataDir, "mairust.db"))
 	}
-	c.Storage.Options.derive(c.Storage.Backend, c.DataDir)
+	c.Storage.Options.derive(cmp.Or(c.Storage.Backend, BackendFS), c.DataDir)
 	if p := c.Storage.Previous; p != nil && reflect.ValueOf(*p).IsZero() {
 		c.Storage.Previous = nil // a section without keys means its default, which is none
 	} else if p != nil {
@@ -220,10 +223,13 @@ func defaultStorageOptions() StorageOptions {
 // derive gives the options of a backend what the file left out.
 func (o *StorageOptions) derive(backend, dataDir string) {
 	fill(&o.Journal, "auto")
-	o.S3 = o.S3.WithDefaults()
 	if backend == BackendFS {
 		fill(&o.BasePath, under(dataDir, "mail"))
+		fill(&o.Encryption, s3.None)
 	}
+	fill(&o.Encryption, s3.SSES3)
+	o.S3 = o.S3.WithDefaults()
+	o.S3.Encryption = o.Encryption
 }
 
 // deriveListeners gives each service its default listeners; an empty list in the file means none and stays.
