@@ -209,8 +209,12 @@ func (p *prover) smallParts(ctx context.Context) error {
 func (p *prover) remove(ctx context.Context) {
 	err := p.b.delete(ctx, p.key)
 	if err == nil {
-		if _, failed := p.b.head(ctx, p.key); !errors.Is(failed, blob.ErrNotFound) {
-			err = fmt.Errorf("the object is still there (%v)", failed)
+		_, failed := p.b.head(ctx, p.key)
+		if failed == nil {
+			failed = errors.New("the object is still there")
+		}
+		if !errors.Is(failed, blob.ErrNotFound) {
+			err = failed
 		}
 	}
 	p.found("objects can be removed", err, "the keys need s3:DeleteObject")
