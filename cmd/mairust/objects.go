@@ -54,7 +54,7 @@ func openBackend(ctx context.Context, backend string, o config.StorageOptions, l
 		}
 		return f, nil
 	}
-	options := o.S3
+	options := o.S3 // with its Encryption, which the configuration has set
 	options.Log, options.Registerer = log, r
 	b, err := s3.New(ctx, options)
 	if err != nil {

@@ -22,6 +22,7 @@ import (
 	"github.com/mairust/mairust/internal/config"
 	"github.com/mairust/mairust/internal/listen"
 	"github.com/mairust/mairust/store/blob/crypt"
+	"github.com/mairust/mairust/store/blob/s3"
 )
 
 var update = flag.Bool("update", false, "rewrite the generated references in docs/")
@@ -65,6 +66,9 @@ func TestMetricsReferenceIsCurrent(t *testing.T) {
 	require.NoError(t, d.open(context.Background()))
 	defer d.site.Close()
 	require.NoError(t, d.build())
+	inS3, err := s3.New(context.Background(), s3.Options{Bucket: "mail", Endpoint: "http://127.0.0.1:9", Registerer: d.registry}) // never asked
+	require.NoError(t, err)
+	defer inS3.Close()
 
 	var b bytes.Buffer
 	b.WriteString("# Metrics\n\nAt `/metrics` of the ops listener, beside Go's own and those of the process. " +

@@ -29,13 +29,13 @@ func tortureS3(t *testing.T, report *tortureReport, backend string) {
 func newRigOnS3(t testing.TB, backend string) *tortureRig {
 	t.Helper()
 	r := &tortureRig{bucket: newBucketSite(t, labtest.MinIO(t))}
-	r.setUp(t, r.bucket.site(backend, ", multipart_threshold_mb: 5, multipart_chunk_mb: 5, request_timeout: 2s"))
-	t.Cleanup(func() {
+	t.Cleanup(func() { // after the daemon's end: it makes probes
 		if n := r.bucket.unfinished(t); n > 0 {
 			t.Logf("%d unfinished uploads removed, as by the sweep", n)
 		}
 		require.Zero(t, r.bucket.unfinished(t), "no unfinished upload is left after a sweep")
 	})
+	r.setUp(t, r.bucket.site(backend, ", multipart_threshold_mb: 5, multipart_chunk_mb: 5, request_timeout: 2s"))
 	return r
 }
 

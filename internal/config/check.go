@@ -195,9 +195,6 @@ func (ck *checker) backend(section, backend string, o StorageOptions) {
 			"bucket": o.S3.Bucket != "", "prefix": o.S3.Prefix != "", "region": o.S3.Region != "", "endpoint": o.S3.Endpoint != "",
 			"access_key_id": o.S3.AccessKeyID != "", "secret_access_key": o.S3.SecretAccessKey != "", "kms_key_id": o.S3.KMSKeyID != "",
 		}
-		if o.Encryption == s3.SSES3 || o.Encryption == s3.SSEKMS {
-			ck.report(options+".encryption", "%s is for %s.backend: s3 only (allowed: %s, %s)", o.Encryption, section, EncryptNone, EncryptClient)
-		}
 	} else if err := o.S3.Validate(); backend == BackendS3 && err != nil {
 		ck.report(options, "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
@@ -205,6 +202,9 @@ func (ck *checker) backend(section, backend string, o StorageOptions) {
 		if given[name] {
 			ck.report(joinKey(options, name), "is not for %s.backend: %s; remove it", section, backend)
 		}
+	}
+	if backend == BackendFS && (o.Encryption == s3.SSES3 || o.Encryption == s3.SSEKMS) {
+		ck.report(joinKey(options, "encryption"), "%s is for %s.backend: %s, whose server encrypts; files want none or client", o.Encryption, section, BackendS3)
 	}
 }
 

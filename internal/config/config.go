@@ -3,6 +3,7 @@
 package config
 
 import (
+	"cmp"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -265,7 +266,7 @@ func (c *Config) derive(root bool) {
 	if c.Database.Backend == sqldb.SQLite {
 		fill(&c.Database.Path, under(c.DataDir, "mairust.db"))
 	}
-	c.Storage.Options.derive(c.Storage.Backend, c.DataDir)
+	c.Storage.Options.derive(cmp.Or(c.Storage.Backend, BackendFS), c.DataDir)
 	if p := c.Storage.Previous; p != nil && reflect.ValueOf(*p).IsZero() {
 		c.Storage.Previous = nil // a section without keys means its default, which is none
 	} else if p != nil {

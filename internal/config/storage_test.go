@@ -28,6 +28,7 @@ storage:
 	require.Equal(t, int64(16), c.Storage.Options.S3.MultipartChunkMB)
 	require.Equal(t, int64(8), c.Storage.Options.S3.MultipartThresholdMB)
 	require.Equal(t, "sse-s3", c.Storage.Options.S3.Encryption)
+	require.Equal(t, "none", c.Storage.Previous.Options.Encryption)
 	require.Empty(t, c.Storage.Options.BasePath)
 	require.Equal(t, "/srv/mairust/mail", c.Storage.Previous.Options.BasePath)
 	require.Equal(t, []string{"/srv/mairust/mail"}, c.BasePaths())

@@ -80,7 +80,8 @@ func (b *Bucket) tidyUploads(ctx context.Context, before time.Time) (removed int
 		if !aws.ToTime(u.Initiated).Before(before) {
 			return nil
 		}
-		if err := b.abort(ctx, name, aws.ToString(u.UploadId)); err != nil {
+		done, err := b.abort(ctx, name, aws.ToString(u.UploadId))
+		if err != nil || !done {
 			return err
 		}
 		removed++

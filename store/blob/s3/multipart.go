@@ -53,7 +53,7 @@ func (u *upload) inParts(ctx context.Context) error {
 	}
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
 	defer cancel()
-	if failed := u.b.abort(last, *u.b.name(u.key), id); failed != nil {
+	if _, failed := u.b.abort(last, *u.b.name(u.key), id); failed != nil {
 		u.b.log.Warn("unfinished upload not removed; the sweep will", "key", u.key, "err", failed)
 	}
 	return err
@@ -124,14 +124,15 @@ func (u *upload) complete(ctx context.Context, id string, parts []types.Complete
 	return failed
 }
 
-// abort removes an unfinished upload; one that is not there is no error. name is the key with its prefix.
-func (b *Bucket) abort(ctx context.Context, name, id string) error {
-	err := b.try(ctx, "abort_upload", 0, func(ctx context.Context) error {
+// abort removes an unfinished upload. done is false when it was not there, which is no error: MinIO goes on listing one
+// whose end its client did not wait for. name is the key with its prefix.
+func (b *Bucket) abort(ctx context.Context, name, id string) (done bool, err error) {
+	err = b.try(ctx, "abort_upload", 0, func(ctx context.Context) error {
 		_, err := b.client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{Bucket: &b.o.Bucket, Key: &name, UploadId: &id})
 		return err
 	})
 	if code(err) == "NoSuchUpload" {
-		return nil
+		return false, nil
 	}
-	return err
+	return err == nil, err
 }

@@ -36,9 +36,6 @@ type Options struct {
 	MultipartChunkMB     int64 `yaml:"multipart_chunk_mb"`
 	// Checksums is auto (default), crc32 or off: whether uploads carry a checksum that the server keeps.
 	Checksums string `yaml:"checksums"`
-	// Encryption is sse-s3 (default), sse-kms, client or none. With client nothing is asked of the server: who calls has
-	// encrypted already.
-	Encryption string `yaml:"-"`
 	// KMSKeyID is the key for sse-kms; empty means the bucket's or the account's own.
 	KMSKeyID string `yaml:"kms_key_id"`
 	// RequestTimeout bounds one request that carries nothing, default 20 seconds; a request gets a second more for
@@ -49,6 +46,9 @@ type Options struct {
 	// MaxConnections is how many requests run at once; default 256.
 	MaxConnections int `yaml:"max_connections"`
 
+	// Encryption is sse-s3 (default), sse-kms, client or none. With client nothing is asked of the server: who calls has
+	// encrypted already.
+	Encryption string
 	// Log and Registerer may be nil.
 	Log        *slog.Logger
 	Registerer prometheus.Registerer

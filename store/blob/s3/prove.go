@@ -185,7 +185,8 @@ func (p *prover) multipart(ctx context.Context) {
 		p.lacks("unfinished uploads", "the server does not list unfinished uploads, so the sweep cannot remove them: "+fmt.Sprint(errors.Join(err)),
 			"the keys need s3:ListBucketMultipartUploads; a lifecycle rule can remove them too (AbortIncompleteMultipartUpload)")
 	}
-	p.found("uploads can be given up", p.b.abort(ctx, *p.b.name(u.key), id), "the keys need s3:AbortMultipartUpload")
+	_, err = p.b.abort(ctx, *p.b.name(u.key), id)
+	p.found("uploads can be given up", err, "the keys need s3:AbortMultipartUpload")
 }
 
 // smallestPartMB is S3's own minimum for a part that is not the last.
@@ -208,8 +209,12 @@ func (p *prover) smallParts(ctx context.Context) error {
 func (p *prover) remove(ctx context.Context) {
 	err := p.b.delete(ctx, p.key)
 	if err == nil {
-		if _, failed := p.b.head(ctx, p.key); !errors.Is(failed, blob.ErrNotFound) {
-			err = fmt.Errorf("the object is still there (%v)", failed)
+		_, failed := p.b.head(ctx, p.key)
+		if failed == nil {
+			failed = errors.New("the object is still there")
+		}
+		if !errors.Is(failed, blob.ErrNotFound) {
+			err = failed
 		}
 	}
 	p.found("objects can be removed", err, "the keys need s3:DeleteObject")
