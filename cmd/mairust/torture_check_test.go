@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"filippo.io/age"
+
 	"github.com/mairust/mairust/api/wire"
 )
 
@@ -26,6 +28,8 @@ type inspection struct {
 	site   *testSite
 	daemon *process
 	ledger *ledger
+	// operator is that of the rig.
+	operator *age.X25519Identity
 
 	findings []finding
 	// rows are the copies that the index has, by object key without its ending.
@@ -38,7 +42,7 @@ type inspection struct {
 
 // inspect asks a running daemon for everything. Errors are findings too: mail that cannot be read is lost to its reader.
 func inspect(r *tortureRig) *inspection {
-	i := &inspection{site: r.site, daemon: r.daemon, ledger: r.ledger, rows: map[string]wire.Message{}, copies: map[string]int{}}
+	i := &inspection{site: r.site, daemon: r.daemon, ledger: r.ledger, operator: r.operator, rows: map[string]wire.Message{}, copies: map[string]int{}}
 	for _, local := range r.locals {
 		i.mailbox(local + "@example.test")
 	}
@@ -122,6 +126,9 @@ func (i *inspection) objects() {
 		raw, err := os.ReadFile(path)
 		if err != nil {
 			return err
+		}
+		if raw, err = i.decrypt(path, raw); err != nil {
+			i.found(foundCorrupt, "object %s: %v", path, err)
 		}
 		mailbox := filepath.Base(filepath.Dir(path))
 		key := mailbox + "/" + strings.TrimSuffix(d.Name(), ".eml")
