@@ -379,3 +379,17 @@ func TestTurningEncryptionOnAndOffLeavesOldMailReadable(t *testing.T) {
 	}
 	assert.Equal(t, 1, encrypted)
 }
+
+func TestEagerCopiesAreMadeRightAfterDelivery(t *testing.T) {
+	site := newTestSite(t, siteOptions{Backend: sqldb.SQLite, Mailboxes: []string{"bob"}, Extra: "storage: {options: {attachments: eager}}\n"})
+	daemon := site.start(t)
+	replies, err := site.lmtp(t.Context(), "alice@sender.test", []string{"bob@example.test"}, secretMessage("eager"))
+	require.NoError(t, err)
+	require.True(t, replies.Accepted())
+	id := daemon.messages(t, "bob@example.test", "")[0].ID
+	copies := &encryptedSite{testSite: site}
+	waitFor(t, "the copy", func() bool { return len(copies.objects(t, id+"/attachments/2")) == 1 })
+	raw, err := os.ReadFile(copies.objects(t, id+"/attachments/2")[0])
+	require.NoError(t, err)
+	require.Equal(t, secretWords+" attached", string(raw))
+}

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"filippo.io/age"
+
 	"github.com/mairust/mairust/api/wire"
 )
 
@@ -27,6 +29,8 @@ type inspection struct {
 	daemon *process
 	ledger *ledger
 	bucket *bucketSite
+	// operator is that of the rig.
+	operator *age.X25519Identity
 
 	findings []finding
 	// rows are the copies that the index has, by object key without its ending.
@@ -39,7 +43,7 @@ type inspection struct {
 
 // inspect asks a running daemon for everything. Errors are findings too: mail that cannot be read is lost to its reader.
 func inspect(r *tortureRig) *inspection {
-	i := &inspection{site: r.site, daemon: r.daemon, ledger: r.ledger, bucket: r.bucket, rows: map[string]wire.Message{}, copies: map[string]int{}}
+	i := &inspection{site: r.site, daemon: r.daemon, ledger: r.ledger, bucket: r.bucket, operator: r.operator, rows: map[string]wire.Message{}, copies: map[string]int{}}
 	for _, local := range r.locals {
 		i.mailbox(local + "@example.test")
 	}
@@ -116,6 +120,10 @@ func (i *inspection) row(address string, m wire.Message) *entry {
 func (i *inspection) objects() {
 	withFile := map[string]bool{}
 	look := func(path string, raw []byte) {
+		raw, err := i.decrypt(path, raw)
+		if err != nil {
+			i.found(foundCorrupt, "object %s: %v", path, err)
+		}
 		mailbox := filepath.Base(filepath.Dir(path))
 		key := mailbox + "/" + strings.TrimSuffix(filepath.Base(path), ".eml")
 		withFile[key] = true

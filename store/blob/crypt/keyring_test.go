@@ -193,7 +193,7 @@ func TestReadIdentities(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, list)
 
-	require.NoError(t, os.Chmod(path, 0o644)) //nolint:gosec // what is to be refused
+	require.NoError(t, os.Chmod(path, 0o644))
 	t.Setenv("MAIRUST_BROKEN", strings.Replace(secret, "1", "2", 3))
 	for _, ref := range []string{"file:" + path, "file:/nowhere", "file:" + t.TempDir(), "env:MAIRUST_UNSET", "env:MAIRUST_BROKEN", secret} {
 		_, err := crypt.ReadIdentities(ref)

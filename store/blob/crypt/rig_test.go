@@ -126,7 +126,10 @@ func (r *rig) put(t testing.TB, key, content string) {
 }
 
 // stored gives an object as the backend has it.
-func (r *rig) stored(t testing.TB, key string) []byte { return content(t, r.backend, key) }
+func (r *rig) stored(t testing.TB, key string) []byte {
+	t.Helper()
+	return content(t, r.backend, key)
+}
 
 // alter puts other bytes in the place of what the backend has.
 func (r *rig) alter(t testing.TB, key string, raw []byte) {

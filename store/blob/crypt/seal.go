@@ -110,7 +110,7 @@ func (s *sealed) load(index int64) error {
 		return fmt.Errorf("read content: %w", err)
 	}
 	var nonce [chacha20poly1305.NonceSize]byte
-	binary.BigEndian.PutUint64(nonce[3:11], uint64(index)) //nolint:gosec // never negative
+	binary.BigEndian.PutUint64(nonce[3:11], uint64(index))
 	if last {
 		nonce[len(nonce)-1] = 1
 	}
