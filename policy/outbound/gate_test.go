@@ -187,8 +187,8 @@ func TestASoftLimitCanHold(t *testing.T) {
 	n := start(t, setup{options: o})
 	e := envelope("tanaka@one.test", "192.0.2.7")
 	held := 0
-	for range 40 {
-		r := n.send(e, phish, 0, "a@x.test", "b@y.test", "c@z.test", "d@w.test", nextQueueID()+"@v.test")
+	for range 30 {
+		r := n.send(e, phish, 3, nextQueueID()+"@x.test", nextQueueID()+"@y.test", nextQueueID()+"@z.test")
 		require.Nil(t, r.rcpt)
 		require.Nil(t, r.end)
 		if r.hold {
