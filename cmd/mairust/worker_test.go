@@ -84,7 +84,7 @@ func TestWorkerRunsApart(t *testing.T) {
 	database := storetest.Options(t, sqldb.Postgres)
 	site := newTestSite(t, siteOptions{
 		Mailboxes: []string{"bob"}, Database: fmt.Sprintf("backend: postgres, url: %q", database.URL),
-		Extra:    fmt.Sprintf("notify: {webhook: {url: %q}}\n", hook.URL),
+		Extra: fmt.Sprintf("notify: {webhook: {url: %q}}\n", hook.URL),
 	})
 	cmd := site.command(t.Context(), "worker")
 	stderr, err := cmd.StderrPipe()
