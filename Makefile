@@ -10,6 +10,8 @@ BENCH_REPEAT  ?= 3
 BENCH_OUT     ?=
 BENCHFLAGS    ?=
 DEMO_DIR    ?= ./mairust-demo
+# make detection: -seed, -accounts, -days, -attacks, -date, -out.
+DETECTIONFLAGS ?=
 
 # Pinned, so that the same tree has the same findings everywhere.
 GOLANGCI_VERSION := v2.15.0
@@ -96,3 +98,7 @@ demo-reset: ## Remove all that the demo made
 .PHONY: clean
 clean: ## Remove what was built
 	rm -rf bin
+
+.PHONY: detection
+detection: ## Measure the outbound engine with simulated traffic and write docs/detection.md (DETECTIONFLAGS="-seed 1")
+	$(STATIC) $(GO) run ./policy/sim/detection $(DETECTIONFLAGS)

@@ -3,6 +3,8 @@ package api
 import (
 	"errors"
 	"net/http"
+	"net/url"
+	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humaecho"
@@ -13,7 +15,7 @@ import (
 func (s *Server) newRouter(register ...func(huma.API)) (http.Handler, error) {
 	e := echo.New()
 	e.HTTPErrorHandler = s.routingError
-	e.Use(noteRoute)
+	e.Use(noteRoute, unescapeParams)
 	api := humaecho.New(e, s.config())
 	for _, r := range register {
 		r(api)
@@ -29,6 +31,23 @@ func noteRoute(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		if f := factsOf(c.Request().Context()); f != nil && c.Path() != "" {
 			f.route = c.Path()
+		}
+		return next(c)
+	}
+}
+
+// unescapeParams gives parameters of the path as they were meant. The router leaves them escaped where the escapes had a
+// meaning, as that of a slash, for then it looks at the path as it was sent.
+func unescapeParams(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if c.Request().URL.RawPath != "" {
+			values := slices.Clone(c.ParamValues())
+			for i, value := range values {
+				if plain, err := url.PathUnescape(value); err == nil {
+					values[i] = plain
+				}
+			}
+			c.SetParamValues(values...)
 		}
 		return next(c)
 	}

@@ -186,11 +186,14 @@ func (s *session) summarize() (summary *mail.Summary, err error) {
 	}
 	limits := mail.Limits{}
 	if s.msg.sending != nil {
-		limits.Preview, limits.Hosts = outboundText, maxHosts
+		limits = OutboundLimits()
 	}
 	summary, err = mail.Summarize(r, limits)
 	return summary, errors.Join(err, r.Close())
 }
+
+// OutboundLimits are those with which mail that goes out is read, so that its text can be told from another.
+func OutboundLimits() mail.Limits { return mail.Limits{Preview: outboundText, Hosts: maxHosts} }
 
 // sender prefers Postfix's resolved form of the reverse path, because that is what LMTP is given: a
 // bare "root" has a domain there. Only an empty argument is the null sender.

@@ -177,7 +177,7 @@ func (c *checker) history(o HistoryOptions) {
 	c.part("history.new_place", o.NewPlace)
 	c.part("history.new_network", o.NewNetwork)
 	c.whole("history.new_place_minutes", o.NewPlaceMinutes, 1, 24*60)
-	c.whole("history.new_place_messages", o.NewPlaceMessages, 1, 1000)
+	c.whole("history.new_place_uses", o.NewPlaceUses, 1, 1000)
 	c.whole("history.home_hours", o.HomeHours, 1, 24*30)
 	c.whole("history.many_countries", o.ManyCountries, 2, placeCount)
 	c.whole("history.many_networks", o.ManyNetworks, 2, placeCount)

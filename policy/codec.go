@@ -73,6 +73,9 @@ func (c *codec) state(s *State) {
 	c.failedOnes(s)
 }
 
+// minUS is a year after 1970: 0 stands for never in many places, and shorter times are differences.
+const minUS = 365 * dayUS
+
 // maxUS is in the year 4253; it keeps sums of times in 63 bits. maxMinute is the same in minutes.
 const (
 	maxUS     = 1 << 56
@@ -235,10 +238,11 @@ func (c *codec) places(s *State) {
 		}
 		c.u64(&p.network)
 		c.u16(&p.country, 1<<16-1)
-		c.u16(&p.messages, 1<<16-1)
+		c.u16(&p.uses, 1<<16-1)
 		c.u32(&p.lastMinute, maxMinute)
 		c.u32(&p.countryFirst, maxMinute)
-		c.u16(&p.countryMessages, 1<<16-1)
+		c.u16(&p.countryUses, 1<<16-1)
+		c.u32(&p.lastUse, maxMinute)
 	}
 }
 

@@ -96,7 +96,7 @@ func (j *judgement) spam(s *State, r *contentRules) {
 // invalid is the share of recipients that do not exist, by its lower bound.
 func (j *judgement) invalid(r *contentRules, window int, least int64) {
 	bad := j.sums[window][invalid]
-	n := j.sums[window][copies] + bad
+	n := j.sums[window][copies] + j.sums[window][tried] + bad // a list that is refused halfway is not worse for that
 	m := measure{raw: wilson(bad, n), limit: r.invalidFull, windowUS: windowLengthUS[window]}
 	if bad >= least {
 		m.value = ramp(m.raw, r.invalidFrom, r.invalidFull)
@@ -141,8 +141,11 @@ func (j *judgement) campaign(r *contentRules, room room, q *print, windowUS, tim
 	m := measure{windowUS: windowUS, print: q.id}
 	m.value, m.raw, m.limit = over(strangers, r.newFrom, r.newFull), strangers, r.newFull*times/room.den
 	j.pieces[campaign].keep(m)
+	if q.times < 2 {
+		return // one message to a group
+	}
 	weight := r.allWeight
-	if j.trust == unsure && q.times > 1 {
+	if j.trust == unsure {
 		weight = Micro
 	}
 	m.value, m.raw, m.limit = mul(weight, over(all, r.allFrom, r.allFull)), all, r.allFull*times/room.den

@@ -56,9 +56,10 @@ const (
 )
 
 // Decide applies e to s at nowUS (µs since 1970). It changes nothing but what it returns; a zero State is an
-// account that nothing is known of. A nowUS before the state's last one counts as that one. Calls may run at once.
+// account that nothing is known of. A nowUS before the state's last one counts as that one, and
+// one before 1971 as 1971. Calls may run at once.
 func Decide(s State, e Event, p *Policy, nowUS int64) (Decision, State) {
-	c := step{State: s, e: e.bounded(), p: p, now: min(max(nowUS, s.lastUS, 0), maxUS), mode: e.Mode, bulk: p.bulk(e.Tenant, e.Account)}
+	c := step{State: s, e: e.bounded(), p: p, now: min(max(nowUS, s.lastUS, minUS), maxUS), mode: e.Mode, bulk: p.bulk(e.Tenant, e.Account)}
 	if c.mode == "" {
 		c.mode = p.Mode(e.Tenant, e.Account)
 	}

@@ -21,7 +21,8 @@ const (
 	KindBounce
 	// KindStop is a suspension by hand. It takes UntilUS.
 	KindStop
-	// KindReenable ends a suspension: to the soft limit, with what happened so far forgiven once. It takes Cap.
+	// KindReenable ends a suspension: to the soft limit, or to Level Normal, with what happened so far forgiven once. It takes
+	// Cap.
 	KindReenable
 	// KindSetLevel puts the account at Level by hand, for instance at normal or at a soft limit with Cap.
 	KindSetLevel

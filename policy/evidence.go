@@ -99,7 +99,7 @@ func (s *State) judge(p *Policy, b *bulk, nowUS int64) judgement {
 	j.facts(s, &p.content)
 	j.corroborate(p.corroboration)
 	j.trustIn(s, &p.history)
-	room := p.room(j.trust, j.scatter)
+	room := p.room(j.trust, j.scatter, b)
 	j.rate(s, &p.rate, b, room)
 	j.campaigns(s, &p.content, room)
 	j.newlist(s, p, room)
@@ -136,7 +136,7 @@ type room struct {
 	den       int64    // divides every limit
 }
 
-func (p *Policy) room(trust uint8, scatter bool) room {
+func (p *Policy) room(trust uint8, scatter bool, b *bulk) room {
 	r := room{strangers: [2]int64{1, 1}, den: 1}
 	switch trust {
 	case home:
@@ -145,6 +145,11 @@ func (p *Policy) room(trust uint8, scatter bool) room {
 		r.strangers = [2]int64{p.content.coldMultiple, p.content.coldMultiple}
 	case away:
 		r.strangers = [2]int64{p.content.awayMultiple, p.content.awayMultiple}
+	}
+	if b != nil && (trust == home || trust == cold) {
+		for i := range r.strangers {
+			r.strangers[i] = max(r.strangers[i], b.room)
+		}
 	}
 	if scatter {
 		r.den = 2

@@ -2,19 +2,19 @@ package policy
 
 // historyRules are HistoryOptions made ready.
 type historyRules struct {
-	newPlace, newNetwork         int64
-	newPlaceUS, newPlaceMessages int64
-	homeUS                       int64
-	manyCountries, manyNetworks  int64
-	manyUS                       int64
-	strike, strikeUS             int64
-	hour, hourShare, hourLeast   int64
-	coldUS, coldMessages         int64
+	newPlace, newNetwork        int64
+	newPlaceUS, newPlaceUses    int64
+	homeUS                      int64
+	manyCountries, manyNetworks int64
+	manyUS                      int64
+	strike, strikeUS            int64
+	hour, hourShare, hourLeast  int64
+	coldUS, coldMessages        int64
 }
 
 func (o HistoryOptions) rules() historyRules {
 	return historyRules{
-		newPlace: micro(o.NewPlace), newNetwork: micro(o.NewNetwork), newPlaceUS: int64(o.NewPlaceMinutes) * minuteUS, newPlaceMessages: int64(o.NewPlaceMessages),
+		newPlace: micro(o.NewPlace), newNetwork: micro(o.NewNetwork), newPlaceUS: int64(o.NewPlaceMinutes) * minuteUS, newPlaceUses: int64(o.NewPlaceUses),
 		homeUS:        int64(o.HomeHours) * hourUS,
 		manyCountries: int64(o.ManyCountries), manyNetworks: int64(o.ManyNetworks), manyUS: int64(o.ManyHours) * hourUS,
 		strike: micro(o.Strike), strikeUS: int64(o.StrikeHalfLifeHours) * hourUS,
@@ -49,7 +49,7 @@ func (j *judgement) places(s *State, r *historyRules) {
 		if p.firstMinute == 0 {
 			continue
 		}
-		if s.isNew(p.firstMinute, p.messages, j.now, r) {
+		if s.isNew(p.firstMinute, p.uses, j.now, r) {
 			fresh++
 			strongest = max(strongest, s.newness(p, j.now, r))
 		}
@@ -76,7 +76,7 @@ func (j *judgement) places(s *State, r *historyRules) {
 
 // newness is the evidence of a new network: less in a country that is not new, where telephones change networks.
 func (s *State) newness(p *place, nowUS int64, r *historyRules) int64 {
-	if p.country != 0 && !s.isNew(p.countryFirst, p.countryMessages, nowUS, r) {
+	if p.country != 0 && !s.isNew(p.countryFirst, p.countryUses, nowUS, r) {
 		return r.newNetwork
 	}
 	return r.newPlace

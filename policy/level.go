@@ -120,6 +120,10 @@ func (c *step) byPerson() {
 		c.byHand, c.shadow, c.untilUS = true, false, c.e.UntilUS
 	case c.e.Kind == KindReenable:
 		c.forgive()
+		if c.e.Level == Normal {
+			c.put(normal)
+			break
+		}
 		c.put(soft)
 		c.capHour = c.e.Cap
 	case c.e.Level == HardLimit:

@@ -87,7 +87,7 @@ type RateOptions struct {
 	FloorHour       int `yaml:"floor_hour"`        // 80 in an hour
 	FloorDay        int `yaml:"floor_day"`         // 300 in 24 hours
 	FloorNewHour    int `yaml:"floor_new_hour"`    // 15 new recipients in an hour
-	FloorNewDay     int `yaml:"floor_new_day"`     // 35 new recipients in 24 hours
+	FloorNewDay     int `yaml:"floor_new_day"`     // 30 new recipients in 24 hours
 	// Multiple of the account's own peak (3).
 	Multiple float64 `yaml:"multiple"`
 	// Onset is the part of a limit where evidence begins (0.4).
@@ -110,8 +110,8 @@ type ContentOptions struct {
 	// CampaignNewFrom and CampaignNewFull: new recipients of one body in an hour (8, 30).
 	CampaignNewFrom int `yaml:"campaign_new_from"`
 	CampaignNewFull int `yaml:"campaign_new_full"`
-	// CampaignAllFrom and CampaignAllFull: all recipients of one body in an hour (25, 75), at CampaignAllWeight (0.5);
-	// at a new place with full weight, when it is more than one message.
+	// CampaignAllFrom and CampaignAllFull: all recipients of one body in an hour (25, 75), from the
+	// second message on, at CampaignAllWeight (0.5); at a new place with full weight.
 	CampaignAllFrom   int     `yaml:"campaign_all_from"`
 	CampaignAllFull   int     `yaml:"campaign_all_full"`
 	CampaignAllWeight float64 `yaml:"campaign_all_weight"`
@@ -142,13 +142,13 @@ type ContentOptions struct {
 // HistoryOptions shape the history factor.
 type HistoryOptions struct {
 	// NewPlace is the evidence of a new country, or of a new network when countries are not known (0.6); NewNetwork
-	// that of a new network in a known country (0.45). It is new for NewPlaceMinutes (120), and for a week while fewer
-	// than NewPlaceMessages (5) came from there.
-	NewPlace         float64 `yaml:"new_place"`
-	NewNetwork       float64 `yaml:"new_network"`
-	NewPlaceMinutes  int     `yaml:"new_place_minutes"`
-	NewPlaceMessages int     `yaml:"new_place_messages"`
-	// HomeHours after its first use, and after NewPlaceMessages, a place is home (72).
+	// that of a new network in a known country (0.45). It is new for NewPlaceMinutes (120), and for a week while
+	// mail came from there in fewer than NewPlaceUses different hours (5).
+	NewPlace        float64 `yaml:"new_place"`
+	NewNetwork      float64 `yaml:"new_network"`
+	NewPlaceMinutes int     `yaml:"new_place_minutes"`
+	NewPlaceUses    int     `yaml:"new_place_uses"`
+	// HomeHours after its first use, and after NewPlaceUses, a place is home (72).
 	HomeHours int `yaml:"home_hours"`
 	// ManyCountries (3), one of them new, or ManyNetworks (4) new ones within ManyHours (6) are full evidence.
 	ManyCountries int `yaml:"many_countries"`

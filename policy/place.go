@@ -10,13 +10,14 @@ const placeCount = 8
 
 // place is a network from which the account sent.
 type place struct {
-	network  uint64 // NetworkOf, 0 when unknown
-	country  uint16 // two letters, 0 when unknown
-	messages uint16 // ended messages, up to 65,535
+	network uint64 // NetworkOf, 0 when unknown
+	country uint16 // two letters, 0 when unknown
+	uses    uint16 // different hours in which messages ended, up to 65,535
 	// firstMinute and lastMinute are minutes since 1970; a place without firstMinute is empty. countryFirst is when the
 	// country was first seen, in whatever network.
 	firstMinute, lastMinute, countryFirst uint32
-	countryMessages                       uint16
+	countryUses                           uint16
+	lastUse                               uint32 // the hour of the last of them, hours since 1970
 }
 
 // NetworkOf is a number for the network of a client address: the /16 of IPv4, the /32 of IPv6. It is 0 for an
@@ -42,9 +43,8 @@ func countryOf(s string) uint16 {
 	return uint16(s[0])<<8 | uint16(s[1])
 }
 
-// visit notes that the account is at a place now, and with a message that it has ended one there. Unknown places
-// are not noted.
-func (s *State) visit(at Place, nowUS, ended int64) {
+// visit notes that the account is at a place now. Unknown places are not noted.
+func (s *State) visit(at Place, nowUS int64) {
 	country := countryOf(at.Country)
 	if at.Network == 0 && country == 0 {
 		return
@@ -52,13 +52,20 @@ func (s *State) visit(at Place, nowUS, ended int64) {
 	minute := uint32(nowUS / minuteUS)
 	p := s.placeOf(at.Network, country, minute)
 	p.lastMinute = max(p.lastMinute, minute)
-	p.messages = uint16(min(int64(p.messages)+ended, 1<<16-1))
-	if country == 0 {
+}
+
+// used notes that a message left from the current place. An hour counts once, so that no flood makes itself at home.
+func (s *State) used(nowUS int64) {
+	h := uint32(nowUS / hourUS)
+	if s.here == 0 || s.places[s.here-1].lastUse == h {
 		return
 	}
+	p := &s.places[s.here-1]
+	p.lastUse = h
+	p.uses = min(p.uses, 1<<16-2) + 1
 	for i := range s.places {
-		if q := &s.places[i]; q.country == country {
-			q.countryMessages = uint16(min(int64(q.countryMessages)+ended, 1<<16-1))
+		if q := &s.places[i]; p.country != 0 && q.country == p.country {
+			q.countryUses = min(q.countryUses, 1<<16-2) + 1
 		}
 	}
 }
@@ -76,7 +83,7 @@ func (s *State) placeOf(network uint64, country uint16, minute uint32) *place {
 		}
 		if p.firstMinute != 0 && country != 0 && p.country == country {
 			fresh.countryFirst = min(fresh.countryFirst, p.countryFirst)
-			fresh.countryMessages = p.countryMessages
+			fresh.countryUses = p.countryUses
 		}
 		if worst < 0 || p.worth() < s.places[worst].worth() {
 			worst = i
@@ -87,12 +94,12 @@ func (s *State) placeOf(network uint64, country uint16, minute uint32) *place {
 	return &s.places[worst]
 }
 
-// worth is how long ago the place was last used, with a day's credit for each message from there, up to 30.
+// worth is how long ago the place was last used, with a day's credit for each use, up to 30.
 func (p *place) worth() int64 {
 	if p.firstMinute == 0 {
 		return 0
 	}
-	return int64(p.lastMinute) + min(int64(p.messages), 30)*24*60
+	return int64(p.lastMinute) + min(int64(p.uses), 30)*24*60
 }
 
 // quietUS is how long a place stays new while hardly a message came from there: a thief tries an account with one
@@ -105,7 +112,7 @@ func (s *State) original(first uint32, r *historyRules) bool {
 }
 
 // isNew says that a place (or a country) was first seen a short while ago.
-func (s *State) isNew(first uint32, messages uint16, nowUS int64, r *historyRules) bool {
+func (s *State) isNew(first uint32, uses uint16, nowUS int64, r *historyRules) bool {
 	if s.original(first, r) {
 		return false
 	}
@@ -113,7 +120,7 @@ func (s *State) isNew(first uint32, messages uint16, nowUS int64, r *historyRule
 		nowUS = min(nowUS, s.levelUS) // nothing becomes familiar while the account is under suspicion
 	}
 	age := nowUS - int64(first)*minuteUS
-	return age < r.newPlaceUS || age < quietUS && int64(messages) < r.newPlaceMessages
+	return age < r.newPlaceUS || age < quietUS && int64(uses) < r.newPlaceUses
 }
 
 // isHome says that the current place has been used for days.
@@ -123,5 +130,5 @@ func (s *State) isHome(nowUS int64, r *historyRules) bool {
 	}
 	p := &s.places[s.here-1]
 	return nowUS-int64(p.firstMinute)*minuteUS >= r.homeUS &&
-		(int64(p.messages) >= r.newPlaceMessages || p.messages > 0 && s.original(p.firstMinute, r))
+		(int64(p.uses) >= r.newPlaceUses || p.uses > 0 && s.original(p.firstMinute, r))
 }

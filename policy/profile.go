@@ -52,6 +52,8 @@ type bulk struct {
 	rate Rate
 	// peaks are the account's usual counts, as far as the profile says so (micro-copies).
 	peaks [windowCount]int64
+	// room multiplies the limits of new recipients and campaigns at a known place: one for each 100 copies an hour.
+	room int64
 }
 
 // profileKey is an account of one tenant, or of any.
@@ -74,6 +76,7 @@ func (p *Policy) addProfiles(list []Profile) error {
 			return fmt.Errorf("%s (%s): accounts: wants at least one login with its domain", key, x.ID)
 		}
 		b := &bulk{Profile: x, rate: rate, peaks: rate.peaks()}
+		b.room = min(max(b.peaks[windowHour]/Micro/100, 1), 1000)
 		for _, a := range x.Accounts {
 			k := profileKey{x.Tenant, LoginAccount(a, "")}
 			if old := p.profiles[k]; old != nil {

@@ -2,13 +2,13 @@ package policy
 
 // mail is MAIL FROM.
 func (c *step) mail() {
-	c.visit(c.e.Place, c.now, 0)
+	c.visit(c.e.Place, c.now)
 	c.stopped()
 }
 
 // reserve is RCPT: the recipient counts from now on, until it is released.
 func (c *step) reserve() {
-	c.visit(c.e.Place, c.now, 0)
+	c.visit(c.e.Place, c.now)
 	if len(c.e.Recipients) == 0 || c.stopped() {
 		return
 	}
@@ -47,7 +47,7 @@ func (c *step) count(recipients []uint64) (n, strangers int64) {
 
 // commit is the end of a message.
 func (c *step) commit() {
-	c.visit(c.e.Place, c.now, 1)
+	c.visit(c.e.Place, c.now)
 	held := c.take(c.e.Transaction)
 	n, strangers := c.settle(held)
 	c.d.New = strangers
@@ -90,6 +90,7 @@ func (c *step) sent() {
 	c.windows.add(messages, 1)
 	c.total++
 	c.countHour(c.now)
+	c.used(c.now)
 	c.known.turn(c.now)
 	for _, r := range c.e.Recipients {
 		c.known.now.add(r)

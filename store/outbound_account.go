@@ -26,7 +26,8 @@ type OutboundAccount struct {
 	CapPerHour int64
 	// Decision is the decision that brought it there, zero when a person did.
 	Decision LogKey
-	// Revision rises with every change; 0 when there was none.
+	// Revision rises with every change, also of an account whose row went away in between: it is about the time of the change
+	// in microseconds. 0 when there was none.
 	Revision int64
 	// Changed is the time of the last change, Sent that of the last decision; zero for none.
 	Changed, Sent time.Time
@@ -87,7 +88,7 @@ func (s *Store) OutboundAccounts(ctx context.Context, sc Scope, f OutboundFilter
 	query := `SELECT ` + outboundAccountColumns + ` FROM outbound_accounts WHERE ` + accountInScope + `
 		AND ($4 = '' OR level = $4) AND (tenant_id, account) > ($5, $6) AND account >= $7 AND ($8 = '' OR account < $8)`
 	if f.Limited || f.Level == LevelSoftLimit || f.Level == LevelHardLimit {
-		query += ` AND (level <> 'normal' OR mode <> '') AND level <> 'normal'` // the former as in the index
+		query += ` AND revision > 0 AND level <> 'normal'` // the former as in the index
 	}
 	from, to := prefixRange(f.Prefix)
 	return s.outboundAccounts(ctx, query+` ORDER BY tenant_id, account LIMIT $9`, append(sc.args(),
@@ -116,7 +117,7 @@ type SuspensionFilter struct {
 // Suspensions lists the accounts in scope that are stopped, those stopped last first.
 func (s *Store) Suspensions(ctx context.Context, sc Scope, f SuspensionFilter) ([]OutboundAccount, error) {
 	const query = `SELECT ` + outboundAccountColumns + ` FROM outbound_accounts WHERE ` + accountInScope + `
-		AND (level <> 'normal' OR mode <> '') AND (level = 'hard_limit' OR $4 = 1 AND level = 'soft_limit')
+		AND revision > 0 AND (level = 'hard_limit' OR $4 = 1 AND level = 'soft_limit')
 		AND (since_us, tenant_id, account) < ($5, $6, $7) ORDER BY since_us DESC, tenant_id DESC, account DESC LIMIT $8`
 	since := int64(1) << 62
 	if !f.BeforeSince.IsZero() {
@@ -125,11 +126,11 @@ func (s *Store) Suspensions(ctx context.Context, sc Scope, f SuspensionFilter) (
 	return s.outboundAccounts(ctx, query, append(sc.args(), boolInt(f.Limited), since, string(f.Before.Tenant), cleanKey(f.Before.Account), f.Limit)...)
 }
 
-// SpecialAccounts lists, for the snapshot of a process that decides, all accounts that are not like others: limited,
-// stopped, or with a mode of their own. At most limit of those after the given one, by tenant and name.
+// SpecialAccounts lists, for the snapshot of a process that decides, all accounts that were ever changed: also those that
+// are like others again, since such a process must learn of it. At most limit of those after the given one, by tenant and name.
 func (s *Store) SpecialAccounts(ctx context.Context, after OutboundKey, limit int) ([]OutboundAccount, error) {
 	const query = `SELECT ` + outboundAccountColumns + ` FROM outbound_accounts
-		WHERE (level <> 'normal' OR mode <> '') AND (tenant_id, account) > ($1, $2)
+		WHERE revision > 0 AND (tenant_id, account) > ($1, $2)
 		ORDER BY tenant_id, account LIMIT $3`
 	return s.outboundAccounts(ctx, query, string(after.Tenant), cleanKey(after.Account), limit)
 }
@@ -181,7 +182,7 @@ func (s *Store) ChangeOutboundAccount(ctx context.Context, c OutboundChange) (*O
 		}
 		now := s.now()
 		made = c.applied(was, now)
-		if err := putOutboundAccount(ctx, tx, made); err != nil {
+		if err := putOutboundAccount(ctx, tx, made, was.Revision); err != nil {
 			return err
 		}
 		h := OutboundEvent{
@@ -218,7 +219,7 @@ func (c *OutboundChange) applied(was OutboundAccount, now time.Time) OutboundAcc
 		Tenant: c.Tenant, Account: c.Account, Level: c.Level, Mode: c.Mode, Act: c.Act, Since: was.Since, Until: c.Until,
 		Reason: c.Reason, Ticket: c.Ticket, ActorKind: c.ActorKind, Actor: c.Actor,
 		CapPerHour: c.CapPerHour, Decision: c.Decision,
-		Revision: was.Revision + 1, Changed: fromMicros(micros(now)), Sent: was.Sent,
+		Revision: max(was.Revision+1, micros(now)), Changed: fromMicros(micros(now)), Sent: was.Sent,
 	}
 	if was.Level != c.Level || was.Since.IsZero() {
 		a.Since = a.Changed
@@ -237,7 +238,8 @@ func lockOutboundAccount(ctx context.Context, tx *sqldb.Tx, tenant TenantID, acc
 	return a, err
 }
 
-func putOutboundAccount(ctx context.Context, tx *sqldb.Tx, a OutboundAccount) error {
+// putOutboundAccount writes an account whose revision is still the one that was read.
+func putOutboundAccount(ctx context.Context, tx *sqldb.Tx, a OutboundAccount, was int64) error {
 	const query = `INSERT INTO outbound_accounts (` + outboundAccountColumns + `)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
 		ON CONFLICT (tenant_id, account) DO UPDATE SET level = excluded.level, mode = excluded.mode, act = excluded.act,
@@ -245,10 +247,10 @@ func putOutboundAccount(ctx context.Context, tx *sqldb.Tx, a OutboundAccount) er
 		actor_kind = excluded.actor_kind, actor = excluded.actor, cap_per_hour = excluded.cap_per_hour,
 		decision_at_us = excluded.decision_at_us,
 		decision_id = excluded.decision_id, revision = excluded.revision, changed_us = excluded.changed_us
-		WHERE outbound_accounts.revision = excluded.revision - 1`
+		WHERE outbound_accounts.revision = $18`
 	n, err := tx.Exec(ctx, query, string(a.Tenant), a.Account, a.Level, a.Mode, a.Act, microsOrNull(a.Since), microsOrNull(a.Until),
 		a.Reason, a.Ticket, a.ActorKind, a.Actor, a.CapPerHour, microsOrNull(a.Decision.At),
-		a.Decision.ID, a.Revision, microsOrNull(a.Changed), microsOrNull(a.Sent))
+		a.Decision.ID, a.Revision, microsOrNull(a.Changed), microsOrNull(a.Sent), was)
 	if err == nil && n == 0 {
 		err = ErrConflict
 	}

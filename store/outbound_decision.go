@@ -129,7 +129,7 @@ func (d *OutboundDecision) values() []any {
 	return []any{
 		micros(d.At), word(d.ID), string(d.Tenant), cleanKey(d.Account), word(d.Kind), word(d.QueueHost), word(d.QueueID), word(d.Client),
 		mail.Clean(d.MailFrom, maxAddress), d.Messages, d.Recipients, d.NewRecipients, d.Refused, d.Bounced, d.SizeBytes, d.SpamMilli,
-		int64(d.Fingerprint), word(d.Action), word(d.Reason), //nolint:gosec // the bits count
+		int64(d.Fingerprint), word(d.Action), word(d.Reason),
 		word(d.LevelBefore), word(d.LevelAfter), word(d.Would), word(d.WouldLevel), d.ScoreMicro, word(d.Mode), word(d.PolicyHash),
 		mail.Clean(d.Reply, maxReply), event, explanation,
 	}
@@ -141,7 +141,7 @@ func scanOutboundDecision(scan sqldb.Scan) (OutboundDecision, error) {
 	err := scan(&at, &d.ID, &d.Tenant, &d.Account, &d.Kind, &d.QueueHost, &d.QueueID, &d.Client, &d.MailFrom, &d.Messages, &d.Recipients,
 		&d.NewRecipients, &d.Refused, &d.Bounced, &d.SizeBytes, &d.SpamMilli, &fingerprint, &d.Action, &d.Reason, &d.LevelBefore, &d.LevelAfter,
 		&d.Would, &d.WouldLevel, &d.ScoreMicro, &d.Mode, &d.PolicyHash, &d.Reply, &d.Event, &d.Explanation)
-	d.At, d.Fingerprint = fromMicros(at), uint64(fingerprint) //nolint:gosec // the bits count
+	d.At, d.Fingerprint = fromMicros(at), uint64(fingerprint)
 	return d, err
 }
 
@@ -191,7 +191,7 @@ func (s *Store) OutboundDecisions(ctx context.Context, sc Scope, f DecisionFilte
 		return s.outboundDecisions(ctx, query+` AND account = $10`+order, append(args, cleanKey(f.Account))...)
 	default:
 		return s.outboundDecisions(ctx, query+` AND account = $10 AND kind = 'end' AND fingerprint = $11`+order,
-			append(args, cleanKey(f.Account), int64(*f.Text))...) //nolint:gosec // the bits count
+			append(args, cleanKey(f.Account), int64(*f.Text))...)
 	}
 }
 

@@ -28,7 +28,7 @@ func (s *Store) OutboundGroups(ctx context.Context, sc Scope, account string, fr
 		var g OutboundGroup
 		var fingerprint, first, last int64
 		err := scan(&fingerprint, &g.Count, &g.Recipients, &g.NewRecipients, &first, &last)
-		g.Fingerprint, g.First, g.Last = uint64(fingerprint), fromMicros(first), fromMicros(last) //nolint:gosec // the bits count
+		g.Fingerprint, g.First, g.Last = uint64(fingerprint), fromMicros(first), fromMicros(last)
 		list = append(list, g)
 		return err
 	})

@@ -35,7 +35,8 @@ func suspension(tenant store.TenantID, account string, revision int64) store.Out
 func TestALevelIsChangedByOnlyOneOfMany(t *testing.T) {
 	storetest.Run(t, func(t *testing.T, s *store.Store) {
 		ctx := t.Context()
-		for revision := range int64(3) { // the first makes the row
+		revision := int64(0) // the first makes the row
+		for range 3 {
 			var wg sync.WaitGroup
 			errs := make([]error, 8)
 			for i := range errs {
@@ -53,15 +54,26 @@ func TestALevelIsChangedByOnlyOneOfMany(t *testing.T) {
 				}
 			}
 			require.Equal(t, 1, won)
+			a, err := s.OutboundAccount(ctx, store.System, "bob@one.test")
+			require.NoError(t, err)
+			require.Greater(t, a.Revision, revision)
+			revision = a.Revision
 		}
-		a, err := s.OutboundAccount(ctx, store.System, "bob@one.test")
-		require.NoError(t, err)
-		assert.Equal(t, int64(3), a.Revision)
 		h, err := s.OutboundHistory(ctx, store.System, "account", "bob@one.test", store.LogKey{}, 9)
 		require.NoError(t, err)
 		assert.Len(t, h, 3, "who lost wrote nothing")
 		_, err = s.ChangeOutboundAccount(ctx, suspension("t1", "new@one.test", 4))
 		require.ErrorIs(t, err, store.ErrConflict, "a row that is gone is not made by a late change")
+
+		normal := suspension("t1", "bob@one.test", revision)
+		normal.Level = store.LevelNormal
+		last, err := s.ChangeOutboundAccount(ctx, normal)
+		require.NoError(t, err)
+		_, err = s.ForgetOutbound(ctx, "t1", "bob@one.test")
+		require.NoError(t, err)
+		again, err := s.ChangeOutboundAccount(ctx, suspension("t1", "bob@one.test", 0))
+		require.NoError(t, err)
+		require.Greater(t, again.Revision, last.Revision, "who knows of the older row must see that this one is newer")
 	})
 }
 
@@ -523,6 +535,15 @@ func TestListsOfAccounts(t *testing.T) {
 		require.NoError(t, err)
 		_, err = s.ChangeOutboundAccount(ctx, again)
 		require.ErrorIs(t, err, store.ErrConflict, "the other node")
+		last, err := s.OutboundAccount(ctx, store.Scope{Tenant: "t1"}, "bob@one.test")
+		require.NoError(t, err)
+		normal := last.Change("recover")
+		normal.Level = store.LevelNormal
+		_, err = s.ChangeOutboundAccount(ctx, normal)
+		require.NoError(t, err)
+		found, err = s.SpecialAccounts(ctx, store.OutboundKey{}, 9)
+		require.NoError(t, err)
+		require.Len(t, found, 3, "who decides must learn that an account is like others again")
 	})
 }
 

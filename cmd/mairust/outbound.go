@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/mairust/mairust/internal/config"
@@ -44,7 +45,7 @@ func (d *daemon) buildOutbound() error {
 	log := d.log.With("component", "outbound")
 	e := &outboundEngine{}
 	deps := outbound.Deps{
-		Hash: d.site.ring.Hash(keyring.Recipient), Dir: filepath.Join(c.DataDir, "outbound"), Filtered: c.Milter.Rspamd.URL != "",
+		Hash: d.site.ring.Hash(keyring.Recipient), Dir: filepath.Join(c.DataDir, d.outboundDir()), Filtered: c.Milter.Rspamd.URL != "",
 		Log: log, Registerer: d.registry,
 	}
 	switch {
@@ -54,6 +55,22 @@ func (d *daemon) buildOutbound() error {
 		deps.Open = func(ctx context.Context) (*store.Store, error) { return d.openForOutbound(ctx, e) }
 	default:
 		log.Warn("the milter alone has no SQLite database: stops by hand and profiles of the database are not known to it")
+	}
+	late := &lateStore{}
+	if open := deps.Open; open != nil {
+		deps.Open = func(ctx context.Context) (*store.Store, error) {
+			s, err := open(ctx)
+			if err == nil {
+				late.store.Store(s)
+			}
+			return s, err
+		}
+	}
+	// Another process than the milter's has an engine to show, not to judge: bounces are counted where mail is judged.
+	follows := deps.Open != nil && slices.Contains(d.roles, roleMilter)
+	if follows {
+		deps.Notify = d.tellOf
+		deps.HasFeed = func(host string) bool { return d.bounces.feeds.Has(host) }
 	}
 	if c.Redis.URL != "" {
 		var err error
@@ -71,7 +88,19 @@ func (d *daemon) buildOutbound() error {
 	}
 	d.outbound = e
 	d.site.closers = append(d.site.closers, e)
-	return nil
+	if !follows {
+		return nil
+	}
+	return d.buildBounces(late)
+}
+
+// outboundDir is the folder of the engine's files. A process without the milter has files of its own, so that it may share
+// its data_dir with the milter's.
+func (d *daemon) outboundDir() string {
+	if slices.Contains(d.roles, roleMilter) {
+		return "outbound"
+	}
+	return "outbound-serve"
 }
 
 // openForOutbound opens the database for the engine alone; the milter works without it.

@@ -111,9 +111,17 @@ func (d *daemon) buildAPI() error {
 		return err
 	}
 	office := admin.New(admin.Options{Store: d.site.store})
+	sending, err := d.newOffice(office)
+	if err != nil {
+		return err
+	}
+	intake, err := d.newIntake(d.site.store)
+	if err != nil {
+		return err
+	}
 	server, err := api.New(d.config.HTTP, api.Deps{
 		Store: d.site.store, Objects: d.site.objects, Auth: authenticator, Keyring: d.site.ring,
-		Admin: office, Outbound: admin.NewOutbound(office, nil), Log: log, Registerer: d.registry, Version: buildVersion(),
+		Admin: office, Outbound: sending, Bounces: admin.NewBounces(intake), Log: log, Registerer: d.registry, Version: buildVersion(),
 	})
 	if err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 
 	"github.com/mairust/mairust/internal/alert"
 	"github.com/mairust/mairust/internal/listen"
+	"github.com/mairust/mairust/internal/mailer"
 )
 
 // slowPatience is for parts that nobody waits for: an alert can wait until it is sure.
@@ -35,7 +36,11 @@ func (d *daemon) buildWatch() error {
 		alert.Part{Name: "clock", Patience: slowPatience, Check: func(context.Context) error { return clockFault() }},
 		alert.Part{Name: "certificate", Check: func(context.Context) error { return checkCertificates(d.listeners) }})
 	if slices.Contains(d.roles, roleMilter) {
-		parts = append(parts, alert.Part{Name: "outbound", Check: d.checkOutbound})
+		parts = append(parts, alert.Part{Name: "outbound", Check: d.checkOutbound},
+			alert.Part{Name: "bounces", Check: d.checkBounces, Patience: slowPatience})
+	}
+	if slices.Contains(d.roles, roleWorker) {
+		parts = append(parts, alert.Part{Name: "notices", Check: d.checkNotices})
 	}
 	sink, err := d.mailSink()
 	if err != nil {
@@ -55,7 +60,11 @@ func (d *daemon) mailSink() (alert.Sink, error) {
 	if err != nil {
 		return nil, err
 	}
-	return alert.NewSMTP(d.config.Notify.SMTP, hostname)
+	m, err := mailer.New(d.config.Notify.SMTP, hostname)
+	if err != nil {
+		return nil, err
+	}
+	return alert.NewMail(m), nil
 }
 
 // dirs are the directories whose disks must not become full.

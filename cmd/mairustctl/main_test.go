@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -140,6 +141,10 @@ func newEngine(t *testing.T, s *store.Store) *engine {
 
 func (e *engine) InForce() (policy.Options, *policy.Policy) { return e.options, e.policy }
 
+func (e *engine) Settings(o policy.Options) (string, error) {
+	return fmt.Sprintf("mode: %s\nauto_suspend: %t\n", o.Mode, *o.AutoSuspend), nil
+}
+
 func (e *engine) ConfigProfiles() []policy.Profile { return e.profiles }
 
 func (e *engine) TenantOf(ctx context.Context, a policy.Account) (store.TenantID, error) {
@@ -157,7 +162,7 @@ func (e *engine) Try(_ context.Context, trial admin.Trial) (policy.Decision, err
 		Content: policy.Content{SpamKnown: true, Fingerprint: 7, SizeBytes: int64(len(trial.Message))},
 	}
 	for i := range trial.Recipients {
-		event.Recipients = append(event.Recipients, uint64(i)+1) //nolint:gosec // small
+		event.Recipients = append(event.Recipients, uint64(i)+1)
 	}
 	if strings.Contains(string(trial.Message), "spam") {
 		event.Content.Spam, event.Content.ListedURL = 20*policy.Micro, true

@@ -111,19 +111,10 @@ const maxMessage = 30 << 20
 
 // readMessage reads the message, and its recipients unless they are given.
 func readMessage(cmd *cobra.Command, path string, w *wire.OutboundTest) error {
-	in := cmd.InOrStdin()
-	if path != "-" {
-		f, err := os.Open(path)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		in = f
-	}
-	raw, err := io.ReadAll(io.LimitReader(in, maxMessage+1))
+	raw, err := readFile(cmd, path)
 	switch {
 	case err != nil:
-		return fmt.Errorf("read %s: %w", path, err)
+		return err
 	case len(raw) == 0:
 		return fmt.Errorf("%s is empty", path)
 	case len(raw) > maxMessage:
@@ -137,6 +128,20 @@ func readMessage(cmd *cobra.Command, path string, w *wire.OutboundTest) error {
 		return fmt.Errorf("%s has no recipient in To, Cc or Bcc that can be read: name them with --to", path)
 	}
 	return nil
+}
+
+// readFile reads a file, or standard input for "-", up to a byte more than may be sent.
+func readFile(cmd *cobra.Command, path string) ([]byte, error) {
+	in := cmd.InOrStdin()
+	if path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = f.Close() }() // it was only read
+		in = f
+	}
+	return io.ReadAll(io.LimitReader(in, maxMessage+1))
 }
 
 // recipientsOf finds the recipients that a header names. What cannot be read is left out.

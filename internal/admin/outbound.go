@@ -19,6 +19,8 @@ import (
 type Engine interface {
 	// InForce gives the options with their defaults, and the policy made of them.
 	InForce() (policy.Options, *policy.Policy)
+	// Settings writes options as the configuration does, in YAML.
+	Settings(o policy.Options) (string, error)
 	// ConfigProfiles are the bulk profiles of the configuration.
 	ConfigProfiles() []policy.Profile
 	// TenantOf finds whose an account is. store.ErrNotFound when it is nobody's.

@@ -8,6 +8,8 @@ import (
 
 	"github.com/mairust/mairust/api/wire"
 	"github.com/mairust/mairust/internal/auth"
+	"github.com/mairust/mairust/policy"
+	"github.com/mairust/mairust/policy/notify"
 	"github.com/mairust/mairust/store"
 )
 
@@ -107,7 +109,7 @@ func ownMode(text string) (string, error) {
 // actTries is how often an act is decided again because the account changed meanwhile.
 const actTries = 3
 
-// act authorises, changes and audits. change sees the account as it is and says what it becomes.
+// act authorises, changes, audits and notifies. change sees the account as it is and says what it becomes.
 func (o *Outbound) act(ctx context.Context, p auth.Principal, account, verb string, w wire.OutboundAct,
 	change func(*store.OutboundAccount, *store.OutboundChange) error,
 ) (wire.OutboundAccount, error) {
@@ -129,8 +131,27 @@ func (o *Outbound) act(ctx context.Context, p auth.Principal, account, verb stri
 		err = o.auditOutbound(ctx, p, store.AuditEntry{
 			Tenant: is.Tenant, Action: "outbound_account." + verb, Target: is.Account, Reason: w.Reason,
 		}, accountWire(p, *was), after)
-		return after, err
+		if err != nil {
+			return after, err
+		}
+		return after, o.notifyAct(ctx, was, is)
 	}
+}
+
+// notifyAct tells administrators of a change of level.
+func (o *Outbound) notifyAct(ctx context.Context, was, is *store.OutboundAccount) error {
+	kinds := map[string]notify.Kind{"suspend": notify.SuspendedByHand, "limit": notify.LimitedByHand, "release": notify.Released}
+	kind, told := kinds[is.Act]
+	if !told {
+		return nil
+	}
+	action := policy.Allow
+	if is.Level == store.LevelHardLimit {
+		action = policy.RefuseSuspended
+	}
+	return notify.Enqueue(ctx, o.store, notify.Notice{Tenant: is.Tenant, Account: is.Account, Kind: kind, Facts: notify.Facts{
+		Action: string(action), LevelBefore: was.Level, LevelAfter: is.Level, Reason: is.Reason, By: is.Actor, Until: is.Until,
+	}})
 }
 
 func (o *Outbound) tryAct(ctx context.Context, p auth.Principal, account, verb string, w wire.OutboundAct,
@@ -169,7 +190,11 @@ func (o *Outbound) Forget(ctx context.Context, p auth.Principal, account, reason
 	if err != nil {
 		return wire.OutboundForgotten{}, err
 	}
-	done := wire.OutboundForgotten{Rows: n}
+	notices, err := o.store.ForgetNotices(ctx, a.Tenant, a.Account)
+	if err != nil {
+		return wire.OutboundForgotten{}, err
+	}
+	done := wire.OutboundForgotten{Rows: n + notices}
 	return done, o.auditOutbound(ctx, p, store.AuditEntry{
 		Tenant: a.Tenant, Action: "outbound_account.forget", Target: a.Account, Reason: reason,
 	}, nil, done)

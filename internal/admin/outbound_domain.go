@@ -7,6 +7,8 @@ import (
 	"github.com/mairust/mairust/api/wire"
 	"github.com/mairust/mairust/internal/auth"
 	"github.com/mairust/mairust/internal/mail"
+	"github.com/mairust/mairust/policy"
+	"github.com/mairust/mairust/policy/notify"
 	"github.com/mairust/mairust/store"
 )
 
@@ -27,9 +29,15 @@ func (o *Outbound) SuspendDomain(ctx context.Context, p auth.Principal, domain s
 		return wire.OutboundDomain{}, err
 	}
 	after := domainWire(*made)
-	return after, o.auditOutbound(ctx, p, store.AuditEntry{
+	err = o.auditOutbound(ctx, p, store.AuditEntry{
 		Tenant: d.Tenant, Action: "outbound_domain.suspend", Target: d.Domain, Reason: d.Reason,
 	}, nil, after)
+	if err != nil {
+		return after, err
+	}
+	return after, notify.Enqueue(ctx, o.store, notify.Notice{Tenant: d.Tenant, Account: "@" + d.Domain, Kind: notify.DomainSuspended, Facts: notify.Facts{
+		Action: string(policy.RefuseSuspended), LevelAfter: store.LevelHardLimit, Reason: d.Reason, By: d.Actor, Until: d.Until,
+	}})
 }
 
 // ReleaseDomain ends the stop of a domain. Accounts that are stopped by themselves stay so. store.ErrNotFound when there is none.
@@ -41,9 +49,15 @@ func (o *Outbound) ReleaseDomain(ctx context.Context, p auth.Principal, domain s
 	if err := o.store.ReleaseDomain(ctx, d); err != nil {
 		return err
 	}
-	return o.auditOutbound(ctx, p, store.AuditEntry{
+	err = o.auditOutbound(ctx, p, store.AuditEntry{
 		Tenant: d.Tenant, Action: "outbound_domain.release", Target: d.Domain, Reason: d.Reason,
 	}, nil, nil)
+	if err != nil {
+		return err
+	}
+	return notify.Enqueue(ctx, o.store, notify.Notice{Tenant: d.Tenant, Account: "@" + d.Domain, Kind: notify.DomainReleased, Facts: notify.Facts{
+		Action: string(policy.Allow), LevelBefore: store.LevelHardLimit, LevelAfter: store.LevelNormal, Reason: d.Reason, By: d.Actor,
+	}})
 }
 
 // domainStop authorises an act on a domain in scope.

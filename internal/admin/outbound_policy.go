@@ -5,8 +5,6 @@ import (
 	"errors"
 	"net/netip"
 
-	"github.com/goccy/go-yaml"
-
 	"github.com/mairust/mairust/api/wire"
 	"github.com/mairust/mairust/internal/auth"
 	"github.com/mairust/mairust/internal/mail"
@@ -30,11 +28,11 @@ func (o *Outbound) Policy(ctx context.Context, p auth.Principal) (wire.OutboundP
 	if !p.Scope().All {
 		options.Modes = nil // they name other tenants
 	}
-	text, err := yaml.Marshal(options.WithDefaults())
+	text, err := o.engine.Settings(options.WithDefaults())
 	if err != nil {
 		return w, err
 	}
-	w = wire.OutboundPolicy{Hash: compiled.Hash(), Mode: string(options.WithDefaults().Mode), Settings: string(text), Modes: []wire.OutboundTenantMode{}}
+	w = wire.OutboundPolicy{Hash: compiled.Hash(), Mode: string(options.WithDefaults().Mode), Settings: text, Modes: []wire.OutboundTenantMode{}}
 	modes, err := o.store.OutboundModes(ctx, p.Scope())
 	if err != nil {
 		return w, err

@@ -79,6 +79,9 @@ func (t *teller) sentence() string {
 			list = append(list, t.evidence(e))
 		}
 	}
+	if len(list) == 0 && t.x.Decision == nil && t.x.Policy == "" {
+		return t.say("The decision behind it is kept no more.", "この判定の記録はもう保存されていません。")
+	}
 	if len(list) == 0 {
 		return t.say("Nothing unusual was found.", "通常と異なる点は見つかっていません。")
 	}

@@ -1,12 +1,11 @@
 package alert
 
 import (
-	"bytes"
-	"crypto/rand"
+	"context"
 	"fmt"
-	"mime/quotedprintable"
-	"strings"
 	"time"
+
+	"github.com/mairust/mairust/internal/mailer"
 )
 
 // word is a part as people know it.
@@ -38,6 +37,14 @@ var words = map[string]word{
 		"The clock", "システム時計",
 		"Check chrony or another NTP client on the host.", "ホストの chrony などの NTP クライアントを確認してください。",
 	},
+	"bounces": {
+		"The feed of bounces", "バウンスの取り込み",
+		"Bounces are no evidence against stolen accounts until it works.", "復旧するまで、バウンスは不正送信の判定に使われません。",
+	},
+	"notices": {
+		"Notices to administrators", "管理者への通知",
+		"Notices about accounts wait, for a day at most.", "アカウントに関する通知は、最長 1 日待機します。",
+	},
 	"certificate": {
 		"A certificate", "証明書",
 		"Renew it; it is read again by itself.", "更新してください。新しい証明書は自動で読み込まれます。",
@@ -51,34 +58,30 @@ func wordOf(part string) word {
 	return word{en: part, ja: part}
 }
 
-// compose writes the mail: plain text, English first, then Japanese.
-func (s *SMTP) compose(n Notice) []byte {
+// Mail sends notices by mail. It is a Sink.
+type Mail struct{ mailer *mailer.Mailer }
+
+// NewMail makes a sink.
+func NewMail(m *mailer.Mailer) *Mail { return &Mail{mailer: m} }
+
+// Send sends one mail to all addresses. An error means that not all of them were told.
+func (m *Mail) Send(ctx context.Context, n Notice) error {
+	return m.mailer.Send(ctx, compose(n, m.mailer.Hostname()))
+}
+
+// compose writes the mail: English first, then Japanese.
+func compose(n Notice, hostname string) mailer.Letter {
 	w := wordOf(n.Part)
-	subject := fmt.Sprintf("[MaiRust %s] %s: works again", s.hostname, w.en)
-	text := fmt.Sprintf("%s of MaiRust on %s works again.\n\n%s (%s) は復旧しました。\n", w.en, s.hostname, w.ja, s.hostname)
-	if n.Failing {
-		subject = fmt.Sprintf("[MaiRust %s] %s: failing", s.hostname, w.en)
-		text = fmt.Sprintf("%s of MaiRust on %s has a problem since %s.\n%s\nAnother mail tells when it is over.\n\n"+
+	if !n.Failing {
+		return mailer.Letter{
+			At: n.At, Subject: fmt.Sprintf("[MaiRust %s] %s: works again", hostname, w.en),
+			Text: fmt.Sprintf("%s of MaiRust on %s works again.\n\n%s (%s) は復旧しました。\n", w.en, hostname, w.ja, hostname),
+		}
+	}
+	return mailer.Letter{
+		At: n.At, Subject: fmt.Sprintf("[MaiRust %s] %s: failing", hostname, w.en),
+		Text: fmt.Sprintf("%s of MaiRust on %s has a problem since %s.\n%s\nAnother mail tells when it is over.\n\n"+
 			"%s (%s) に問題が発生しています。\n%s\n復旧時に再度お知らせします。\n\n%s\n",
-			w.en, s.hostname, n.Since.UTC().Format(time.RFC3339), w.adviceEn, w.ja, s.hostname, w.adviceJa, n.Text)
+			w.en, hostname, n.Since.UTC().Format(time.RFC3339), w.adviceEn, w.ja, hostname, w.adviceJa, n.Text),
 	}
-	var b bytes.Buffer
-	for _, field := range [][2]string{
-		{"From", "<" + s.options.From + ">"},
-		{"To", "<" + strings.Join(s.options.To, ">, <") + ">"},
-		{"Subject", subject},
-		{"Date", n.At.UTC().Format(time.RFC1123Z)},
-		{"Message-ID", "<" + rand.Text() + "@" + s.hostname + ">"},
-		{"Auto-Submitted", "auto-generated"}, // RFC 3834: nobody's program is to answer
-		{"MIME-Version", "1.0"},
-		{"Content-Type", "text/plain; charset=utf-8"},
-		{"Content-Transfer-Encoding", "quoted-printable"},
-	} {
-		fmt.Fprintf(&b, "%s: %s\r\n", field[0], field[1])
-	}
-	b.WriteString("\r\n")
-	body := quotedprintable.NewWriter(&b)
-	_, _ = body.Write([]byte(text)) // a Buffer takes everything
-	_ = body.Close()
-	return b.Bytes()
 }

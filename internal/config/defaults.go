@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/mairust/mairust/policy"
 )
 
 // Defaults writes the embedded defaults of this process's user as a commented file, which loads to exactly them.
@@ -20,6 +22,15 @@ func Defaults(w io.Writer) error {
 		return err
 	}
 	return writeYAML(w, Default(), style{comments: true})
+}
+
+// OutboundSettings writes the engine's part of the section outbound as YAML, without the name of the section.
+func OutboundSettings(o policy.Options) (string, error) {
+	var b strings.Builder
+	p := printer{w: bufio.NewWriter(&b)}
+	p.section("outbound", reflect.ValueOf(&o).Elem(), "")
+	err := p.w.Flush()
+	return b.String(), err
 }
 
 // style chooses between a file to edit and a dump to read.

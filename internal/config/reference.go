@@ -21,8 +21,11 @@ func Reference(w io.Writer) error {
 			continue
 		}
 		top = append(top, newRow(f.name, f.value))
+		if isList(f.value.Type()) {
+			top = append(top, rowsOf(f.name+"[]", reflect.New(f.value.Type().Elem()).Elem())...)
+		}
 	}
-	writeRows(&b, "Top level", "Folders.", top)
+	writeRows(&b, "Top level", "Folders, and the bulk senders.", top)
 	for _, f := range sections {
 		k, _ := describe(f.name)
 		writeRows(&b, "`"+f.name+"`", k.doc, rowsOf(f.name, f.value))

@@ -11,7 +11,7 @@ type row struct {
 // The words of the table.
 var (
 	// leaves are the vocabulary that nearly everybody speaks; they import nothing of ours.
-	leaves = []string{"internal/mail", "internal/keyring", "internal/listen", "internal/alert"}
+	leaves = []string{"internal/mail", "internal/keyring", "internal/listen", "internal/alert", "internal/mailer"}
 	leaf   = row{}
 )
 
@@ -38,11 +38,15 @@ var table = map[string]row{
 	"store/fsck":          may(with(leaves, "store", "store/blob")...),
 	"store/storetest":     may(with(leaves, "store", "store/sqldb", "store/blob", "store/blob/blobtest", "internal/lab/labtest")...),
 
-	"policy":      may(leaves...),
-	"policy/sim":      may("policy"),
-	"policy/rule":     may(leaves...),
-	"policy/redis":    leaf,
-	"policy/outbound": may(with(leaves, "policy", "store")...),
+	"policy":               may(leaves...),
+	"policy/bounce":        may(with(leaves, "store")...),
+	"policy/notify":        may(with(leaves, "store")...),
+	"policy/sim":           may("policy"),
+	"policy/rule":          may(leaves...),
+	"policy/redis":         leaf,
+	"policy/upkeep":        may(with(leaves, "store", "policy/notify")...),
+	"policy/outbound":      may(with(leaves, "policy", "store")...),
+	"policy/sim/detection": may("policy/sim"),
 
 	"api":        may(with(leaves, "api/wire", "internal/admin", "internal/auth", "store/search", "store", "store/blob")...),
 	"api/wire":   leaf,
@@ -54,7 +58,8 @@ var table = map[string]row{
 	"internal/mail":    leaf,
 	"internal/keyring": leaf,
 	"internal/listen":  leaf,
-	"internal/alert":   leaf,
+	"internal/alert":   may("internal/mailer"),
+	"internal/mailer":  leaf,
 	"internal/config":  {everything: true}, // the Options of every package
 	"internal/auth":    may(with(leaves, "store")...),
 	"internal/admin":   may(with(leaves, "api/wire", "internal/auth", "store", "policy/...")...), // wire: what acts take and give

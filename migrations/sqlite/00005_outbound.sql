@@ -30,8 +30,7 @@ CREATE TABLE outbound_accounts (
     PRIMARY KEY (tenant_id, account)
 );
 CREATE INDEX outbound_accounts_account ON outbound_accounts (account, tenant_id);
-CREATE INDEX outbound_accounts_special ON outbound_accounts (tenant_id, account)
-    WHERE level <> 'normal' OR mode <> '';
+CREATE INDEX outbound_accounts_changed ON outbound_accounts (tenant_id, account) WHERE revision > 0;
 CREATE INDEX outbound_accounts_until ON outbound_accounts (until_us) WHERE until_us IS NOT NULL;
 
 CREATE TABLE outbound_domains (

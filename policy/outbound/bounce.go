@@ -20,6 +20,11 @@ const bounceWindow = 6 * 24 * time.Hour
 // Bounce tells of a failed delivery: Postfix on host gave up, at that time, to deliver the message of this queue id to rcpt, with
 // this enhanced status code. Only 5.1.x counts. ErrNotFound of package store when nobody is known to have sent it.
 func (g *Gate) Bounce(ctx context.Context, host, queueID string, at time.Time, dsn, rcpt string) error {
+	return g.BounceOf(ctx, host, queueID, at, dsn, g.recipient(mail.ReadPath(rcpt)))
+}
+
+// BounceOf is Bounce for who has only the keyed hash of the recipient.
+func (g *Gate) BounceOf(ctx context.Context, host, queueID string, at time.Time, dsn string, rcptHash uint64) error {
 	if !strings.HasPrefix(dsn, "5.1.") {
 		return nil
 	}
@@ -29,7 +34,7 @@ func (g *Gate) Bounce(ctx context.Context, host, queueID string, at time.Time, d
 	}
 	client, _ := netip.ParseAddr(m.client)
 	o := g.decide(ctx, m.sender, policy.Event{
-		Kind: policy.KindBounce, DSN: dsn, Recipients: []uint64{g.recipient(mail.ReadPath(rcpt))}, Place: placeOf(client),
+		Kind: policy.KindBounce, DSN: dsn, Recipients: []uint64{rcptHash}, Place: placeOf(client),
 		QueueHost: host, QueueID: queueID,
 	})
 	g.writeActs(m.sender, &o)

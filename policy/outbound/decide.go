@@ -191,9 +191,9 @@ func actOf(row store.OutboundAccount, st *policy.State) (policy.Event, bool) {
 			e.UntilUS = row.Until.UnixMicro()
 		}
 		return e, true
-	case policy.SoftLimit:
+	default:
 		if is == policy.HardLimit || row.Act == "release" {
-			return policy.Event{Kind: policy.KindReenable, Cap: row.CapPerHour}, true
+			return policy.Event{Kind: policy.KindReenable, Level: level, Cap: row.CapPerHour}, true
 		}
 	}
 	return set, true

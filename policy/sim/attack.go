@@ -152,8 +152,12 @@ func (t *thief) countries(n int) []policy.Place {
 
 // corroborated says that there is a second kind of evidence: a strange place, spam, or addresses that do not exist.
 func (t *thief) corroborated() bool {
-	own := slices.Contains(t.victim.homes, t.places[0]) && len(t.places) == 1
-	return !own && t.rest < 2*hour || t.spam >= 5 || t.invalid >= 0.12 && !t.knownOnly
+	return !t.own() || t.spam >= 5 || t.invalid >= 0.12 && !t.knownOnly
+}
+
+// own says that the attack comes from the victim's own network.
+func (t *thief) own() bool {
+	return len(t.places) == 1 && slices.Contains(t.victim.homes, t.places[0])
 }
 
 // patience is how long a thief waits after a temporary refusal.

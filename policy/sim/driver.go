@@ -116,17 +116,25 @@ type engine struct {
 	account policy.Account
 	s       policy.State
 	tx      uint64
-	// stops counts decisions that changed the level for the worse; wouldn't are those of shadow.
-	soft, hard int
-	softAt     int64
-	hardAt     int64
-	reason     *policy.Explanation
+	// blind: the site does not know countries.
+	blind bool
+	// soft and hard count the decisions that changed the level for the worse; the times are those of the first ones.
+	soft, hard     int
+	softAt, hardAt int64
+	reason         *policy.Explanation // of the last one
+	plain          map[int64]bool      // days on which a plain limit refused
 }
 
 func (e *engine) decide(ev policy.Event, at int64) policy.Decision {
 	ev.Account, ev.Transaction = e.account, e.tx
+	if e.blind {
+		ev.Place.Country = ""
+	}
 	d, s := policy.Decide(e.s, ev, e.p, at)
 	e.s = s
+	if d.Action == policy.RefuseRate && d.Reason != policy.ReasonSoftLimit && e.plain != nil {
+		e.plain[at/day] = true
+	}
 	if d.Notice == policy.NoticeSoftLimit || d.Notice == policy.NoticeUncorroborated && d.Before == policy.Normal {
 		e.soft++
 		e.softAt = cmp.Or(e.softAt, at)

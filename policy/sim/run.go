@@ -16,10 +16,9 @@ type HonestRun struct {
 	Soft, Hard int
 	Refused    int
 	Sent       int
-	// PlainRefused are recipients that the plain limits of the policy refused.
-	PlainRefused int
-	// Fixed is the number of days on which fixed limits refused something.
-	Fixed int
+	// Plain is the number of days on which the policy's plain limits refused something, Fixed that on which fixed limits
+	// did.
+	Plain, Fixed int
 	// Why is the explanation of the first stop.
 	Why *policy.Explanation
 }
@@ -27,19 +26,19 @@ type HonestRun struct {
 // runHonest lives through warm-up and watched days.
 func runHonest(o Options, e engines, i int) HonestRun {
 	a := newHonest(o, i)
-	g := &engine{p: e.shadow, account: a.account(i)}
+	g := &engine{p: e.shadow, account: a.account(i), blind: o.NoCountries}
 	r := HonestRun{Behaviour: Behaviours[a.behaviour].Name, Days: o.Days - max(a.firstDay-o.Warmup, 0)}
 	cut := start + int64(o.Warmup)*day
 	early := a.live(0, o.Warmup)
 	deliver(g, early, func(*letter, outcome) {})
-	g.p, g.soft, g.hard, g.reason = e.enforce, 0, 0, nil
+	g.p, g.soft, g.hard, g.reason, g.plain = e.enforce, 0, 0, nil, map[int64]bool{}
 	mail := a.live(o.Warmup, o.Warmup+o.Days)
 	again := slices.Clone(mail) // retries change it
 	deliver(g, mail, func(_ *letter, x outcome) {
 		r.Sent += x.sent
 		r.Refused += x.refused
 	})
-	r.Soft, r.Hard, r.Why = g.soft, g.hard, g.reason
+	r.Soft, r.Hard, r.Why, r.Plain = g.soft, g.hard, g.reason, len(g.plain)
 	f := newFixed(g.account)
 	days := map[int64]bool{}
 	deliver(f, early, func(*letter, outcome) {})
@@ -91,6 +90,8 @@ type AttackRun struct {
 	Leaked, Fixed int
 	// Limited and Suspended say what the engine did; Corroborated that there was a second kind of evidence to find.
 	Limited, Suspended, Corroborated bool
+	// Own says that it came from the victim's own network.
+	Own bool
 	// Victim is the behaviour of the account that was stolen.
 	Victim string
 	// Minutes from the first message to the limit or the suspension, whichever came first; -1 if neither did.
@@ -107,9 +108,9 @@ func runAttack(o Options, e engines, f Family, i int) AttackRun {
 	}
 	early := a.live(0, o.Warmup)
 	v := newThief(a, f, start+int64(o.Warmup)*day+a.Int64N(day))
-	r := AttackRun{Family: f.Name, Corroborated: v.corroborated(), Victim: Behaviours[a.behaviour].Name, Minutes: -1}
+	r := AttackRun{Family: f.Name, Corroborated: v.corroborated(), Own: v.own(), Victim: Behaviours[a.behaviour].Name, Minutes: -1}
 
-	g := &engine{p: e.shadow, account: a.account(i)}
+	g := &engine{p: e.shadow, account: a.account(i), blind: o.NoCountries}
 	deliver(g, early, func(*letter, outcome) {})
 	g.p, g.soft, g.hard, g.softAt, g.hardAt, g.reason = e.enforce, 0, 0, 0, 0, nil
 	r.Leaked = v.steal(g, a.dice)

@@ -26,6 +26,8 @@ type Options struct {
 	Accounts, Days, Warmup int
 	// Attacks is the number of attacks of each family (300).
 	Attacks int
+	// NoCountries is a site without a database of countries: places are networks only.
+	NoCountries bool
 	// Policy is the engine's; its mode is ignored.
 	Policy policy.Options
 }

@@ -1,4 +1,5 @@
-package alert
+// Package mailer sends mail about the installation to its administrators, through a mail server that the operator names.
+package mailer
 
 import (
 	"context"
@@ -12,8 +13,8 @@ import (
 	"time"
 )
 
-// SMTPOptions are the section `notify.smtp` of the configuration.
-type SMTPOptions struct {
+// Options are the section `notify.smtp` of the configuration.
+type Options struct {
 	// Address is HOST:PORT of a mail server; empty means that no mail is sent.
 	Address string `yaml:"address"`
 	// From and To are plain addresses. To should not be a mailbox of this installation.
@@ -27,7 +28,7 @@ type SMTPOptions struct {
 	Password string `yaml:"password"`
 }
 
-// The values of SMTPOptions.TLS.
+// The values of Options.TLS.
 const (
 	TLSAuto     = "auto"
 	TLSNone     = "none"
@@ -36,7 +37,7 @@ const (
 )
 
 // Validate says what is missing or malformed. An empty Address is fine: then nothing is sent.
-func (o SMTPOptions) Validate() error {
+func (o Options) Validate() error {
 	if o.Address == "" {
 		return nil
 	}
@@ -61,59 +62,62 @@ func (o SMTPOptions) Validate() error {
 }
 
 // startTLS says whether TLS begins with the command.
-func (o SMTPOptions) startTLS() bool {
+func (o Options) startTLS() bool {
 	return o.TLS == TLSStartTLS || (o.TLS == "" || o.TLS == TLSAuto) && !o.local()
 }
 
 // local says whether the server is on this host.
-func (o SMTPOptions) local() bool {
+func (o Options) local() bool {
 	host, _, err := net.SplitHostPort(o.Address)
 	ip := net.ParseIP(host)
 	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
 }
 
-// sendTimeout bounds the sending of one notice.
+// sendTimeout bounds the sending of one letter.
 const sendTimeout = 30 * time.Second
 
-// SMTP sends notices by mail (RFC 5321). It is a Sink.
-type SMTP struct {
-	options  SMTPOptions
+// Mailer sends letters by SMTP (RFC 5321). Its methods may be called from many goroutines.
+type Mailer struct {
+	options  Options
 	hostname string
 }
 
-// NewSMTP makes a sink; hostname names this installation in the mails and in EHLO.
-func NewSMTP(o SMTPOptions, hostname string) (*SMTP, error) {
+// New makes a Mailer; hostname names this installation in Message-ID and EHLO.
+func New(o Options, hostname string) (*Mailer, error) {
 	if o.Address == "" {
 		return nil, errors.New("notify.smtp: address is empty")
 	}
 	if err := o.Validate(); err != nil {
 		return nil, fmt.Errorf("notify.smtp: %w", err)
 	}
-	return &SMTP{options: o, hostname: hostname}, nil
+	return &Mailer{options: o, hostname: hostname}, nil
 }
 
+// Hostname is what the Mailer was made with.
+func (m *Mailer) Hostname() string { return m.hostname }
+
 // Send sends one mail to all addresses. An error means that not all of them were told.
-func (s *SMTP) Send(ctx context.Context, n Notice) error {
+func (m *Mailer) Send(ctx context.Context, l Letter) error {
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", s.options.Address)
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", m.options.Address)
 	if err != nil {
 		return fmt.Errorf("notify by mail: %w", err)
 	}
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
-	if err := s.talk(conn, n); err != nil {
-		return fmt.Errorf("notify by mail to %s: %w", s.options.Address, errors.Join(err, ctx.Err()))
+	if err := m.talk(conn, l); err != nil {
+		return fmt.Errorf("notify by mail to %s: %w", m.options.Address, errors.Join(err, ctx.Err()))
 	}
 	return nil
 }
 
 // talk closes conn.
-func (s *SMTP) talk(conn net.Conn, n Notice) error {
-	host, _, err := net.SplitHostPort(s.options.Address)
+func (m *Mailer) talk(conn net.Conn, l Letter) error {
+	host, _, err := net.SplitHostPort(m.options.Address)
 	if err != nil {
 		return errors.Join(err, conn.Close())
 	}
-	if s.options.TLS == TLSImplicit {
+	if m.options.TLS == TLSImplicit {
 		conn = tls.Client(conn, &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12})
 	}
 	c, err := smtp.NewClient(conn, host)
@@ -121,13 +125,13 @@ func (s *SMTP) talk(conn net.Conn, n Notice) error {
 		return errors.Join(err, conn.Close())
 	}
 	defer c.Close() //nolint:errcheck // after QUIT it is closed; before, there is an error already
-	if err := s.begin(c, host); err != nil {
+	if err := m.begin(c, host); err != nil {
 		return err
 	}
-	if err := c.Mail(s.options.From); err != nil {
+	if err := c.Mail(m.options.From); err != nil {
 		return err
 	}
-	for _, to := range s.options.To {
+	for _, to := range m.options.To {
 		if err := c.Rcpt(to); err != nil {
 			return err
 		}
@@ -136,7 +140,7 @@ func (s *SMTP) talk(conn net.Conn, n Notice) error {
 	if err != nil {
 		return err
 	}
-	if _, err := w.Write(s.compose(n)); err != nil {
+	if _, err := w.Write(m.compose(l)); err != nil {
 		return err
 	}
 	if err := w.Close(); err != nil {
@@ -148,17 +152,17 @@ func (s *SMTP) talk(conn net.Conn, n Notice) error {
 }
 
 // begin says EHLO, turns TLS on and logs in.
-func (s *SMTP) begin(c *smtp.Client, host string) error {
-	if err := c.Hello(s.hostname); err != nil {
+func (m *Mailer) begin(c *smtp.Client, host string) error {
+	if err := c.Hello(m.hostname); err != nil {
 		return err
 	}
-	if s.options.startTLS() {
+	if m.options.startTLS() {
 		if err := c.StartTLS(&tls.Config{ServerName: host, MinVersion: tls.VersionTLS12}); err != nil {
 			return fmt.Errorf("starttls: %w", err)
 		}
 	}
-	if s.options.Username == "" {
+	if m.options.Username == "" {
 		return nil
 	}
-	return c.Auth(smtp.PlainAuth("", s.options.Username, s.options.Password, host))
+	return c.Auth(smtp.PlainAuth("", m.options.Username, m.options.Password, host))
 }

@@ -1,0 +1,171 @@
+package admin_test
+
+import (
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/mairust/mairust/api/wire"
+	"github.com/mairust/mairust/internal/admin"
+	"github.com/mairust/mairust/internal/auth"
+	"github.com/mairust/mairust/store"
+	"github.com/mairust/mairust/store/storetest"
+)
+
+func because(reason string) wire.OutboundAct { return wire.OutboundAct{Reason: reason} }
+
+func TestActsAtOnceAreAllToldAndNoneIsLost(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		o := admin.NewOutbound(admin.New(admin.Options{Store: s}), nil)
+		site := storetest.NewSite(t, s, "one", "one.test", "bob")
+		ctx := t.Context()
+		var wg sync.WaitGroup
+		errs := make([]error, 12)
+		for i := range errs {
+			wg.Go(func() {
+				_, errs[i] = o.Suspend(ctx, root, "bob@one.test", wire.OutboundSuspend{OutboundAct: because("flood")})
+			})
+		}
+		wg.Wait()
+		done := 0
+		for _, err := range errs {
+			if err == nil {
+				done++
+			} else {
+				require.ErrorIs(t, err, store.ErrConflict)
+			}
+		}
+		require.Positive(t, done)
+		history, err := o.History(ctx, root, "bob@one.test", store.LogKey{}, 99)
+		require.NoError(t, err)
+		assert.Len(t, history, done)
+		log, err := s.AuditLog(ctx, store.Scope{Tenant: site.Tenant.ID}, timeZero, 99)
+		require.NoError(t, err)
+		assert.Len(t, log, done, "who lost did nothing, so that nothing is noted")
+	})
+}
+
+func TestAnActOnWhatWasSeenIsRefusedWhenItChanged(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		o := admin.NewOutbound(admin.New(admin.Options{Store: s}), nil)
+		storetest.NewSite(t, s, "one", "one.test", "bob")
+		ctx := t.Context()
+		seen, err := o.Suspend(ctx, root, "bob@one.test", wire.OutboundSuspend{OutboundAct: because("flood")})
+		require.NoError(t, err)
+		now, err := o.Suspend(ctx, root, "bob@one.test", wire.OutboundSuspend{OutboundAct: because("phishing too")})
+		require.NoError(t, err)
+		release := wire.OutboundRelease{OutboundAct: because("was only a newsletter")}
+		release.Revision = seen.Revision
+		_, err = o.Release(ctx, root, "bob@one.test", release)
+		require.ErrorIs(t, err, store.ErrConflict)
+		release.Revision = now.Revision
+		_, err = o.Release(ctx, root, "bob@one.test", release)
+		require.NoError(t, err)
+	})
+}
+
+func TestAStopByHandIsExplainedByItsReason(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		now := time.Date(2026, 4, 1, 12, 0, 0, 0, time.UTC)
+		o := admin.NewOutbound(admin.New(admin.Options{Store: s, Now: func() time.Time { return now }}), nil)
+		site := storetest.NewSite(t, s, "one", "one.test", "bob")
+		ctx := t.Context()
+		_, err := o.Explain(ctx, root, "bob@one.test", admin.ExplainWish{})
+		require.ErrorIs(t, err, store.ErrNotFound, "nothing was ever decided")
+		storetest.Blast(t, s, site.Tenant.ID, "bob@one.test", now.Add(-time.Minute))
+		desk := auth.Principal{Kind: auth.KindUser, Role: auth.Helpdesk, Tenant: site.Tenant.ID, User: "u", Login: "desk@one.test"}
+		act := because("the owner called")
+		act.Ticket = "T-9"
+		_, err = o.Suspend(ctx, desk, "BOB@one.test ", wire.OutboundSuspend{OutboundAct: act, Hours: 2})
+		require.NoError(t, err)
+		x, err := o.Explain(ctx, desk, "bob@one.test", admin.ExplainWish{})
+		require.NoError(t, err)
+		assert.Nil(t, x.Decision)
+		assert.Equal(t, "Done by hand by desk@one.test: the owner called", x.Sentence)
+		assert.Equal(t, storetest.SuspendedReply, x.Reply)
+		assert.Contains(t, x.Text, "until 2026-04-01 14:00 UTC")
+		assert.Contains(t, x.Text, "ticket T-9")
+		_, err = o.Release(ctx, desk, "bob@one.test", wire.OutboundRelease{OutboundAct: because("called back")})
+		require.NoError(t, err)
+		x, err = o.Explain(ctx, desk, "bob@one.test", admin.ExplainWish{Language: "ja"})
+		require.NoError(t, err)
+		assert.Nil(t, x.Decision, "the last stop was the one by hand")
+		assert.Contains(t, x.Sentence, "desk@one.test による操作")
+		notices, err := s.DueNotices(ctx, 9)
+		require.NoError(t, err)
+		require.Len(t, notices, 2)
+		assert.Equal(t, "suspended_by_hand", notices[0].Kind)
+		assert.Equal(t, "released", notices[1].Kind)
+		assert.Contains(t, notices[1].Facts, "called back")
+	})
+}
+
+func TestADecisionThatIsKeptNoMoreIsNoError(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		o := admin.NewOutbound(admin.New(admin.Options{Store: s}), nil)
+		site := storetest.NewSite(t, s, "one", "one.test", "bob")
+		ctx := t.Context()
+		key := storetest.Blast(t, s, site.Tenant.ID, "bob@one.test", time.Now())
+		_, err := s.PurgeOutbound(ctx, store.OutboundRetention{Decisions: time.Now().Add(time.Hour)}, 1000)
+		require.NoError(t, err)
+		x, err := o.Explain(ctx, root, "bob@one.test", admin.ExplainWish{})
+		require.NoError(t, err)
+		assert.Nil(t, x.Decision)
+		assert.True(t, x.Account.Automatic)
+		assert.Contains(t, x.Sentence, "kept no more")
+		_, err = o.Explain(ctx, root, "bob@one.test", admin.ExplainWish{Decision: admin.LogID(key)})
+		require.ErrorIs(t, err, store.ErrNotFound)
+	})
+}
+
+func TestUsersActOnNobody(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		o := admin.NewOutbound(admin.New(admin.Options{Store: s}), nil)
+		site := storetest.NewSite(t, s, "one", "one.test", "bob", "ann")
+		ctx := t.Context()
+		bob := auth.Principal{Kind: auth.KindUser, Role: auth.User, Tenant: site.Tenant.ID, User: site.Users["bob"].ID, Login: "Bob@one.test"}
+		a, err := o.Account(ctx, bob, "bob@one.test")
+		require.NoError(t, err, "one that never sent is one's own all the same")
+		assert.Equal(t, "normal", a.Level)
+		_, err = o.Account(ctx, bob, "ann@one.test")
+		require.ErrorIs(t, err, store.ErrNotFound)
+		for name, try := range map[string]func() error{
+			"suspend": func() error {
+				_, err := o.Suspend(ctx, bob, "bob@one.test", wire.OutboundSuspend{OutboundAct: because("x")})
+				return err
+			},
+			"release": func() error {
+				_, err := o.Release(ctx, bob, "bob@one.test", wire.OutboundRelease{OutboundAct: because("x")})
+				return err
+			},
+			"explain": func() error { _, err := o.Explain(ctx, bob, "bob@one.test", admin.ExplainWish{}); return err },
+			"forget":  func() error { _, err := o.Forget(ctx, bob, "bob@one.test", "x"); return err },
+			"domain": func() error {
+				_, err := o.SuspendDomain(ctx, bob, "one.test", wire.OutboundDomainSuspend{OutboundDomainAct: wire.OutboundDomainAct{Reason: "x"}})
+				return err
+			},
+			"policy": func() error { _, err := o.Policy(ctx, bob); return err },
+		} {
+			require.ErrorIs(t, try(), auth.ErrForbidden, name)
+		}
+	})
+}
+
+func TestIDsOfDecisionsComeBack(t *testing.T) {
+	key := store.LogKey{At: time.UnixMicro(1775044800000000).UTC(), ID: "019d0000-0000-7000-8000-00000000000a"}
+	back, err := admin.ParseLogID(admin.LogID(key))
+	require.NoError(t, err)
+	assert.Equal(t, key, back)
+	zero, err := admin.ParseLogID(admin.LogID(store.LogKey{}))
+	require.NoError(t, err)
+	assert.True(t, zero.IsZero())
+	for _, bad := range []string{"x", "1", "1-", "-x", "9999999999999999999999-x", strings.Repeat("1", 200)} {
+		_, err := admin.ParseLogID(bad)
+		assert.True(t, errors.Is(err, store.ErrNotFound), bad)
+	}
+}

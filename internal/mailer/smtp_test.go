@@ -1,0 +1,101 @@
+package mailer_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"mime"
+	"net"
+	"net/mail"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/mairust/mairust/internal/lab"
+	"github.com/mairust/mairust/internal/lab/labtest"
+	"github.com/mairust/mairust/internal/mailer"
+)
+
+var letter = mailer.Letter{Subject: "Disk space: failing", At: time.Now(), Text: "/var: 2 % free\n.\nnext line"}
+
+func TestLetterGoesThroughAMailServer(t *testing.T) {
+	sink := labtest.LMTPSink(t, "")
+	server := labtest.Postfix(t, lab.PostfixOptions{VirtualMailboxDomains: "admins.test", VirtualTransport: sink.Transport()})
+	s, err := mailer.New(mailer.Options{Address: server.SMTPAddr, From: "mairust@host.test", To: []string{"a@admins.test"}}, "host.test")
+	require.NoError(t, err)
+	require.NoError(t, s.Send(t.Context(), letter))
+	got, err := sink.Wait(t.Context(), 1)
+	require.NoError(t, err)
+	assert.Equal(t, "mairust@host.test", got[0].From)
+	assert.Contains(t, string(got[0].Data), "Disk space: failing\r\n")
+	assert.Contains(t, string(got[0].Data), "/var: 2 % free\r\n.\r\nnext line\r\n")
+
+	refused, err := mailer.New(mailer.Options{Address: server.SMTPAddr, From: "mairust@host.test", To: []string{"a@elsewhere.test"}}, "host.test")
+	require.NoError(t, err)
+	require.ErrorContains(t, refused.Send(t.Context(), letter), "554", "a refusal is no success")
+	starttls, err := mailer.New(mailer.Options{
+		Address: server.SMTPAddr, From: "mairust@host.test", To: []string{"a@admins.test"}, TLS: mailer.TLSStartTLS,
+	}, "host.test")
+	require.NoError(t, err)
+	require.ErrorContains(t, starttls.Send(t.Context(), letter), "starttls", "it is required, not merely tried")
+	assert.Len(t, sink.Transactions(), 1)
+}
+
+func TestServerThatSaysNothingDoesNotHoldForEver(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	go func() {
+		c, err := l.Accept()
+		if err == nil {
+			_, _ = io.Copy(io.Discard, c)
+			_ = c.Close()
+		}
+	}()
+	s, err := mailer.New(mailer.Options{Address: l.Addr().String(), From: "a@host.test", To: []string{"b@host.test"}}, "host.test")
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, s.Send(ctx, letter), context.DeadlineExceeded)
+}
+
+func TestOptionsOfMailAreChecked(t *testing.T) {
+	good := mailer.Options{Address: "mail.test:587", From: "a@host.test", To: []string{"b@host.test"}, Username: "u", Password: "p"}
+	require.NoError(t, good.Validate())
+	require.NoError(t, mailer.Options{}.Validate(), "nobody is written to")
+	for want, change := range map[string]func(*mailer.Options){
+		"HOST:PORT":            func(o *mailer.Options) { o.Address = "mail.test" },
+		"to is empty":          func(o *mailer.Options) { o.To = nil },
+		"plain addresses":      func(o *mailer.Options) { o.From = "Admin <a@host.test>" },
+		"not \"a@b\\r\\nc\"":   func(o *mailer.Options) { o.To = []string{"a@b\r\nc"} },
+		"none, starttls or":    func(o *mailer.Options) { o.TLS = "yes" },
+		"over TLS or to this ": func(o *mailer.Options) { o.TLS = mailer.TLSNone },
+	} {
+		o := good
+		change(&o)
+		require.ErrorContains(t, o.Validate(), want)
+	}
+	local := good
+	local.Address, local.TLS = "127.0.0.1:25", mailer.TLSNone
+	require.NoError(t, local.Validate())
+}
+
+func TestSubjectInJapaneseIsReadAsItWasWritten(t *testing.T) {
+	sink := labtest.LMTPSink(t, "")
+	server := labtest.Postfix(t, lab.PostfixOptions{VirtualMailboxDomains: "admins.test", VirtualTransport: sink.Transport()})
+	m, err := mailer.New(mailer.Options{Address: server.SMTPAddr, From: "mairust@host.test", To: []string{"a@admins.test"}}, "host.test")
+	require.NoError(t, err)
+	subject := "[MaiRust host.test] アカウントの送信を停止しました: 田中太郎.とても長いお名前@example.test"
+	require.NoError(t, m.Send(t.Context(), mailer.Letter{Subject: subject + "\r\nBcc: x@y.test", At: time.Now(), ID: "one"}))
+	got, err := sink.Wait(t.Context(), 1)
+	require.NoError(t, err)
+	parsed, err := mail.ReadMessage(bytes.NewReader(got[0].Data))
+	require.NoError(t, err)
+	decoded, err := new(mime.WordDecoder).DecodeHeader(parsed.Header.Get("Subject"))
+	require.NoError(t, err)
+	assert.Equal(t, subject+"Bcc: x@y.test", decoded)
+	assert.Empty(t, parsed.Header.Get("Bcc"))
+	assert.Equal(t, "<one@host.test>", parsed.Header.Get("Message-ID"))
+}

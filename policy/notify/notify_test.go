@@ -1,0 +1,430 @@
+package notify_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/mairust/mairust/internal/lab"
+	"github.com/mairust/mairust/internal/lab/labtest"
+	"github.com/mairust/mairust/internal/mailer"
+	"github.com/mairust/mairust/policy/notify"
+	"github.com/mairust/mairust/store"
+	"github.com/mairust/mairust/store/sqldb"
+)
+
+// request is what a server got.
+type request struct {
+	header http.Header
+	body   []byte
+}
+
+// field reads a field of a JSON body.
+func (r request) field(name string) any {
+	var all map[string]any
+	if json.Unmarshal(r.body, &all) != nil {
+		return nil
+	}
+	return all[name]
+}
+
+// server is somebody else's: a webhook or a monitor. It lives outside of the bubbles of synctest.
+type server struct {
+	*httptest.Server
+	mu     sync.Mutex
+	got    []request
+	answer int
+}
+
+func newServer(t *testing.T) *server {
+	t.Helper()
+	s := &server{answer: http.StatusNoContent}
+	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.answer < 300 {
+			s.got = append(s.got, request{r.Header.Clone(), body})
+		}
+		w.Header().Set("Location", "/elsewhere")
+		w.WriteHeader(s.answer)
+	}))
+	t.Cleanup(s.Close)
+	return s
+}
+
+func (s *server) requests() []request {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]request(nil), s.got...)
+}
+
+func (s *server) say(status int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.answer = status
+}
+
+// rig is an installation in a bubble of synctest, with a database of its own.
+type rig struct {
+	t       *testing.T
+	store   *store.Store
+	metrics *prometheus.Registry
+	log     *bytes.Buffer
+}
+
+// bubble runs test on a clock that moves when everybody waits.
+func bubble(t *testing.T, test func(t *testing.T, r *rig)) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "mairust.db")
+	synctest.Test(t, func(t *testing.T) {
+		db, err := sqldb.Open(t.Context(), sqldb.Options{Backend: sqldb.SQLite, Path: path})
+		require.NoError(t, err)
+		_, err = db.Migrate(t.Context())
+		require.NoError(t, err)
+		test(t, &rig{t: t, store: store.New(store.Options{DB: db}), metrics: prometheus.NewRegistry(), log: &bytes.Buffer{}})
+		require.NoError(t, db.Close())
+	})
+}
+
+func (r *rig) notifier(o notify.Options, d notify.Deps) *notify.Notifier {
+	r.t.Helper()
+	d.Store, d.Hostname, d.Registerer = r.store, "mail.example.test", r.metrics
+	d.Log = slog.New(slog.NewTextHandler(r.log, nil))
+	n, err := notify.New(o, d)
+	require.NoError(r.t, err)
+	return n
+}
+
+// run runs notifiers for as long as during takes.
+func run(t *testing.T, during func(), list ...*notify.Notifier) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	var group sync.WaitGroup
+	for _, n := range list {
+		group.Go(func() { n.Run(ctx) })
+	}
+	during()
+	cancel()
+	group.Wait()
+}
+
+func (r *rig) enqueue(account string, kind notify.Kind) {
+	r.t.Helper()
+	require.NoError(r.t, notify.Enqueue(r.t.Context(), r.store, notify.Notice{Tenant: "t1", Account: account, Kind: kind, Facts: notify.Facts{
+		Action: "refuse_suspended", LevelBefore: "normal", LevelAfter: "hard_limit", ScoreMicro: 834_000, Reason: "suspended", By: "desk@example.test",
+		Counts: notify.Counts{RecipientsHour: 55, RecipientsDay: 60, NewRecipientsHour: 50}, DecisionID: "d1",
+	}}))
+}
+
+func (r *rig) metric(name string) float64 {
+	r.t.Helper()
+	families, err := r.metrics.Gather()
+	require.NoError(r.t, err)
+	sum := 0.0
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			label := f.GetName()
+			for _, l := range m.GetLabel() {
+				label += "/" + l.GetValue()
+			}
+			if label == name {
+				sum += m.GetCounter().GetValue() + m.GetGauge().GetValue()
+			}
+		}
+	}
+	return sum
+}
+
+// pass lets time go by.
+func pass(d time.Duration) { time.Sleep(d) } // within synctest: no time is lost
+
+func TestAtMostOneThingASecondGoesOut(t *testing.T) {
+	hook, watch := newServer(t), newServer(t)
+	bubble(t, func(t *testing.T, r *rig) {
+		o := notify.Options{
+			Webhook: notify.WebhookOptions{URL: hook.URL, Secret: "s"}, Monitor: notify.MonitorOptions{URL: watch.URL, Heartbeat: time.Minute},
+		}
+		for i := range 30 {
+			r.enqueue(fmt.Sprintf("a%d@example.test", i), notify.Suspended)
+		}
+		run(t, func() { pass(40 * time.Second) }, r.notifier(o, notify.Deps{}))
+		sum := len(hook.requests()) + len(watch.requests())
+		assert.LessOrEqual(t, sum, 40)
+		assert.GreaterOrEqual(t, sum, 38, "and not much less")
+		last := int64(0)
+		for _, got := range hook.requests() {
+			at, err := strconv.ParseInt(got.header.Get("X-Mairust-Timestamp"), 10, 64)
+			require.NoError(t, err)
+			assert.Greater(t, at, last)
+			last = at
+		}
+	})
+}
+
+func TestNoticesOfAnAccountAreTenMinutesApart(t *testing.T) {
+	hook := newServer(t)
+	bubble(t, func(t *testing.T, r *rig) {
+		n := r.notifier(notify.Options{Webhook: notify.WebhookOptions{URL: hook.URL}}, notify.Deps{})
+		run(t, func() {
+			r.enqueue("a@example.test", notify.SoftLimit)
+			pass(time.Minute)
+			r.enqueue("a@example.test", notify.Suspended)
+			pass(time.Minute)
+			r.enqueue("a@example.test", notify.Released)
+			pass(time.Hour)
+		}, n)
+		require.Len(t, hook.requests(), 2)
+		assert.Equal(t, "outbound.soft_limit", hook.requests()[0].field("event"))
+		assert.Equal(t, "outbound.released", hook.requests()[1].field("event"), "what is true now is told")
+		assert.InDelta(t, 1, hook.requests()[1].field("merged"), 0)
+		assert.Greater(t, r.metric("mairust_notify_held_back_total"), 1.0)
+	})
+}
+
+func TestTwoNodesSendOnce(t *testing.T) {
+	hook := newServer(t)
+	bubble(t, func(t *testing.T, r *rig) {
+		o := notify.Options{Webhook: notify.WebhookOptions{URL: hook.URL}}
+		a := r.notifier(o, notify.Deps{})
+		r.metrics = prometheus.NewRegistry()
+		b := r.notifier(o, notify.Deps{})
+		run(t, func() {
+			for i := range 10 {
+				r.enqueue(fmt.Sprintf("a%d@example.test", i), notify.Suspended)
+			}
+			pass(time.Minute)
+		}, a, b)
+		assert.Len(t, hook.requests(), 10)
+		run(t, func() {
+			r.enqueue("z@example.test", notify.Suspended)
+			pass(2 * time.Minute)
+		}, b)
+		assert.Len(t, hook.requests(), 11, "the other one goes on")
+	})
+}
+
+func TestFailureIsTriedAgainSeenAndGivenUpAfterADay(t *testing.T) {
+	hook, watch := newServer(t), newServer(t)
+	bubble(t, func(t *testing.T, r *rig) {
+		watch.say(http.StatusServiceUnavailable)
+		n := r.notifier(notify.Options{
+			Webhook: notify.WebhookOptions{URL: hook.URL}, Monitor: notify.MonitorOptions{URL: watch.URL + "/secret", Token: "tok"},
+		}, notify.Deps{})
+		require.NoError(t, n.Check(t.Context()))
+		run(t, func() {
+			r.enqueue("a@example.test", notify.Suspended)
+			pass(time.Hour)
+			assert.Len(t, hook.requests(), 1, "another channel is not held")
+			require.ErrorContains(t, n.Check(t.Context()), "monitor fails since")
+			assert.InDelta(t, 0, r.metric("mairust_notify_channel_up/monitor"), 0)
+			assert.InDelta(t, 1, r.metric("mairust_notify_channel_up/webhook"), 0)
+			tries := r.metric("mairust_notify_sends_total/monitor/failed")
+			assert.Greater(t, tries, 5.0)
+			assert.Less(t, tries, 15.0, "with pauses")
+
+			watch.say(http.StatusOK)
+			pass(11 * time.Minute)
+			require.Len(t, watch.requests(), 1)
+			require.NoError(t, n.Check(t.Context()))
+
+			watch.say(http.StatusNotFound)
+			r.enqueue("b@example.test", notify.Suspended)
+			pass(26 * time.Hour)
+			assert.InDelta(t, 1, r.metric("mairust_notify_sends_total/monitor/given_up"), 0)
+			watch.say(http.StatusOK)
+			pass(time.Hour)
+			require.Len(t, watch.requests(), 1)
+		}, n)
+		sends, err := r.store.NoticeSends(t.Context(), store.System, store.LogKey{}, 10)
+		require.NoError(t, err)
+		states := map[string]int{}
+		for _, s := range sends {
+			states[s.Channel+" "+s.State]++
+		}
+		assert.Equal(t, map[string]int{"webhook sent": 2, "monitor sent": 1, "monitor failed": 1}, states)
+		assert.Contains(t, r.log.String(), "notice given up")
+		assert.NotContains(t, r.log.String(), "/secret")
+		assert.NotContains(t, r.log.String(), "tok")
+	})
+}
+
+func TestMonitorThatIsGoneIsSeenWithoutANotice(t *testing.T) {
+	watch := newServer(t)
+	address := watch.URL
+	bubble(t, func(t *testing.T, r *rig) {
+		n := r.notifier(notify.Options{Monitor: notify.MonitorOptions{URL: address + "/a-secret-path", Heartbeat: 5 * time.Minute}}, notify.Deps{})
+		run(t, func() {
+			pass(11 * time.Minute)
+			require.Len(t, watch.requests(), 3)
+			assert.Equal(t, "heartbeat", watch.requests()[0].field("event"))
+			watch.Close()
+			pass(6 * time.Minute)
+			err := n.Check(t.Context())
+			require.ErrorContains(t, err, "connection refused")
+			assert.NotContains(t, err.Error(), "a-secret-path")
+		}, n)
+	})
+}
+
+func TestMonitorIsToldNothingButEventAccountCountsScoreAndAction(t *testing.T) {
+	watch := newServer(t)
+	bubble(t, func(t *testing.T, r *rig) {
+		n := r.notifier(notify.Options{Monitor: notify.MonitorOptions{URL: watch.URL, Token: "tok"}}, notify.Deps{})
+		run(t, func() {
+			r.enqueue("a@example.test", notify.Suspended)
+			pass(10 * time.Second)
+		}, n)
+		require.Len(t, watch.requests(), 1)
+		got := watch.requests()[0]
+		assert.Equal(t, "Bearer tok", got.header.Get("Authorization"))
+		var fields map[string]any
+		require.NoError(t, json.Unmarshal(got.body, &fields))
+		delete(fields, "id")
+		delete(fields, "at")
+		assert.Equal(t, map[string]any{
+			"event": "outbound.suspended", "installation": "mail.example.test", "account": "a@example.test", "score": 0.834,
+			"action": "refuse_suspended", "counts": map[string]any{"recipients_1h": 55.0, "recipients_24h": 60.0, "new_recipients_1h": 50.0},
+		}, fields)
+	})
+}
+
+func TestWebhookIsSigned(t *testing.T) {
+	hook := newServer(t)
+	bubble(t, func(t *testing.T, r *rig) {
+		n := r.notifier(notify.Options{Language: "ja", Webhook: notify.WebhookOptions{URL: hook.URL, Secret: "hush"}},
+			notify.Deps{Link: func(account string) string { return "https://mail.example.test/accounts/" + account }})
+		run(t, func() {
+			r.enqueue("a@example.test", notify.Suspended)
+			pass(10 * time.Second)
+		}, n)
+		require.Len(t, hook.requests(), 1)
+		got := hook.requests()[0]
+		sum := sha256.Sum256(got.body)
+		mac := hmac.New(sha256.New, []byte("hush"))
+		_, _ = io.WriteString(mac, got.header.Get("X-Mairust-Timestamp")+"\n"+got.header.Get("X-Mairust-Plugin-Id")+"\n"+hex.EncodeToString(sum[:]))
+		assert.Equal(t, "sha256="+hex.EncodeToString(mac.Sum(nil)), got.header.Get("X-Mairust-Signature"))
+		assert.Equal(t, "application/json", got.header.Get("Content-Type"))
+		assert.Equal(t, "送信を停止しました: a@example.test", got.field("text"))
+		assert.Equal(t, "https://mail.example.test/accounts/a@example.test", got.field("url"))
+		assert.Equal(t, "hard_limit", got.field("level_after"))
+		assert.Equal(t, "t1", got.field("tenant_id"))
+	})
+}
+
+func TestSlackGetsTextInWhichNothingIsALink(t *testing.T) {
+	hook := newServer(t)
+	bubble(t, func(t *testing.T, r *rig) {
+		n := r.notifier(notify.Options{Webhook: notify.WebhookOptions{URL: hook.URL, Format: "slack"}}, notify.Deps{})
+		run(t, func() {
+			r.enqueue("<!channel>&@example.test", notify.Suspended)
+			pass(10 * time.Second)
+		}, n)
+		require.Len(t, hook.requests(), 1)
+		var fields map[string]string
+		require.NoError(t, json.Unmarshal(hook.requests()[0].body, &fields))
+		assert.Len(t, fields, 1)
+		assert.Contains(t, fields["text"], "Sending stopped: &lt;!channel&gt;&amp;@example.test\n")
+		assert.Contains(t, fields["text"], "55 in the last hour, 60 in 24 hours")
+	})
+}
+
+func TestRedirectsAreNotFollowed(t *testing.T) {
+	hook := newServer(t)
+	hook.say(http.StatusTemporaryRedirect)
+	bubble(t, func(t *testing.T, r *rig) {
+		n := r.notifier(notify.Options{Webhook: notify.WebhookOptions{URL: hook.URL}}, notify.Deps{})
+		run(t, func() {
+			r.enqueue("a@example.test", notify.Suspended)
+			pass(10 * time.Second)
+		}, n)
+		require.ErrorContains(t, n.Check(t.Context()), "redirects are not followed")
+	})
+}
+
+func TestServerThatHangsIsAFailureInTime(t *testing.T) {
+	release := make(chan struct{})
+	hanging := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
+	t.Cleanup(hanging.Close)
+	t.Cleanup(func() { close(release) })
+	s := newStore(t)
+	n, err := notify.New(notify.Options{Webhook: notify.WebhookOptions{URL: hanging.URL, Timeout: 50 * time.Millisecond}},
+		notify.Deps{Store: s, Hostname: "h"})
+	require.NoError(t, err)
+	require.NoError(t, notify.Enqueue(t.Context(), s, notify.Notice{Account: "a", Kind: notify.Suspended}))
+	run(t, func() {
+		require.NoError(t, lab.Eventually(t.Context(), func(ctx context.Context) error {
+			if err := n.Check(ctx); err == nil || !strings.Contains(err.Error(), "no answer in time") {
+				return fmt.Errorf("not yet: %w", err)
+			}
+			return nil
+		}))
+	}, n)
+}
+
+func newStore(t *testing.T) *store.Store {
+	t.Helper()
+	db, err := sqldb.Open(t.Context(), sqldb.Options{Backend: sqldb.SQLite, Path: filepath.Join(t.TempDir(), "mairust.db")})
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, db.Close()) })
+	_, err = db.Migrate(t.Context())
+	require.NoError(t, err)
+	return store.New(store.Options{DB: db})
+}
+
+func TestNoticeGoesThroughAMailServer(t *testing.T) {
+	inbox := labtest.LMTPSink(t, "")
+	server := labtest.Postfix(t, lab.PostfixOptions{VirtualMailboxDomains: "admins.test", VirtualTransport: inbox.Transport()})
+	m, err := mailer.New(mailer.Options{Address: server.SMTPAddr, From: "mairust@host.test", To: []string{"a@admins.test"}}, "host.test")
+	require.NoError(t, err)
+	s := newStore(t)
+	n, err := notify.New(notify.Options{}, notify.Deps{Store: s, Hostname: "host.test", Mailer: m})
+	require.NoError(t, err)
+	require.NoError(t, notify.Enqueue(t.Context(), s, notify.Notice{
+		Tenant: "t1", Account: "bob@example.test\r\nBcc: x@y.test", Kind: notify.Suspended,
+		Facts: notify.Facts{Shadow: true, Reason: "x\n.\ny", LevelAfter: "normal"},
+	}))
+	run(t, func() {
+		_, err := inbox.Wait(t.Context(), 1)
+		require.NoError(t, err)
+	}, n)
+	text := string(inbox.Transactions()[0].Data)
+	assert.Contains(t, text, "Subject: [MaiRust host.test] Sending would have been stopped: bob@example.test Bcc: x@y.test\r\n")
+	assert.NotContains(t, text, "\nBcc:")
+	assert.Contains(t, text, "Mode is shadow: nothing was done, mail goes on.")
+	assert.Contains(t, text, "Reason: x . y\r\n")
+}
+
+func TestOptionsAreChecked(t *testing.T) {
+	for want, o := range map[string]notify.WebhookOptions{
+		"url wants":     {URL: "ftp://x"},
+		"url wants h":   {URL: "https://user:pw@x/"},
+		"json or slack": {URL: "https://x/", Format: "xml"},
+		"timeout":       {URL: "https://x/", Timeout: time.Hour},
+	} {
+		err := o.Validate()
+		require.ErrorContains(t, err, want)
+		assert.NotContains(t, err.Error(), "pw")
+	}
+	require.NoError(t, notify.WebhookOptions{}.Validate())
+	require.Error(t, notify.MonitorOptions{URL: "x"}.Validate())
+}

@@ -1,0 +1,225 @@
+package notify
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/mairust/mairust/store"
+)
+
+const (
+	leaseName    = "notices"
+	measureEvery = 15 * time.Second
+	// look is how often those who send look for something to do.
+	look = 3 * time.Second
+	// hold is how long a sending may take, with all that is around it; then somebody else may try it.
+	hold = 2 * time.Minute
+	// giveUpAfter is the age at which a notice that cannot be sent is given up.
+	giveUpAfter = 24 * time.Hour
+	// restFirst and restLast bound the rest of a channel after a failure.
+	restFirst  = 30 * time.Second
+	restLast   = 10 * time.Minute
+	planAtOnce = 100
+)
+
+// limits of the notices about one account.
+var limits = store.NoticeLimits{Every: 10 * time.Minute, PerDay: 24}
+
+// Run plans and sends while this process is the only one that does, until ctx ends. Nothing is lost when it ends at any
+// point; what was being sent then may be sent again.
+func (n *Notifier) Run(ctx context.Context) { n.store.WhileLeader(ctx, leaseName, n.work) }
+
+// work plans and sends until ctx ends.
+func (n *Notifier) work(ctx context.Context) {
+	var group sync.WaitGroup
+	group.Go(func() { n.planOnAndOn(ctx) })
+	group.Go(func() {
+		for ; ctx.Err() == nil; sleep(ctx, measureEvery) {
+			n.measure(ctx)
+		}
+	})
+	for _, c := range n.channels {
+		group.Go(func() { n.sendOnAndOn(ctx, c) })
+	}
+	if n.monitor != nil {
+		group.Go(func() { n.beat(ctx) })
+	}
+	group.Wait()
+}
+
+func (n *Notifier) planOnAndOn(ctx context.Context) {
+	for failing := false; ctx.Err() == nil; sleep(ctx, look) {
+		err := n.plan(ctx)
+		if (err != nil) != failing && ctx.Err() == nil {
+			failing = err != nil
+			n.log.Log(ctx, levelOf(err), "planning of notices", "err", err)
+		}
+	}
+}
+
+// plan gives to the channels what the limits allow. Without channels, what waits is planned all the same: nobody is to
+// get a week's notices when a channel is configured.
+func (n *Notifier) plan(ctx context.Context) error {
+	due, err := n.store.DueNotices(ctx, planAtOnce)
+	if err != nil {
+		return err
+	}
+	for _, notice := range due {
+		planned, err := n.store.PlanNotice(ctx, notice, n.names(), limits)
+		if err != nil {
+			return err
+		}
+		if planned {
+			n.metrics.planned.WithLabelValues(kindLabel(notice.Kind)).Inc()
+		} else {
+			n.metrics.heldBack.Inc()
+		}
+	}
+	return nil
+}
+
+func (n *Notifier) measure(ctx context.Context) {
+	notices, sends, err := n.store.WaitingNotices(ctx)
+	if err == nil {
+		n.metrics.waiting.WithLabelValues("notices").Set(float64(notices))
+		n.metrics.waiting.WithLabelValues("sends").Set(float64(sends))
+	}
+}
+
+// channel is one way to tell people.
+type channel struct {
+	name   string
+	sender sender
+	// rest is how long the channel rests after its last failure; 0 when it works.
+	rest time.Duration
+}
+
+// sender sends one notice. Its error never holds a secret of the configuration.
+type sender interface {
+	send(ctx context.Context, m message) error
+}
+
+func (n *Notifier) sendOnAndOn(ctx context.Context, c *channel) {
+	for ctx.Err() == nil {
+		s, err := n.store.ClaimNoticeSend(ctx, c.name, hold)
+		if err != nil {
+			if !errors.Is(err, store.ErrNotFound) && ctx.Err() == nil {
+				n.log.Debug("notices not read", "channel", c.name, "err", err)
+			}
+			sleep(ctx, look)
+			continue
+		}
+		n.pace.wait(ctx)
+		if ctx.Err() != nil {
+			return // claimed again after hold
+		}
+		err = c.sender.send(ctx, messageOf(s.Notice))
+		if ctx.Err() != nil && err != nil {
+			return
+		}
+		n.settle(ctx, c, s, err)
+		if c.rest > 0 {
+			sleep(ctx, c.rest)
+		}
+	}
+}
+
+// settle notes what became of an attempt.
+func (n *Notifier) settle(ctx context.Context, c *channel, s *store.NoticeSend, err error) {
+	n.noteChannel(ctx, c, err)
+	var saved error
+	switch {
+	case err == nil:
+		n.metrics.sends.WithLabelValues(c.name, "sent").Inc()
+		saved = n.store.SettleNoticeSend(ctx, s, "sent", "")
+	case time.Since(s.At) > giveUpAfter:
+		n.metrics.sends.WithLabelValues(c.name, "given_up").Inc()
+		n.log.Error("notice given up", "channel", c.name, "account", s.Account, "kind", s.Kind, "attempts", s.Attempts, "err", err)
+		saved = n.store.SettleNoticeSend(ctx, s, "failed", err.Error())
+	default:
+		n.metrics.sends.WithLabelValues(c.name, "failed").Inc()
+		n.log.Warn("notice not sent", "channel", c.name, "account", s.Account, "kind", s.Kind, "retry_in", c.rest.String(), "err", err)
+		saved = n.store.PostponeNoticeSend(ctx, s, time.Now().Add(c.rest), err.Error())
+	}
+	if saved != nil {
+		n.log.Warn("state of a notice not saved: it may be sent again", "channel", c.name, "err", saved)
+	}
+}
+
+// noteChannel notes whether a channel works, for metrics and health.
+func (n *Notifier) noteChannel(ctx context.Context, c *channel, err error) {
+	text, up := "", 1.0
+	if err == nil {
+		c.rest = 0
+		n.metrics.worked.WithLabelValues(c.name).Set(float64(time.Now().Unix()))
+	} else {
+		text, up = err.Error(), 0
+		c.rest = min(max(2*c.rest, restFirst), restLast)
+	}
+	n.metrics.up.WithLabelValues(c.name).Set(up)
+	if err := n.store.NoteNoticeChannel(ctx, c.name, text); err != nil {
+		n.log.Debug("state of a channel not saved", "channel", c.name, "err", err)
+	}
+}
+
+// beat tells the monitor now and then that this installation lives; so a monitor that is down is seen by us as well.
+func (n *Notifier) beat(ctx context.Context) {
+	every := n.monitor.options.Heartbeat
+	if every <= 0 {
+		return
+	}
+	c := &channel{name: "monitor", sender: n.monitor}
+	for ctx.Err() == nil {
+		n.pace.wait(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		err := c.sender.send(ctx, message{Notice: store.Notice{Kind: string(heartbeatKind), LogKey: store.LogKey{At: time.Now()}}})
+		if ctx.Err() == nil {
+			n.noteChannel(ctx, c, err)
+			if err != nil {
+				n.metrics.sends.WithLabelValues("monitor", "failed").Inc()
+				n.log.Warn("monitor does not answer", "err", err)
+			}
+		}
+		sleep(ctx, every)
+	}
+}
+
+// pace lets one thing a second go out, whoever sends it.
+type pace struct {
+	mu sync.Mutex
+	// next is when the next may go.
+	next time.Time
+}
+
+// leastGap is what has to pass between two.
+const leastGap = time.Second
+
+// wait returns when the next may go, or ctx has ended. The first waits too: another node may have sent just now.
+func (p *pace) wait(ctx context.Context) {
+	p.mu.Lock()
+	now := time.Now()
+	if p.next.IsZero() {
+		p.next = now.Add(leastGap)
+	}
+	mine := p.next
+	if mine.Before(now) {
+		mine = now
+	}
+	p.next = mine.Add(leastGap)
+	p.mu.Unlock()
+	sleep(ctx, mine.Sub(now))
+}
+
+// sleep waits, or until ctx ends.
+func sleep(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}

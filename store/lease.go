@@ -1,0 +1,111 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/mairust/mairust/store/sqldb"
+)
+
+// TakeLease makes the holder the only one that does the named work, until the lease ends. ok is false when another one
+// is. The holder may take it again, to make it last longer.
+func (s *Store) TakeLease(ctx context.Context, name, holder string, lease time.Duration) (ok bool, err error) {
+	const query = `INSERT INTO leases (name, holder, until_us) VALUES ($1, $2, $3)
+		ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until_us = excluded.until_us
+		WHERE leases.holder = excluded.holder OR leases.until_us < $4`
+	err = s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		n, err := tx.Exec(ctx, query, name, holder, micros(s.now().Add(lease)), micros(s.now()))
+		ok = n == 1
+		return err
+	})
+	return ok, err
+}
+
+// ReleaseLease gives a lease back. It does nothing to another holder's.
+func (s *Store) ReleaseLease(ctx context.Context, name, holder string) error {
+	return s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		_, err := tx.Exec(ctx, `DELETE FROM leases WHERE name = $1 AND holder = $2`, name, holder)
+		return err
+	})
+}
+
+const (
+	leaseFor   = time.Minute
+	leaseRenew = 15 * time.Second
+)
+
+// WhileLeader does the named work while this process is the only one of all that share the database, again and again
+// until ctx ends. work goes on until its ctx ends, which also happens when the lease is lost or could be.
+func (s *Store) WhileLeader(ctx context.Context, name string, work func(ctx context.Context)) {
+	holder := newID()
+	for ctx.Err() == nil {
+		ok, err := s.TakeLease(ctx, name, holder, leaseFor)
+		switch {
+		case err != nil && ctx.Err() == nil:
+			s.log.Debug("lease not taken", "lease", name, "err", err) // the database is a part that is watched
+		case ok:
+			s.lead(ctx, name, holder, work)
+		}
+		wait(ctx, leaseRenew)
+	}
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if err := s.ReleaseLease(last, name, holder); err != nil {
+		s.log.Debug("lease not released", "lease", name, "err", err)
+	}
+}
+
+// lead works, and prolongs the lease meanwhile.
+func (s *Store) lead(ctx context.Context, name, holder string, work func(ctx context.Context)) {
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		defer cancel()
+		for last := time.Now(); ; {
+			wait(ctx, leaseRenew)
+			if ctx.Err() != nil {
+				return
+			}
+			ok, err := s.TakeLease(ctx, name, holder, leaseFor)
+			switch {
+			case err == nil && ok:
+				last = time.Now()
+			case err == nil, time.Since(last) > leaseFor/2:
+				return
+			}
+		}
+	}()
+	work(ctx)
+	cancel()
+	<-ended
+}
+
+// wait waits, or until ctx ends.
+func wait(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// WorkedDay is the last UTC day for which the named daily work was done; zero for none.
+func (s *Store) WorkedDay(ctx context.Context, name string) (time.Time, error) {
+	var day int64
+	err := s.get(ctx, `SELECT COALESCE(MAX(day), -1) FROM worker_days WHERE name = $1`, []any{name}, &day)
+	if err != nil || day < 0 {
+		return time.Time{}, err
+	}
+	return fromMicros(day * dayMicros), nil
+}
+
+// NoteWorkedDay records that the named daily work was done for the UTC day of a time.
+func (s *Store) NoteWorkedDay(ctx context.Context, name string, day time.Time) error {
+	const query = `INSERT INTO worker_days (name, day) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET day = excluded.day`
+	return s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		_, err := tx.Exec(ctx, query, name, Day(day))
+		return err
+	})
+}
