@@ -65,7 +65,13 @@ func (d *daemon) buildOutbound() error {
 			}
 			return s, err
 		}
+	}
+	// Another process than the milter's has an engine to show, not to judge: bounces are counted where mail is judged.
+	follows := deps.Open != nil && slices.Contains(d.roles, roleMilter)
+	if follows {
 		deps.Notify = d.tellOf
+		deps.HasFeed = func(host string) bool { return d.bounces == nil || d.bounces.feeds.Has(host) }
+		deps.HasFeed = func(host string) bool { return d.bounces.feeds.Has(host) }
 	}
 	if c.Redis.URL != "" {
 		var err error
@@ -83,8 +89,8 @@ func (d *daemon) buildOutbound() error {
 	}
 	d.outbound = e
 	d.site.closers = append(d.site.closers, e)
-	if deps.Open == nil {
-		return nil // nowhere to keep bounces or notices
+	if !follows {
+		return nil
 	}
 	return d.buildBounces(late)
 }
