@@ -148,12 +148,21 @@ func (s *Server) outboundAccount(ctx context.Context, in *AccountPath) (*one[wir
 }
 
 func (s *Server) outboundExplain(ctx context.Context, in *explainInput) (*one[wire.OutboundExplanation], error) {
-	zone, err := time.LoadLocation(in.Timezone)
-	if err != nil || in.Timezone == "Local" {
-		return nil, invalid("query.timezone", "not a time zone that is known here")
+	zone, err := timezone("query.timezone", in.Timezone)
+	if err != nil {
+		return nil, err
 	}
 	x, err := s.d.Outbound.Explain(ctx, asker(ctx), in.Account, admin.ExplainWish{Decision: in.Decision, Language: languageOf(ctx), Location: zone})
 	return &one[wire.OutboundExplanation]{Body: x}, err
+}
+
+// timezone reads the name of a zone; empty is UTC.
+func timezone(location, name string) (*time.Location, error) {
+	zone, err := time.LoadLocation(name)
+	if err != nil || name == "Local" {
+		return nil, invalid(location, "not a time zone that is known here")
+	}
+	return zone, nil
 }
 
 // logPage lists a log about an account, newest first. read gets what is older than the key.

@@ -8,6 +8,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/mairust/mairust/api/wire"
+	"github.com/mairust/mairust/internal/admin"
 	"github.com/mairust/mairust/internal/auth"
 	"github.com/mairust/mairust/store"
 )
@@ -123,7 +124,11 @@ func (s *Server) outboundPolicy(ctx context.Context, _ *struct{}) (*one[wire.Out
 }
 
 func (s *Server) testPolicy(ctx context.Context, in *testInput) (*one[wire.OutboundTestResult], error) {
-	w, err := s.d.Outbound.Test(ctx, asker(ctx), languageOf(ctx), in.Body)
+	zone, err := timezone("body.timezone", in.Body.Timezone)
+	if err != nil {
+		return nil, err
+	}
+	w, err := s.d.Outbound.Test(ctx, asker(ctx), in.Body, admin.ExplainWish{Language: languageOf(ctx), Location: zone})
 	return &one[wire.OutboundTestResult]{Body: w}, err
 }
 

@@ -236,6 +236,8 @@ func TestBadActsAreRefusedWithAReason(t *testing.T) {
 			{"POST", "/accounts/%20/suspend", `{"reason":"x"}`, "refused"},
 			{"POST", "/accounts/a%00b@one.test/suspend", `{"reason":"x"}`, "refused"},
 			{"GET", bob + "/explain?timezone=Mars/Olympus", "", "validation_failed"},
+			{"GET", bob + "/explain?timezone=../../etc/passwd", "", "validation_failed"},
+			{"POST", "/policy/test", `{"account":"bob@one.test","recipients":["a@b.test"],"message":"eA==","timezone":"Local"}`, "validation_failed"},
 			{"GET", bob + "/explain?decision=7", "", "not_found"},
 			{"GET", bob + "/series?step_seconds=60&from=2026-01-01T00:00:00Z&to=2026-03-01T00:00:00Z", "", "refused"},
 			{"GET", "/accounts/ann@one.test/explain", "", "not_found"},

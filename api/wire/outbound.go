@@ -144,7 +144,7 @@ type OutboundExplanation struct {
 	Unknown       []string       `json:"unknown" nullable:"false" doc:"What could not be judged: place, spam, bounces, new."`
 	Degraded      []string       `json:"degraded" nullable:"false" doc:"What was missing: filter, store, bounces."`
 	ColdStart     bool           `json:"cold_start" doc:"There was too little history to compare with."`
-	Trust         string         `json:"trust,omitempty" enum:"home,away,new,cold" doc:"How well the place that it was sent from is known."`
+	Trust         string         `json:"trust,omitempty" enum:"home,away,new,doubt,cold" doc:"What the room for strangers rests on: a place known for days, one that is neither, a new one, none since the content speaks against the account, or too little history."`
 	Limit         *OutboundLimit `json:"limit,omitempty" doc:"The plain limit or cap that was met."`
 	Profile       string         `json:"profile,omitempty"`
 	Policy        string         `json:"policy,omitempty" doc:"The hash of the policy that decided."`
@@ -153,7 +153,7 @@ type OutboundExplanation struct {
 	Day  OutboundWindow `json:"day"`
 
 	// Groups are the messages behind it, grouped by their text.
-	Groups []OutboundGroup `json:"groups" nullable:"false" doc:"The messages of the hour before, grouped by text, largest first."`
+	Groups []OutboundGroup `json:"groups" nullable:"false" doc:"The messages of the hour before and the minute after, grouped by text, largest first."`
 	// Reply is what the sender saw.
 	Reply  string          `json:"reply,omitempty" doc:"What the sender saw, to the letter."`
 	Series OutboundSeries  `json:"series" doc:"Columns of five minutes around the decision."`
@@ -325,7 +325,8 @@ type OutboundTest struct {
 	Client     string   `json:"client,omitempty" maxLength:"64" doc:"The address that it would come from; absent for an unknown one."`
 	Recipients []string `json:"recipients" minItems:"1" maxItems:"1000" nullable:"false"`
 	// Message is the message as it would be sent, header and body.
-	Message []byte `json:"message" maxLength:"40000000" doc:"The message as it would be sent, header and body; Base64, at most 30 MB before it."`
+	Timezone string `json:"timezone,omitempty" maxLength:"60" doc:"For the times in the text, such as Asia/Tokyo; default UTC."`
+	Message  []byte `json:"message" maxLength:"40000000" doc:"The message as it would be sent, header and body; Base64, at most 30 MB before it."`
 }
 
 // OutboundTestResult is what would happen.

@@ -63,5 +63,47 @@ func TestHelpdeskSeesExplainsAndReleasesFromTheCommandLine(t *testing.T) {
 	require.NoError(t, os.WriteFile(letter, []byte("From: tanaka@example.test\nTo: suzuki@sender.test\nSubject: hello\n\nSee you tomorrow at ten.\n"), 0o600))
 	test := []string{"policy", "test", letter, "--as", "tanaka@example.test", "--client", "127.0.0.1"}
 
-	require.Contains(t, ctl.must(t, test...), "mode     enforce\n", "the labels are in capitals")
+	require.Regexp(t, `(?m)^ACTION +sent$`, ctl.must(t, test...))
+
+	stopped := false
+	for round := 0; round < 40 && !stopped; round++ {
+		stopped = submit(t, postfix, "tanaka@example.test", round, 5, 2).Mail.Code == 550
+	}
+	require.True(t, stopped)
+	waitFor(t, "the suspension in the list", func() bool {
+		return strings.Contains(ctl.must(t, "suspension", "list"), "tanaka@example.test")
+	})
+	waitFor(t, "its explanation", func() bool {
+		return strings.Contains(ctl.must(t, "suspension", "explain", "tanaka@example.test"), "The sender saw: "+suspendedReply)
+	})
+	ja := ctl.must(t, "suspension", "explain", "tanaka@example.test", "--lang", "ja")
+	require.Contains(t, ja, "送信停止中")
+	require.Contains(t, ja, "存在しません")
+	require.Contains(t, ja, "JST")
+	ctl.must(t, "account", "show", "tanaka@example.test")
+	ctl.must(t, "account", "decisions", "tanaka@example.test", "--limit", "5")
+	_, code := ctl.run(t, test...)
+	require.Equal(t, 8, code, "it would be refused now")
+
+	ctl.must(t, "suspension", "release", "tanaka@example.test", "--reason", "password changed", "--ticket", "T-1024")
+	waitFor(t, "mail flows again", func() bool {
+		r := submit(t, postfix, "tanaka@example.test", 300, 1, 0)
+		return r.Accepted() && r.Final[0].Code == 250
+	})
+	ctl.must(t, "account", "history", "tanaka@example.test")
+
+	ctl.must(t, "domain", "suspend", "example.test", "--reason", "the web server was broken into")
+	waitFor(t, "nobody of the domain sends", func() bool {
+		return submit(t, postfix, "hanako@example.test", 400, 1, 0).Mail.String() == suspendedReply
+	})
+	ctl.must(t, "domain", "release", "example.test", "--reason", "it is clean")
+	waitFor(t, "they send again", func() bool { return submit(t, postfix, "hanako@example.test", 401, 1, 0).Accepted() })
+
+	ctl.must(t, "suspension", "suspend", "hanako@example.test", "--reason", "phishing reported")
+	waitFor(t, "the stop by hand", func() bool {
+		return submit(t, postfix, "hanako@example.test", 402, 1, 0).Mail.String() == suspendedReply
+	})
+	ctl.must(t, "suspension", "release", "hanako@example.test", "--reason", "a mistake", "--probation-hours", "0")
+	waitFor(t, "mail flows again", func() bool { return submit(t, postfix, "hanako@example.test", 403, 1, 0).Accepted() })
+	require.Contains(t, ctl.must(t, "policy", "show"), "auto_suspend: true")
 }

@@ -96,7 +96,7 @@ func accountDecisionsCommand() *cobra.Command {
 				headers := []string{"at", "action", "would", "score", "recipients", "new", "client", "queue_id", "from", "id"}
 				return s.table(headers, rows(s, list.Data, func(d wire.OutboundDecision) []string {
 					return []string{
-						local(&d.At), s.header(d.Action), s.header(first(d.Would, "-")), strconv.FormatFloat(d.Score, 'f', 2, 64), count(d.Recipients),
+						exact(d.At), s.outcome(d), s.header(first(d.Would, "-")), strconv.FormatFloat(d.Score, 'f', 2, 64), count(d.Recipients),
 						count(d.NewRecipients), first(d.Client, "-"), first(d.QueueID, "-"), first(d.MailFrom, "<>"), d.ID,
 					}
 				}))
@@ -105,6 +105,14 @@ func accountDecisionsCommand() *cobra.Command {
 	cmd.Flags().BoolVar(&limited, "limited", false, "only those that kept mail back or changed the level, or would have in mode enforce")
 	addLimit(cmd, &limit)
 	return cmd
+}
+
+// outcome is what a decision did; one that let something go on has sent nothing yet, but at the end of a message.
+func (p printer) outcome(d wire.OutboundDecision) string {
+	if d.Action == "allow" && d.Messages == 0 {
+		return p.header("passed")
+	}
+	return p.header(d.Action)
 }
 
 func accountHistoryCommand() *cobra.Command {
@@ -124,7 +132,7 @@ func accountHistoryCommand() *cobra.Command {
 					if e.Automatic {
 						by = s.header("automatic")
 					}
-					return []string{local(&e.At), s.header(e.Act), s.header(e.LevelAfter), by, first(e.Ticket, "-"), e.Reason}
+					return []string{exact(e.At), s.header(e.Act), s.header(e.LevelAfter), by, first(e.Ticket, "-"), e.Reason}
 				}))
 			})
 		})

@@ -75,6 +75,7 @@ It ends with exit code 8 when the message would be refused or held.`,
 			if err := readMessage(cmd, args[0], &w); err != nil {
 				return misuse(cmd, err)
 			}
+			w.Timezone = hostTimezone()
 			r, err := s.TestPolicy(cmd.Context(), w)
 			if err != nil {
 				return err

@@ -59,6 +59,7 @@ var words = map[string][2]string{
 	"config":           {"configuration", "設定ファイル"},
 	"database":         {"database", "データベース"},
 	"allow":            {"sent", "送信"},
+	"passed":           {"passed", "通過"},
 	"refuse_rate":      {"deferred", "延期"},
 	"refuse_suspended": {"refused", "拒否"},
 	"hold":             {"held", "保留"},

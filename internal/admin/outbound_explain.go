@@ -28,6 +28,7 @@ const (
 	explainBefore   = 3 * time.Hour // of the series
 	explainAfter    = time.Hour
 	evidenceBefore  = time.Hour
+	evidenceAfter   = time.Minute // a message that was under way ends a little later
 	maxGroups       = 10
 	maxEvidence     = 20
 	maxPlaces       = 20
@@ -215,7 +216,7 @@ func (o *Outbound) addEvidence(ctx context.Context, a *store.OutboundAccount, at
 }
 
 func (o *Outbound) addGroups(ctx context.Context, sc store.Scope, account string, at time.Time, x *wire.OutboundExplanation) error {
-	from, to := at.Add(-evidenceBefore), at.Add(time.Microsecond)
+	from, to := at.Add(-evidenceBefore), at.Add(evidenceAfter)
 	groups, err := o.store.OutboundGroups(ctx, sc, account, from, to, maxGroups)
 	if err != nil {
 		return err

@@ -82,8 +82,8 @@ func (o *Outbound) SetTenantMode(ctx context.Context, p auth.Principal, tenantNa
 // maxTrialMessage bounds the message of a test, in bytes.
 const maxTrialMessage = 30 << 20
 
-// Test says what would happen to a message, and changes nothing. It needs auth.StopOutbound. ErrNoEngine, store.ErrNotFound or a *Refused.
-func (o *Outbound) Test(ctx context.Context, p auth.Principal, language string, w wire.OutboundTest) (wire.OutboundTestResult, error) {
+// Test says what would happen to a message, in the language and time zone of wish, and changes nothing. It needs auth.StopOutbound. ErrNoEngine, store.ErrNotFound or a *Refused.
+func (o *Outbound) Test(ctx context.Context, p auth.Principal, w wire.OutboundTest, wish ExplainWish) (wire.OutboundTestResult, error) {
 	var result wire.OutboundTestResult
 	if !p.Can(auth.StopOutbound) {
 		return result, auth.ErrForbidden
@@ -116,7 +116,7 @@ func (o *Outbound) Test(ctx context.Context, p auth.Principal, language string, 
 		fillExplanation(&x, d.Explanation)
 	}
 	x.Reply = result.Reply
-	tell(&x, language, nil)
+	tell(&x, wish.Language, wish.Location)
 	result.Explanation = x
 	return result, nil
 }

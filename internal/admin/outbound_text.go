@@ -172,7 +172,7 @@ func (t *teller) factors() {
 		t.line("%s", t.say("There was too little history to compare with.", "比較できる履歴がまだ少ない状態でした。"))
 	}
 	if x.Trust != "" {
-		t.list(t.say("Place", "送信元"), t.word(trustWords, x.Trust))
+		t.list(t.say("Trust", "信頼の根拠"), t.word(trustWords, x.Trust))
 	}
 }
 
@@ -200,7 +200,7 @@ func (t *teller) measure(e wire.OutboundEvidence) string {
 		beside = append(beside, t.say("usual ", "普段 ")+quantity(e.Usual, e.Unit))
 	}
 	if e.Limit > 0 {
-		beside = append(beside, t.say("full evidence from ", "上限 ")+quantity(e.Limit, e.Unit))
+		beside = append(beside, fmt.Sprintf(t.say("full evidence from %s", "%s 以上で最大"), quantity(e.Limit, e.Unit)))
 	}
 	if len(beside) > 0 {
 		text += t.say(" (", "（") + strings.Join(beside, t.say(", ", "、")) + t.say(")", "）")
@@ -213,7 +213,7 @@ func (t *teller) groups() {
 		return
 	}
 	t.line("")
-	t.line("%s", t.say("Messages of the hour before, grouped by text", "直前 1 時間のメール（文面ごと）"))
+	t.line("%s", t.say("Messages of the hour before and the minute after, grouped by text", "前 1 時間と直後 1 分のメール（文面ごと）"))
 	for _, g := range t.x.Groups {
 		text := g.Fingerprint
 		if text == "" {
@@ -234,7 +234,15 @@ func (t *teller) message(m wire.OutboundDecision) string {
 		spam = strconv.FormatFloat(*m.SpamScore, 'f', 1, 64)
 	}
 	return fmt.Sprintf(t.say("%s  %s  from %q at %s  %d recipients  spam %s  %s", "%s  %s  差出人 %q  接続元 %s  宛先 %d  迷惑度 %s  %s"),
-		t.clock(m.At), dash(m.QueueID), m.MailFrom, dash(m.Client), m.Recipients, spam, t.word(actionWords, m.Action))
+		t.clock(m.At), dash(m.QueueID), m.MailFrom, dash(m.Client), m.Recipients, spam, t.outcome(m))
+}
+
+// outcome is what became of a message.
+func (t *teller) outcome(m wire.OutboundDecision) string {
+	if m.Action == "allow" && m.Messages == 0 {
+		return t.say("refused by another check", "ほかの検査により拒否")
+	}
+	return t.word(actionWords, m.Action)
 }
 
 func (t *teller) tail() {

@@ -44,10 +44,11 @@ var (
 		"bounces": {"the feed of bounces", "不達の通知"},
 	}
 	trustWords = map[string][2]string{
-		"home": {"known for days", "以前から使われている場所"},
-		"away": {"not the usual one", "普段と違う場所"},
-		"new":  {"new", "初めての場所"},
-		"cold": {"no history yet", "履歴なし"},
+		"home":  {"a place that has been used for days", "以前から使われている場所"},
+		"away":  {"a place that is neither new nor known for days", "新しくはないが、よく知られてもいない場所"},
+		"new":   {"a new place", "初めての場所"},
+		"doubt": {"none, since the content speaks against the account", "なし（内容がアカウントに不利）"},
+		"cold":  {"too little history to say", "履歴が少なく判断できない"},
 	}
 	reasonWords = map[string][2]string{
 		"suspended":        {"stopped", "送信停止"},
