@@ -319,6 +319,10 @@ func TestShadowIsSaidPlainly(t *testing.T) {
 		said = words(b.page(t, stolenURL+"/why?decision="+admin.LogID(list[0].LogKey), inLanguage, "en"))
 		require.Contains(t, said, "Why was this decided?")
 		require.Contains(t, said, "Shadow mode:")
+		require.Contains(t, said, "Level Normal → Normal (in mode enforce: Stopped )")
+		said = words(b.page(t, stolenURL+"/why", inLanguage, "en"))
+		require.NotContains(t, said, "about the last stop", "there was none")
+		require.Contains(t, said, "Why was this decided?")
 		for _, path := range []string{stolenURL + "/why?decision=x", stolenURL + "/why?decision=1-2", "/outbound/accounts/bob@example.test/why?decision=" + admin.LogID(list[0].LogKey), "/outbound/decisions?before=x"} {
 			require.Equal(t, http.StatusNotFound, b.get(t, path).StatusCode, path)
 		}
