@@ -86,14 +86,24 @@ type OutboundFilter struct {
 // OutboundAccounts lists the accounts in scope that the filter chooses, by tenant and name.
 func (s *Store) OutboundAccounts(ctx context.Context, sc Scope, f OutboundFilter) ([]OutboundAccount, error) {
 	query := `SELECT ` + outboundAccountColumns + ` FROM outbound_accounts WHERE ` + accountInScope + `
-		AND ($4 = '' OR level = $4) AND (tenant_id, account) > ($5, $6) AND account >= $7 AND ($8 = '' OR account < $8)`
+		AND ($4 = '' OR level = $4) AND (tenant_id, account) > ($5, $6) AND tenant_id <= $10 AND account >= $7 AND ($8 = '' OR account < $8)`
 	if f.Limited || f.Level == LevelSoftLimit || f.Level == LevelHardLimit {
 		query += ` AND revision > 0 AND level <> 'normal'` // the former as in the index
 	}
 	from, to := prefixRange(f.Prefix)
+	last := maxText
+	if !sc.All { // so that the rows of others are not even looked at
+		last = string(sc.Tenant)
+		if f.After.Tenant < sc.Tenant {
+			f.After = OutboundKey{Tenant: sc.Tenant}
+		}
+	}
 	return s.outboundAccounts(ctx, query+` ORDER BY tenant_id, account LIMIT $9`, append(sc.args(),
-		mail.Clean(f.Level, maxWord), string(f.After.Tenant), cleanKey(f.After.Account), from, to, f.Limit)...)
+		mail.Clean(f.Level, maxWord), string(f.After.Tenant), cleanKey(f.After.Account), from, to, f.Limit, last)...)
 }
+
+// maxText sorts behind all other texts.
+const maxText = "\U0010FFFF"
 
 // prefixRange are the bounds of all texts with a prefix, in the order of their bytes; the upper one is empty for none.
 func prefixRange(prefix string) (from, to string) {
@@ -101,7 +111,7 @@ func prefixRange(prefix string) (from, to string) {
 	if prefix == "" {
 		return "", ""
 	}
-	return prefix, prefix + "\U0010FFFF"
+	return prefix, prefix + maxText
 }
 
 // SuspensionFilter chooses accounts that are stopped.

@@ -96,7 +96,7 @@ func accountDecisionsCommand() *cobra.Command {
 				headers := []string{"at", "action", "would", "score", "recipients", "new", "client", "queue_id", "from", "id"}
 				return s.table(headers, rows(s, list.Data, func(d wire.OutboundDecision) []string {
 					return []string{
-						local(&d.At), s.outcome(d), s.header(first(d.Would, "-")), strconv.FormatFloat(d.Score, 'f', 2, 64), count(d.Recipients),
+						exact(d.At), s.outcome(d), s.header(first(d.Would, "-")), strconv.FormatFloat(d.Score, 'f', 2, 64), count(d.Recipients),
 						count(d.NewRecipients), first(d.Client, "-"), first(d.QueueID, "-"), first(d.MailFrom, "<>"), d.ID,
 					}
 				}))
@@ -132,7 +132,7 @@ func accountHistoryCommand() *cobra.Command {
 					if e.Automatic {
 						by = s.header("automatic")
 					}
-					return []string{local(&e.At), s.header(e.Act), s.header(e.LevelAfter), by, first(e.Ticket, "-"), e.Reason}
+					return []string{exact(e.At), s.header(e.Act), s.header(e.LevelAfter), by, first(e.Ticket, "-"), e.Reason}
 				}))
 			})
 		})

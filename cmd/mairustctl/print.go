@@ -155,6 +155,9 @@ func local(at *time.Time) string {
 	return at.Local().Format("2006-01-02 15:04 MST")
 }
 
+// exact is local with seconds, for lines of a log.
+func exact(at time.Time) string { return at.Local().Format("2006-01-02 15:04:05 MST") }
+
 func count(n int64) string { return strconv.FormatInt(n, 10) }
 
 // optionalCount is empty for 0.

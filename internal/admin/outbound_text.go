@@ -200,7 +200,7 @@ func (t *teller) measure(e wire.OutboundEvidence) string {
 		beside = append(beside, t.say("usual ", "普段 ")+quantity(e.Usual, e.Unit))
 	}
 	if e.Limit > 0 {
-		beside = append(beside, t.say("full evidence from ", "上限 ")+quantity(e.Limit, e.Unit))
+		beside = append(beside, fmt.Sprintf(t.say("full evidence from %s", "%s 以上で最大"), quantity(e.Limit, e.Unit)))
 	}
 	if len(beside) > 0 {
 		text += t.say(" (", "（") + strings.Join(beside, t.say(", ", "、")) + t.say(")", "）")

@@ -95,7 +95,7 @@ CREATE TABLE outbound_decisions (
     explanation    TEXT NOT NULL,
     PRIMARY KEY (at_us, id)
 );
-CREATE INDEX outbound_decisions_account ON outbound_decisions (tenant_id, account, at_us, id);
+CREATE INDEX outbound_decisions_account ON outbound_decisions (account, at_us, id);
 CREATE INDEX outbound_decisions_queue ON outbound_decisions (queue_host, queue_id, at_us) WHERE messages > 0;
 
 CREATE TABLE outbound_daily (
@@ -110,7 +110,7 @@ CREATE TABLE outbound_daily (
     limited        BIGINT NOT NULL,
     stopped        BIGINT NOT NULL,
     score_micro    BIGINT NOT NULL,
-    PRIMARY KEY (tenant_id, account, day)
+    PRIMARY KEY (account, tenant_id, day)
 );
 CREATE INDEX outbound_daily_day ON outbound_daily (day);
 
@@ -134,7 +134,7 @@ CREATE TABLE outbound_history (
     decision_id    TEXT NOT NULL,
     PRIMARY KEY (at_us, id)
 );
-CREATE INDEX outbound_history_name ON outbound_history (tenant_id, noun, name, at_us, id);
+CREATE INDEX outbound_history_name ON outbound_history (name, noun, at_us, id);
 
 CREATE TABLE outbound_profiles (
     tenant_id   TEXT NOT NULL,
