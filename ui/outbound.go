@@ -26,6 +26,7 @@ type Outbound interface {
 // Senders tells how accounts send, and why one was stopped.
 type Senders interface {
 	Accounts(ctx context.Context, p auth.Principal, f store.OutboundFilter) ([]wire.OutboundAccount, error)
+	Suspensions(ctx context.Context, p auth.Principal, f store.SuspensionFilter) ([]wire.OutboundAccount, error)
 	Account(ctx context.Context, p auth.Principal, account string) (wire.OutboundAccountDetail, error)
 	Decisions(ctx context.Context, p auth.Principal, f store.DecisionFilter) ([]wire.OutboundDecision, error)
 	DecisionLog(ctx context.Context, p auth.Principal, f store.DecisionFilter) ([]wire.OutboundDecision, error)
@@ -37,8 +38,8 @@ type Senders interface {
 	Profiles(ctx context.Context, p auth.Principal, after store.OutboundKey, limit int) ([]wire.OutboundProfile, error)
 	ConfigProfiles(ctx context.Context, p auth.Principal) ([]wire.OutboundProfile, error)
 	Policy(ctx context.Context, p auth.Principal) (wire.OutboundPolicy, error)
-	// InForce are the settings with their defaults. They may change while MaiRust runs.
-	InForce() policy.Options
+	// InForce are the settings with their defaults, which may change while MaiRust runs; false for the defaults alone.
+	InForce() (policy.Options, bool)
 }
 
 // Stops stops and releases.
@@ -65,6 +66,14 @@ func (s *Server) seesOutbound(h handler) handler {
 		p.Nav = "outbound"
 		return h(p)
 	})
+}
+
+// limits are the plain limits; none when the engine is unknown.
+func (s *Server) limits() policy.LimitOptions {
+	if o, ok := s.d.Outbound.InForce(); ok {
+		return o.Limits
+	}
+	return policy.LimitOptions{}
 }
 
 // accountURL is the page of an account. What may stand in a login is escaped, a slash as well.
@@ -175,9 +184,10 @@ func (p *page) newActs(a wire.OutboundAccount) *actsView {
 	if !p.Who.Can(auth.StopOutbound) {
 		return nil
 	}
+	o, _ := p.s.d.Outbound.InForce()
 	v := &actsView{
 		URL: accountURL(a.Account), Revision: a.Revision, Stopped: a.Level == store.LevelHardLimit, Limited: a.Level == store.LevelSoftLimit,
-		Again: a.Act == "release", Cap: p.s.d.Outbound.InForce().SoftLimit.PerHour, ProbationHours: probationHours, Checks: checks,
+		Again: a.Act == "release", Cap: o.SoftLimit.PerHour, ProbationHours: probationHours, Checks: checks,
 	}
 	for _, open := range []string{p.r.URL.Query().Get("act"), p.r.PathValue("act")} { // the latter of a form that comes back
 		if slices.Contains([]string{"release", "extend", "limit", "suspend"}, open) {
@@ -194,12 +204,6 @@ func refusal(err error) string {
 		return r.Refusal()
 	}
 	return ""
-}
-
-// nextAccounts is the address of the next page of a list by tenant and name.
-func nextAccounts(path string, query url.Values, last wire.OutboundAccount) string {
-	query = url.Values{"q": query["q"], "level": query["level"], "tenant": {last.TenantID}, "after": {last.Account}}
-	return pathWith(path, query)
 }
 
 func domainOf(account string) string { return account[strings.LastIndexByte(account, '@')+1:] }

@@ -43,11 +43,20 @@ func (s *Server) showAccounts(p *page) error {
 		v.Level = knownLevel(level)
 	}
 	v.Searched = v.Query != "" || v.Level != ""
-	list, next, err := s.accounts(p, store.OutboundFilter{Prefix: strings.ToLower(v.Query), Level: v.Level}, "/outbound/accounts")
+	list, err := s.d.Outbound.Accounts(p.ctx(), p.Who, store.OutboundFilter{
+		Prefix: strings.ToLower(v.Query), Level: v.Level, Limit: perPage + 1,
+		After: store.OutboundKey{Tenant: store.TenantID(query.Get("tenant")), Account: query.Get("after")},
+	})
 	if err != nil {
 		return err
 	}
-	v.Next = next
+	if len(list) > perPage {
+		list = list[:perPage]
+		last := list[perPage-1]
+		v.Next = pathWith("/outbound/accounts", url.Values{
+			"q": {v.Query}, "level": {v.Level}, "tenant": {last.TenantID}, "after": {last.Account},
+		})
+	}
 	for _, a := range list {
 		row, err := s.accountRow(p, a)
 		if err != nil {
@@ -57,19 +66,6 @@ func (s *Server) showAccounts(p *page) error {
 	}
 	p.Title = p.T("outbound.accounts")
 	return p.show(http.StatusOK, "accounts", v)
-}
-
-// accounts reads one page of accounts, and gives the address of the next.
-func (s *Server) accounts(p *page, f store.OutboundFilter, path string) (list []wire.OutboundAccount, next string, err error) {
-	query := p.r.URL.Query()
-	f.After = store.OutboundKey{Tenant: store.TenantID(query.Get("tenant")), Account: query.Get("after")}
-	f.Limit = perPage + 1
-	list, err = s.d.Outbound.Accounts(p.ctx(), p.Who, f)
-	if len(list) > perPage {
-		list = list[:perPage]
-		next = nextAccounts(path, query, list[perPage-1])
-	}
-	return list, next, err
 }
 
 func (s *Server) accountRow(p *page, a wire.OutboundAccount) (accountRow, error) {
@@ -157,7 +153,7 @@ func (s *Server) account(p *page, status int) error {
 
 // countRows set what was sent against the limits.
 func (s *Server) countRows(p *page, a wire.OutboundAccountDetail) (rows []countRow) {
-	limits := s.d.Outbound.InForce().Limits
+	limits := s.limits()
 	for _, w := range []struct {
 		name  string
 		sent  wire.OutboundCounts
@@ -182,7 +178,7 @@ func (s *Server) dayPlot(p *page, a wire.OutboundAccountDetail, history []wire.O
 	v := p.newPlot(series)
 	v.addEvents(history)
 	if a.Profile == "" {
-		v.Limit = int64(s.d.Outbound.InForce().Limits.UserPerHour)
+		v.Limit = int64(s.limits().UserPerHour)
 	}
 	return v, nil
 }

@@ -6,12 +6,13 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/mairust/mairust/api/wire"
 	"github.com/mairust/mairust/internal/admin"
 	"github.com/mairust/mairust/policy"
 	"github.com/mairust/mairust/store"
 )
 
-// policyView is what the page about the policy shows.
+// policyView is what the page about the policy shows; all is empty when the engine runs elsewhere.
 type policyView struct {
 	Mode, Hash, Settings string
 	Groups               []settingGroup
@@ -26,33 +27,35 @@ type settingGroup struct {
 // settingRow is one setting: its name in the catalogue, its key in the configuration, its value for people.
 type settingRow struct{ Name, Key, Value string }
 
-// tenantMode is the mode in force for the person's own tenant.
+// tenantMode is the mode in force for the person's own tenant; empty when the engine runs elsewhere.
 func (s *Server) tenantMode(p *page) (string, error) {
 	w, err := s.d.Outbound.Policy(p.ctx(), p.Who)
 	if errors.Is(err, admin.ErrNoEngine) {
-		return "", nil // nothing is decided in this process; what is shown is what others have written
+		return "", nil
 	}
+	return p.modeIn(w), err
+}
+
+func (p *page) modeIn(w wire.OutboundPolicy) string {
 	for _, m := range w.Modes {
 		if m.TenantID == string(p.Who.Tenant) && m.Mode != "" {
-			return knownMode(m.Mode), err
+			return knownMode(m.Mode)
 		}
 	}
-	return knownMode(w.Mode), err
+	return knownMode(w.Mode)
 }
 
 // showPolicy tells the settings. They belong to the configuration and are only read here.
 func (s *Server) showPolicy(p *page) error {
+	var v policyView
 	w, err := s.d.Outbound.Policy(p.ctx(), p.Who)
-	if err != nil && !errors.Is(err, admin.ErrNoEngine) {
+	switch {
+	case errors.Is(err, admin.ErrNoEngine):
+	case err != nil:
 		return err
-	}
-	o := s.d.Outbound.InForce()
-	v := policyView{Hash: w.Hash, Settings: w.Settings, Groups: p.settingGroups(o)}
-	if v.Mode, err = s.tenantMode(p); err != nil {
-		return err
-	}
-	if v.Mode == "" {
-		v.Mode = string(o.Mode)
+	default:
+		o, _ := s.d.Outbound.InForce()
+		v = policyView{Hash: w.Hash, Settings: w.Settings, Groups: p.settingGroups(o), Mode: p.modeIn(w)}
 	}
 	p.Title = p.T("outbound.policy")
 	return p.show(http.StatusOK, "policy", v)

@@ -38,6 +38,10 @@ func newEngine(t testing.TB) *engine {
 
 func (e *engine) InForce() (policy.Options, *policy.Policy) { return e.options, e.compiled }
 
+func (e *engine) Settings(o policy.Options) (string, error) {
+	return fmt.Sprintf("mode: %s\nlimits:\n  user_per_hour: %d\n", o.Mode, o.Limits.UserPerHour), nil
+}
+
 func (e *engine) ConfigProfiles() []policy.Profile { return e.profiles }
 
 func (e *engine) TenantOf(_ context.Context, a policy.Account) (store.TenantID, error) {

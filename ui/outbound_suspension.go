@@ -3,8 +3,10 @@ package ui
 import (
 	"net/http"
 	"net/url"
+	"strconv"
 	"time"
 
+	"github.com/mairust/mairust/api/wire"
 	"github.com/mairust/mairust/internal/admin"
 	"github.com/mairust/mairust/internal/auth"
 	"github.com/mairust/mairust/store"
@@ -34,11 +36,14 @@ func (s *Server) showSuspensions(p *page) error { return s.suspensions(p, http.S
 // suspensions lists who is stopped, and shows what went wrong with an act.
 func (s *Server) suspensions(p *page, status int) error {
 	v := suspensionsView{May: p.Who.Can(auth.StopOutbound), MayDomain: p.Who.Can(auth.ManageOutbound)}
-	list, next, err := s.accounts(p, store.OutboundFilter{Level: store.LevelHardLimit}, "/outbound/suspensions")
+	list, err := s.d.Outbound.Suspensions(p.ctx(), p.Who, suspensionsBefore(p.r.URL.Query()))
 	if err != nil {
 		return err
 	}
-	v.Next = next
+	if len(list) > perPage {
+		list = list[:perPage]
+		v.Next = olderSuspensions(list[perPage-1])
+	}
 	for _, a := range list {
 		row, err := s.accountRow(p, a)
 		if err != nil {
@@ -67,4 +72,19 @@ func (s *Server) suspensions(p *page, status int) error {
 	}
 	p.Nav, p.Title = "outbound", p.T("outbound.suspensions")
 	return p.show(status, "suspensions", v)
+}
+
+// suspensionsBefore asks for the page that begins where the address says.
+func suspensionsBefore(query url.Values) store.SuspensionFilter {
+	return store.SuspensionFilter{
+		BeforeSince: beforeParameter(query.Get("before")), Limit: perPage + 1,
+		Before: store.OutboundKey{Tenant: store.TenantID(query.Get("tenant")), Account: query.Get("account")},
+	}
+}
+
+// olderSuspensions is the address of the page after the one that ends with an account.
+func olderSuspensions(last wire.OutboundAccount) string {
+	return pathWith("/outbound/suspensions", url.Values{
+		"before": {strconv.FormatInt(timeAt(last.Since).UnixMicro(), 10)}, "tenant": {last.TenantID}, "account": {last.Account},
+	})
 }

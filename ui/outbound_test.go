@@ -1,7 +1,11 @@
 package ui_test
 
 import (
+	"encoding/json"
+	"fmt"
+	"html"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +16,7 @@ import (
 	"github.com/mairust/mairust/internal/auth"
 	"github.com/mairust/mairust/policy"
 	"github.com/mairust/mairust/store"
+	"github.com/mairust/mairust/ui"
 )
 
 // inLanguage chooses the language of a page.
@@ -77,8 +82,9 @@ func TestReleaseNeedsAReasonAndStaysOnTheRecord(t *testing.T) {
 			require.Contains(t, a.body, `<details class="act" name="act" open><summary class="button primary">Release…`, "the form comes back")
 		}
 		require.Contains(t, b.post(t, stolenURL+"/release", "reason", "all is <well>", "hours", "x").body, `value="all is &lt;well&gt;"`)
+		revision := regexp.MustCompile(`name="revision" value="(\d+)"`).FindStringSubmatch(page)[1]
 		page = b.act(t, stolenURL+"/release", "reason", "the owner called", "ticket", "HD-1", "checked", "password", "checked", "sessions",
-			"checked", "<b>", "hours", "24", "cap", "20", "revision", "1")
+			"checked", "<b>", "hours", "24", "cap", "20", "revision", revision)
 		said := words(page)
 		require.Contains(t, said, "The account may send again.")
 		require.Contains(t, said, "SENDING LIMITED since")
@@ -154,6 +160,39 @@ func TestDomainsAreStoppedByAdministrators(t *testing.T) {
 		}
 		require.Contains(t, words(boss.act(t, "/outbound/domains/example.test/release", "reason", "form is mended")), "The domain may send again.")
 		require.NotContains(t, r.hanako(t).page(t, "/settings"), "temporarily suspended")
+	})
+}
+
+func TestLongListsGoOn(t *testing.T) {
+	onStores(t, func(t *testing.T, r *rig) {
+		var sent []store.OutboundDecision
+		for i := range 120 {
+			account := fmt.Sprintf("user%03d@example.test", i)
+			r.change(t, account, func(c *store.OutboundChange) {
+				c.Level, c.Reason, c.ActorKind, c.Actor = store.LevelHardLimit, "a test", "user", "root"
+			})
+			sent = append(sent, store.OutboundDecision{
+				LogKey: store.LogKey{At: time.Now().Add(-time.Duration(i) * time.Second)}, Tenant: r.site.Tenant.ID, Account: account, Kind: "end", Action: "allow",
+			})
+		}
+		require.NoError(t, r.store.InsertOutboundDecisions(t.Context(), sent))
+		b := r.as(t, r.person(t, "help@example.test", auth.Helpdesk))
+		for _, path := range []string{"/outbound/suspensions", "/outbound/accounts?level=hard_limit", "/outbound/decisions", "/outbound/accounts?q=user"} {
+			seen, pages := map[string]bool{}, 0
+			for next := path; next != ""; pages++ {
+				page := b.page(t, next)
+				for _, m := range regexp.MustCompile(`href="/outbound/accounts/(user\d+)@example.test"`).FindAllStringSubmatch(page, -1) {
+					require.False(t, seen[m[1]], "%s: %s comes twice", path, m[1])
+					seen[m[1]] = true
+				}
+				next = ""
+				if m := regexp.MustCompile(`rel="next" href="([^"]+)"`).FindStringSubmatch(page); m != nil {
+					next = html.UnescapeString(m[1])
+				}
+			}
+			require.Len(t, seen, 120, path)
+			require.Equal(t, 3, pages, path)
+		}
 	})
 }
 
@@ -280,10 +319,28 @@ func TestShadowIsSaidPlainly(t *testing.T) {
 		said = words(b.page(t, stolenURL+"/why?decision="+admin.LogID(list[0].LogKey), inLanguage, "en"))
 		require.Contains(t, said, "Why was this decided?")
 		require.Contains(t, said, "Shadow mode:")
+		require.Contains(t, said, "Level Normal → Normal (in mode enforce: Stopped )")
+		said = words(b.page(t, stolenURL+"/why", inLanguage, "en"))
+		require.NotContains(t, said, "about the last stop", "there was none")
+		require.Contains(t, said, "Why was this decided?")
 		for _, path := range []string{stolenURL + "/why?decision=x", stolenURL + "/why?decision=1-2", "/outbound/accounts/bob@example.test/why?decision=" + admin.LogID(list[0].LogKey), "/outbound/decisions?before=x"} {
 			require.Equal(t, http.StatusNotFound, b.get(t, path).StatusCode, path)
 		}
 		require.Contains(t, words(b.page(t, "/outbound/profiles", inLanguage, "en")), "newsletter news@example.test 5000 msgs/hour 週刊ニュース configuration file")
+	})
+}
+
+func TestWithoutAnEngineNothingIsMadeUp(t *testing.T) {
+	onStores(t, func(t *testing.T, r *rig) {
+		r.usual(t, stolen, time.Now().Add(-170*time.Minute))
+		r.engine = nil
+		r = r.with(t, func(s ui.Store) ui.Store { return s })
+		b := r.as(t, r.person(t, "admin@example.test", auth.TenantAdmin))
+		require.Contains(t, words(b.page(t, "/outbound/policy", inLanguage, "en")), "The outbound engine runs in another process")
+		said := words(b.page(t, stolenURL, inLanguage, "en"))
+		require.Contains(t, said, "Last 24 hours 27 14 –", "no limit that may be wrong")
+		b.page(t, "/outbound/suspensions")
+		require.Contains(t, words(r.hanako(t).page(t, "/sending", inLanguage, "en")), "You can send normally.")
 	})
 }
 
@@ -308,6 +365,51 @@ func TestFactsOfStrangersAreOnlyText(t *testing.T) {
 			page := b.get(t, path).body
 			require.NotContains(t, page, "<script>alert", path)
 			require.NotContains(t, page, "><script>@", path)
+		}
+	})
+}
+
+func TestWhatTheEngineSaysIsUnderstood(t *testing.T) {
+	onStores(t, func(t *testing.T, r *rig) {
+		var state policy.State
+		now := time.Now()
+		event := policy.Event{
+			Account: stolen, Tenant: string(r.site.Tenant.ID), Place: policy.Place{Country: "ZZ", Network: 7},
+			Content: policy.Content{Spam: 9_000_000, SpamKnown: true, Fingerprint: stolenText, SizeBytes: 2000},
+		}
+		var d policy.Decision
+		for i := range uint64(60) {
+			event.Transaction, event.Recipients = i+1, nil
+			at := now.Add(time.Duration(i)*10*time.Second - 12*time.Minute).UnixMicro()
+			for n := range uint64(5) {
+				reserve := event
+				reserve.Kind, reserve.Recipients = policy.KindReserve, []uint64{1 + i*5 + n}
+				event.Recipients = append(event.Recipients, reserve.Recipients...)
+				_, state = policy.Decide(state, reserve, r.engine.compiled, at)
+			}
+			event.Kind = policy.KindCommit
+			if d, state = policy.Decide(state, event, r.engine.compiled, at); d.After == policy.HardLimit {
+				break
+			}
+		}
+		require.Equal(t, policy.HardLimit, d.After)
+		raw, err := json.Marshal(d.Explanation)
+		require.NoError(t, err)
+		stop := []store.OutboundDecision{{
+			Tenant: r.site.Tenant.ID, Account: stolen, Kind: "end", Client: "203.0.113.7", Action: string(d.Action), LevelBefore: "normal",
+			LevelAfter: string(d.After), ScoreMicro: d.Score, Mode: "enforce", Reply: policy.TextSuspended, Explanation: string(raw), Fingerprint: stolenText,
+		}}
+		require.NoError(t, r.store.InsertOutboundDecisions(t.Context(), stop))
+		r.change(t, stolen, func(c *store.OutboundChange) {
+			c.Act, c.Level, c.ActorKind, c.Decision = "auto_suspend", store.LevelHardLimit, "system", stop[0].LogKey
+		})
+		b := r.as(t, r.person(t, "help@example.test", auth.Helpdesk))
+		said := words(b.page(t, stolenURL+"/why", inLanguage, "en"))
+		for _, want := range []string{"SENDING STOPPED", "Spam score second kind of evidence 9.0", "Recipients in", "New recipients in", "Same text"} {
+			require.Contains(t, said, want)
+		}
+		for _, e := range d.Explanation.Evidence {
+			require.NotContains(t, said, "evidence_of."+e.Name)
 		}
 	})
 }

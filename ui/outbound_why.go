@@ -38,7 +38,9 @@ type whyView struct {
 
 // decisionFacts are the circumstances of a decision.
 type decisionFacts struct {
-	At                                           time.Time
+	At time.Time
+	// Would is the level after it in mode enforce, empty when that is After.
+	Would                                        string
 	Before, After, Mode, Client, MailFrom, Queue string
 	Action, PolicyHash                           string
 }
@@ -62,9 +64,11 @@ func (s *Server) why(p *page, status int) error {
 	v := &whyView{
 		Account: plain(a.Account), AccountURL: accountURL(a.Account), Tenant: p.tenantName(a.TenantID),
 		State: p.newState(a.OutboundAccount, a.DomainStop), Acts: p.newActs(a.OutboundAccount), Checks: checks,
-		Stop: decision == "", Unknowns: unknowns(&x), Reply: x.Reply,
+		Unknowns: unknowns(&x), Reply: x.Reply,
 	}
-	v.ByHand, v.Released = v.Stop && x.Decision == nil, v.Stop && a.Level != store.LevelHardLimit
+	stopped := a.Level == store.LevelHardLimit
+	v.Stop = decision == "" && (stopped || x.Decision == nil || x.Decision.LevelAfter == store.LevelHardLimit)
+	v.ByHand, v.Released = v.Stop && x.Decision == nil, v.Stop && !stopped
 	if x.Decision != nil {
 		v.explain(p, &x)
 	}
@@ -77,7 +81,7 @@ func (s *Server) why(p *page, status int) error {
 	v.Plot.addPlaces(x.Places)
 	v.Plot.Usual = usualHour(&x)
 	if x.Profile == "" {
-		v.Plot.Limit = int64(s.d.Outbound.InForce().Limits.UserPerHour)
+		v.Plot.Limit = int64(s.limits().UserPerHour)
 	}
 	v.evidence(p, &x)
 	p.Title = p.T("outbound.why_decision")
@@ -99,6 +103,9 @@ func (v *whyView) explain(p *page, x *wire.OutboundExplanation) {
 	}
 	if d.Would != "" || d.WouldLevel != "" {
 		v.Shadow = string(policy.Shadow)
+	}
+	if d.WouldLevel != "" {
+		v.Facts.Would = knownLevel(d.WouldLevel)
 	}
 	v.Sentence, v.Shares, v.Factors = plain(x.Sentence), shares(x), p.factorRows(x)
 	v.Score, v.StopAt, v.StopX = scoreText(x.Score), scoreText(x.HardAt), permille(x.HardAt)

@@ -119,9 +119,13 @@ func (r *rig) with(t testing.TB, change func(ui.Store) ui.Store) *rig {
 func (r *rig) serve(t testing.TB, s ui.Store) {
 	t.Helper()
 	r.http = httptest.NewUnstartedServer(nil)
+	var running admin.Engine // nil when the rig has none
+	if r.engine != nil {
+		running = r.engine
+	}
 	server, err := ui.New(ui.Options{PublicURL: "http://" + r.http.Listener.Addr().String()}, ui.Deps{
 		Store: s, Objects: r.objects, Auth: r.auth, Log: slog.New(slog.NewJSONHandler(r.log, nil)), Registerer: r.metrics, Watch: r.watch,
-		Outbound: admin.NewOutbound(admin.New(admin.Options{Store: r.store}), r.engine),
+		Outbound: admin.NewOutbound(admin.New(admin.Options{Store: r.store}), running),
 	})
 	require.NoError(t, err)
 	r.http.Config.Handler = server.Handler()

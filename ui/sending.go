@@ -33,7 +33,8 @@ type stoppedView struct {
 
 // ownAccount is the account under which the person sends: the login, as Postfix tells it.
 func (p *page) ownAccount() string {
-	return string(policy.LoginAccount(p.user.Login, p.s.d.Outbound.InForce().DefaultDomain))
+	o, _ := p.s.d.Outbound.InForce()
+	return string(policy.LoginAccount(p.user.Login, o.DefaultDomain))
 }
 
 // noteStopped looks whether the person's own account is stopped, for the banner of all pages.

@@ -10,13 +10,13 @@ import (
 	"github.com/mairust/mairust/store"
 )
 
-// InForce gives the options with their defaults; without an engine the defaults alone.
-func (o *Outbound) InForce() policy.Options {
+// InForce gives the options with their defaults; false with the defaults alone when the engine is unknown.
+func (o *Outbound) InForce() (policy.Options, bool) {
 	if o.engine == nil {
-		return policy.Options{}.WithDefaults()
+		return policy.Options{}.WithDefaults(), false
 	}
 	options, _ := o.engine.InForce()
-	return options.WithDefaults()
+	return options.WithDefaults(), true
 }
 
 // DecisionLog lists the decisions about all accounts in scope, newest first; the filter's account is not looked at. It
