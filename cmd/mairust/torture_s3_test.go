@@ -12,7 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	sdk "github.com/aws/aws-sdk-go-v2/service/s3"
-	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/smithy-go"
 	"github.com/stretchr/testify/require"
 
 	"github.com/mairust/mairust/internal/lab"
@@ -119,8 +119,8 @@ func (b *bucketSite) uploads(t testing.TB) (keys []string) {
 			continue
 		}
 		_, err := client.ListParts(ctx, &sdk.ListPartsInput{Bucket: &b.server.Bucket, Key: u.Key, UploadId: u.UploadId})
-		var gone *types.NoSuchUpload
-		if !errors.As(err, &gone) {
+		var refused smithy.APIError
+		if !errors.As(err, &refused) || refused.ErrorCode() != "NoSuchUpload" {
 			keys = append(keys, *u.Key+" since "+u.Initiated.Format(time.RFC3339Nano))
 		}
 	}
