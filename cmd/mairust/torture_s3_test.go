@@ -9,6 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	sdk "github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go"
 	"github.com/stretchr/testify/require"
 
 	"github.com/mairust/mairust/internal/lab"
@@ -33,7 +37,7 @@ func newRigOnS3(t testing.TB, backend string) *tortureRig {
 		if n := r.bucket.unfinished(t); n > 0 {
 			t.Logf("%d unfinished uploads removed, as by the sweep", n)
 		}
-		require.Zero(t, r.bucket.unfinished(t), "no unfinished upload is left after a sweep")
+		require.Empty(t, r.bucket.uploads(t), "no unfinished upload is left after a sweep")
 	})
 	r.setUp(t, r.bucket.site(backend, ", multipart_threshold_mb: 5, multipart_chunk_mb: 5, request_timeout: 2s"))
 	return r
@@ -96,4 +100,29 @@ func (b *bucketSite) eachMessage(look func(path string, raw []byte)) error {
 		look(info.Key, raw)
 	}
 	return nil
+}
+
+// uploads are the keys of the unfinished uploads, as the server tells who asks for each: MinIO lists some that it does
+// not have any more.
+func (b *bucketSite) uploads(t testing.TB) (keys []string) {
+	t.Helper()
+	ctx := context.Background() // also when the test is over
+	client := sdk.New(sdk.Options{
+		Region: "us-east-1", BaseEndpoint: aws.String(b.server.URL()), UsePathStyle: true,
+		Credentials: credentials.NewStaticCredentialsProvider(b.server.User, b.server.Password, ""),
+	})
+	page, err := client.ListMultipartUploads(ctx, &sdk.ListMultipartUploadsInput{Bucket: &b.server.Bucket})
+	require.NoError(t, err)
+	require.False(t, aws.ToBool(page.IsTruncated))
+	for _, u := range page.Uploads {
+		if !strings.HasPrefix(*u.Key, b.prefix) {
+			continue
+		}
+		_, err := client.ListParts(ctx, &sdk.ListPartsInput{Bucket: &b.server.Bucket, Key: u.Key, UploadId: u.UploadId})
+		var refused smithy.APIError
+		if !errors.As(err, &refused) || refused.ErrorCode() != "NoSuchUpload" {
+			keys = append(keys, *u.Key+" since "+u.Initiated.Format(time.RFC3339Nano))
+		}
+	}
+	return keys
 }

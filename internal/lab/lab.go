@@ -1,4 +1,4 @@
-// Package lab runs the real services MaiRust lives with — Postfix, rspamd, PostgreSQL, Redis — as private
+// Package lab runs the real services MaiRust lives with — Postfix, rspamd, PostgreSQL, Redis, MinIO — as private
 // instances: for tests (through lab/labtest) and for `mairust demo`.
 //
 // Each instance has a directory of its own with a short path (a unix socket's path ends at 107 bytes), free

@@ -73,7 +73,8 @@ func placeOf(key string) place {
 // IsReplaced says whether the object under a key is one of those that change: a description, or what MaiRust keeps of its
 // own. All others are put once.
 func IsReplaced(key string) bool {
-	return strings.HasPrefix(key, ownPrefix) || placeOf(key).kind == description
+	kind := placeOf(key).kind
+	return kind == description || kind == own && !strings.HasPrefix(key, archivePrefix)
 }
 
 // isID knows the text form of ids: the lower-case one of RFC 9562, 4.

@@ -20,12 +20,12 @@ func (b *Bucket) patience(sizeBytes int64) time.Duration {
 	return b.o.RequestTimeout + time.Duration(sizeBytes/slowest)*time.Second
 }
 
-// try makes a request, again while it fails for a reason that may pass, each time within its own deadline. The error
-// is explained.
+// try makes a request, again while it fails for a reason that may pass, each time within its own deadline. A reading that
+// got no answer in time is not made again: somebody waits for it. The error is explained.
 func (b *Bucket) try(ctx context.Context, operation string, sizeBytes int64, request func(ctx context.Context) error) error {
 	for attempt := 1; ; attempt++ {
 		err := b.once(ctx, operation, sizeBytes, request)
-		if err == nil || ctx.Err() != nil || attempt >= b.o.Attempts || !mayPass(err) {
+		if err == nil || ctx.Err() != nil || attempt >= b.o.Attempts || !mayPass(err) || errors.Is(err, errSlow) && isReading(operation) {
 			if err != nil && ctx.Err() != nil {
 				err = errors.Join(ctx.Err(), err)
 			}
@@ -38,6 +38,8 @@ func (b *Bucket) try(ctx context.Context, operation string, sizeBytes int64, req
 		}
 	}
 }
+
+func isReading(operation string) bool { return operation == "get" || operation == "head" }
 
 func (b *Bucket) once(ctx context.Context, operation string, sizeBytes int64, request func(ctx context.Context) error) error {
 	inner, cancel := context.WithTimeoutCause(ctx, b.patience(sizeBytes), errSlow)

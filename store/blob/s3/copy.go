@@ -81,11 +81,11 @@ func (b *Bucket) copy(ctx context.Context, src, dst string) error {
 // serverCopy copies an object with its metadata, and sees that all came over.
 func (b *Bucket) serverCopy(ctx context.Context, src, dst string, from head) error {
 	if strings.HasPrefix(from.chunks, "@") {
-		if err := b.requestCopy(ctx, sumsDir+src, sumsDir+dst, nil); err != nil {
+		if err := b.requestCopy(ctx, sumsDir+src, sumsDir+dst, head{}); err != nil {
 			return err
 		}
 	}
-	if err := b.requestCopy(ctx, src, dst, &from.etag); err != nil {
+	if err := b.requestCopy(ctx, src, dst, from); err != nil {
 		return err
 	}
 	to, err := b.head(ctx, dst)
@@ -95,9 +95,14 @@ func (b *Bucket) serverCopy(ctx context.Context, src, dst string, from head) err
 	return err
 }
 
-func (b *Bucket) requestCopy(ctx context.Context, src, dst string, etag *string) error {
+// requestCopy copies the object as it was when its head was read, if it was.
+func (b *Bucket) requestCopy(ctx context.Context, src, dst string, from head) error {
+	var etag *string
+	if from.etag != "" {
+		etag = &from.etag
+	}
 	source := (&url.URL{Path: b.o.Bucket + "/" + *b.name(src)}).EscapedPath()
-	return b.try(ctx, "copy", 0, func(ctx context.Context) error {
+	return b.try(ctx, "copy", from.info.SizeBytes, func(ctx context.Context) error {
 		in := &s3.CopyObjectInput{
 			Bucket: &b.o.Bucket, Key: b.name(dst), CopySource: aws.String(source), CopySourceIfMatch: etag,
 			MetadataDirective: types.MetadataDirectiveCopy,

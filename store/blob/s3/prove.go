@@ -155,7 +155,7 @@ func (p *prover) readRange(ctx context.Context, offset, n int64) error {
 
 func (p *prover) copy(ctx context.Context) {
 	to := p.key + "-copy"
-	err := p.b.requestCopy(ctx, p.key, to, nil)
+	err := p.b.requestCopy(ctx, p.key, to, head{})
 	switch {
 	case err == nil:
 		p.found("the server copies objects", p.b.delete(ctx, to), "the keys need s3:DeleteObject")

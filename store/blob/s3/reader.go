@@ -69,6 +69,11 @@ func (r *reader) hangUp(why error) {
 // fill reads the next chunk, again when it does not come or comes altered.
 func (r *reader) fill() error {
 	for attempt := 1; ; attempt++ {
+		if r.body == nil {
+			if err := r.connect(); err != nil {
+				return err // it has tried again itself
+			}
+		}
 		err := r.readChunk()
 		if err == nil {
 			return nil
@@ -77,7 +82,7 @@ func (r *reader) fill() error {
 		switch {
 		case r.ctx.Err() != nil:
 			return r.ctx.Err()
-		case attempt >= r.b.o.Attempts, !mayPass(err) && !errors.Is(err, blob.ErrDamaged):
+		case attempt >= r.b.o.Attempts, errors.Is(err, errSlow), !mayPass(err) && !errors.Is(err, blob.ErrDamaged):
 			return explain(err)
 		}
 		r.b.metrics.retries.WithLabelValues("get").Inc()
@@ -88,18 +93,14 @@ func (r *reader) fill() error {
 }
 
 func (r *reader) readChunk() error {
-	if r.body == nil {
-		if err := r.connect(); err != nil {
-			return err
-		}
-	}
 	size := min(chunkBytes, r.end-r.next)
 	if int64(cap(r.buffer)) < size {
 		r.buffer = make([]byte, size)
 	}
 	chunk := r.buffer[:size]
 	// Closing the connection is the only thing that ends a read of it.
-	drip := time.AfterFunc(r.b.patience(size), func() { r.drop(errSlow) })
+	drop := r.drop
+	drip := time.AfterFunc(r.b.patience(size), func() { drop(errSlow) })
 	_, err := io.ReadFull(r.body, chunk)
 	if !drip.Stop() && err != nil {
 		err = fmt.Errorf("%w: %w", errSlow, context.DeadlineExceeded)

@@ -99,7 +99,7 @@ func (b *Bucket) String() string {
 	return fmt.Sprintf("s3://%s/%s at %s", b.o.Bucket, b.o.Prefix, cmp.Or(b.o.Endpoint, "AWS "+b.o.Region))
 }
 
-// transport bounds the connections, and each wait for a server that says nothing. It trusts whom the SDK's own client
+// transport bounds the connections; how long a request may take, its context says. It trusts whom the SDK's own client
 // trusts, which looks at AWS_CA_BUNDLE.
 func (o Options) transport(client aws.HTTPClient) *http.Transport {
 	t := &http.Transport{Proxy: http.ProxyFromEnvironment}
@@ -110,7 +110,6 @@ func (o Options) transport(client aws.HTTPClient) *http.Transport {
 	t.DialContext = dialer.DialContext
 	t.TLSHandshakeTimeout = dialTimeout
 	t.ExpectContinueTimeout = time.Second
-	t.ResponseHeaderTimeout = o.RequestTimeout
 	t.IdleConnTimeout = 90 * time.Second
 	t.MaxConnsPerHost, t.MaxIdleConns, t.MaxIdleConnsPerHost = o.MaxConnections, o.MaxConnections, o.MaxConnections
 	return t
