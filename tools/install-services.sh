@@ -22,6 +22,7 @@ tests=(
 	cc-headers=libc6-dev
 	chromium=chromium cjk-fonts=fonts-noto-cjk # the Web UI as people see it
 	dovecot-imap=dovecot-imapd dovecot-lmtp=dovecot-lmtpd mbsync=isync offlineimap=offlineimap3 mutt=mutt python3=python3 # IMAP beside others
+	age=age       # encrypted mail is got back with nothing else
 	strace=strace # errors of the disk, one system call after the other
 )
 demo=(postfix=postfix rspamd=rspamd)

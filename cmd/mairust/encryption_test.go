@@ -130,6 +130,19 @@ func TestEncryptedMailIsReadByItsOwnersAndLiesNowherePlain(t *testing.T) {
 			body, err = daemon.getOK(path)
 			require.NoError(t, err)
 			assert.Equal(t, secretWords+" attached", string(body))
+			session := daemon.login(t, "hanako@example.test")
+			for path, want := range map[string]string{
+				"/mail/hanako@example.test":                            "subject " + secretWords,
+				"/message/" + id:                                       "契約" + secretWords + ".pdf",
+				"/message/" + id + "?view=text":                        "the words are " + secretWords,
+				"/message/" + id + "/part/" + detail.Attachments[0].ID: secretWords + " attached",
+			} {
+				code, header, page, err := daemon.ask(path, session)
+				require.NoError(t, err)
+				assert.Equal(t, http.StatusOK, code, path)
+				assert.Contains(t, page, want, path)
+				assert.Equal(t, "nosniff", header.Get("X-Content-Type-Options"))
+			}
 			assert.Equal(t, "subject "+secretWords, site.envelopeSubject(t, "hanako@example.test"))
 
 			fsckOut := site.run(t, "fsck", "--verify-content", "--min-age", "0s")

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/mairust/mairust/internal/mail"
 	"github.com/mairust/mairust/store"
@@ -41,18 +42,28 @@ const (
 	maxNamed = 100
 	// readersAtOnce is how many messages of a list are read at once.
 	readersAtOnce = 8
+	// patience is how long one answer waits for objects: without an object store it is an answer all the same.
+	patience = 3 * time.Second
 )
 
 // Message finds a message, with its subject and the names of its files. While its object cannot be read these are empty.
 func (x *Index) Message(ctx context.Context, sc store.Scope, id store.MessageID) (*store.Message, error) {
 	m, err := x.Store.Message(ctx, sc, id)
-	if err == nil && m.Omitted {
-		x.note(m, errors.Join(x.fillSubject(ctx, m), x.fillNames(ctx, m)))
+	if err != nil || !m.Omitted {
+		return m, err
 	}
-	return m, err
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	err = x.fillSubject(ctx, m)
+	if err == nil {
+		err = x.fillNames(ctx, m)
+	}
+	x.note(m, err)
+	return m, nil
 }
 
-// Messages lists messages with their subjects.
+// Messages lists messages with their subjects. When the object store fails, as opposed to one object, the rest of the list
+// is not asked for.
 func (x *Index) Messages(ctx context.Context, sc store.Scope, f store.MessageFilter) ([]store.Message, error) {
 	list, err := x.Store.Messages(ctx, sc, f)
 	if err != nil {
@@ -65,11 +76,20 @@ func (x *Index) Messages(ctx context.Context, sc store.Scope, f store.MessageFil
 		}
 	}
 	close(work)
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	var group sync.WaitGroup
 	for range min(readersAtOnce, len(work)) {
 		group.Go(func() {
 			for m := range work {
-				x.note(m, x.fillSubject(ctx, m))
+				if ctx.Err() != nil {
+					return
+				}
+				err := x.fillSubject(ctx, m)
+				x.note(m, err)
+				if err != nil && !isOfOne(err) {
+					cancel()
+				}
 			}
 		})
 	}
@@ -77,9 +97,15 @@ func (x *Index) Messages(ctx context.Context, sc store.Scope, f store.MessageFil
 	return list, nil
 }
 
-// note tells why something stays empty. It is no error of the list: what the index holds is right.
+// isOfOne says that an error is about one object, or one tenant's, not about the object store.
+func isOfOne(err error) bool {
+	return errors.Is(err, blob.ErrNotFound) || errors.Is(err, blob.ErrDamaged) || errors.Is(err, blob.ErrNoKey)
+}
+
+// note tells why something stays empty. It is no error of the list: what the index holds is right. What others gave up is
+// told once.
 func (x *Index) note(m *store.Message, err error) {
-	if err != nil {
+	if err != nil && !errors.Is(err, context.Canceled) {
 		x.log.Warn("subject not read", "message_id", string(m.ID), "key", m.Key, "err", err)
 	}
 }

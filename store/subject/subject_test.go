@@ -2,9 +2,13 @@ package subject_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -109,6 +113,33 @@ func TestWithoutOmissionTheIndexAnswersAlone(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "plain", m.Subject)
 	})
+}
+
+func TestListsAnswerWithoutAnObjectStore(t *testing.T) {
+	s := store.New(store.Options{DB: storetest.OpenDB(t, storetest.Options(t, sqldb.SQLite)), OmitContent: true})
+	site := storetest.NewSite(t, s, "one", "one.test", "bob")
+	objects := blob.NewMemory()
+	var last store.MessageID
+	for range 100 {
+		last = deliver(t, s, objects, site, raw("words", 0))
+	}
+	down := &failing{}
+	index := subject.New(s, down, nil)
+	list, err := index.Messages(t.Context(), store.System, store.MessageFilter{Mailbox: site.Mailboxes["bob"].ID, Limit: 100})
+	require.NoError(t, err)
+	require.Len(t, list, 100)
+	require.LessOrEqual(t, down.asked.Load(), int64(40), "it is not asked for each message")
+	m, err := index.Message(t.Context(), store.System, last)
+	require.NoError(t, err)
+	require.Empty(t, m.Subject)
+}
+
+// failing is an object store that is down.
+type failing struct{ asked atomic.Int64 }
+
+func (f *failing) Get(context.Context, string, int64, int64) (io.ReadCloser, blob.Info, error) {
+	f.asked.Add(1)
+	return nil, blob.Info{}, errors.New("connection refused")
 }
 
 func deliver(t *testing.T, s *store.Store, objects *blob.Memory, site *storetest.Site, text string) store.MessageID {
