@@ -73,6 +73,8 @@ func Compile(o Options, profiles []Profile) (*Policy, error) {
 }
 
 func (p *Policy) setHash(o Options, profiles []Profile) error {
+	// An empty list is none.
+	o.Modes, profiles = append([]ModeOptions(nil), o.Modes...), append([]Profile(nil), profiles...)
 	text, err := json.Marshal(struct {
 		O Options
 		P []Profile

@@ -18,7 +18,7 @@ type Decision struct {
 	Notice Notice
 	// Score is the account's score after the event, in millionths.
 	Score int64
-	// New is how many of the event's recipients the account never wrote to before; Refused how many it did not get.
+	// New is how many of the event's recipients the account never wrote to before.
 	New int64
 	// Seq is the number of this event in the account's life: 1 and up without gaps. 0 when the state did not change.
 	Seq uint64

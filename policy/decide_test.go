@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"encoding/json"
 	"slices"
 	"testing"
 
@@ -411,4 +412,30 @@ func TestExplanationsRenderInBothLanguages(t *testing.T) {
 	for _, word := range []string{"spam", "place", "volume", "normal", "hard_limit", "share", "score"} {
 		require.NotContains(t, ja, word)
 	}
+}
+
+func TestShadowDoesNotReplaceWhatAPersonSet(t *testing.T) {
+	s := established(t, policy.Options{Mode: policy.Shadow})
+	s.decide(policy.Event{Kind: policy.KindSetLevel, Level: policy.SoftLimit, Cap: 5})
+	s.place = abroad
+	left := s.blast(content(9), 30)
+	require.Equal(t, 5, left)
+	require.Equal(t, policy.RefuseRate, s.last.Action)
+	require.Equal(t, policy.SoftLimit, s.last.After)
+}
+
+func TestExplanationIsSmall(t *testing.T) {
+	s := established(t, policy.Options{})
+	text, err := json.Marshal(s.last.Explanation)
+	require.NoError(t, err)
+	require.Less(t, len(text), 800)
+	s.place = abroad
+	for range 30 {
+		s.now += second
+		s.send(policy.Content{Spam: 9_000_000, SpamKnown: true, ListedURL: true, Fingerprint: 5}, s.stranger())
+	}
+	text, err = json.Marshal(s.last.Explanation)
+	require.NoError(t, err)
+	t.Logf("%s", text)
+	require.Less(t, len(text), 2000)
 }

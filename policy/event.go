@@ -61,8 +61,9 @@ type Event struct {
 	QueueID   string
 }
 
-// MaxRecipients is how many recipients of one event are looked at, and counted.
-const MaxRecipients = 10_000
+// MaxRecipients is how many recipients of one event are looked at. More than were reserved for a message count all
+// the same; the bound keeps a record within 16 KiB.
+const MaxRecipients = 1500
 
 // bounded is e with every number within what records can hold, so that replay sees what was decided on.
 func (e Event) bounded() Event {

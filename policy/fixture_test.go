@@ -36,7 +36,6 @@ type sender struct {
 	mode   policy.Mode
 	last   policy.Decision
 	extra  policy.Event // fields that every event has
-	log    []policy.Record
 	blob   []byte
 }
 
@@ -55,7 +54,7 @@ func newSender(t *testing.T, o policy.Options, profiles ...policy.Profile) *send
 	return &sender{t: t, p: compile(t, o, profiles...), now: monday, place: office}
 }
 
-// known has an account write a message a working hour to ten people for two weeks.
+// established has an account write a message a working hour to ten people for two weeks.
 func established(t *testing.T, o policy.Options, profiles ...policy.Profile) *sender {
 	t.Helper()
 	s := newSender(t, o, profiles...)

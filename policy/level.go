@@ -43,6 +43,9 @@ func (c *step) weigh(sent bool) {
 		return
 	}
 	c.breach()
+	if c.byHand && c.mode == Shadow {
+		return // what is only recorded must not replace what a person set
+	}
 	over := sent && score >= c.p.hard && c.p.suspend
 	switch {
 	case over && (c.j.corroborated() || !c.p.corroborate) && c.level < hard:
@@ -75,8 +78,7 @@ func (c *step) overLimit() bool {
 	}
 	w := &c.j.sums
 	if b := c.bulk; b != nil {
-		window := map[int64]int{minuteUS: windowMinute, hourUS: windowHour, dayUS: windowDay}[b.rate.WindowUS]
-		return c.over(ReasonProfile, w[window][copies], b.rate.Copies)
+		return c.over(ReasonProfile, w[b.window][copies], b.rate.Copies)
 	}
 	return c.over(ReasonUserHour, w[windowHour][copies], c.p.userHour) ||
 		c.over(ReasonUserDay, w[windowDay][copies], c.p.userDay) ||

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -50,6 +51,8 @@ func ParseRate(s string) (Rate, error) {
 type bulk struct {
 	Profile
 	rate Rate
+	// window is the one that the rate is counted in.
+	window int
 	// peaks are the account's usual counts, as far as the profile says so (micro-copies).
 	peaks [windowCount]int64
 	// room multiplies the limits of new recipients and campaigns at a known place: one for each 100 copies an hour.
@@ -75,7 +78,7 @@ func (p *Policy) addProfiles(list []Profile) error {
 		if len(x.Accounts) == 0 {
 			return fmt.Errorf("%s (%s): accounts: wants at least one login with its domain", key, x.ID)
 		}
-		b := &bulk{Profile: x, rate: rate, peaks: rate.peaks()}
+		b := &bulk{Profile: x, rate: rate, window: slices.Index(windowLengthUS[:], rate.WindowUS), peaks: rate.peaks()}
 		b.room = min(max(b.peaks[windowHour]/Micro/100, 1), 1000)
 		for _, a := range x.Accounts {
 			k := profileKey{x.Tenant, LoginAccount(a, "")}

@@ -72,8 +72,8 @@ func (c *step) commit() {
 func (c *step) settle(held reservation) (n, strangers int64) {
 	n, strangers = c.count(c.e.Recipients)
 	had, hadFresh := int64(held.copies), int64(held.fresh)
-	if n == had {
-		return n, hadFresh
+	if n == had || n == MaxRecipients && had > n { // the event does not have them all
+		return had, hadFresh
 	}
 	if n > had { // not all were reserved, or the reservation has run out
 		c.windows.add(copies, n-had)

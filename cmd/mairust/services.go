@@ -160,6 +160,7 @@ func (d *daemon) adminService(s *api.Server) service {
 	mux.HandleFunc("POST /admin/v1/reload", d.serveReload)
 	stopping, stop := context.WithCancel(context.Background())
 	mux.HandleFunc("POST /admin/v1/fsck", d.serveFsck(stopping))
+	mux.HandleFunc("POST /admin/v1/outbound/replay", d.serveReplay(stopping))
 	server := s.HTTPServer(requirePeer(mux))
 	server.RegisterOnShutdown(stop)
 	server.ConnContext = func(ctx context.Context, c net.Conn) context.Context { return withPeer(ctx, c) }

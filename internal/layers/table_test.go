@@ -46,7 +46,6 @@ var table = map[string]row{
 	"policy/redis":         leaf,
 	"policy/upkeep":        may(with(leaves, "store", "policy/notify")...),
 	"policy/outbound":      may(with(leaves, "policy", "store")...),
-	"policy/sim/detection": may("policy/sim"),
 
 	"api":        may(with(leaves, "api/wire", "internal/admin", "internal/auth", "store/search", "store", "store/blob")...),
 	"api/wire":   leaf,
