@@ -45,7 +45,7 @@ func (o Options) Limits() listen.Limits {
 	}
 }
 
-// Deps are what a Server works with. All but Log, Registerer, Now and Version are required.
+// Deps are what a Server works with. All but Bounces, Log, Registerer, Now and Version are required.
 type Deps struct {
 	Store   Store
 	Objects blob.Bucket
@@ -55,6 +55,8 @@ type Deps struct {
 	Admin   Admin
 	// Outbound is what people do about sending.
 	Outbound *admin.Outbound
+	// Bounces takes reports of Postfix hosts; without it they are told to come again.
+	Bounces Bounces
 	// Log may be nil.
 	Log *slog.Logger
 	// Registerer takes the metrics; nil means none are kept.

@@ -30,6 +30,7 @@ func (s *Server) registerOutbound(api huma.API) {
 	s.registerOutboundDomains(api)
 	s.registerOutboundProfiles(api)
 	s.registerOutboundPolicy(api)
+	s.registerBounces(api)
 }
 
 // AccountPath is what every call about one account takes. It is exported for huma, as Page is.

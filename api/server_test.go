@@ -27,6 +27,7 @@ import (
 	"github.com/mairust/mairust/internal/auth"
 	"github.com/mairust/mairust/internal/keyring"
 	"github.com/mairust/mairust/internal/mail"
+	"github.com/mairust/mairust/policy/bounce"
 	"github.com/mairust/mairust/store"
 	"github.com/mairust/mairust/store/blob"
 	"github.com/mairust/mairust/store/sqldb"
@@ -95,8 +96,13 @@ func newRigOn(t testing.TB, database sqldb.Options, o api.Options) *rig {
 	who, err := auth.New(auth.Options{Store: s})
 	require.NoError(t, err)
 	office := admin.New(admin.Options{Store: s})
+	intake, err := bounce.NewIntake(bounce.IntakeDeps{
+		Store: s, Hash: ring.Hash(keyring.Recipient), MAC: func(fields ...string) string { return ring.MAC("bounce", fields...) },
+	})
+	require.NoError(t, err)
 	r.server, err = api.New(o, api.Deps{
-		Store: s, Objects: r.objects, Auth: who, Keyring: ring, Admin: office, Outbound: admin.NewOutbound(office, nil),
+		Bounces: admin.NewBounces(intake),
+		Store:   s, Objects: r.objects, Auth: who, Keyring: ring, Admin: office, Outbound: admin.NewOutbound(office, nil),
 		Log: slog.New(slog.NewJSONHandler(r.log, nil)), Registerer: r.metrics, Version: "0.1.0",
 	})
 	require.NoError(t, err)

@@ -135,7 +135,7 @@ func (g *guard) Close() error {
 	err := g.Conn.Close()
 	g.closed.Do(func() {
 		g.ended()
-		g.buffers.release()
+		g.release()
 		g.srv.dropConn(g)
 	})
 	return err

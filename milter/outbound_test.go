@@ -214,7 +214,7 @@ func TestEveryMessageThatEndsEarlyIsReleased(t *testing.T) {
 	e.take()
 	// Postfix aborts after success too, which releases nothing.
 	require.True(t, s.submitted(t, plain, "bob@example.test").Accepted())
-	c = begin()
+	begin()
 	for _, call := range e.take() {
 		require.NotEqual(t, "release", call)
 	}

@@ -5,7 +5,7 @@ import "time"
 // NewAPIKey asks for an API key.
 type NewAPIKey struct {
 	Name string `json:"name" minLength:"1" maxLength:"100"`
-	Role string `json:"role" enum:"super_admin,tenant_admin,helpdesk,auditor"`
+	Role string `json:"role" enum:"super_admin,tenant_admin,helpdesk,auditor,postfix"`
 	// Tenant is a name or id; empty for super_admin, and for the own tenant of whoever asks.
 	Tenant string `json:"tenant,omitempty" maxLength:"100" doc:"Name or id. Absent for super_admin, and for one's own tenant."`
 	// ExpiresDays is 0 for a key that does not expire.

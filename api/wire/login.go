@@ -21,7 +21,7 @@ type Principal struct {
 	Kind  string `json:"kind" enum:"user,api_key,socket"`
 	ID    string `json:"id"`
 	Login string `json:"login" doc:"The login, or the name of the API key."`
-	Role  string `json:"role" enum:"super_admin,tenant_admin,helpdesk,auditor,user"`
+	Role  string `json:"role" enum:"super_admin,tenant_admin,helpdesk,auditor,user,postfix"`
 	// TenantID is empty for whoever stands above tenants.
 	TenantID string   `json:"tenant_id,omitempty"`
 	Actions  []string `json:"actions" nullable:"false" doc:"What the role allows."`

@@ -23,7 +23,8 @@ func apiKeyCreateCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "create", Short: "Make an API key and print it",
 		Long: `Makes an API key and prints the key alone. It is shown this once: only its digest is stored.
-The roles are super_admin (the whole installation), tenant_admin, helpdesk and auditor (one tenant).`,
+The roles are super_admin (the whole installation), tenant_admin, helpdesk and auditor (one tenant), and postfix, for hosts that
+report bounces and do nothing else (docs/bounces.md).`,
 		Example: `  mairust apikey create --role super_admin
   KEY=$(mairust apikey create --role helpdesk --tenant example --expires-days 90 --name "helpdesk tool")`,
 		Args: cobra.NoArgs,
@@ -49,8 +50,8 @@ The roles are super_admin (the whole installation), tenant_admin, helpdesk and a
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&want.Role, "role", "", "super_admin, tenant_admin, helpdesk or auditor (`ROLE`)")
-	f.StringVar(&want.Tenant, "tenant", "", "`NAME` of the tenant; for every role but super_admin")
+	f.StringVar(&want.Role, "role", "", "super_admin, tenant_admin, helpdesk, auditor, or postfix for a host that reports bounces (`ROLE`)")
+	f.StringVar(&want.Tenant, "tenant", "", "`NAME` of the tenant; for every role but super_admin and postfix")
 	f.StringVar(&want.Name, "name", "made on the host", "`NAME` to tell keys apart")
 	f.IntVar(&want.ExpiresDays, "expires-days", 0, "end the key after so many `DAYS`; 0 = never")
 	return cmd

@@ -85,6 +85,7 @@ func (r *checkReport) all(ctx context.Context, c *config.Config) {
 	r.clock()
 	r.rspamd(ctx, c)
 	r.outbound(c)
+	r.bounces(c)
 	r.redis(ctx, c)
 	r.listeners(ctx, c, running)
 	r.alerts(running)

@@ -22,6 +22,7 @@ import (
 	"github.com/mairust/mairust/internal/alert"
 	"github.com/mairust/mairust/internal/config"
 	"github.com/mairust/mairust/internal/listen"
+	"github.com/mairust/mairust/policy/bounce"
 	"github.com/mairust/mairust/store/fsck"
 )
 
@@ -47,6 +48,9 @@ type daemon struct {
 	fsck      *fsck.Fsck
 	health    *health
 	outbound  *outboundEngine
+	bounces   *bounceWork
+	intake    *bounce.Intake
+	worker    *worker
 	services  []service
 	listeners []openListener
 	// reloading is held while a new configuration is applied.
@@ -133,7 +137,7 @@ func (d *daemon) build() error {
 		return err
 	}
 	for _, r := range d.roles {
-		build := map[role]func() error{roleMilter: d.buildMilter, roleLMTP: d.buildLMTP, roleServe: d.buildAPI}[r]
+		build := map[role]func() error{roleMilter: d.buildMilter, roleLMTP: d.buildLMTP, roleServe: d.buildAPI, roleWorker: d.buildWorker}[r]
 		if err := build(); err != nil {
 			return err
 		}
@@ -179,6 +183,12 @@ func (d *daemon) serve(ctx context.Context) error {
 	defer endDeciding()
 	if d.outbound != nil {
 		group.Go(func() { d.outbound.gate.Run(deciding) })
+	}
+	if d.bounces != nil {
+		group.Go(func() { d.bounces.run(ctx, deciding) })
+	}
+	if d.worker != nil {
+		group.Go(func() { d.worker.run(ctx) })
 	}
 	d.announce()
 	group.Go(func() { d.watch.Run(ctx) })

@@ -93,8 +93,8 @@ Start with "mairust init", then "mairust run". "mairust demo" shows all of it in
 	root.PersistentFlags().String("config", "", "configuration `FILE`; default: /etc/mairust/config.yaml, else ~/.config/mairust/config.yaml, else ./config.yaml, else embedded defaults")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return misuse(cmd, err) })
 	root.AddCommand(
-		runCommand(), milterCommand(), lmtpCommand(), serveCommand(),
-		initCommand(), apiKeyCommand(), loginLinkCommand(), configCommand(), migrateCommand(), reloadCommand(), checkCommand(), fsckCommand(), outboundCommand(), postfixCommand(), demoCommand(),
+		runCommand(), milterCommand(), lmtpCommand(), serveCommand(), workerCommand(),
+		initCommand(), apiKeyCommand(), loginLinkCommand(), configCommand(), bouncesCommand(), migrateCommand(), reloadCommand(), checkCommand(), fsckCommand(), outboundCommand(), postfixCommand(), demoCommand(),
 	)
 	strictArgs(root)
 	return root

@@ -56,6 +56,23 @@ func (d *daemon) buildOutbound() error {
 	default:
 		log.Warn("the milter alone has no SQLite database: stops by hand and profiles of the database are not known to it")
 	}
+	late := &lateStore{}
+	if open := deps.Open; open != nil {
+		deps.Open = func(ctx context.Context) (*store.Store, error) {
+			s, err := open(ctx)
+			if err == nil {
+				late.store.Store(s)
+			}
+			return s, err
+		}
+	}
+	// Another process than the milter's has an engine to show, not to judge: bounces are counted where mail is judged.
+	follows := deps.Open != nil && slices.Contains(d.roles, roleMilter)
+	if follows {
+		deps.Notify = d.tellOf
+		deps.HasFeed = func(host string) bool { return d.bounces == nil || d.bounces.feeds.Has(host) }
+		deps.HasFeed = func(host string) bool { return d.bounces.feeds.Has(host) }
+	}
 	if c.Redis.URL != "" {
 		var err error
 		if e.redis, err = redis.Open(c.Redis, log); err != nil {
@@ -72,7 +89,10 @@ func (d *daemon) buildOutbound() error {
 	}
 	d.outbound = e
 	d.site.closers = append(d.site.closers, e)
-	return nil
+	if !follows {
+		return nil
+	}
+	return d.buildBounces(late)
 }
 
 // outboundDir is the folder of the engine's files. A process without the milter has files of its own, so that it may share

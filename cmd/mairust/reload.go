@@ -85,9 +85,10 @@ func (d *daemon) reload() (reloaded, error) {
 	d.level.Set(logLevel(fresh.Log.Level))
 	// What needs a restart stays as it was, so that it is named again next time.
 	d.config.Milter.Rules, d.config.Log.Level = fresh.Milter.Rules, fresh.Log.Level
-	was := d.config.Outbound.Gate
+	was := d.config.Outbound
 	d.config.Outbound, d.config.OutboundWhitelist = fresh.Outbound, fresh.OutboundWhitelist
-	d.config.Outbound.Gate.MaxAccounts, d.config.Outbound.Gate.SpoolMaxBytes = was.MaxAccounts, was.SpoolMaxBytes
+	d.config.Outbound.Gate.MaxAccounts, d.config.Outbound.Gate.SpoolMaxBytes = was.Gate.MaxAccounts, was.Gate.SpoolMaxBytes
+	d.config.Outbound.Bounces, d.config.Outbound.Retention = was.Bounces, was.Retention
 	d.log.Info("reloaded", "applied", result.Applied, "needs_restart", result.Restart)
 	return result, nil
 }

@@ -14,12 +14,13 @@ const (
 	roleMilter role = "milter"
 	roleLMTP   role = "lmtp"
 	roleServe  role = "serve"
+	roleWorker role = "worker"
 )
 
-var allRoles = []role{roleMilter, roleLMTP, roleServe}
+var allRoles = []role{roleMilter, roleLMTP, roleServe, roleWorker}
 
 func runCommand() *cobra.Command {
-	return roleCommand("run", "Run all roles in one process", `Runs milter, LMTP, recipient lookup, REST API and health checks in one process, until it gets SIGTERM or SIGINT.
+	return roleCommand("run", "Run all roles in one process", `Runs milter, LMTP, recipient lookup, REST API, background work and health checks in one process, until it gets SIGTERM or SIGINT.
 Without a configuration file it uses the embedded defaults: SQLite and files under the data directory.`,
 		"  mairust run\n  mairust run --config /etc/mairust/config.yaml --log-format text", allRoles...)
 }

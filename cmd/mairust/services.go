@@ -115,9 +115,13 @@ func (d *daemon) buildAPI() error {
 	if err != nil {
 		return err
 	}
+	intake, err := d.newIntake(d.site.store)
+	if err != nil {
+		return err
+	}
 	server, err := api.New(d.config.HTTP, api.Deps{
 		Store: d.site.store, Objects: d.site.objects, Auth: authenticator, Keyring: d.site.ring,
-		Admin: office, Outbound: sending, Log: log, Registerer: d.registry, Version: buildVersion(),
+		Admin: office, Outbound: sending, Bounces: admin.NewBounces(intake), Log: log, Registerer: d.registry, Version: buildVersion(),
 	})
 	if err != nil {
 		return err

@@ -36,7 +36,11 @@ func (d *daemon) buildWatch() error {
 		alert.Part{Name: "clock", Patience: slowPatience, Check: func(context.Context) error { return clockFault() }},
 		alert.Part{Name: "certificate", Check: func(context.Context) error { return checkCertificates(d.listeners) }})
 	if slices.Contains(d.roles, roleMilter) {
-		parts = append(parts, alert.Part{Name: "outbound", Check: d.checkOutbound})
+		parts = append(parts, alert.Part{Name: "outbound", Check: d.checkOutbound},
+			alert.Part{Name: "bounces", Check: d.checkBounces, Patience: slowPatience})
+	}
+	if slices.Contains(d.roles, roleWorker) {
+		parts = append(parts, alert.Part{Name: "notices", Check: d.checkNotices})
 	}
 	sink, err := d.mailSink()
 	if err != nil {

@@ -48,9 +48,9 @@ func (a *Admin) CreateAPIKey(ctx context.Context, p auth.Principal, want wire.Ne
 // keyTenant is the tenant that a new key of this role belongs to; empty for the whole installation.
 func (a *Admin) keyTenant(ctx context.Context, p auth.Principal, role auth.Role, name string) (store.TenantID, error) {
 	switch {
-	case role == auth.SuperAdmin && name != "":
-		return "", refuse("a super_admin key belongs to no tenant: leave the tenant out")
-	case role == auth.SuperAdmin:
+	case (role == auth.SuperAdmin || role == auth.Postfix) && name != "":
+		return "", refuse("a %s key belongs to no tenant: leave the tenant out", role)
+	case role == auth.SuperAdmin, role == auth.Postfix:
 		return "", nil
 	case name == "" && p.Scope().Tenant != "":
 		return p.Scope().Tenant, nil

@@ -37,6 +37,14 @@ var words = map[string]word{
 		"The clock", "システム時計",
 		"Check chrony or another NTP client on the host.", "ホストの chrony などの NTP クライアントを確認してください。",
 	},
+	"bounces": {
+		"The feed of bounces", "バウンスの取り込み",
+		"Bounces are no evidence against stolen accounts until it works.", "復旧するまで、バウンスは不正送信の判定に使われません。",
+	},
+	"notices": {
+		"Notices to administrators", "管理者への通知",
+		"Notices about accounts wait, for a day at most.", "アカウントに関する通知は、最長 1 日待機します。",
+	},
 	"certificate": {
 		"A certificate", "証明書",
 		"Renew it; it is read again by itself.", "更新してください。新しい証明書は自動で読み込まれます。",

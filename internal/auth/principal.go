@@ -28,10 +28,11 @@ const (
 	Helpdesk    Role = "helpdesk"     // the mailboxes of one tenant, and who may send
 	Auditor     Role = "auditor"      // reads everything in one tenant, changes nothing
 	User        Role = "user"         // the mailboxes given to them
+	Postfix     Role = "postfix"      // a Postfix host: reports bounces and sees nothing; for API keys only
 )
 
 // Roles lists all roles, most powerful first.
-func Roles() []Role { return []Role{SuperAdmin, TenantAdmin, Helpdesk, Auditor, User} }
+func Roles() []Role { return []Role{SuperAdmin, TenantAdmin, Helpdesk, Auditor, User, Postfix} }
 
 func (r Role) known() bool { return slices.Contains(Roles(), r) }
 
@@ -50,12 +51,13 @@ const (
 	ExplainOutbound Action = "outbound.explain" // why, and by whom; the policy
 	StopOutbound    Action = "outbound.stop"    // stop, limit, release accounts
 	ManageOutbound  Action = "outbound.manage"  // domains, modes, profiles, deletion of data
+	ReportBounces   Action = "bounces.report"   // what Postfix's log says bounced
 )
 
 // Actions lists all actions in a fixed order.
 func Actions() []Action {
 	return []Action{
-		ListMailboxes, ReadMessages, ListAPIKeys, ManageAPIKeys, SetUp, ReadOutbound, ExplainOutbound, StopOutbound, ManageOutbound,
+		ListMailboxes, ReadMessages, ListAPIKeys, ManageAPIKeys, SetUp, ReadOutbound, ExplainOutbound, StopOutbound, ManageOutbound, ReportBounces,
 	}
 }
 
@@ -82,6 +84,9 @@ func Socket(uid string) Principal {
 
 // Can tells whether the role allows the action at all; Scope tells on what.
 func (p Principal) Can(a Action) bool {
+	if p.Role == Postfix {
+		return a == ReportBounces && p.Kind == KindAPIKey && p.Tenant == ""
+	}
 	switch a {
 	case ListMailboxes, ReadMessages, ReadOutbound:
 		return p.Role.known()
@@ -93,7 +98,7 @@ func (p Principal) Can(a Action) bool {
 		return p.Role == SuperAdmin || p.Role == TenantAdmin || p.Role == Auditor
 	case ManageAPIKeys, ManageOutbound:
 		return p.Role == SuperAdmin || p.Role == TenantAdmin
-	case SetUp:
+	case SetUp, ReportBounces:
 		return p.Role == SuperAdmin && p.Scope().All
 	default:
 		return false
@@ -127,7 +132,7 @@ func (p Principal) MayGrant(r Role, tenant store.TenantID) bool {
 	if !p.Can(ManageAPIKeys) || !r.known() || r == User {
 		return false
 	}
-	if (tenant == "") != (r == SuperAdmin) {
+	if (tenant == "") != (r == SuperAdmin || r == Postfix) {
 		return false
 	}
 	scope := p.Scope()

@@ -25,6 +25,8 @@ func TestScopeIsNeverWiderThanTheRole(t *testing.T) {
 		"auditor":                   {auth.Principal{Role: auth.Auditor, Tenant: "t1"}, store.Scope{Tenant: "t1"}},
 		"auditor without tenant":    {auth.Principal{Role: auth.Auditor}, store.Scope{}},
 		"user":                      {auth.Principal{Role: auth.User, Tenant: "t1", User: "u1"}, store.Scope{Tenant: "t1", User: "u1"}},
+		"postfix":                   {auth.Principal{Kind: auth.KindAPIKey, Role: auth.Postfix}, store.Scope{}},
+		"postfix with a tenant":     {auth.Principal{Kind: auth.KindAPIKey, Role: auth.Postfix, Tenant: "t1"}, store.Scope{}},
 		"user role without user":    {auth.Principal{Kind: auth.KindAPIKey, Role: auth.User, Tenant: "t1"}, store.Scope{}},
 	} {
 		require.Equal(t, row.want, row.p.Scope(), name)
@@ -40,6 +42,7 @@ func TestRolesAllow(t *testing.T) {
 		auth.Helpdesk: append(read[:2:2], auth.ReadOutbound, auth.ExplainOutbound, auth.StopOutbound),
 		auth.Auditor:  append(read[:2:2], auth.ListAPIKeys, auth.ReadOutbound, auth.ExplainOutbound),
 		auth.User:     append(read[:2:2], auth.ReadOutbound),
+		auth.Postfix:  nil,
 		"":            nil,
 		"owner":       nil,
 	} {
@@ -51,6 +54,16 @@ func TestRolesAllow(t *testing.T) {
 		}
 		require.Equal(t, want, can, string(role))
 	}
+}
+
+func TestKeyOfAPostfixHostReportsBouncesAndNothingElse(t *testing.T) {
+	key := auth.Principal{Kind: auth.KindAPIKey, Role: auth.Postfix}
+	for _, a := range append(auth.Actions(), "anything else") {
+		require.Equal(t, a == auth.ReportBounces, key.Can(a), string(a))
+	}
+	require.False(t, auth.Principal{Kind: auth.KindAPIKey, Role: auth.Postfix, Tenant: "t1"}.Can(auth.ReportBounces))
+	require.False(t, auth.Principal{Kind: auth.KindAPIKey, Role: auth.SuperAdmin, Tenant: "t1"}.Can(auth.ReportBounces))
+	require.True(t, auth.Socket("0").Can(auth.ReportBounces))
 }
 
 func TestNobodyGrantsMoreThanTheyHave(t *testing.T) {
@@ -74,6 +87,9 @@ func TestNobodyGrantsMoreThanTheyHave(t *testing.T) {
 		"tenant admin, other":           {admin, auth.Auditor, "t2", false},
 		"tenant admin, installation":    {admin, auth.SuperAdmin, "", false},
 		"keys are not people":           {super, auth.User, "t1", false},
+		"key of a Postfix host":         {super, auth.Postfix, "", true},
+		"postfix in a tenant":           {super, auth.Postfix, "t1", false},
+		"postfix by a tenant admin":     {admin, auth.Postfix, "", false},
 		"unknown role":                  {super, "owner", "t1", false},
 		"helpdesk":                      {helpdesk, auth.Helpdesk, "t1", false},
 	} {

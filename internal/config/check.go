@@ -38,6 +38,15 @@ func (c *Config) check(src Source) Findings {
 	if err := c.Notify.SMTP.Validate(); err != nil {
 		ck.report("notify.smtp", "%s", err)
 	}
+	if err := c.Notify.Webhook.Validate(); err != nil {
+		ck.report("notify.webhook", "%s", cause(err))
+	}
+	if err := c.Notify.Monitor.Validate(); err != nil {
+		ck.report("notify.monitor", "%s", cause(err))
+	}
+	if err := c.Outbound.Bounces.Validate(); err != nil {
+		ck.report("outbound.bounces", "%s", err)
+	}
 	ck.listeners(c)
 	return ck.findings
 }

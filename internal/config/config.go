@@ -17,9 +17,12 @@ import (
 	"github.com/mairust/mairust/milter"
 	"github.com/mairust/mairust/milter/rspamd"
 	"github.com/mairust/mairust/policy"
+	"github.com/mairust/mairust/policy/bounce"
+	"github.com/mairust/mairust/policy/notify"
 	"github.com/mairust/mairust/policy/outbound"
 	"github.com/mairust/mairust/policy/redis"
 	"github.com/mairust/mairust/policy/rule"
+	"github.com/mairust/mairust/policy/upkeep"
 	"github.com/mairust/mairust/store/fsck"
 	"github.com/mairust/mairust/store/sqldb"
 )
@@ -85,6 +88,10 @@ type Milter struct {
 type Outbound struct {
 	policy.Options `yaml:",inline"`
 	Gate           outbound.Options `yaml:",inline"`
+	// Bounces says where the log of the Postfix beside this process is.
+	Bounces bounce.Options `yaml:"bounces"`
+	// Retention says how long what was sent is known.
+	Retention upkeep.Options `yaml:"retention"`
 }
 
 // Ops configures metrics and health.
@@ -94,7 +101,11 @@ type Ops struct {
 
 // Notify configures how administrators are told of what needs them.
 type Notify struct {
-	SMTP mailer.Options `yaml:"smtp"`
+	// Language of notices about accounts: en or ja.
+	Language string                `yaml:"language"`
+	SMTP     mailer.Options        `yaml:"smtp"`
+	Webhook  notify.WebhookOptions `yaml:"webhook"`
+	Monitor  notify.MonitorOptions `yaml:"monitor"`
 }
 
 // Log configures the daemon's log.
@@ -146,7 +157,7 @@ func fixedDefaults() *Config {
 		}, Rules: []rule.Options{}},
 		Outbound: Outbound{Options: outboundDefaults(), Gate: outbound.Options{
 			TrustedNetworks: []string{}, Tenants: []outbound.TenantOptions{}, MaxAccounts: 100_000, SpoolMaxBytes: 64 << 20,
-		}},
+		}, Bounces: bounce.Options{}.WithDefaults(), Retention: upkeep.Options{}.WithDefaults()},
 		OutboundWhitelist: []policy.Profile{},
 		Redis:             redis.Options{Prefix: "mairust", TimeoutMS: 250},
 		LMTP: lmtp.Options{
@@ -161,11 +172,13 @@ func fixedDefaults() *Config {
 			ResolveTimeout:        30 * time.Second,
 			DeliverTimeout:        5 * time.Minute,
 		},
-		HTTP:     api.Options{MaxConnections: 1000, MaxPerClient: 200},
-		IMAP:     imap.Options{MaxConnections: 20_000, MaxPerClient: 200, CacheBytes: 128 << 20},
-		Lookup:   lookup.Options{MaxConnections: 1000, IdleTimeout: 5 * time.Minute, RequestTimeout: 10 * time.Second},
-		Alert:    alert.Options{}.WithDefaults(),
-		Notify:   Notify{SMTP: mailer.Options{To: []string{}, TLS: mailer.TLSAuto}},
+		HTTP:   api.Options{MaxConnections: 1000, MaxPerClient: 200},
+		IMAP:   imap.Options{MaxConnections: 20_000, MaxPerClient: 200, CacheBytes: 128 << 20},
+		Lookup: lookup.Options{MaxConnections: 1000, IdleTimeout: 5 * time.Minute, RequestTimeout: 10 * time.Second},
+		Alert:  alert.Options{}.WithDefaults(),
+		Notify: Notify{
+			Language: "en", SMTP: mailer.Options{To: []string{}, TLS: mailer.TLSAuto}, Webhook: notify.DefaultWebhook(), Monitor: notify.DefaultMonitor(),
+		},
 		Log:      Log{Level: "info", Format: "json"},
 		Shutdown: Shutdown{TimeoutSeconds: 60, DrainTimeoutSeconds: 30},
 	}

@@ -32,6 +32,15 @@ func (c *Config) resolveSecrets(src Source) Findings {
 	return findings
 }
 
+// Secret reads a secret from where it is: env:NAME or file:PATH. A secret itself is refused, since others could read it
+// where this was given. The error never holds it.
+func Secret(ref string) (string, error) {
+	if !strings.HasPrefix(ref, "env:") && !strings.HasPrefix(ref, "file:") {
+		return "", errors.New("takes env:NAME or file:PATH, never the secret itself")
+	}
+	return resolve(ref)
+}
+
 // resolve never has a secret's value in its errors, only where it was looked for.
 func resolve(ref string) (string, error) {
 	var value string

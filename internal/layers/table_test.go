@@ -42,6 +42,7 @@ var table = map[string]row{
 	"policy/bounce":        may(with(leaves, "store")...),
 	"policy/notify":        may(with(leaves, "store")...),
 	"policy/sim":           may("policy"),
+	"policy/sim/detection": may("policy/sim"),
 	"policy/rule":          may(leaves...),
 	"policy/redis":         leaf,
 	"policy/upkeep":        may(with(leaves, "store", "policy/notify")...),

@@ -89,6 +89,12 @@ func atLeast(version string, major, minor int) bool {
 	return errA == nil && errB == nil && (a > major || a == major && b >= minor)
 }
 
+// Name is myhostname, as Postfix tells it to milters.
+func (h *Host) Name(ctx context.Context) (string, error) {
+	out, err := run(ctx, nil, "postconf", "-c", h.Dir, "-x", "-h", "myhostname")
+	return strings.TrimSpace(out), err
+}
+
 // Reload makes the running Postfix read its configuration. It reports false when none runs.
 func (h *Host) Reload(ctx context.Context) (running bool, err error) {
 	if _, err := run(ctx, nil, "postfix", "-c", h.Dir, "status"); err != nil {

@@ -18,9 +18,17 @@ type Gate interface {
 	BounceOf(ctx context.Context, host, queueID string, at time.Time, dsn string, rcptHash uint64) error
 }
 
+// Claims is where bounces wait to be counted; it is package store's.
+type Claims interface {
+	ClaimBounces(ctx context.Context, limit int, hold time.Duration) ([]store.Bounce, error)
+	SettleBounce(ctx context.Context, id string, counted bool) error
+	PostponeBounce(ctx context.Context, id string, next time.Time) error
+	WaitingBounces(ctx context.Context) (int64, error)
+}
+
 // ApplierDeps are what an Applier works with. Store and Gate are required.
 type ApplierDeps struct {
-	Store *store.Store
+	Store Claims
 	Gate  Gate
 	// Log may be nil.
 	Log *slog.Logger

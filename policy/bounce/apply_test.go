@@ -162,7 +162,7 @@ func TestTwoAppliersCountOnce(t *testing.T) {
 	everywhere(t, func(t *testing.T, p *place) {
 		var all bounce.Report
 		all.Host = "mx1"
-		for i := range 300 {
+		for i := range bounce.MaxBatch {
 			id := fmt.Sprintf("A%05d", i)
 			p.gate.known["mx1/"+id] = true
 			all.Bounces = append(all.Bounces, bounce.Bounce{At: november, QueueID: id, Rcpt: "a@x.test", DSN: "5.1.1"})
@@ -180,7 +180,7 @@ func TestTwoAppliersCountOnce(t *testing.T) {
 			})
 		}
 		group.Wait()
-		assert.Len(t, p.gate.counts, 300)
+		assert.Len(t, p.gate.counts, bounce.MaxBatch)
 		for what, n := range p.gate.counts {
 			assert.Equal(t, 1, n, what)
 		}

@@ -71,7 +71,7 @@ type Bounce struct {
 
 // Bounds on what a feed may send at once, and on the parts of a Bounce.
 const (
-	MaxBatch   = 500
+	MaxBatch   = 200
 	MaxRcpt    = 1024
 	MaxHost    = 255
 	maxQueueID = 64

@@ -142,7 +142,7 @@ func (f *Follower) Once(ctx context.Context) error {
 		b, err := f.source.next(ctx)
 		f.note(b, err)
 		if !f.tell(ctx, b, b.atEnd) {
-			return errors.Join(err, ctx.Err())
+			return errors.Join(f.fault(), ctx.Err())
 		}
 		if err != nil {
 			return err
@@ -264,7 +264,7 @@ func (f *Follower) Check(context.Context) error {
 		return err
 	}
 	if bytes, seconds := f.lag(); seconds > lagAllowed.Seconds() {
-		return fmt.Errorf("Postfix's log is read %d bytes and %.0f seconds late", bytes, seconds)
+		return fmt.Errorf("the mail log is read %d bytes and %.0f seconds late", bytes, seconds)
 	}
 	return nil
 }

@@ -209,7 +209,7 @@ func (j *journal) close() error {
 		return nil
 	}
 	j.child.cancel()
-	for range j.child.entries { //nolint:revive // until it is closed
+	for range j.child.entries { // until it is closed
 	}
 	j.child = nil
 	return nil
@@ -275,7 +275,7 @@ func valueOf(raw json.RawMessage) []byte {
 	}
 	value := make([]byte, len(numbers))
 	for i, n := range numbers {
-		value[i] = byte(n) //nolint:gosec // 0 to 255
+		value[i] = byte(n)
 	}
 	return value
 }

@@ -31,7 +31,7 @@ func newJournalFeed(t *testing.T) *journalFeed {
 	script, err := os.ReadFile("testdata/journalctl")
 	require.NoError(t, err)
 	program := filepath.Join(filepath.Dir(f.log), "journalctl")
-	require.NoError(t, os.WriteFile(program, script, 0o700)) //nolint:gosec // a program
+	require.NoError(t, os.WriteFile(program, script, 0o700))
 	f.options = bounce.Options{Journal: true, Journalctl: program, Host: "mx1.example.test"}
 	f.deps.Every = 20 * time.Millisecond
 	return &journalFeed{feed: f}

@@ -29,7 +29,7 @@ type position struct {
 
 // loadPosition gives the zero position when there is no file yet.
 func loadPosition(path string) (p position, err error) {
-	raw, err := os.ReadFile(path) //nolint:gosec // a path of our own data directory
+	raw, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return p, nil
 	}

@@ -137,7 +137,7 @@ func (p *poster) post(ctx context.Context, payload any) error {
 	if err != nil {
 		return withoutURL(err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // it was only read
+	defer resp.Body.Close()
 	_, _ = io.CopyN(io.Discard, resp.Body, maxAnswer)
 	switch {
 	case resp.StatusCode >= 200 && resp.StatusCode < 300:

@@ -195,21 +195,21 @@ type pace struct {
 	next time.Time
 }
 
-// everySecond is what has to pass between two.
-const everySecond = time.Second
+// leastGap is what has to pass between two.
+const leastGap = time.Second
 
 // wait returns when the next may go, or ctx has ended. The first waits too: another node may have sent just now.
 func (p *pace) wait(ctx context.Context) {
 	p.mu.Lock()
 	now := time.Now()
 	if p.next.IsZero() {
-		p.next = now.Add(everySecond)
+		p.next = now.Add(leastGap)
 	}
 	mine := p.next
 	if mine.Before(now) {
 		mine = now
 	}
-	p.next = mine.Add(everySecond)
+	p.next = mine.Add(leastGap)
 	p.mu.Unlock()
 	sleep(ctx, mine.Sub(now))
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/mairust/mairust/internal/lab/labtest"
 	"github.com/mairust/mairust/policy"
@@ -17,8 +18,9 @@ import (
 	"github.com/mairust/mairust/policy/redis"
 )
 
-// BenchmarkDecision is a message with one recipient: MAIL, RCPT and its end, and the slowest of a hundred of these steps. Its
-// targets are a p99 of 2 ms in process and of 5 ms with Redis.
+// BenchmarkDecision is a message with one recipient: MAIL, RCPT and its end, and how long one of these steps takes at the median
+// and at worst in a hundred. The targets are a p99 of 2 ms in process and of 5 ms with Redis. On a machine that has other
+// things to do, waiting for a processor is most of it: beside it stand the processor time alone, and a bare PING of Redis.
 func BenchmarkDecision(b *testing.B) {
 	for _, backend := range []string{"process", "redis"} {
 		b.Run(backend, func(b *testing.B) {
@@ -26,7 +28,7 @@ func BenchmarkDecision(b *testing.B) {
 			if backend == "redis" {
 				c, err := redis.Open(redis.Options{URL: labtest.Redis(b).URL()}, nil)
 				require.NoError(b, err)
-				defer c.Close() //nolint:errcheck // a benchmark
+				defer c.Close()
 				deps.Shared = c
 			}
 			g, err := outbound.New(policy.Options{Mode: policy.Enforce, Limits: policy.LimitOptions{
@@ -37,19 +39,43 @@ func BenchmarkDecision(b *testing.B) {
 			defer cancel()
 			go g.Run(ctx)
 			n := &node{Gate: g}
-			var took []time.Duration
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			var took, used, pings []time.Duration
 			for i := 0; b.Loop(); i++ {
 				e := envelope(fmt.Sprintf("u%d@one.test", i%1000), "192.0.2.7")
-				start := time.Now()
+				start, before := time.Now(), threadTime(b)
 				n.send(e, phish, 0, fmt.Sprintf("r%d@x.test", i%5))
-				took = append(took, time.Since(start)/3)
+				took, used = append(took, time.Since(start)/3), append(used, (threadTime(b)-before)/3)
+				if c, ok := deps.Shared.(*redis.Client); ok {
+					start = time.Now()
+					require.NoError(b, c.Ping(ctx))
+					pings = append(pings, time.Since(start))
+				}
 			}
-			slices.Sort(took)
-			b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-µs/decision")
-			b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs/decision")
-			b.ReportMetric(float64(took[len(took)-1].Microseconds()), "max-µs/decision")
+			report(b, took, "decision")
+			report(b, used, "cpu")
+			report(b, pings, "ping")
 		})
 	}
+}
+
+// threadTime is the processor time of this thread.
+func threadTime(b *testing.B) time.Duration {
+	b.Helper()
+	var ts unix.Timespec
+	require.NoError(b, unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &ts))
+	return time.Duration(ts.Nano())
+}
+
+func report(b *testing.B, list []time.Duration, what string) {
+	b.Helper()
+	if len(list) == 0 {
+		return
+	}
+	slices.Sort(list)
+	b.ReportMetric(float64(list[len(list)/2].Microseconds()), "p50-µs/"+what)
+	b.ReportMetric(float64(list[len(list)*99/100].Microseconds()), "p99-µs/"+what)
 }
 
 // BenchmarkMemory tells what an account costs: each has sent 30 messages to recipients of its own.

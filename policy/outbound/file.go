@@ -55,7 +55,7 @@ func replaceFile(path string, write func(f *os.File) error) error {
 }
 
 func syncDir(dir string) error {
-	d, err := os.Open(dir) //nolint:gosec // ours
+	d, err := os.Open(dir)
 	if err != nil {
 		return fmt.Errorf("flush directory: %w", err)
 	}
@@ -67,7 +67,7 @@ func syncDir(dir string) error {
 
 // readFile gives what writeFile wrote. Errors: errDamaged, fs.ErrNotExist.
 func readFile(path string) ([]byte, error) {
-	raw, err := os.ReadFile(path) //nolint:gosec // ours
+	raw, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("outbound: %w", err)
 	}

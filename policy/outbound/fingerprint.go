@@ -54,7 +54,7 @@ func lettersOf(text string) []rune {
 func hashLetters(letters []rune) uint64 {
 	h := uint64(14695981039346656037)
 	for _, r := range letters {
-		h = (h ^ uint64(r)) * 1099511628211 //nolint:gosec // no rune of a string is negative
+		h = (h ^ uint64(r)) * 1099511628211
 	}
 	return mix(h)
 }
@@ -75,7 +75,7 @@ func attachmentsPrint(m *mail.Message, letters []rune) uint64 {
 	for _, p := range m.Summary.Attachments() {
 		some = true
 		_, _ = h.Write([]byte(p.Type + "\x00"))
-		_, _ = h.Write(binary.BigEndian.AppendUint64(nil, uint64(p.DecodedSize))) //nolint:gosec // a length
+		_, _ = h.Write(binary.BigEndian.AppendUint64(nil, uint64(p.DecodedSize)))
 	}
 	if len(m.Summary.Hosts) > 0 {
 		some = true

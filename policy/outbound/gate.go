@@ -68,6 +68,9 @@ type Deps struct {
 	Shared Shared
 	// Filtered says that a spam filter is asked for every message, so that one without its answer is judged with less knowledge.
 	Filtered bool
+	// HasFeed tells whether bounces of a Postfix host reach us; decisions about others say that they are unknown. nil is no
+	// opinion.
+	HasFeed func(host string) bool
 	// Notify is told of what administrators should hear, by the one node that made a change; nil for nobody. It must not block.
 	Notify func(Notice)
 	// Log, Registerer and Now may be left out.
@@ -111,6 +114,7 @@ type Gate struct {
 	store    atomic.Pointer[store.Store] // nil until it was opened
 	away     atomic.Bool                 // the database did not answer last time
 	filtered bool
+	hasFeed  func(host string) bool
 	notify   func(Notice)
 	dir      string
 	log      *slog.Logger
@@ -126,7 +130,7 @@ func New(o policy.Options, own Options, whitelist []policy.Profile, d Deps) (*Ga
 	}
 	g := &Gate{
 		counters: newCounters(), recent: newRecent(), shared: d.Shared, hash: d.Hash, open: d.Open, filtered: d.Filtered,
-		notify: d.Notify, dir: d.Dir, log: d.Log, now: d.Now,
+		hasFeed: d.HasFeed, notify: d.Notify, dir: d.Dir, log: d.Log, now: d.Now,
 	}
 	if g.log == nil {
 		g.log = slog.New(slog.DiscardHandler)

@@ -44,7 +44,7 @@ const (
 func openJournal(path string, log *slog.Logger, restore func(policy.Account, known)) (*journal, error) {
 	j := &journal{path: path, log: log}
 	var err error
-	if j.lock, err = os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR, 0o600); err != nil { //nolint:gosec // ours
+	if j.lock, err = os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR, 0o600); err != nil {
 		return nil, fmt.Errorf("outbound: %w", err)
 	}
 	if err := lockFile(j.lock); err != nil {
@@ -69,7 +69,7 @@ const lockPatience = 2 * time.Second
 
 func lockFile(f *os.File) error {
 	for deadline := time.Now().Add(lockPatience); ; time.Sleep(lockPatience / 40) {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) //nolint:gosec // a descriptor fits
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(deadline) {
 			return err
 		}
@@ -98,7 +98,7 @@ func (j *journal) read(restore func(policy.Account, known)) error {
 		}
 		a, k, err := decodeKnown(payload)
 		if err != nil {
-			return nil //nolint:nilerr // its checksum was right: written by a program with a fault
+			return nil // its checksum was right: written by a program with a fault
 		}
 		restore(a, k)
 		j.size += int64(8 + len(payload))
@@ -147,7 +147,7 @@ func (j *journal) open() error {
 
 func appendRecord(b []byte, e *entry) []byte {
 	payload := encodeKnown(e.account, e.known)
-	b = binary.BigEndian.AppendUint32(b, uint32(len(payload))) //nolint:gosec // at most maxRecord
+	b = binary.BigEndian.AppendUint32(b, uint32(len(payload)))
 	b = binary.BigEndian.AppendUint32(b, crc32.Checksum(payload, castagnoli))
 	return append(b, payload...)
 }
@@ -167,7 +167,7 @@ func decodeKnown(b []byte) (a policy.Account, k known, err error) {
 		if used <= 0 || n > uint64(len(b)-used) {
 			return "", known{}, errDamaged
 		}
-		texts[i], b = string(b[used:used+int(n)]), b[used+int(n):] //nolint:gosec // at most len(b)
+		texts[i], b = string(b[used:used+int(n)]), b[used+int(n):]
 	}
 	k.tenant = store.TenantID(texts[1])
 	k.revision, k.state = unpack(b)

@@ -36,7 +36,7 @@ func openSpool(path string, most int64) (*spool, error) {
 	if most <= 0 {
 		most = 64 << 20
 	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600) //nolint:gosec // ours
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("outbound: %w", err)
 	}
@@ -60,7 +60,7 @@ func (s *spool) add(rows []store.OutboundDecision) (int, error) {
 		if err != nil {
 			return 0, fmt.Errorf("encode decision: %w", err)
 		}
-		b = binary.BigEndian.AppendUint32(b, uint32(len(raw))) //nolint:gosec // bounded by what the store takes
+		b = binary.BigEndian.AppendUint32(b, uint32(len(raw)))
 		b = append(binary.BigEndian.AppendUint32(b, crc32.Checksum(raw, castagnoli)), raw...)
 	}
 	s.mu.Lock()

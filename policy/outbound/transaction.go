@@ -137,6 +137,9 @@ func (tx *Transaction) End(ctx context.Context, m *mail.Message, v mail.Verdict)
 	case !known && tx.g.filtered:
 		e.Degraded |= policy.NoFilter
 	}
+	if tx.g.hasFeed != nil && !tx.g.hasFeed(tx.host) {
+		e.Degraded |= policy.NoBounces
+	}
 	tx.ended = true
 	o := tx.decide(ctx, e)
 	reply = replyTo(o.decision.Action)

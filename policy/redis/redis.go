@@ -66,7 +66,7 @@ func Open(o Options, log *slog.Logger) (*Client, error) {
 		c.timeout = time.Duration(o.TimeoutMS) * time.Millisecond
 	}
 	goredis.SetLogger(silence{}) // it writes to standard error what the errors say as well
-	opts.MaxRetries = -1 // a script that was sent twice would count twice
+	opts.MaxRetries = -1         // a script that was sent twice would count twice
 	opts.ContextTimeoutEnabled = true
 	opts.DialTimeout, opts.ReadTimeout, opts.WriteTimeout, opts.PoolTimeout = c.timeout, c.timeout, c.timeout, c.timeout
 	opts.DialerRetries = 1

@@ -113,12 +113,12 @@ func lossy(t *testing.T, addr, word string) (proxy string) {
 	t.Cleanup(func() { _ = ln.Close() })
 	var lost sync.Once
 	serve := func(client net.Conn) {
-		defer client.Close() //nolint:errcheck // a test
+		defer client.Close()
 		server, err := net.Dial("tcp", addr)
 		if err != nil {
 			return
 		}
-		defer server.Close() //nolint:errcheck // a test
+		defer server.Close()
 		buf, answer := make([]byte, 64<<10), make([]byte, 64<<10)
 		for {
 			n, err := client.Read(buf)
@@ -222,7 +222,7 @@ func TestRedisThatIsAwayIsToldAndComesBack(t *testing.T) {
 	var log bytes.Buffer
 	c, err := redis.Open(redis.Options{URL: server.URL(), TimeoutMS: 5000}, slog.New(slog.NewTextHandler(&log, nil)))
 	require.NoError(t, err)
-	defer c.Close() //nolint:errcheck // a test
+	defer c.Close()
 	require.NoError(t, c.Update(t.Context(), "a", add(1)))
 	server.Stop()
 	require.ErrorIs(t, c.Update(t.Context(), "a", add(1)), redis.ErrAway)
