@@ -49,7 +49,7 @@ func (s *Store) ReportBounces(ctx context.Context, f BounceFeed, list []Bounce) 
 	var rows []any
 	for _, b := range list {
 		rows = append(rows, mail.Clean(b.ID, maxWord), now, micros(b.At), mail.Clean(b.QueueHost, maxWord),
-			mail.Clean(b.QueueID, maxWord), mail.Clean(b.DSN, maxWord), int64(b.RcptHash), "waiting", now) //nolint:gosec // the bits count
+			mail.Clean(b.QueueID, maxWord), mail.Clean(b.DSN, maxWord), int64(b.RcptHash), "waiting", now)
 	}
 	return s.write(ctx, func(_ context.Context, tx *sqldb.Tx) error {
 		tx.Queue(feed, mail.Clean(f.Host, maxWord), now, microsOrNull(f.LastLine), f.LagBytes, f.Lag.Milliseconds(), f.Gaps)
@@ -77,7 +77,7 @@ func (s *Store) ClaimBounces(ctx context.Context, limit int, hold time.Duration)
 			var b Bounce
 			var at, reported, hash int64
 			err := scan(&b.ID, &at, &reported, &b.QueueHost, &b.QueueID, &b.DSN, &hash)
-			b.At, b.Reported, b.RcptHash = fromMicros(at), fromMicros(reported), uint64(hash) //nolint:gosec // the bits count
+			b.At, b.Reported, b.RcptHash = fromMicros(at), fromMicros(reported), uint64(hash)
 			list = append(list, b)
 			return err
 		})

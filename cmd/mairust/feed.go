@@ -26,9 +26,11 @@ const bounceMAC keyring.Purpose = "bounce"
 // bounceWork is what a process with an outbound engine does about bounces and notices, beside the engine.
 type bounceWork struct {
 	follower *bounce.Follower // nil without a log to read
-	applier  *bounce.Applier
-	feeds    *bounce.Feeds
-	outbox   *notify.Outbox
+	// broken is why it is nil all the same.
+	broken  error
+	applier *bounce.Applier
+	feeds   *bounce.Feeds
+	outbox  *notify.Outbox
 }
 
 // buildBounces builds it; the database may come later.
@@ -54,8 +56,9 @@ func (d *daemon) buildBounces(late *lateStore) error {
 	w.follower, err = bounce.NewFollower(o, bounce.FollowerDeps{
 		Sink: intake, PositionPath: filepath.Join(d.config.DataDir, "bounces", "position.json"), Log: log, Registerer: d.registry,
 	})
-	if err != nil {
-		return fmt.Errorf("outbound.bounces: %w", err)
+	if err != nil { // mail flows all the same
+		w.broken = fmt.Errorf("outbound.bounces: %w", err)
+		log.Error("bounces are not followed", "err", err)
 	}
 	return nil
 }
@@ -114,7 +117,7 @@ func (d *daemon) checkBounces(ctx context.Context) error {
 	if d.bounces == nil {
 		return nil
 	}
-	var err error
+	err := d.bounces.broken
 	if d.bounces.follower != nil {
 		err = d.bounces.follower.Check(ctx)
 	}

@@ -39,6 +39,8 @@ type logFile struct {
 	file *os.File
 	pos  position
 	buf  []byte
+	// atEnd says that a file which could not be read yet is to be read from its end on.
+	atEnd bool
 
 	mu     sync.Mutex // guards the rest, which is asked for from elsewhere
 	behind int64
@@ -46,25 +48,24 @@ type logFile struct {
 }
 
 // openLogFile begins at pos; at the end of the file when pos is that of no file or of another path, or at its
-// beginning.
-func openLogFile(f *logFile, pos position, fromStart bool) (*logFile, error) {
+// beginning. A file that cannot be read is an error of next, which tries again.
+func openLogFile(f *logFile, pos position, fromStart bool) *logFile {
 	f.buf = make([]byte, chunk)
 	if f.every <= 0 {
 		f.every = pollEvery
 	}
 	if pos.Path == f.path {
 		f.pos = pos
-		return f, nil
+		return f
 	}
 	f.pos = position{Path: f.path, At: f.now()}
 	if fromStart {
-		return f, nil
+		return f
 	}
-	err := f.seekEnd()
-	if errors.Is(err, fs.ErrNotExist) {
-		return f, nil // whatever is written to it later is new
+	if err := f.seekEnd(); err != nil && !errors.Is(err, fs.ErrNotExist) { // whatever is written to a new file is new
+		f.atEnd = true
 	}
-	return f, err
+	return f
 }
 
 // seekEnd places f at the end of the file. When its last line has no end yet, the rest of that is left out.
@@ -160,7 +161,12 @@ func (f *logFile) poll() (b batch, err error) {
 
 // resume opens the file in which the position lies, wherever rotation has moved it.
 func (f *logFile) resume(b *batch) error {
-	if f.pos.Inode == 0 {
+	switch {
+	case f.atEnd:
+		err := f.seekEnd()
+		f.atEnd = err != nil
+		return err
+	case f.pos.Inode == 0:
 		return f.open(f.path, 0)
 	}
 	was := f.pos

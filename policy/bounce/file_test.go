@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/mairust/mairust/internal/lab"
 	"github.com/mairust/mairust/policy/bounce"
 )
 
@@ -368,13 +369,35 @@ func TestLagIsSeenWhileNobodyTakesReports(t *testing.T) {
 	assert.Greater(t, f.metric("mairust_bounce_lag_seconds"), 500.0)
 }
 
+func TestLogThatIsReadableLaterIsReadFromItsEnd(t *testing.T) {
+	f := newFeed(t)
+	require.NoError(t, os.Mkdir(f.log, 0o700)) // root reads everything, so permissions would not do
+	ctx, cancel := context.WithCancel(t.Context())
+	follower, ended := f.follower(), make(chan struct{})
+	require.NoError(t, os.Remove(f.log))
+	f.write(f.log, bounced("AAAAA0"))
+	f.sink.answer = func(int) error { return nil }
+	go func() { defer close(ended); follower.Run(ctx) }()
+	require.NoError(t, lab.Eventually(t.Context(), func(context.Context) error {
+		f.write(f.log, bounced("AAAAA1"))
+		if len(f.sink.ids()) == 0 {
+			return errors.New("nothing yet")
+		}
+		return nil
+	}))
+	cancel()
+	<-ended
+	assert.NotContains(t, f.sink.ids(), "AAAAA0")
+}
+
 func TestFollowerOfALogThatCannotBeReadSaysSo(t *testing.T) {
 	f := newFeed(t)
 	require.NoError(t, os.Mkdir(f.log, 0o700))
-	_, err := bounce.NewFollower(f.options, f.deps)
-	require.ErrorContains(t, err, "not a regular file")
+	follower := f.follower()
+	require.ErrorContains(t, follower.Once(t.Context()), "not a regular file")
+	require.ErrorContains(t, follower.Check(t.Context()), "not a regular file")
 	require.NoError(t, os.MkdirAll(filepath.Dir(f.deps.PositionPath), 0o700))
 	require.NoError(t, os.WriteFile(f.deps.PositionPath, []byte("{"), 0o600))
-	_, err = bounce.NewFollower(f.options, f.deps)
+	_, err := bounce.NewFollower(f.options, f.deps)
 	require.ErrorContains(t, err, "position.json")
 }

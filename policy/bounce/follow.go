@@ -64,7 +64,8 @@ type Follower struct {
 	gaps     int64
 }
 
-// NewFollower opens nothing yet but the position. Options must name a log and a Host.
+// NewFollower makes a Follower. Options must name a log and a Host. A log that cannot be read is no error here: Check tells
+// of it, and it is tried again.
 func NewFollower(o Options, d FollowerDeps) (*Follower, error) {
 	o = o.WithDefaults()
 	if err := o.Validate(); err != nil {
@@ -89,22 +90,19 @@ func NewFollower(o Options, d FollowerDeps) (*Follower, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &Follower{options: o, deps: d, faults: map[string]string{}}
-	if f.source, err = openSource(o, d, pos); err != nil {
-		return nil, err
-	}
+	f := &Follower{options: o, deps: d, faults: map[string]string{}, source: openSource(o, d, pos)}
 	f.metrics = newFeedMetrics(d.Registerer, f.lag)
 	return f, nil
 }
 
-func openSource(o Options, d FollowerDeps, pos position) (source, error) {
+func openSource(o Options, d FollowerDeps, pos position) source {
 	if o.Journal {
 		if pos.Path != "" {
 			pos = position{} // it was a file's
 		}
 		return &journal{
 			program: o.Journalctl, logHost: o.LogHost, log: d.Log, now: d.Now, every: d.Every, fromStart: d.FromStart, pos: pos,
-		}, nil
+		}
 	}
 	return openLogFile(&logFile{
 		path: o.File, logHost: o.LogHost, log: d.Log, now: d.Now, every: d.Every,

@@ -37,6 +37,7 @@ type IntakeDeps struct {
 type Intake struct {
 	deps     IntakeDeps
 	received prometheus.Counter
+	leftOut  prometheus.Counter
 }
 
 // NewIntake makes an Intake.
@@ -47,9 +48,16 @@ func NewIntake(d IntakeDeps) (*Intake, error) {
 	if d.Now == nil {
 		d.Now = time.Now
 	}
-	return &Intake{deps: d, received: promauto.With(d.Registerer).NewCounter(prometheus.CounterOpts{
-		Name: "mairust_bounce_received_total", Help: "Bounces that feeds have told of; one that was told before is counted here again.",
-	})}, nil
+	f := promauto.With(d.Registerer)
+	return &Intake{
+		deps: d,
+		received: f.NewCounter(prometheus.CounterOpts{
+			Name: "mairust_bounce_received_total", Help: "Bounces that feeds have told of; one that was told before is counted here again.",
+		}),
+		leftOut: f.NewCounter(prometheus.CounterOpts{
+			Name: "mairust_bounce_left_out_total", Help: "Bounces that are over 14 days old or from a time to come, by the log: clocks may differ.",
+		}),
+	}, nil
 }
 
 // The span in which a bounce must lie: Postfix gives up after five days, and a feed may have been away.
@@ -68,6 +76,7 @@ func (i *Intake) Report(ctx context.Context, r Report) error {
 	list := make([]store.Bounce, 0, len(r.Bounces))
 	for _, b := range r.Bounces {
 		if age := now.Sub(b.At); age > oldest || age < -clockSkew {
+			i.leftOut.Inc()
 			continue
 		}
 		rcpt := mail.ReadPath(b.Rcpt).Fold().String()

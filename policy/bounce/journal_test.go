@@ -145,6 +145,19 @@ func TestCursorThatIsNotKnownAnyMoreIsAGap(t *testing.T) {
 	assert.InDelta(t, 1, f.metric("mairust_bounce_dropped_total/gap"), 0)
 }
 
+func FuzzParseEntry(f *testing.F) {
+	f.Add([]byte(`{"__CURSOR":"s=7;i=1","__REALTIME_TIMESTAMP":"1800000000000000","MESSAGE":"AAAAA1: to=<a@x>, relay=none, dsn=5.1.1, status=bounced (x)","SYSLOG_IDENTIFIER":"postfix/smtp","_HOSTNAME":"mx1"}`))
+	f.Add([]byte(`{"__CURSOR":"s","__REALTIME_TIMESTAMP":"-1","MESSAGE":[256,-1],"SYSLOG_IDENTIFIER":null}`))
+	f.Fuzz(func(t *testing.T, line []byte) {
+		d, ok, err := bounce.ParseEntry(line)
+		if ok {
+			require.NoError(t, err)
+			assert.NotEmpty(t, d.QueueID)
+			assert.LessOrEqual(t, len(d.Rcpt), bounce.MaxRcpt+2)
+		}
+	})
+}
+
 func TestJournalctlThatDoesNotWorkIsAFault(t *testing.T) {
 	f := newJournalFeed(t)
 	f.options.Journalctl = filepath.Join(t.TempDir(), "none")
