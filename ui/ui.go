@@ -43,6 +43,8 @@ type Deps struct {
 	Now func() time.Time
 	// Watch tells administrators how the installation is; nil when nobody watches.
 	Watch Watch
+	// Outbound shows and changes who may send; nil when there is no outbound engine.
+	Outbound Outbound
 }
 
 // Watch knows how the parts of the installation are; *alert.Watcher is one.
@@ -55,6 +57,13 @@ type Watch interface {
 type Store interface {
 	Mail
 	People
+	Banner
+}
+
+// Banner tells whether somebody is stopped.
+type Banner interface {
+	OutboundAccount(ctx context.Context, scope store.Scope, account string) (*store.OutboundAccount, error)
+	DomainStop(ctx context.Context, tenant store.TenantID, domain string) (*store.DomainStop, error)
 }
 
 // Mail reads and changes mail.
@@ -167,11 +176,33 @@ func (s *Server) routes() http.Handler {
 	signedIn("GET /message/{id}/part/{part}", s.attachment)
 	signedIn("GET /access", s.showAccess)
 	signedIn("GET /system", s.showSystem)
+	signedIn("GET /sending", s.showSending)
 	signedIn("GET /settings", s.showSettings)
 	signedIn("POST /settings/password", s.changePassword)
 	signedIn("POST /settings/app-passwords", s.createAppPassword)
 	signedIn("POST /settings/app-passwords/{id}/delete", s.deleteAppPassword)
 
+	s.outboundRoutes(mux)
 	mux.Handle("/", s.handle(func(p *page) error { return p.unrouted(mux) }))
 	return mux
+}
+
+// outboundRoutes lists the pages about who may send.
+func (s *Server) outboundRoutes(mux *http.ServeMux) {
+	for pattern, h := range map[string]handler{
+		"GET /outbound":                           s.showOutbound,
+		"GET /outbound/accounts":                  s.showAccounts,
+		"GET /outbound/accounts/{account}":        s.showAccount,
+		"GET /outbound/accounts/{account}/why":    s.showWhy,
+		"POST /outbound/accounts/{account}/{act}": s.actOnAccount,
+		"GET /outbound/suspensions":               s.showSuspensions,
+		"POST /outbound/suspensions":              s.suspendNamed,
+		"POST /outbound/domains":                  s.suspendDomain,
+		"POST /outbound/domains/{domain}/release": s.releaseDomain,
+		"GET /outbound/decisions":                 s.showDecisions,
+		"GET /outbound/profiles":                  s.showProfiles,
+		"GET /outbound/policy":                    s.showPolicy,
+	} {
+		mux.Handle(pattern, s.handle(s.seesOutbound(h)))
+	}
 }

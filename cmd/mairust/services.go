@@ -126,7 +126,7 @@ func (d *daemon) buildAPI() error {
 	if err != nil {
 		return err
 	}
-	web, err := d.webHandler(server.Handler(), authenticator)
+	web, err := d.webHandler(server.Handler(), authenticator, sending)
 	if err != nil {
 		return err
 	}

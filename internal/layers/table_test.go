@@ -52,7 +52,7 @@ var table = map[string]row{
 	"api/wire":   leaf,
 	"api/client": may("api/wire"),
 	"imap":       may(with(leaves, "internal/auth", "store", "store/blob")...),
-	"ui":         may(with(leaves, "ui/safe", "internal/auth", "store", "store/blob")...),
+	"ui":         may(with(leaves, "ui/safe", "api/wire", "internal/admin", "internal/auth", "policy", "store", "store/blob")...),
 	"ui/safe":    leaf,
 
 	"internal/mail":    leaf,
