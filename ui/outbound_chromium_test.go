@@ -47,7 +47,7 @@ func TestThePlotIsDrawnFromItsTable(t *testing.T) {
 	b.size(t, 1280, 900)
 	b.open(t, stolenURL+"/why")
 	const svg = `document.querySelector(".plot-area svg")`
-	b.until(t, svg)
+	b.until(t, svg+`?.textContent.includes("limit 200/h")`) // drawn once its width is known
 	require.False(t, eval[bool](t, b, `document.querySelector(".plot details").open`), "the table is folded away")
 	text := eval[string](t, b, svg+`.textContent`)
 	for _, want := range []string{"limit 200/h", "▼ stopped", "203.0.113.77", "new recipients"} {
