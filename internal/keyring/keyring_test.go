@@ -408,3 +408,13 @@ func FuzzVerify(f *testing.F) {
 		}
 	})
 }
+
+func TestHashOutlivesRotationAndIsForItsPurpose(t *testing.T) {
+	ring, _, err := keyring.OpenOrCreate("file:" + filepath.Join(t.TempDir(), "keyring"))
+	require.NoError(t, err)
+	hash := ring.Hash(keyring.Recipient)("bob@example.test")
+	require.NotEqual(t, hash, ring.Hash(keyring.Recipient)("bob@example", ".test"))
+	require.NotEqual(t, hash, ring.Hash(keyring.Cursor)("bob@example.test"))
+	require.NoError(t, ring.Rotate())
+	require.Equal(t, hash, ring.Hash(keyring.Recipient)("bob@example.test"))
+}

@@ -5,9 +5,6 @@ import (
 	"slices"
 )
 
-// schemes begin the links that are looked for, behind an "http" of any case.
-var linkSchemes = [][]byte{[]byte("s://"), []byte("://")}
-
 // maxHost is the longest name of a host (RFC 1035, 2.3.4).
 const maxHost = 253
 
@@ -20,15 +17,15 @@ func linkHosts(found []string, text []byte, limit int) []string {
 			return found
 		}
 		text = text[i+len("http"):]
-		for _, scheme := range linkSchemes {
-			rest, ok := bytes.CutPrefix(text, scheme)
-			if !ok {
-				continue
-			}
-			if host := hostOf(rest); host != "" && !slices.Contains(found, host) {
-				found = append(found, host)
-			}
-			break
+		if len(text) > 0 && (text[0] == 's' || text[0] == 'S') {
+			text = text[1:]
+		}
+		rest, ok := bytes.CutPrefix(text, []byte("://"))
+		if !ok {
+			continue
+		}
+		if host := hostOf(rest); host != "" && !slices.Contains(found, host) {
+			found = append(found, host)
 		}
 	}
 	return found

@@ -83,15 +83,17 @@ func (g *Gate) take(ctx context.Context, s sender) (policy.Scope, taken) {
 	return scope, t
 }
 
-func (g *Gate) takeShared(ctx context.Context, t taken, scope *policy.Scope) (err error) {
-	if t.domain != "" {
-		if scope.DomainHour, err = g.shared.Take(ctx, t.domain, t.nowUS, 1); err != nil {
-			return err
+func (g *Gate) takeShared(ctx context.Context, t taken, scope *policy.Scope) error {
+	if t.domain == "" {
+		before, err := g.shared.Take(ctx, t.nowUS, 1, t.tenant)
+		if err == nil {
+			scope.TenantHour = before[0]
 		}
+		return err
 	}
-	scope.TenantHour, err = g.shared.Take(ctx, t.tenant, t.nowUS, 1)
-	if err != nil && t.domain != "" {
-		_ = g.shared.GiveBack(ctx, t.domain, t.nowUS, 1) // if it is away, the hour ends it
+	before, err := g.shared.Take(ctx, t.nowUS, 1, t.domain, t.tenant)
+	if err == nil {
+		scope.DomainHour, scope.TenantHour = before[0], before[1]
 	}
 	return err
 }

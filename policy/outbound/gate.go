@@ -51,8 +51,9 @@ type Shared interface {
 	Update(ctx context.Context, account string, change func(old []byte) (new []byte)) error
 	// Forget removes it.
 	Forget(ctx context.Context, account string) error
-	// Take counts n copies for a domain or tenant at nowUS and gives those of the hour before; GiveBack takes them away again.
-	Take(ctx context.Context, counter string, nowUS, n int64) (before int64, err error)
+	// Take counts n copies for domain and tenant at nowUS and gives those of the hour before; after an error none is counted.
+	// GiveBack takes them away again.
+	Take(ctx context.Context, nowUS, n int64, counters ...string) (before []int64, err error)
 	GiveBack(ctx context.Context, counter string, takenUS, n int64) error
 }
 

@@ -38,14 +38,38 @@ elseif there > 0 then
 end
 return left`)
 
-// Take adds n recipient copies to the counter of a domain or tenant at nowUS (µs since 1970), and gives how many the rolling
-// hour had before. ErrAway.
-func (c *Client) Take(ctx context.Context, counter string, nowUS, n int64) (before int64, err error) {
-	err = c.ask(ctx, func(ctx context.Context) (err error) {
-		before, err = take.Run(ctx, c.rdb, []string{c.key(counter, "hour")}, minute(nowUS), n, counterMinutes,
-			(counterMinutes+1)*time.Minute.Milliseconds()).Int64()
+// Take adds n recipient copies to the counters of a domain and a tenant at nowUS (µs since 1970), in one round trip, and gives how
+// many the rolling hour of each had before. After an error none is counted, as far as Redis can be told. ErrAway.
+func (c *Client) Take(ctx context.Context, nowUS, n int64, counters ...string) (before []int64, err error) {
+	if before, err = c.takeAll(ctx, nowUS, n, counters); goredis.HasErrorPrefix(err, "NOSCRIPT") {
+		if err = c.ask(ctx, func(ctx context.Context) error { return take.Load(ctx, c.rdb).Err() }); err == nil {
+			before, err = c.takeAll(ctx, nowUS, n, counters)
+		}
+	}
+	return before, err
+}
+
+func (c *Client) takeAll(ctx context.Context, nowUS, n int64, counters []string) ([]int64, error) {
+	cmds := make([]*goredis.Cmd, len(counters))
+	err := c.ask(ctx, func(ctx context.Context) error {
+		_, err := c.rdb.Pipelined(ctx, func(p goredis.Pipeliner) error {
+			for i, counter := range counters {
+				cmds[i] = take.EvalSha(ctx, p, []string{c.key(counter, "hour")}, minute(nowUS), n, counterMinutes,
+					(counterMinutes+1)*time.Minute.Milliseconds())
+			}
+			return nil
+		})
 		return err
 	})
+	before := make([]int64, len(counters))
+	for i := range cmds {
+		if cmds[i] == nil || cmds[i].Err() != nil {
+			continue
+		}
+		if before[i], _ = cmds[i].Int64(); err != nil {
+			_ = c.GiveBack(ctx, counters[i], nowUS, n) // if it is away, the hour ends it
+		}
+	}
 	return before, err
 }
 

@@ -177,9 +177,9 @@ func TestCountersLookBackAnHourAndGiveBack(t *testing.T) {
 	c := open(t, redis.Options{URL: labtest.Redis(t).URL()})
 	at := time.Date(2026, 11, 26, 10, 0, 30, 0, time.UTC)
 	take := func(counter string, at time.Time, n int64) int64 {
-		before, err := c.Take(t.Context(), counter, at.UnixMicro(), n)
+		before, err := c.Take(t.Context(), at.UnixMicro(), n, counter)
 		require.NoError(t, err)
-		return before
+		return before[0]
 	}
 	require.EqualValues(t, 0, take("example.test", at, 5))
 	require.EqualValues(t, 5, take("example.test", at.Add(time.Minute), 2))
@@ -202,8 +202,9 @@ func TestCounterOfManyNodesIsExact(t *testing.T) {
 		c := open(t, redis.Options{URL: server.URL()})
 		group.Go(func() {
 			for i := range 100 {
-				_, err := c.Take(t.Context(), "d", now, 2)
+				before, err := c.Take(t.Context(), now, 2, "d", "t")
 				require.NoError(t, err)
+				require.Len(t, before, 2)
 				if i%2 == 0 {
 					require.NoError(t, c.GiveBack(t.Context(), "d", now, 1))
 				}
@@ -211,9 +212,9 @@ func TestCounterOfManyNodesIsExact(t *testing.T) {
 		})
 	}
 	group.Wait()
-	before, err := open(t, redis.Options{URL: server.URL()}).Take(t.Context(), "d", now, 0)
+	before, err := open(t, redis.Options{URL: server.URL()}).Take(t.Context(), now, 0, "d", "t")
 	require.NoError(t, err)
-	require.EqualValues(t, 4*(200-50), before)
+	require.Equal(t, []int64{4 * (200 - 50), 4 * 200}, before)
 }
 
 func TestRedisThatIsAwayIsToldAndComesBack(t *testing.T) {
@@ -226,7 +227,7 @@ func TestRedisThatIsAwayIsToldAndComesBack(t *testing.T) {
 	require.NoError(t, c.Update(t.Context(), "a", add(1)))
 	server.Stop()
 	require.ErrorIs(t, c.Update(t.Context(), "a", add(1)), redis.ErrAway)
-	_, err = c.Take(t.Context(), "d", 1, 1)
+	_, err = c.Take(t.Context(), 1, 1, "d")
 	require.ErrorIs(t, err, redis.ErrAway)
 	require.ErrorIs(t, c.GiveBack(t.Context(), "d", 1, 1), redis.ErrAway)
 	require.ErrorIs(t, c.Forget(t.Context(), "a"), redis.ErrAway)
