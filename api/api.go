@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -21,7 +22,9 @@ import (
 	"github.com/mairust/mairust/internal/auth"
 	"github.com/mairust/mairust/internal/keyring"
 	"github.com/mairust/mairust/internal/listen"
+	"github.com/mairust/mairust/internal/mail"
 	"github.com/mairust/mairust/store"
+	"github.com/mairust/mairust/store/attachment"
 	"github.com/mairust/mairust/store/blob"
 )
 
@@ -45,11 +48,13 @@ func (o Options) Limits() listen.Limits {
 	}
 }
 
-// Deps are what a Server works with. All but Bounces, Log, Registerer, Now and Version are required.
+// Deps are what a Server works with. All but Admin, Attachments, Bounces, Log, Registerer, Now and Version are required.
 type Deps struct {
 	Store   Store
 	Objects blob.Bucket
-	Auth    *auth.Authenticator
+	// Attachments opens parts of messages; nil decodes them from the messages.
+	Attachments Attachments
+	Auth        *auth.Authenticator
 	// Keyring signs cursors.
 	Keyring *keyring.Ring
 	Admin   Admin
@@ -78,6 +83,11 @@ type Store interface {
 	Audit(ctx context.Context, e store.AuditEntry) error
 }
 
+// Attachments opens parts of messages, decoded; *attachment.Opener is one.
+type Attachments interface {
+	Open(ctx context.Context, m *store.Message, p mail.Part, offset, n int64) (io.ReadCloser, error)
+}
+
 // Admin is what people change through the API; every act authorises and audits itself. The asker is told of
 // auth.ErrForbidden, store.ErrNotFound and store.ErrExists, and of errors with a method Refusal() string.
 type Admin interface {
@@ -96,9 +106,10 @@ type Server struct {
 	metrics *metrics
 	looks   *lookLog
 	// objects gives no byte of a message that is not as it was stored.
-	objects *blob.Verifier
-	handler http.Handler
-	admin   http.Handler
+	objects     *blob.Verifier
+	attachments Attachments
+	handler     http.Handler
+	admin       http.Handler
 }
 
 // New makes a Server. It listens nowhere: the caller serves its handlers.
@@ -112,6 +123,9 @@ func New(o Options, d Deps) (*Server, error) {
 	if d.Now == nil {
 		d.Now = time.Now
 	}
+	if d.Attachments == nil {
+		d.Attachments = attachment.New(attachment.Options{Objects: d.Objects})
+	}
 	public, err := auth.ParsePublicURL(o.PublicURL)
 	if err != nil {
 		return nil, err
@@ -122,7 +136,7 @@ func New(o Options, d Deps) (*Server, error) {
 	}
 	s := &Server{
 		d: d, public: public, cookie: auth.NewSessionCookie(public), origins: http.NewCrossOriginProtection(), metrics: m,
-		looks: newLookLog(), objects: blob.NewVerifier(d.Objects),
+		looks: newLookLog(), objects: blob.NewVerifier(d.Objects), attachments: d.Attachments,
 	}
 	if err := s.origins.AddTrustedOrigin(public.Scheme + "://" + public.Host); err != nil {
 		return nil, fmt.Errorf("http.public_url: %w", err)

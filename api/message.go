@@ -56,8 +56,8 @@ func (s *Server) registerMessages(api huma.API) {
 	handle(s, api, auth.ReadMessages, huma.Operation{
 		OperationID: "get-attachment", Method: http.MethodGet, Path: "/api/v1/messages/{id}/attachments/{part}", Tags: tags,
 		Summary:     "Read an attachment, decoded",
-		Description: "Types that a browser could run are answered as application/octet-stream.",
-		Responses:   binaryResponses("application/octet-stream", http.StatusOK),
+		Description: "Types that a browser could run are answered as application/octet-stream. Takes Range, If-Range and If-None-Match.",
+		Responses:   binaryResponses("application/octet-stream", http.StatusOK, http.StatusPartialContent),
 	}, s.attachment)
 }
 

@@ -129,6 +129,40 @@ func TestRawAnswersRangesAndConditions(t *testing.T) {
 	}
 }
 
+func TestAttachmentsAnswerRangesOfWhatIsDecoded(t *testing.T) {
+	r := newRig(t, "sqlite", apiDefaults)
+	site := storetest.NewSite(t, r.store, "example", "example.test", "bob")
+	bob := r.session(t, site.Users["bob"].ID)
+	id := r.deliver(t, site.Mailboxes["bob"], store.Inbox, withParts)
+	path := "/api/v1/messages/" + string(id) + "/attachments/2"
+	whole := r.get(t, bob, path)
+	etag := whole.Header.Get("ETag")
+	require.Equal(t, "bytes", whole.Header.Get("Accept-Ranges"))
+	require.EqualValues(t, len(pdf), whole.ContentLength)
+	for _, row := range []struct {
+		header       []string
+		status       int
+		contentRange string
+		body         string
+	}{
+		{[]string{"Range: bytes=1-3"}, 206, fmt.Sprintf("bytes 1-3/%d", len(pdf)), pdf[1:4]},
+		{[]string{"Range: bytes=-2"}, 206, fmt.Sprintf("bytes %d-%d/%d", len(pdf)-2, len(pdf)-1, len(pdf)), pdf[len(pdf)-2:]},
+		{[]string{"Range: bytes=2-"}, 206, fmt.Sprintf("bytes 2-%d/%d", len(pdf)-1, len(pdf)), pdf[2:]},
+		{[]string{"Range: bytes=0-0", "If-Range: " + etag}, 206, fmt.Sprintf("bytes 0-0/%d", len(pdf)), pdf[:1]},
+		{[]string{"Range: bytes=0-0", `If-Range: "another"`}, 200, "", pdf},
+		{[]string{"If-None-Match: " + etag}, 304, "", ""},
+		{[]string{"Range: bytes=99999999-"}, 416, fmt.Sprintf("bytes */%d", len(pdf)), ""},
+	} {
+		a := r.get(t, bob, path, row.header...)
+		require.Equal(t, row.status, a.StatusCode, row.header)
+		require.Equal(t, row.contentRange, a.Header.Get("Content-Range"), row.header)
+		if row.status != 416 {
+			require.Equal(t, row.body, string(a.body), row.header)
+		}
+	}
+	require.NotEqual(t, etag, r.get(t, bob, strings.TrimSuffix(path, "2")+"3").Header.Get("ETag"), "each part has its own")
+}
+
 func TestHeadAnswersTheHeaderOfGet(t *testing.T) {
 	r := newRig(t, "sqlite", apiDefaults)
 	site := storetest.NewSite(t, r.store, "example", "example.test", "bob")

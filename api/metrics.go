@@ -31,7 +31,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 			Name: "mairust_api_panics_total", Help: "Requests that ended in a panic.",
 		}),
 		bodyErrors: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "mairust_api_body_errors_total", Help: "Message bodies that could not be served: unavailable, missing or corrupt.",
+			Name: "mairust_api_body_errors_total", Help: "Message bodies that could not be served: unavailable, missing, corrupt or no_key.",
 		}, []string{"kind"}),
 	}
 	if r == nil {

@@ -24,7 +24,7 @@ const pieceBytes = 64 << 10
 // who reads it whole checks on the way. blob.ErrDamaged when the object is not what was stored.
 func (s *Server) openObject(ctx context.Context, m *store.Message, offset, n int64) (io.ReadCloser, error) {
 	if offset != 0 || n != m.SizeBytes {
-		want := blob.Want{Key: m.Key, SizeBytes: m.SizeBytes, Digest: m.Digest}
+		want := blob.Want{Key: m.Key, SizeBytes: m.SizeBytes, Digest: m.Digest, Pieces: m.Pieces}
 		r, err := s.objects.Open(ctx, want, offset, n)
 		if err != nil {
 			return nil, fmt.Errorf("open object: %w", err)

@@ -177,6 +177,8 @@ func bodyErrorKind(err error) string {
 		return "corrupt"
 	case errors.Is(err, blob.ErrNotFound):
 		return "missing"
+	case errors.Is(err, blob.ErrNoKey):
+		return "no_key"
 	default:
 		return "unavailable"
 	}

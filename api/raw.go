@@ -8,6 +8,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/mairust/mairust/store"
+	"github.com/mairust/mairust/store/attachment"
 )
 
 type rawInput struct {
@@ -72,7 +73,7 @@ func (s *Server) sendObject(c huma.Context, m *store.Message, part span, etag st
 	}
 	s.send(c, out, func() {
 		c.SetHeader("Content-Type", "message/rfc822")
-		c.SetHeader("Content-Disposition", contentDisposition(string(m.ID)+".eml"))
+		c.SetHeader("Content-Disposition", attachment.Disposition(string(m.ID)+".eml"))
 		c.SetHeader("Content-Security-Policy", "sandbox; default-src 'none'")
 		c.SetHeader("ETag", etag)
 		c.SetHeader("Accept-Ranges", "bytes")

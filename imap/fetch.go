@@ -292,7 +292,7 @@ func (s *Server) body(ctx context.Context, m *fetched, r byteRange) (io.ReadClos
 
 // openRange opens a piece of an object that is as it was stored.
 func (s *Server) openRange(ctx context.Context, o store.ObjectRow, r byteRange) (io.ReadCloser, error) {
-	want := blob.Want{Key: o.Key, SizeBytes: o.SizeBytes, Digest: o.Digest}
+	want := blob.Want{Key: o.Key, SizeBytes: o.SizeBytes, Digest: o.Digest, Pieces: o.Pieces}
 	rc, err := s.objects.Open(ctx, want, r.first, r.end-r.first)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", o.Key, err)

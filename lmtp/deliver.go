@@ -2,8 +2,6 @@ package lmtp
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -75,7 +73,7 @@ func (o outcome) reply() *smtp.SMTPError {
 // copies makes one copy for each mailbox, in the order in which they were first named.
 func (tx *transaction) copies(m *message, placed placement) []store.Copy {
 	content := &store.Content{
-		From: tx.from, Summary: m.summary, SizeBytes: m.spool.size, Digest: m.digest,
+		From: tx.from, Summary: m.summary, SizeBytes: m.spool.size, Digest: m.digest, Pieces: m.pieces,
 		Received: m.received, QueueID: m.summary.Top.ID, Host: m.summary.Top.By, Scan: placed.verdict,
 	}
 	seen := map[store.MailboxID]bool{}
@@ -95,16 +93,12 @@ func (tx *transaction) copies(m *message, placed placement) []store.Copy {
 	return copies
 }
 
-// deliveryID is the same when our MTA sends a message again because our 250 was lost: the object's digest
-// covers the sender (in Return-Path) and the bytes, among them the MTA's queue id in the topmost Received.
-// Without that line nothing tells such a message from one that was sent twice on purpose, and the id is empty.
+// deliveryID is empty for a message that our own MTA did not queue: nobody would send it again under the same id.
 func (tx *transaction) deliveryID(m *message, mailbox store.MailboxID) string {
-	top := m.summary.Top
-	if top.ID == "" || !strings.EqualFold(top.By, tx.lhlo) {
+	if !strings.EqualFold(m.summary.Top.By, tx.lhlo) {
 		return ""
 	}
-	sum := sha256.Sum256([]byte(string(mailbox) + "\x00" + hex.EncodeToString(m.digest[:])))
-	return hex.EncodeToString(sum[:])
+	return store.DeliveryID(mailbox, m.summary.Top, m.digest)
 }
 
 // storeCopies writes the objects, then the rows, and removes the objects that surely no row speaks of.
@@ -134,8 +128,11 @@ func (tx *transaction) storeCopies(ctx context.Context, m *message, copies []sto
 			o = outcome{id: results[i].ID, duplicate: results[i].Duplicate, err: results[i].Err}
 		}
 		outcomes[c.Target.Mailbox] = o
-		if o.isUnused(c) {
+		switch {
+		case o.isUnused(c):
 			tx.dropObject(c)
+		case o.err == nil && !o.duplicate && tx.server.deps.Delivered != nil:
+			tx.server.deps.Delivered(c)
 		}
 	}
 	return outcomes

@@ -2,6 +2,7 @@ package lmtp_test
 
 import (
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -153,10 +154,11 @@ func TestMessageSentAgainIsAnsweredAndNotStoredAgain(t *testing.T) {
 func TestDeliveryID(t *testing.T) {
 	object := "Return-Path: <a@sender.test>\r\n" + received
 	digest := sha256.Sum256([]byte(object))
-	id := sha256.Sum256([]byte("m-t1-bobx\x00" + hex.EncodeToString(digest[:])))
+	sum := sha256.Sum256([]byte("m-t1-bobx\x00" + hex.EncodeToString(digest[:])))
+	id := "69f495c0.4XyZ12abc." + base64.RawURLEncoding.EncodeToString(sum[:])
 	for name, tt := range map[string]struct{ lhlo, message, want string }{
-		"of our MTA's message":      {"mx.example.test", received, hex.EncodeToString(id[:])},
-		"in another case":           {"MX.Example.Test", received, hex.EncodeToString(id[:])},
+		"of our MTA's message":      {"mx.example.test", received, id},
+		"in another case":           {"MX.Example.Test", received, id},
 		"of another MTA's message":  {"relay.example.test", received, ""},
 		"without Received":          {"mx.example.test", "Subject: x\r\n\r\n", ""},
 		"Received without queue id": {"mx.example.test", "Received: by mx.example.test; now\r\n\r\n", ""},

@@ -122,6 +122,8 @@ type Deps struct {
 	// SpoolDir is where big messages lie until they are stored, in files without a name; empty means the
 	// system's directory for temporary files.
 	SpoolDir string
+	// Delivered is told of each copy that was stored, and must not wait; may be nil.
+	Delivered func(store.Copy)
 	// Hostname stands in the greeting; empty means "localhost".
 	Hostname string
 	// Log may be nil.

@@ -1,7 +1,6 @@
 package lmtp
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"github.com/mairust/mairust/internal/mail"
+	"github.com/mairust/mairust/store/blob"
 )
 
 // message is one message received whole, as it will be stored: a Return-Path line (RFC 5321, 4.4) and the
@@ -20,6 +20,7 @@ type message struct {
 	// prefixBytes is the length of the Return-Path line.
 	prefixBytes int64
 	digest      [32]byte
+	pieces      string
 	received    time.Time
 	summary     *mail.Summary
 }
@@ -41,7 +42,7 @@ func (tx *transaction) receive(r io.Reader) (*message, error) {
 	m := &message{spool: newSpool(tx.server.deps.SpoolDir, o.SpoolMemoryBytes, tx.server.budget)}
 	prefix := "Return-Path: <" + tx.from.SMTP() + ">\r\n"
 	m.prefixBytes = int64(len(prefix))
-	digest := sha256.New()
+	digest := blob.NewDigester()
 
 	_, failure := io.WriteString(io.MultiWriter(m.spool, digest), prefix)
 	if failure == nil {
@@ -58,7 +59,7 @@ func (tx *transaction) receive(r io.Reader) (*message, error) {
 	}
 	tx.server.metrics.bytes.Add(float64(m.spool.size - m.prefixBytes))
 	m.received = tx.server.deps.Now()
-	m.digest = [32]byte(digest.Sum(nil))
+	m.digest, m.pieces = digest.Sum(), digest.Pieces()
 	return m, tx.summarize(m)
 }
 

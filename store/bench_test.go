@@ -93,10 +93,10 @@ func (r *benchRig) close(b *testing.B) {
 
 func (r *benchRig) deliver(b *testing.B, workers int) {
 	b.Helper()
-	copies := make([]store.Copy, b.N)
+	copies, at := make([]store.Copy, b.N), time.Now()
 	for i := range copies {
 		copies[i] = storetest.NewCopy(b, r.crowd.Targets[i*7919%len(r.crowd.Targets)], "x")
-		copies[i].DeliveryID = storetest.DeliveryID(string(copies[i].ID))
+		copies[i].DeliveryID = storetest.DeliveryID(string(copies[i].ID), at.Add(time.Duration(i)*300*time.Microsecond))
 	}
 	var next atomic.Int64
 	took := make([]time.Duration, b.N)

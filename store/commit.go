@@ -76,7 +76,7 @@ func (s *Store) commitJobs(jobs []*deliveryJob, t try) (err error) {
 			err = fmt.Errorf("panic: %v", p)
 		}
 	}()
-	var b *batch
+	var b *deliveryBatch
 	// Not the session's context: its end must not leave the outcome unknown.
 	err = s.write(context.Background(), func(ctx context.Context, tx *sqldb.Tx) error {
 		b = newBatch(tx, jobs, s.now())
@@ -92,9 +92,9 @@ func (s *Store) commitJobs(jobs []*deliveryJob, t try) (err error) {
 	return nil
 }
 
-// batch is one transaction of deliveries. Rows are locked in one order (tenants, mailboxes, folders, each by
+// deliveryBatch is one transaction of deliveries. Rows are locked in one order (tenants, mailboxes, folders, each by
 // id), so that two nodes cannot wait for each other.
-type batch struct {
+type deliveryBatch struct {
 	tx        *sqldb.Tx
 	now       time.Time
 	rows      []row
@@ -137,8 +137,8 @@ type folderState struct {
 	added           int64
 }
 
-func newBatch(tx *sqldb.Tx, jobs []*deliveryJob, now time.Time) *batch {
-	b := &batch{
+func newBatch(tx *sqldb.Tx, jobs []*deliveryJob, now time.Time) *deliveryBatch {
+	b := &deliveryBatch{
 		tx: tx, now: now,
 		tenants: map[TenantID]*tenantState{}, mailboxes: map[MailboxID]*mailboxState{}, folders: map[folderKey]*folderState{},
 	}
@@ -153,7 +153,7 @@ func newBatch(tx *sqldb.Tx, jobs []*deliveryJob, now time.Time) *batch {
 
 // run takes two round trips to PostgreSQL: everything is locked and read, and when it is decided, everything is written
 // with the commit. A folder that must be made first is one more.
-func (b *batch) run(ctx context.Context, t try) error {
+func (b *deliveryBatch) run(ctx context.Context, t try) error {
 	b.lockTenants()
 	b.lockMailboxes()
 	if t == secondTry {
@@ -173,7 +173,7 @@ func (b *batch) run(ctx context.Context, t try) error {
 	return nil
 }
 
-func (b *batch) lockTenants() {
+func (b *deliveryBatch) lockTenants() {
 	ids := distinct(b.rows, func(r row) string { return string(r.Target.Tenant) })
 	const query = `SELECT id, state, quota_bytes, used_bytes FROM tenants WHERE id IN (%s) ORDER BY id`
 	queueIn(b.tx, query, b.tx.ForUpdate(), ids, func(scan sqldb.Scan) error {
@@ -185,7 +185,7 @@ func (b *batch) lockTenants() {
 	})
 }
 
-func (b *batch) lockMailboxes() {
+func (b *deliveryBatch) lockMailboxes() {
 	const query = `SELECT id, tenant_id, quota_bytes, used_bytes FROM mailboxes WHERE id IN (%s) ORDER BY id`
 	queueIn(b.tx, query, b.tx.ForUpdate(), b.mailboxIDs(), func(scan sqldb.Scan) error {
 		var id MailboxID
@@ -196,12 +196,12 @@ func (b *batch) lockMailboxes() {
 	})
 }
 
-func (b *batch) mailboxIDs() []any {
+func (b *deliveryBatch) mailboxIDs() []any {
 	return distinct(b.rows, func(r row) string { return string(r.Target.Mailbox) })
 }
 
 // findOwn takes what an earlier attempt has committed after all.
-func (b *batch) findOwn() {
+func (b *deliveryBatch) findOwn() {
 	places := map[MessageID]int{}
 	for i, r := range b.rows {
 		places[r.ID] = i
@@ -216,7 +216,7 @@ func (b *batch) findOwn() {
 }
 
 // findDuplicates takes the delivery ids that are stored. The mailboxes are locked, so no other node can add one.
-func (b *batch) findDuplicates() {
+func (b *deliveryBatch) findDuplicates() {
 	ids := distinct(b.rows, func(r row) string { return r.DeliveryID })
 	if len(ids) > 0 && ids[0] == "" {
 		ids = ids[1:]
@@ -237,7 +237,7 @@ func (b *batch) findDuplicates() {
 }
 
 // lockFolders locks the folders that are needed, and of batches with several names a few more.
-func (b *batch) lockFolders() {
+func (b *deliveryBatch) lockFolders() {
 	names := distinct(b.rows, func(r row) string { return r.Folder })
 	for piece := range slices.Chunk(names, maxListed) {
 		piece = padded(piece)
@@ -254,7 +254,7 @@ func (b *batch) lockFolders() {
 }
 
 // makeFolders makes the folders that are missing, and locks them too.
-func (b *batch) makeFolders(ctx context.Context) error {
+func (b *deliveryBatch) makeFolders(ctx context.Context) error {
 	made := map[folderKey]bool{}
 	for _, r := range b.rows {
 		key := folderKey{r.Target.Mailbox, r.Folder}
@@ -275,7 +275,7 @@ func (b *batch) makeFolders(ctx context.Context) error {
 }
 
 // place decides each copy: refused, a duplicate, or the next UID of its folder.
-func (b *batch) place() {
+func (b *deliveryBatch) place() {
 	for i, r := range b.rows {
 		if b.results[i].ID != "" {
 			continue
@@ -311,7 +311,7 @@ var insertMessages = sqldb.Insert("messages",
 	sqldb.Integer("size_bytes"), sqldb.Text("digest"), sqldb.Integer("received_us"), sqldb.Integer("sent_us"),
 	sqldb.Text("subject"), sqldb.Text("from_name"), sqldb.Text("from_address"), sqldb.Text("preview"), sqldb.Text("summary"),
 	sqldb.Integer("has_attachments"), sqldb.Text("envelope_from"), sqldb.Text("envelope_rcpt"),
-	sqldb.Text("queue_id"), sqldb.Text("queue_host"), sqldb.Text("verdict"), sqldb.Integer("score_milli"), sqldb.Text("tags"))
+	sqldb.Text("queue_id"), sqldb.Text("queue_host"), sqldb.Text("verdict"), sqldb.Integer("score_milli"), sqldb.Text("tags"), sqldb.Text("pieces"))
 
 // Limits of what mail can make us store, in bytes.
 const (
@@ -322,8 +322,9 @@ const (
 
 // encodeRow gives the values of a copy's row but for folder, UID and mod-sequence. It is done before the batch, so that
 // nobody waits for it while rows are locked.
-func encodeRow(r *Copy, summary string) ([]any, error) {
+func (s *Store) encodeRow(r *Copy, summary string) ([]any, error) {
 	c := r.Content
+	indexed, _ := s.allowed(c.Summary)
 	tags, err := json.Marshal(nonNil(r.Tags))
 	if err != nil {
 		return nil, fmt.Errorf("encode tags: %w", err)
@@ -335,14 +336,14 @@ func encodeRow(r *Copy, summary string) ([]any, error) {
 	return []any{
 		string(r.ID), string(r.Target.Tenant), string(r.Target.Mailbox), textOrNull(r.DeliveryID), r.Key,
 		c.SizeBytes, hex.EncodeToString(c.Digest[:]), micros(c.Received), microsOrNull(c.Summary.Date),
-		mail.Clean(c.Summary.Subject, maxSubject), mail.Clean(from.Name, maxSubject), mail.Clean(from.Address, maxAddress),
-		mail.Clean(c.Summary.Preview, maxSubject), summary,
+		mail.Clean(indexed.Subject, maxSubject), mail.Clean(from.Name, maxSubject), mail.Clean(from.Address, maxAddress),
+		mail.Clean(indexed.Preview, maxSubject), summary,
 		boolInt(len(c.Summary.Attachments()) > 0), mail.Clean(c.From.String(), maxAddress), mail.Clean(r.Rcpt.String(), maxAddress),
-		mail.Clean(c.QueueID, maxWord), mail.Clean(c.Host, maxWord), c.Scan.Action.String(), milli(c.Scan.Score), string(tags),
+		mail.Clean(c.QueueID, maxWord), mail.Clean(c.Host, maxWord), c.Scan.Action.String(), milli(c.Scan.Score), string(tags), c.Pieces,
 	}, nil
 }
 
-func (b *batch) addInsert(r row, f *folderState) {
+func (b *deliveryBatch) addInsert(r row, f *folderState) {
 	uid := f.uidNext
 	f.uidNext++
 	f.modSeq++
@@ -357,7 +358,7 @@ var (
 )
 
 // count brings folders, mailboxes and tenants to what was added.
-func (b *batch) count() {
+func (b *deliveryBatch) count() {
 	var folders, mailboxes, tenants []any
 	for _, f := range b.folders {
 		if f.added > 0 {

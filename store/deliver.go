@@ -2,7 +2,11 @@ package store
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/mairust/mairust/internal/mail"
@@ -16,7 +20,9 @@ type Content struct {
 	// SizeBytes and Digest (SHA-256) are those of the object: the Return-Path line and the bytes as received.
 	SizeBytes int64
 	Digest    [32]byte
-	Received  time.Time
+	// Pieces are the digests of the object's pieces, from blob.Digester; empty for a short one.
+	Pieces   string
+	Received time.Time
 	// QueueID and Host name the message in Postfix; empty when unknown.
 	QueueID, Host string
 	// Scan is the milter's verdict; the zero Verdict when there was none.
@@ -35,7 +41,7 @@ type Copy struct {
 	// Key is where the object is: ObjectKey.
 	Key string
 	// DeliveryID tells a message that is sent again from a new one: two copies with the same id are never
-	// stored in one mailbox. Empty means that nothing is compared.
+	// stored. It is of one mailbox only, see the function. Empty means that nothing is compared.
 	DeliveryID string
 	Tags       []string
 	// Recovered marks a message that was accepted before, whose row was lost: neither quota nor suspension keep it out.
@@ -57,6 +63,24 @@ type Result struct {
 // NewMessageID makes the id of a message to be delivered.
 func NewMessageID() MessageID { return MessageID(newID()) }
 
+// maxQueueID is as much of a queue id as orders messages of one second.
+const maxQueueID = 16
+
+// DeliveryID is the same when an MTA sends a message again because our 250 was lost: the digest of the object covers the
+// sender (in Return-Path) and the bytes, among them the MTA's queue id in the topmost Received field. Without such a field
+// nothing tells that from a message that was sent twice on purpose, and the id is empty.
+//
+// It begins with the time of that field and the queue id, which with Postfix begins with the microseconds: ids that are
+// made one after the other are then beside each other in the index, not each on a page of its own.
+func DeliveryID(mailbox MailboxID, top mail.Received, digest [32]byte) string {
+	if top.ID == "" {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(string(mailbox) + "\x00" + hex.EncodeToString(digest[:])))
+	at := uint32(max(0, min(top.At.Unix(), math.MaxUint32)))
+	return fmt.Sprintf("%08x.%s.%s", at, mail.Clean(top.ID, maxQueueID), base64.RawURLEncoding.EncodeToString(sum[:]))
+}
+
 // ObjectKey is where the object of a message is kept, on every backend.
 func ObjectKey(t TenantID, m MailboxID, id MessageID) string {
 	return fmt.Sprintf("%s/%s/%s.eml", t, m, id)
@@ -69,7 +93,7 @@ func ObjectKey(t TenantID, m MailboxID, id MessageID) string {
 // The work is not cut short by ctx, whose end would leave the outcome unknown, but it is bounded in time.
 // A mailbox must not occur twice among the copies.
 func (s *Store) Deliver(_ context.Context, copies []Copy) []Result {
-	summaries, err := encodeSummaries(copies)
+	summaries, err := s.encodeSummaries(copies)
 	if err != nil {
 		return failed(len(copies), err)
 	}
@@ -98,12 +122,12 @@ func (s *Store) deliver(copies []Copy, summaries map[*Content]string, sum cost) 
 	job := &deliveryJob{copies: copies, rows: make([][]any, len(copies)), cost: sum}
 	for i := range copies {
 		var err error
-		if job.rows[i], err = encodeRow(&copies[i], summaries[copies[i].Content]); err != nil {
+		if job.rows[i], err = s.encodeRow(&copies[i], summaries[copies[i].Content]); err != nil {
 			return failed(len(copies), err)
 		}
 	}
 	job.results = failed(len(copies), fmt.Errorf("%w: delivery was not decided", ErrUnavailable))
-	s.commits.do(job)
+	s.commits.Do(job)
 	return job.results
 }
 

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -51,14 +53,15 @@ func TestDeliveredMessageIsReadBack(t *testing.T) {
 func TestSameDeliveryIsStoredOncePerMailbox(t *testing.T) {
 	storetest.Run(t, func(t *testing.T, s *store.Store) {
 		site := storetest.NewSite(t, s, "example", "example.test", "bob", "alice")
-		first := storetest.NewCopy(t, site.Target("bob"), "one")
-		first.DeliveryID = "d1"
+		sent := func(name string) store.Copy {
+			c := storetest.NewCopy(t, site.Target(name), "one")
+			c.DeliveryID = store.DeliveryID(c.Target.Mailbox, mail.Received{ID: "4XyZ12abc"}, [32]byte{})
+			return c
+		}
+		first := sent("bob")
 		storetest.Deliver(t, s, first)
 
-		again := storetest.NewCopy(t, site.Target("bob"), "one")
-		again.DeliveryID = "d1"
-		other := storetest.NewCopy(t, site.Target("alice"), "one")
-		other.DeliveryID = "d1"
+		again, other := sent("bob"), sent("alice")
 		results := storetest.Deliver(t, s, again, other)
 		assert.Equal(t, store.Result{ID: first.ID, Duplicate: true}, results[0])
 		assert.Equal(t, store.Result{ID: other.ID}, results[1])
@@ -66,6 +69,20 @@ func TestSameDeliveryIsStoredOncePerMailbox(t *testing.T) {
 		plain := storetest.NewCopy(t, site.Target("bob"), "one")
 		assert.False(t, storetest.Deliver(t, s, plain)[0].Duplicate, "without a delivery id nothing is compared")
 	})
+}
+
+// Neighbours in time are neighbours in the index, whatever the rest of their ids is.
+func TestDeliveryIDsAreInTheOrderOfTheirMessages(t *testing.T) {
+	at := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+	var ids []string
+	for i, queueID := range []string{"0000A17", "F423F17", "4XyZ12abcdefghijklmnopqrst"} {
+		ids = append(ids, store.DeliveryID("m", mail.Received{ID: queueID, At: at.Add(time.Duration(i/2) * time.Second)}, [32]byte{byte(i)}))
+	}
+	assert.IsIncreasing(t, ids)
+	assert.Empty(t, store.DeliveryID("m", mail.Received{At: at}, [32]byte{}), "nothing tells a message without a queue id from another")
+	assert.Regexp(t, `^00000000\.`, store.DeliveryID("m", mail.Received{ID: ids[0]}, [32]byte{}), "no date")
+	assert.Regexp(t, `^ffffffff\.`, store.DeliveryID("m", mail.Received{ID: "Q", At: at.AddDate(200, 0, 0)}, [32]byte{}))
+	assert.True(t, utf8.ValidString(store.DeliveryID("m", mail.Received{ID: strings.Repeat("山", 9)}, [32]byte{})))
 }
 
 func TestSameDeliveryAtOnceIsStoredOnce(t *testing.T) {

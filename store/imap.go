@@ -92,14 +92,15 @@ type ObjectRow struct {
 	ID        MessageID
 	Key       string
 	SizeBytes int64
-	// Digest is SHA-256 in hex.
+	// Digest is SHA-256 in hex; Pieces are the digests of the object's pieces, if it is long.
 	Digest   string
+	Pieces   string
 	Received time.Time
 	// Sent is the message's own date; zero when it has none.
 	Sent time.Time
 }
 
-const selectObjects = `SELECT m.uid, m.id, m.object_key, m.size_bytes, m.digest, m.received_us, m.sent_us` + folderMessages
+const selectObjects = `SELECT m.uid, m.id, m.object_key, m.size_bytes, m.digest, m.pieces, m.received_us, m.sent_us` + folderMessages
 
 // FolderObjects yields messages of a folder by UID: those from the first to the last UID.
 func (s *Store) FolderObjects(ctx context.Context, sc Scope, folder FolderID, first, last uint32, row func(ObjectRow)) error {
@@ -119,9 +120,10 @@ func (s *Store) FolderObjectsByUID(ctx context.Context, sc Scope, folder FolderI
 	})
 }
 
-// FolderSubjects yields the decoded subjects of messages of a folder by UID: those from the first to the last UID.
+// FolderSubjects yields the decoded subjects of messages of a folder by UID: those from the first to the last UID. Messages
+// whose subject is empty are left out: it may be in the object alone.
 func (s *Store) FolderSubjects(ctx context.Context, sc Scope, folder FolderID, first, last uint32, row func(uid uint32, subject string)) error {
-	const query = `SELECT m.uid, m.subject` + folderMessages + ` AND m.uid >= $5 AND m.uid <= $6 ORDER BY m.uid`
+	const query = `SELECT m.uid, m.subject` + folderMessages + ` AND m.uid >= $5 AND m.uid <= $6 AND m.subject <> '' ORDER BY m.uid`
 	return s.each(ctx, query, append(sc.args(), string(folder), int64(first), int64(last)), func(scan sqldb.Scan) error {
 		var uid uint32
 		var subject string
@@ -136,7 +138,7 @@ func (s *Store) objects(ctx context.Context, query string, args []any, row func(
 		var r ObjectRow
 		var received int64
 		var sent *int64
-		err := scan(&r.UID, &r.ID, &r.Key, &r.SizeBytes, &r.Digest, &received, &sent)
+		err := scan(&r.UID, &r.ID, &r.Key, &r.SizeBytes, &r.Digest, &r.Pieces, &received, &sent)
 		r.Received, r.Sent = fromMicros(received), fromNull(sent)
 		row(r)
 		return err

@@ -22,10 +22,11 @@ type Message struct {
 	FolderName     string
 	UID            uint32
 	ModSeq         int64
-	// Key, SizeBytes and Digest (SHA-256, hex) describe the object.
+	// Key, SizeBytes and Digest (SHA-256, hex) describe the object, Pieces the digests of its pieces, if it is long.
 	Key       string
 	SizeBytes int64
 	Digest    string
+	Pieces    string
 	Received  time.Time
 
 	// What the message says of itself.
@@ -42,6 +43,8 @@ type Message struct {
 	// Parts locate the MIME entities in the object.
 	Parts   []mail.Part
 	Defects []string
+	// Omitted says that subject, preview and names of files are not in the index: they are empty, and in the object.
+	Omitted bool
 
 	// What SMTP and the milter said.
 	EnvelopeFrom, EnvelopeRcpt string
@@ -54,7 +57,7 @@ type Message struct {
 }
 
 const selectMessages = `SELECT m.id, m.tenant_id, m.mailbox_id, b.address, m.folder_id, f.name, m.uid, m.modseq,
-	m.object_key, m.size_bytes, m.digest, m.received_us, m.sent_us, m.subject, m.preview, m.summary, m.has_attachments,
+	m.object_key, m.size_bytes, m.digest, m.pieces, m.received_us, m.sent_us, m.subject, m.preview, m.summary, m.has_attachments,
 	m.envelope_from, m.envelope_rcpt, m.queue_id, m.queue_host, m.verdict, m.score_milli, m.tags, m.flags
 	FROM messages m JOIN mailboxes b ON b.id = m.mailbox_id JOIN folders f ON f.id = m.folder_id
 	WHERE ($1 = 1 OR m.tenant_id = $2) AND ($3 = '' OR EXISTS (
@@ -66,7 +69,7 @@ func scanMessage(scan sqldb.Scan) (Message, error) {
 	var sent *int64
 	var summary, tags string
 	err := scan(&m.ID, &m.Tenant, &m.Mailbox, &m.MailboxAddress, &m.Folder, &m.FolderName, &m.UID, &m.ModSeq,
-		&m.Key, &m.SizeBytes, &m.Digest, &received, &sent, &m.Subject, &m.Preview, &summary, &attachments,
+		&m.Key, &m.SizeBytes, &m.Digest, &m.Pieces, &received, &sent, &m.Subject, &m.Preview, &summary, &attachments,
 		&m.EnvelopeFrom, &m.EnvelopeRcpt, &m.QueueID, &m.QueueHost, &m.Verdict, &score, &tags, &flags)
 	if err != nil {
 		return m, err
@@ -80,6 +83,7 @@ func scanMessage(scan sqldb.Scan) (Message, error) {
 	}
 	m.From, m.ReplyTo, m.To, m.Cc = more.From, more.ReplyTo, more.To, more.Cc
 	m.HeaderMessageID, m.InReplyTo, m.Parts, m.Defects = more.MessageID, more.InReplyTo, more.Parts, more.Defects
+	m.Omitted = more.Omitted
 	m.Received, m.Date = fromMicros(received), fromNull(sent)
 	m.HasAttachments, m.Score, m.Flags = attachments == 1, float64(score)/1000, flagNames(flags)
 	return m, nil

@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/mairust/mairust/internal/batch"
 	"github.com/mairust/mairust/store/sqldb"
 )
 
@@ -58,6 +59,8 @@ type Options struct {
 	Log *slog.Logger
 	// Registerer takes the metrics; nil means none.
 	Registerer prometheus.Registerer
+	// OmitContent keeps subject, preview and names of files of new messages out of the database.
+	OmitContent bool
 }
 
 // Scope is the part of the data that the asker may see. The zero Scope sees nothing.
@@ -79,9 +82,11 @@ type Store struct {
 	now     func() time.Time
 	log     *slog.Logger
 	found   *recipientCache
-	commits *batcher
+	commits batch.Queue[*deliveryJob]
 	outage  *outage
 	metrics *metrics
+
+	omitContent bool
 }
 
 // timeout bounds every statement and transaction, so that a database that hangs is an error.
@@ -95,9 +100,9 @@ func New(o Options) *Store {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Store{db: o.DB, now: o.Now, log: o.Log, metrics: newMetrics(o.Registerer), outage: &outage{log: o.Log}}
+	s := &Store{db: o.DB, now: o.Now, log: o.Log, metrics: newMetrics(o.Registerer), outage: &outage{log: o.Log}, omitContent: o.OmitContent}
 	s.found = &recipientCache{now: o.Now}
-	s.commits = &batcher{commit: s.commitBatch}
+	s.commits.Take, s.commits.Work = takeBatch, s.commitBatch
 	return s
 }
 

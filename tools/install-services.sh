@@ -4,7 +4,12 @@
 #
 #   tools/install-services.sh          all that the tests need
 #   tools/install-services.sh demo     only what the demo can use (postfix, rspamd)
+#
+# MinIO, the S3 server of the tests, is in no Debian package: Go builds it, once, into /usr/local/bin (some minutes).
 set -euo pipefail
+
+minio=github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
+minio_path=/usr/local/bin/minio
 
 # program that must be there = Debian package that brings it
 tests=(
@@ -67,9 +72,34 @@ forbid_services() {
 	fi
 }
 
+# install_minio builds MinIO. It is pinned, and never a part of our own program.
+install_minio() {
+	if [ -x "$minio_path" ]; then
+		return
+	fi
+	if ! command -v go >/dev/null || [ ! -w "$(dirname "$minio_path")" ]; then
+		echo "install-services: missing: minio; as a user who may write $(dirname "$minio_path"), with Go in the PATH, please run: $0" >&2
+		exit 1
+	fi
+	local dir
+	dir=$(mktemp -d)
+	echo "install-services: building MinIO (some minutes) ..."
+	if ! GOBIN=$dir GOFLAGS=-trimpath CGO_ENABLED=0 go install "$minio" >"$dir/log" 2>&1; then
+		tail -n 20 "$dir/log" >&2
+		rm -rf "$dir"
+		exit 1
+	fi
+	install -m 755 "$dir/minio" "$minio_path"
+	rm -rf "$dir"
+}
+
 main() {
 	local wanted=("${tests[@]}") packages
-	[ "${1:-}" = demo ] && wanted=("${demo[@]}")
+	if [ "${1:-}" = demo ]; then
+		wanted=("${demo[@]}")
+	else
+		install_minio
+	fi
 	mapfile -t packages < <(missing "${wanted[@]}")
 	if [ "${#packages[@]}" = 0 ]; then
 		echo "install-services: everything is there"

@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/mairust/mairust/internal/mail"
 	"github.com/mairust/mairust/store"
+	"github.com/mairust/mairust/store/attachment"
 	"github.com/mairust/mairust/ui/safe"
 )
 
@@ -109,7 +111,7 @@ func (s *Server) download(p *page) error {
 		s.bodyFailed(p, m, err)
 		return problemBody
 	}
-	name := strings.TrimSuffix(fileName(mail.Part{ID: "0", Name: m.Subject}), ".eml")
+	name := strings.TrimSuffix(attachment.FileName(mail.Part{ID: "0", Name: m.Subject}), ".eml")
 	if strings.TrimSpace(m.Subject) == "" {
 		name = "message"
 	}
@@ -127,13 +129,14 @@ func (s *Server) attachment(p *page) error {
 		if part.ID != p.r.PathValue("part") || part.ID == "" || strings.HasPrefix(part.Type, "multipart/") {
 			continue
 		}
-		r, err := s.openObject(p.ctx(), m, part.Offset, part.Size)
+		r, err := s.d.Attachments.Open(p.ctx(), m, part, 0, -1)
 		if err != nil {
 			s.bodyFailed(p, m, err)
 			return problemBody
 		}
-		p.fileHeader(fileType(part), fileName(part))
-		return s.stream(p, m, part.Decode(r), r)
+		p.fileHeader(attachment.MediaType(part), attachment.FileName(part))
+		p.w.Header().Set("Content-Length", strconv.FormatInt(part.DecodedSize, 10))
+		return s.stream(p, m, r, r)
 	}
 	return problemNotFound
 }

@@ -125,5 +125,5 @@ func (s *Server) identify(p *page) error {
 	}
 	p.choose(c)
 	p.Note = p.doneNote()
-	return nil
+	return p.s.noteStopped(p)
 }

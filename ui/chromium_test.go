@@ -24,10 +24,11 @@ func axeRun(options string) string {
 		.map(v => v.id + ": " + v.help + ": " + v.nodes.map(n => n.html.slice(0, 200)).join(" | ")))`
 }
 
-// smallTargets gives the controls below 24 by 24 pixels (WCAG 2.2, 2.5.8), but for links within text.
+// smallTargets gives the controls below 24 by 24 pixels (WCAG 2.2, 2.5.8), but for links within text. What a label
+// encloses is as large as the label.
 const smallTargets = `[...document.querySelectorAll("a, button, input:not([type=hidden]), select, summary")]
 	.filter(e => e.checkVisibility() && !e.closest(".vh, .skip, dd, p, td") && !e.matches(".vh, .skip, .pick, .drawer-switch"))
-	.filter(e => { const r = e.getBoundingClientRect(); return r.width > 1 && (r.width < 24 || r.height < 24) })
+	.filter(e => { const r = (e.closest("label") || e).getBoundingClientRect(); return r.width > 1 && (r.width < 24 || r.height < 24) })
 	.map(e => e.outerHTML.slice(0, 200))`
 
 const sidewaysScroll = `document.documentElement.scrollWidth > document.documentElement.clientWidth`

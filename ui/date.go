@@ -2,6 +2,7 @@ package ui
 
 import (
 	"fmt"
+	"strconv"
 	"time"
 )
 
@@ -22,6 +23,29 @@ func (p *page) Time(t time.Time) shownTime {
 	}
 	name := t.Location().String()
 	return shownTime{Text: text, Zone: t.Format("15:04:05 MST (-07:00)") + " " + name, ISO: t.Format(time.RFC3339)}
+}
+
+// Lasting tells a duration in two units at most, such as "2 h 10 m".
+func (p *page) Lasting(d time.Duration) string {
+	minutes := max(0, int64(d/time.Minute))
+	days, hours := minutes/(24*60), minutes/60%24
+	switch {
+	case days > 0:
+		return p.T("lasting.days", "d", days, "h", hours)
+	case hours > 0:
+		return p.T("lasting.hours", "h", hours, "m", minutes%60)
+	default:
+		return p.T("lasting.minutes", "m", minutes)
+	}
+}
+
+// Num tells a number with its thousands set apart, as in both languages.
+func (p *page) Num(n int64) string {
+	text := strconv.FormatInt(n, 10)
+	for i := len(text) - 3; i > 0 && text[i-1] != '-'; i -= 3 {
+		text = text[:i] + "," + text[i:]
+	}
+	return text
 }
 
 // Size tells a number of bytes in powers of 1024, as mail programs do.

@@ -28,6 +28,11 @@ var icons = map[string]string{
 	"open":       `<path d="M5.800 6a2.300 2.300 0 1 1 2.500 2.500v1M8.200 12v.2"/>`,
 	"more":       `<path d="M3 8h.01M8 8h.01M13 8h.01" stroke-width="2.200"/>`,
 	"unread":     `<path d="M2 3.500h9M2 3.500v9h12V7M2 4.500l6 4.500 3-2.200"/><circle cx="13.500" cy="3.500" r="1.800" fill="currentColor" stroke="none"/>`,
+	"send":       `<path d="M14 2L7.500 14 6 9 1.500 6.500zM6 9l8-7"/>`,
+	"outbound":   `<path d="M2 12.500V3.500h8M2 4.500l5 3.800M10.500 9.500h4M12 7l2.500 2.500L12 12"/>`,
+	"stop":       `<path d="M3.500 3.500h9v9h-9z" fill="currentColor"/>`,
+	"slow":       `<path d="M8 2.500l6 11H2z"/>`,
+	"shield":     `<path d="M8 1.800l5.500 2v4c0 3.200-2.300 5.400-5.500 6.400-3.200-1-5.500-3.200-5.500-6.400v-4z"/>`,
 	"mail":       `<path d="M2 3.500h12v9H2zM2 4.500l6 4.500 6-4.500"/>`,
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/mairust/mairust/internal/mail"
 	"github.com/mairust/mairust/store"
+	"github.com/mairust/mairust/store/attachment"
 )
 
 // How much of a message a page shows; the whole can be downloaded.
@@ -264,7 +265,7 @@ func attachmentsOf(m *store.Message) []attachmentView {
 	var list []attachmentView
 	for _, part := range (&mail.Summary{Parts: m.Parts}).Attachments() {
 		list = append(list, attachmentView{
-			Name: fileName(part), Type: part.Type, Size: part.DecodedSize,
+			Name: attachment.FileName(part), Type: part.Type, Size: part.DecodedSize,
 			URL: "/message/" + string(m.ID) + "/part/" + url.PathEscape(part.ID),
 		})
 	}

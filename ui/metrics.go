@@ -27,7 +27,7 @@ func (s *Server) loadMetrics() error {
 			Name: "mairust_ui_panics_total", Help: "Pages that ended in a panic.",
 		}),
 		bodyErrors: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "mairust_ui_body_errors_total", Help: "Message bodies that could not be shown: unavailable, missing or corrupt.",
+			Name: "mairust_ui_body_errors_total", Help: "Message bodies that could not be shown: unavailable, missing, corrupt or no_key.",
 		}, []string{"kind"}),
 	}
 	s.metrics = m

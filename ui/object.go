@@ -14,7 +14,7 @@ import (
 
 // openObject opens n bytes of a message's object from offset (n < 0: to the end), all of which is as it was stored.
 func (s *Server) openObject(ctx context.Context, m *store.Message, offset, n int64) (io.ReadCloser, error) {
-	r, err := s.objects.Open(ctx, blob.Want{Key: m.Key, SizeBytes: m.SizeBytes, Digest: m.Digest}, offset, n)
+	r, err := s.objects.Open(ctx, blob.Want{Key: m.Key, SizeBytes: m.SizeBytes, Digest: m.Digest, Pieces: m.Pieces}, offset, n)
 	if err != nil {
 		return nil, fmt.Errorf("open object: %w", err)
 	}
@@ -62,6 +62,8 @@ func (s *Server) bodyFailed(p *page, m *store.Message, err error) {
 		kind = "corrupt"
 	case errors.Is(err, blob.ErrNotFound):
 		kind = "missing"
+	case errors.Is(err, blob.ErrNoKey):
+		kind = "no_key"
 	}
 	s.metrics.bodyErrors.WithLabelValues(kind).Inc()
 	s.d.Log.ErrorContext(p.ctx(), "message body not shown", "request_id", auth.RequestID(p.ctx()),

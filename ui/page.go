@@ -39,6 +39,8 @@ type page struct {
 	Rail *rail
 	// Note tells what has just been done, empty for nothing; Warn what went wrong.
 	Note, Warn string
+	// Stopped is set when the person's own account may not send.
+	Stopped *stoppedView
 	// View is what the page itself is about.
 	View any
 }
@@ -143,7 +145,7 @@ func (s *Server) loadTemplates() error {
 	for _, name := range names {
 		base := strings.TrimSuffix(path.Base(name), ".html")
 		t := template.New(base).Funcs(template.FuncMap{"icon": icon})
-		if _, err := t.ParseFS(templateFiles, "templates/frame.html", "templates/parts.html", name); err != nil {
+		if _, err := t.ParseFS(templateFiles, "templates/frame.html", "templates/parts.html", "templates/plot.html", "templates/outbound.html", name); err != nil {
 			return fmt.Errorf("load templates: %w", err)
 		}
 		s.templates[base] = t
@@ -159,7 +161,8 @@ func (p *page) doneNote() string {
 	case "flag", "unflag", "read", "unread", "tag", "untag", "move", "delete", "undelete":
 		n := parseCount(query.Get("n"))
 		return p.T("done."+done, "n", n)
-	case "none", "password", "app_password_deleted", "preferences":
+	case "none", "password", "app_password_deleted", "preferences",
+		"out_suspended", "out_released", "out_extended", "out_limited", "out_domain_suspended", "out_domain_released":
 		return p.T("done." + done)
 	default:
 		return ""

@@ -23,6 +23,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
+	"github.com/mairust/mairust/internal/admin"
 	"github.com/mairust/mairust/internal/auth"
 	"github.com/mairust/mairust/internal/mail"
 	"github.com/mairust/mairust/store"
@@ -45,6 +46,7 @@ type rig struct {
 	metrics *prometheus.Registry
 	auth    *auth.Authenticator
 	watch   *parts
+	engine  *engine
 	site    *storetest.Site
 	other   *storetest.Site
 }
@@ -87,13 +89,21 @@ func onStores(t *testing.T, test func(t *testing.T, r *rig)) {
 
 func newRig(t testing.TB, s *store.Store) *rig {
 	t.Helper()
-	r := &rig{store: s, objects: &bucket{Memory: blob.NewMemory()}, log: &lockedBuffer{}, metrics: prometheus.NewRegistry(), watch: newParts()}
+	r := &rig{store: s, objects: &bucket{Memory: blob.NewMemory()}, log: &lockedBuffer{}, metrics: prometheus.NewRegistry(), watch: newParts(), engine: newEngine(t)}
 	r.site = storetest.NewSite(t, s, "example", "example.test", "hanako", "bob")
 	r.other = storetest.NewSite(t, s, "other", "other.test", "eve")
+	r.engine.tenants["example.test"], r.engine.tenants["other.test"] = r.site.Tenant.ID, r.other.Tenant.ID
 	var err error
 	r.auth, err = auth.New(auth.Options{Store: s})
 	require.NoError(t, err)
 	r.serve(t, s)
+	t.Cleanup(func() {
+		for line := range strings.Lines(r.log.String()) {
+			if t.Failed() && strings.Contains(line, `"level":"ERROR"`) {
+				t.Log(line)
+			}
+		}
+	})
 	return r
 }
 
@@ -111,6 +121,7 @@ func (r *rig) serve(t testing.TB, s ui.Store) {
 	r.http = httptest.NewUnstartedServer(nil)
 	server, err := ui.New(ui.Options{PublicURL: "http://" + r.http.Listener.Addr().String()}, ui.Deps{
 		Store: s, Objects: r.objects, Auth: r.auth, Log: slog.New(slog.NewJSONHandler(r.log, nil)), Registerer: r.metrics, Watch: r.watch,
+		Outbound: admin.NewOutbound(admin.New(admin.Options{Store: r.store}), r.engine),
 	})
 	require.NoError(t, err)
 	r.http.Config.Handler = server.Handler()

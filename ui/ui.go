@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"html/template"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -20,7 +21,9 @@ import (
 
 	"github.com/mairust/mairust/internal/alert"
 	"github.com/mairust/mairust/internal/auth"
+	"github.com/mairust/mairust/internal/mail"
 	"github.com/mairust/mairust/store"
+	"github.com/mairust/mairust/store/attachment"
 	"github.com/mairust/mairust/store/blob"
 )
 
@@ -34,7 +37,9 @@ type Options struct {
 type Deps struct {
 	Store   Store
 	Objects blob.Bucket
-	Auth    *auth.Authenticator
+	// Attachments opens parts of messages; nil decodes them from the messages.
+	Attachments Attachments
+	Auth        *auth.Authenticator
 	// Log may be nil.
 	Log *slog.Logger
 	// Registerer takes the metrics; nil means none are kept.
@@ -43,6 +48,13 @@ type Deps struct {
 	Now func() time.Time
 	// Watch tells administrators how the installation is; nil when nobody watches.
 	Watch Watch
+	// Outbound shows and changes who may send; nil when there is no outbound engine.
+	Outbound Outbound
+}
+
+// Attachments opens parts of messages, decoded; *attachment.Opener is one.
+type Attachments interface {
+	Open(ctx context.Context, m *store.Message, p mail.Part, offset, n int64) (io.ReadCloser, error)
 }
 
 // Watch knows how the parts of the installation are; *alert.Watcher is one.
@@ -55,6 +67,13 @@ type Watch interface {
 type Store interface {
 	Mail
 	People
+	Banner
+}
+
+// Banner tells whether somebody is stopped.
+type Banner interface {
+	OutboundAccount(ctx context.Context, scope store.Scope, account string) (*store.OutboundAccount, error)
+	DomainStop(ctx context.Context, tenant store.TenantID, domain string) (*store.DomainStop, error)
 }
 
 // Mail reads and changes mail.
@@ -108,6 +127,9 @@ func New(o Options, d Deps) (*Server, error) {
 	}
 	if d.Now == nil {
 		d.Now = time.Now
+	}
+	if d.Attachments == nil {
+		d.Attachments = attachment.New(attachment.Options{Objects: d.Objects})
 	}
 	public, err := auth.ParsePublicURL(o.PublicURL)
 	if err != nil {
@@ -167,11 +189,33 @@ func (s *Server) routes() http.Handler {
 	signedIn("GET /message/{id}/part/{part}", s.attachment)
 	signedIn("GET /access", s.showAccess)
 	signedIn("GET /system", s.showSystem)
+	signedIn("GET /sending", s.showSending)
 	signedIn("GET /settings", s.showSettings)
 	signedIn("POST /settings/password", s.changePassword)
 	signedIn("POST /settings/app-passwords", s.createAppPassword)
 	signedIn("POST /settings/app-passwords/{id}/delete", s.deleteAppPassword)
 
+	s.outboundRoutes(mux)
 	mux.Handle("/", s.handle(func(p *page) error { return p.unrouted(mux) }))
 	return mux
+}
+
+// outboundRoutes lists the pages about who may send.
+func (s *Server) outboundRoutes(mux *http.ServeMux) {
+	for pattern, h := range map[string]handler{
+		"GET /outbound":                           s.showOutbound,
+		"GET /outbound/accounts":                  s.showAccounts,
+		"GET /outbound/accounts/{account}":        s.showAccount,
+		"GET /outbound/accounts/{account}/why":    s.showWhy,
+		"POST /outbound/accounts/{account}/{act}": s.actOnAccount,
+		"GET /outbound/suspensions":               s.showSuspensions,
+		"POST /outbound/suspensions":              s.suspendNamed,
+		"POST /outbound/domains":                  s.suspendDomain,
+		"POST /outbound/domains/{domain}/release": s.releaseDomain,
+		"GET /outbound/decisions":                 s.showDecisions,
+		"GET /outbound/profiles":                  s.showProfiles,
+		"GET /outbound/policy":                    s.showPolicy,
+	} {
+		mux.Handle(pattern, s.handle(s.seesOutbound(h)))
+	}
 }

@@ -22,11 +22,21 @@ import (
 // peerAllowed is the context key of whether the peer of the admin socket may use it.
 type peerAllowed struct{}
 
+// peerUID is the context key of the uid of the peer of the admin socket.
+type peerUID struct{}
+
+// peerActor is who acts through the admin socket, for the audit log.
+func peerActor(ctx context.Context) auth.Principal {
+	uid, _ := ctx.Value(peerUID{}).(string)
+	return auth.Socket(uid)
+}
+
 // withPeer notes who is at the other end of an admin socket connection, as the kernel knows it.
 func withPeer(ctx context.Context, c net.Conn) context.Context {
 	uid, known := listen.PeerUID(c)
 	allowed := known && (uid == 0 || uid == os.Geteuid())
-	return context.WithValue(api.WithPeer(ctx, strconv.Itoa(uid)), peerAllowed{}, allowed)
+	ctx = context.WithValue(api.WithPeer(ctx, strconv.Itoa(uid)), peerUID{}, strconv.Itoa(uid))
+	return context.WithValue(ctx, peerAllowed{}, allowed)
 }
 
 // requirePeer refuses everyone but root and the service's own user. The mode of the socket does so too.

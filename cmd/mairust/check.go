@@ -24,13 +24,12 @@ import (
 	"github.com/mairust/mairust/internal/config"
 	"github.com/mairust/mairust/internal/keyring"
 	"github.com/mairust/mairust/internal/listen"
-	"github.com/mairust/mairust/store/blob"
 	"github.com/mairust/mairust/store/sqldb"
 )
 
 func checkCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "check", Short: "Check the installation: configuration, keyring, database, storage, disk, clock, rspamd, listeners, certificates",
+		Use: "check", Short: "Check the installation: configuration, keyring, database, storage, encryption, disk, clock, rspamd, listeners, certificates",
 		Long: `Checks everything that the daemon needs and prints a line for each: PASS, WARN or FAIL, with what mends it. It may run
 beside the daemon. The exit code is 1 when anything fails.`,
 		Example: "  mairust check --config /etc/mairust/config.yaml", Args: cobra.NoArgs,
@@ -81,6 +80,8 @@ func (r *checkReport) all(ctx context.Context, c *config.Config) {
 	r.keyring(c)
 	r.database(ctx, c, running)
 	r.storage(ctx, c)
+	r.previous(ctx, c)
+	r.encryption(c)
 	r.disk(c)
 	r.clock()
 	r.rspamd(ctx, c)
@@ -142,23 +143,6 @@ func (r *checkReport) database(ctx context.Context, c *config.Config, running *h
 		return
 	}
 	r.pass("database", db.Backend()+", schema is current")
-}
-
-func (r *checkReport) storage(ctx context.Context, c *config.Config) {
-	path := c.Storage.Options.BasePath
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		r.warn("storage", path+" does not exist yet", "the first mairust run makes it")
-		return
-	}
-	objects, err := blob.NewFS(path, blob.FSOptions{})
-	if err == nil {
-		err = errors.Join(objects.Check(ctx), objects.Close())
-	}
-	if err != nil {
-		r.fail("storage", err, "make space, or give "+path+" to the user of the service")
-		return
-	}
-	r.pass("storage", path+": an object was written, made durable and removed")
 }
 
 func (r *checkReport) disk(c *config.Config) {

@@ -184,6 +184,9 @@ func (d *daemon) serve(ctx context.Context) error {
 	if d.outbound != nil {
 		group.Go(func() { d.outbound.gate.Run(deciding) })
 	}
+	if d.site.attachments != nil {
+		group.Go(func() { d.site.attachments.Run(ctx) })
+	}
 	if d.bounces != nil {
 		group.Go(func() { d.bounces.run(ctx, deciding) })
 	}

@@ -94,7 +94,7 @@ Start with "mairust init", then "mairust run". "mairust demo" shows all of it in
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return misuse(cmd, err) })
 	root.AddCommand(
 		runCommand(), milterCommand(), lmtpCommand(), serveCommand(), workerCommand(),
-		initCommand(), apiKeyCommand(), loginLinkCommand(), configCommand(), bouncesCommand(), migrateCommand(), reloadCommand(), checkCommand(), fsckCommand(), postfixCommand(), demoCommand(),
+		initCommand(), apiKeyCommand(), loginLinkCommand(), configCommand(), bouncesCommand(), migrateCommand(), migrateStorageCommand(), reloadCommand(), checkCommand(), fsckCommand(), keysCommand(), postfixCommand(), demoCommand(),
 	)
 	strictArgs(root)
 	return root

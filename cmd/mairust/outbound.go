@@ -70,6 +70,7 @@ func (d *daemon) buildOutbound() error {
 	follows := deps.Open != nil && slices.Contains(d.roles, roleMilter)
 	if follows {
 		deps.Notify = d.tellOf
+		deps.HasFeed = func(host string) bool { return d.bounces == nil || d.bounces.feeds.Has(host) }
 		deps.HasFeed = func(host string) bool { return d.bounces.feeds.Has(host) }
 	}
 	if c.Redis.URL != "" {

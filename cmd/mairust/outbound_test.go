@@ -14,6 +14,8 @@ import (
 
 	"github.com/mairust/mairust/internal/lab"
 	"github.com/mairust/mairust/internal/lab/labtest"
+	"github.com/mairust/mairust/store"
+	"github.com/mairust/mairust/store/sqldb"
 	"github.com/mairust/mairust/store/storetest"
 )
 
@@ -138,4 +140,50 @@ func TestPolicyIsReloadedAtOnce(t *testing.T) {
 	r := submit(t, postfix, "bob", 2, 3, 0)
 	require.Equal(t, 250, r.Rcpts[0].Code)
 	require.Equal(t, "450 4.7.1 Sending rate limited, please try again later.", r.Rcpts[1].String())
+}
+
+func TestMilterAloneStartsWithoutItsDatabaseAndWritesLater(t *testing.T) {
+	pg := labtest.OwnPostgres(t, lab.PostgresOptions{})
+	o := sqldb.Options{Backend: sqldb.Postgres, URL: pg.URL()}
+	storetest.OpenDB(t, o)
+	redis := labtest.Redis(t)
+	site := newTestSite(t, siteOptions{
+		Database: fmt.Sprintf("backend: postgres, url: %q", o.URL), Mailboxes: []string{"bob"},
+		Extra: fmt.Sprintf("outbound: {mode: enforce, default_domain: example.test}\nredis: {url: %q}\n", redis.URL()),
+	})
+	pg.Stop(lab.StopImmediate)
+	milter := &process{site: site, cmd: site.command(t.Context(), "milter"), done: make(chan struct{}), ready: make(chan string, 1)}
+	stderr, err := milter.cmd.StderrPipe()
+	require.NoError(t, err)
+	require.NoError(t, milter.cmd.Start())
+	go func() {
+		defer close(milter.done)
+		milter.read(stderr)
+		milter.err = milter.cmd.Wait()
+	}()
+	t.Cleanup(func() {
+		milter.kill()
+		if t.Failed() {
+			t.Logf("daemon log:\n%s", milter.tail(60))
+		}
+	})
+	require.NoError(t, milter.await())
+	postfix := labtest.Postfix(t, lab.PostfixOptions{Milter: site.socket("milter"), Users: map[string]string{"bob": "pw"}})
+	require.True(t, submit(t, postfix, "bob", 1, 2, 0).Accepted())
+	redis.Stop()
+	require.True(t, submit(t, postfix, "bob", 2, 2, 0).Accepted(), "nor Redis")
+	assert.Contains(t, milter.tail(1000), "outbound works without the database")
+	waitFor(t, "the log says that Redis is away", func() bool { return strings.Contains(milter.tail(1000), "redis does not answer") })
+
+	require.NoError(t, pg.Start(t.Context()))
+	db := store.New(store.Options{DB: storetest.OpenDB(t, o)})
+	waitFor(t, "both messages in the log of decisions", func() bool {
+		list, err := db.OutboundDecisions(t.Context(), store.System, store.DecisionFilter{Account: "bob@example.test", Limit: 10})
+		require.NoError(t, err)
+		messages := int64(0)
+		for _, d := range list {
+			messages += d.Messages
+		}
+		return messages == 2
+	})
 }

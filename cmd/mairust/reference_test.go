@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
@@ -20,6 +21,8 @@ import (
 
 	"github.com/mairust/mairust/internal/config"
 	"github.com/mairust/mairust/internal/listen"
+	"github.com/mairust/mairust/store/blob/crypt"
+	"github.com/mairust/mairust/store/blob/s3"
 )
 
 var update = flag.Bool("update", false, "rewrite the generated references in docs/")
@@ -54,12 +57,18 @@ func TestMetricsReferenceIsCurrent(t *testing.T) {
 	dir := t.TempDir()
 	c.DataDir, c.RunDir, c.Secrets.Keyring = dir, dir, "file:"+dir+"/keyring"
 	c.Database.Path, c.Storage.Options.BasePath = dir+"/x.db", dir+"/mail"
+	_, recipient, err := crypt.NewOperator(time.Now())
+	require.NoError(t, err)
+	c.Storage.Options.Encryption, c.Storage.Encryption.OperatorRecipients = config.EncryptClient, []string{recipient}
 	c.Milter.Rspamd.URL = "http://127.0.0.1:11333" // never asked
 	d := &daemon{config: c, roles: allRoles, log: slog.New(slog.DiscardHandler), registry: prometheus.NewRegistry()}
 	d.sockets = listen.NewMetrics(d.registry)
 	require.NoError(t, d.open(context.Background()))
 	defer d.site.Close()
 	require.NoError(t, d.build())
+	inS3, err := s3.New(context.Background(), s3.Options{Bucket: "mail", Endpoint: "http://127.0.0.1:9", Registerer: d.registry}) // never asked
+	require.NoError(t, err)
+	defer inS3.Close()
 
 	var b bytes.Buffer
 	b.WriteString("# Metrics\n\nAt `/metrics` of the ops listener, beside Go's own and those of the process. " +

@@ -75,7 +75,7 @@ func (d *daemon) buildLMTP() error {
 	}
 	agent, err := lmtp.New(d.config.LMTP, lmtp.Deps{
 		Index: d.site.store, Objects: d.site.objects, Verify: d.scanVerify, SpoolDir: spoolDir(d.config), Hostname: hostname,
-		Log: d.log.With("component", "lmtp"), Registerer: d.registry,
+		Log: d.log.With("component", "lmtp"), Registerer: d.registry, Delivered: d.site.delivered,
 	})
 	if err != nil {
 		return err
@@ -120,13 +120,13 @@ func (d *daemon) buildAPI() error {
 		return err
 	}
 	server, err := api.New(d.config.HTTP, api.Deps{
-		Store: d.site.store, Objects: d.site.objects, Auth: authenticator, Keyring: d.site.ring,
+		Store: d.site.index, Objects: d.site.objects, Attachments: d.site.attachments, Auth: authenticator, Keyring: d.site.ring,
 		Admin: office, Outbound: sending, Bounces: admin.NewBounces(intake), Log: log, Registerer: d.registry, Version: buildVersion(),
 	})
 	if err != nil {
 		return err
 	}
-	web, err := d.webHandler(server.Handler(), authenticator)
+	web, err := d.webHandler(server.Handler(), authenticator, sending)
 	if err != nil {
 		return err
 	}
@@ -164,6 +164,7 @@ func (d *daemon) adminService(s *api.Server) service {
 	mux.HandleFunc("POST /admin/v1/reload", d.serveReload)
 	stopping, stop := context.WithCancel(context.Background())
 	mux.HandleFunc("POST /admin/v1/fsck", d.serveFsck(stopping))
+	mux.HandleFunc("POST /admin/v1/keys", d.serveKeys)
 	server := s.HTTPServer(requirePeer(mux))
 	server.RegisterOnShutdown(stop)
 	server.ConnContext = func(ctx context.Context, c net.Conn) context.Context { return withPeer(ctx, c) }

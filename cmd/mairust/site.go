@@ -18,8 +18,11 @@ import (
 	"github.com/mairust/mairust/internal/config"
 	"github.com/mairust/mairust/internal/keyring"
 	"github.com/mairust/mairust/store"
-	"github.com/mairust/mairust/store/blob"
+	"github.com/mairust/mairust/store/attachment"
+	"github.com/mairust/mairust/store/blob/crypt"
+	"github.com/mairust/mairust/store/fsck"
 	"github.com/mairust/mairust/store/sqldb"
+	"github.com/mairust/mairust/store/subject"
 )
 
 // site is an installation that is open: its keys, its database, its objects.
@@ -28,8 +31,13 @@ type site struct {
 	ring    *keyring.Ring
 	db      *sqldb.DB
 	store   *store.Store
-	objects *blob.FS
-	closers []io.Closer
+	objects fsck.Bucket
+	// keys are those of tenants; nil where nothing is, or was, encrypted.
+	keys *crypt.Keyring
+	// index is the store, with what it does not hold of messages read from their objects.
+	index       *subject.Index
+	attachments *attachment.Opener
+	closers     []io.Closer
 }
 
 // openOptions say how to open a site.
@@ -67,18 +75,26 @@ func (s *site) open(ctx context.Context, o openOptions) error {
 	}
 	s.closers = append(s.closers, s.db)
 	warnOfOwner(s.config.DataDir, o.log)
-	s.store = store.New(store.Options{DB: s.db, Log: o.log.With("component", "store"), Registerer: o.registerer})
+	s.store = store.New(store.Options{
+		DB: s.db, Log: o.log.With("component", "store"), Registerer: o.registerer,
+		OmitContent: !*s.config.Storage.Encryption.IndexContent,
+	})
 	if _, err := s.store.Claim(ctx, s.ring.CheckValue()); err != nil {
 		return explainClaim(s.config, err)
 	}
-	options := blob.FSOptions{
-		WithoutJournal: s.config.Storage.Options.Journal == "off",
-		Log:            o.log.With("component", "storage"), Registerer: o.registerer,
-	}
-	if s.objects, err = blob.NewFS(s.config.Storage.Options.BasePath, options); err != nil {
+	backend, err := openObjects(ctx, s.config, o)
+	if err != nil {
 		return err
 	}
-	s.closers = append(s.closers, s.objects)
+	s.closers = append(s.closers, backend)
+	log := o.log.With("component", "storage")
+	if err := s.encrypt(backend, log, o.registerer); err != nil {
+		return err
+	}
+	s.index = subject.New(s.store, s.objects, log)
+	s.attachments = attachment.New(attachment.Options{
+		Index: s.store, Objects: s.objects, Mode: s.config.Storage.Options.Attachments, Log: log, Registerer: o.registerer,
+	})
 	return nil
 }
 

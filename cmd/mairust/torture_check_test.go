@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"filippo.io/age"
+
 	"github.com/mairust/mairust/api/wire"
 )
 
@@ -26,6 +28,9 @@ type inspection struct {
 	site   *testSite
 	daemon *process
 	ledger *ledger
+	bucket *bucketSite
+	// operator is that of the rig.
+	operator *age.X25519Identity
 
 	findings []finding
 	// rows are the copies that the index has, by object key without its ending.
@@ -38,7 +43,7 @@ type inspection struct {
 
 // inspect asks a running daemon for everything. Errors are findings too: mail that cannot be read is lost to its reader.
 func inspect(r *tortureRig) *inspection {
-	i := &inspection{site: r.site, daemon: r.daemon, ledger: r.ledger, rows: map[string]wire.Message{}, copies: map[string]int{}}
+	i := &inspection{site: r.site, daemon: r.daemon, ledger: r.ledger, bucket: r.bucket, operator: r.operator, rows: map[string]wire.Message{}, copies: map[string]int{}}
 	for _, local := range r.locals {
 		i.mailbox(local + "@example.test")
 	}
@@ -111,20 +116,16 @@ func (i *inspection) row(address string, m wire.Message) *entry {
 	return e
 }
 
-// objects looks at the files: under its own name an object is whole, and every row has one.
+// objects looks at the objects themselves: under its own name an object is whole, and every row has one.
 func (i *inspection) objects() {
 	withFile := map[string]bool{}
-	base := filepath.Join(i.site.dir, "data", "mail")
-	err := filepath.WalkDir(base, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".eml") {
-			return err
-		}
-		raw, err := os.ReadFile(path)
+	look := func(path string, raw []byte) {
+		raw, err := i.decrypt(path, raw)
 		if err != nil {
-			return err
+			i.found(foundCorrupt, "object %s: %v", path, err)
 		}
 		mailbox := filepath.Base(filepath.Dir(path))
-		key := mailbox + "/" + strings.TrimSuffix(d.Name(), ".eml")
+		key := mailbox + "/" + strings.TrimSuffix(filepath.Base(path), ".eml")
 		withFile[key] = true
 		e := i.ledger.entries[idOfObject(raw)]
 		_, indexed := i.rows[key]
@@ -134,9 +135,12 @@ func (i *inspection) objects() {
 		case !indexed:
 			i.orphans++
 		}
-		return nil
-	})
-	if err != nil {
+	}
+	each := i.eachFile
+	if i.bucket != nil {
+		each = i.bucket.eachMessage
+	}
+	if err := each(look); err != nil {
 		i.found(foundLost, "objects: %v", err)
 	}
 	for key, m := range i.rows {
@@ -144,6 +148,19 @@ func (i *inspection) objects() {
 			i.found(foundLost, "%s in %s has no object %s", m.EnvelopeFrom, m.Mailbox, key)
 		}
 	}
+}
+
+func (i *inspection) eachFile(look func(path string, raw []byte)) error {
+	return filepath.WalkDir(filepath.Join(i.site.dir, "data", "mail"), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".eml") {
+			return err
+		}
+		raw, err := os.ReadFile(path)
+		if err == nil {
+			look(path, raw)
+		}
+		return err
+	})
 }
 
 // acknowledged looks for every copy that a client was told of.

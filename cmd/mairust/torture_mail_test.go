@@ -34,6 +34,7 @@ const (
 	light  weight = iota // 0 bytes to 16 KB
 	medium               // up to 512 KB
 	heavy                // up to 4 MB
+	huge                 // up to 16 MB: in parts, where the object store is S3
 )
 
 func newParcel(random *rand.Rand, id string, w weight) parcel {
@@ -48,6 +49,8 @@ func newParcel(random *rand.Rand, id string, w weight) parcel {
 		p.bodyBytes = random.IntN(1 << (14 + random.IntN(6)))
 	case heavy:
 		p.bodyBytes = random.IntN(1 << (19 + random.IntN(4)))
+	case huge:
+		p.bodyBytes = 6<<20 + random.IntN(10<<20)
 	}
 	return p
 }

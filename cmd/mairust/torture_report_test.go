@@ -38,7 +38,7 @@ type tally struct {
 const maxFindings = 20
 
 // add inspects the rig, whose daemon runs, and counts what it finds. Whatever is found fails the test.
-func (l *tally) add(t testing.TB, r *tortureRig, rounds int) {
+func (l *tally) add(t testing.TB, r *tortureRig, rounds int) *inspection {
 	t.Helper()
 	i := r.inspect()
 	l.count(r.ledger, i, rounds)
@@ -49,6 +49,7 @@ func (l *tally) add(t testing.TB, r *tortureRig, rounds int) {
 		}
 		t.Errorf("%s: %s", f.kind, f.what)
 	}
+	return i
 }
 
 func (l *tally) count(ledger *ledger, i *inspection, rounds int) {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"filippo.io/age"
 	"github.com/stretchr/testify/require"
 
 	"github.com/mairust/mairust/internal/lab"
@@ -26,6 +27,10 @@ type tortureRig struct {
 	// server is the PostgreSQL that the rig has for itself, disk the file system; nil when it has none.
 	server *lab.Postgres
 	disk   *tortureDisk
+	// bucket is where the objects are when they are in S3; else nil.
+	bucket *bucketSite
+	// operator decrypts what is stored; nil when nothing is encrypted.
+	operator *age.X25519Identity
 	// locals are the mailboxes.
 	locals []string
 	// startTook is how long the last start of the daemon took.
@@ -81,6 +86,7 @@ func (r *tortureRig) postgresFile(name string) string {
 func (r *tortureRig) setUp(t testing.TB, o siteOptions) {
 	t.Helper()
 	o.Mailboxes, o.Program = tortureMailboxes, tortureProgram()
+	r.operator = withEncryption(t, &o)
 	r.locals, r.ledger = tortureMailboxes, newLedger()
 	r.site = newTestSite(t, o)
 	r.site.makeAppPasswords(t)

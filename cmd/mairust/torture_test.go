@@ -32,6 +32,9 @@ func TestTorture(t *testing.T) {
 				tortureRounds(t, "TERM", 4, 100), terminateRound)
 		})
 	}
+	for _, backend := range storetest.Backends() {
+		t.Run("s3/"+backend, func(t *testing.T) { tortureS3(t, report, backend) })
+	}
 	t.Run("database", func(t *testing.T) { tortureDatabase(t, report) })
 	for _, backend := range storetest.Backends() {
 		t.Run("power/"+backend, func(t *testing.T) { torturePower(t, report, backend) })
@@ -138,9 +141,16 @@ func tortureDatabase(t *testing.T, report *tortureReport) {
 const roundsOfASite = 50
 
 // rounds runs rounds of a kind that needs no disk of its own, and inspects what is left.
-func (report *tortureReport) rounds(t *testing.T, what, backend string, rounds int,
-	round func(t *testing.T, r *tortureRig, random *rand.Rand, name string),
-) {
+func (report *tortureReport) rounds(t *testing.T, what, backend string, rounds int, round tortureRound) {
+	t.Helper()
+	report.roundsOn(t, newTortureRig, what, backend, rounds, round)
+}
+
+// tortureRound does one thing to a rig whose daemon does not run, and leaves it so.
+type tortureRound func(t *testing.T, r *tortureRig, random *rand.Rand, name string)
+
+// roundsOn is rounds on rigs of another kind.
+func (report *tortureReport) roundsOn(t *testing.T, newRig func(testing.TB, string) *tortureRig, what, backend string, rounds int, round tortureRound) {
 	t.Helper()
 	line := &tally{what: what, backend: backend}
 	report.lines = append(report.lines, line)
@@ -149,7 +159,7 @@ func (report *tortureReport) rounds(t *testing.T, what, backend string, rounds i
 	for first := 0; first < rounds && !t.Failed(); first += roundsOfASite {
 		last := min(first+roundsOfASite, rounds)
 		t.Run(fmt.Sprintf("to %d", last), func(t *testing.T) {
-			r := newTortureRig(t, backend)
+			r := newRig(t, backend)
 			for n := first; n < last; n++ {
 				round(t, r, rand.New(rand.NewPCG(report.seed, uint64(n))), fmt.Sprint(n))
 				report.progress(t, n, rounds)

@@ -71,7 +71,7 @@ func (d *daemon) mailSink() (alert.Sink, error) {
 func (s *site) dirs() []string {
 	list := []string{s.config.DataDir, spoolDir(s.config)}
 	if s.db != nil {
-		list = append(list, s.config.Storage.Options.BasePath)
+		list = append(list, s.config.BasePaths()...)
 		if path := s.config.Database.Path; path != "" {
 			list = append(list, filepath.Dir(path))
 		}

@@ -117,7 +117,7 @@ func (c *client) run() ([]time.Duration, error) {
 	took := make([]time.Duration, 0, 1<<16)
 	var conn *lmtpConn
 	var err error
-	id := c.body[bytes.Index(c.body, []byte(queueID)):][:len(queueID)]
+	place := stampPlace(c.body)
 	for i := 0; c.ctx.Err() == nil; i++ {
 		start := time.Now()
 		if conn == nil {
@@ -125,7 +125,7 @@ func (c *client) run() ([]time.Duration, error) {
 				return took, err
 			}
 		}
-		writeHex(id, c.first+i*c.step) // each message is a new one, or it would be answered and not stored
+		place.write(start, c.first+i*c.step) // each message is a new one, or it would be answered and not stored
 		if err := conn.send(c.commands[i%len(c.commands)], c.body); err != nil {
 			return took, err
 		}
@@ -211,14 +211,38 @@ func (c *lmtpConn) expect(code string) error {
 // mailbox is the address of the nth mailbox of a domain.
 func mailbox(n int, domain string) string { return fmt.Sprintf("u%d@%s", n, domain) }
 
-// queueID is where each message has an id of its own.
-const queueID = "QUEUEIDQUEUE"
+// queueID and date are where each message has its own. An id of Postfix begins with the microseconds of its time.
+const (
+	queueID    = "USECSINODEINODE"
+	dateLayout = "Mon, 02 Jan 2006 15:04:05 +0000"
+)
+
+// stamp is where queue id and date of the Received field are in a message.
+type stamp struct {
+	id, date []byte
+	second   int64
+}
+
+func stampPlace(body []byte) *stamp {
+	id, date := bytes.Index(body, []byte(queueID)), bytes.Index(body, []byte(dateLayout))
+	return &stamp{id: body[id:][:len(queueID)], date: body[date:][:len(dateLayout)]}
+}
+
+// write makes the message the nth, received at this time.
+func (s *stamp) write(at time.Time, n int) {
+	writeHex(s.id[:5], at.Nanosecond()/1000)
+	writeHex(s.id[5:], n)
+	if at.Unix() != s.second {
+		s.second = at.Unix()
+		at.UTC().AppendFormat(s.date[:0], dateLayout)
+	}
+}
 
 // message is a message of about size bytes as it goes over the wire, with headers as mail has them.
 func message(size int) []byte {
 	var b bytes.Buffer
 	b.WriteString("Received: from client.sender.test (client.sender.test [192.0.2.25])\r\n\tby mx.example.test (Postfix) with ESMTP id " + queueID + "\r\n" +
-		"\tfor <u@example.test>; Sun, 22 Nov 2026 10:00:00 +0900 (JST)\r\nFrom: =?UTF-8?B?5bGx55Sw?= <yamada@sender.test>\r\n" +
+		"\tfor <u@example.test>; " + dateLayout + " (UTC)\r\nFrom: =?UTF-8?B?5bGx55Sw?= <yamada@sender.test>\r\n" +
 		"To: u@example.test\r\nSubject: =?UTF-8?B?5Lya6K2w44Gu44GK55+l44KJ44Gb?=\r\nMessage-ID: <bench@sender.test>\r\n" +
 		"Date: Sun, 22 Nov 2026 10:00:00 +0900\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n")
 	for b.Len() < size-5 {

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"path/filepath"
 	"reflect"
@@ -16,6 +17,8 @@ import (
 	"github.com/mairust/mairust/milter/rspamd"
 	"github.com/mairust/mairust/policy"
 	"github.com/mairust/mairust/policy/rule"
+	"github.com/mairust/mairust/store/blob/crypt"
+	"github.com/mairust/mairust/store/blob/s3"
 	"github.com/mairust/mairust/store/sqldb"
 )
 
@@ -29,6 +32,8 @@ func (c *Config) check(src Source) Findings {
 	walk("", reflect.ValueOf(c).Elem(), ck.single)
 	ck.paths(c)
 	ck.database(c)
+	ck.storage(c.Storage)
+	ck.encryption(c.Storage)
 	ck.sweep(c)
 	ck.publicURL(c)
 	ck.delimiter(c.LMTP.RecipientDelimiter)
@@ -146,6 +151,60 @@ func (ck *checker) database(c *Config) {
 	}
 	if db.MinConnections > db.MaxConnections {
 		ck.report("database.min_connections", "%d is more than database.max_connections (%d)", db.MinConnections, db.MaxConnections)
+	}
+}
+
+// encryption says nothing of what a wrong key is: it may be a private one.
+func (ck *checker) encryption(s Storage) {
+	const key = "storage.encryption."
+	if s.Options.Encryption == EncryptClient && len(s.Encryption.OperatorRecipients) == 0 {
+		ck.report(key+"operator_recipients", "is needed with `encryption: client`: your public key, age1…; `mairust keys generate` makes one")
+	}
+	if _, err := crypt.ParseRecipients(s.Encryption.OperatorRecipients); err != nil {
+		ck.report(key+"operator_recipients", "%s", err)
+	}
+	scheme, rest, _ := strings.Cut(s.Encryption.OperatorIdentity, ":")
+	if s.Encryption.OperatorIdentity != "" && (scheme != "file" && scheme != "env" || rest == "") {
+		ck.report(key+"operator_identity", "wants file:PATH or env:NAME, never the key itself")
+	}
+}
+
+// storage checks the store, and the one that is being left.
+func (ck *checker) storage(s Storage) {
+	ck.backend("storage", s.Backend, s.Options)
+	p := s.Previous
+	if p == nil {
+		return
+	}
+	if p.Backend == "" {
+		ck.report("storage.previous.backend", "is missing (allowed: %s, %s)", BackendFS, BackendS3)
+		return
+	}
+	ck.backend("storage.previous", p.Backend, p.Options)
+	if p.Backend == s.Backend && reflect.DeepEqual(p.Options, s.Options) {
+		ck.report("storage.previous", "is the same store as storage; remove it")
+	}
+}
+
+// backend checks the options of the chosen backend, and that those of the other are not given.
+func (ck *checker) backend(section, backend string, o StorageOptions) {
+	options := section + ".options"
+	given := map[string]bool{"base_path": o.BasePath != ""}
+	if backend == BackendFS {
+		given = map[string]bool{
+			"bucket": o.S3.Bucket != "", "prefix": o.S3.Prefix != "", "region": o.S3.Region != "", "endpoint": o.S3.Endpoint != "",
+			"access_key_id": o.S3.AccessKeyID != "", "secret_access_key": o.S3.SecretAccessKey != "", "kms_key_id": o.S3.KMSKeyID != "",
+		}
+	} else if err := o.S3.Validate(); backend == BackendS3 && err != nil {
+		ck.report(options, "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		if given[name] {
+			ck.report(joinKey(options, name), "is not for %s.backend: %s; remove it", section, backend)
+		}
+	}
+	if backend == BackendFS && (o.Encryption == s3.SSES3 || o.Encryption == s3.SSEKMS) {
+		ck.report(joinKey(options, "encryption"), "%s is for %s.backend: %s, whose server encrypts; files want none or client", o.Encryption, section, BackendS3)
 	}
 }
 

@@ -3,8 +3,10 @@
 package config
 
 import (
+	"cmp"
 	"os"
 	"path/filepath"
+	"reflect"
 	"time"
 
 	"github.com/mairust/mairust/api"
@@ -23,6 +25,7 @@ import (
 	"github.com/mairust/mairust/policy/redis"
 	"github.com/mairust/mairust/policy/rule"
 	"github.com/mairust/mairust/policy/upkeep"
+	"github.com/mairust/mairust/store/blob/s3"
 	"github.com/mairust/mairust/store/fsck"
 	"github.com/mairust/mairust/store/sqldb"
 )
@@ -62,12 +65,28 @@ type Secrets struct {
 
 // Storage chooses where message objects live.
 type Storage struct {
-	// Backend is "fs".
+	// Backend is "fs" or "s3".
 	Backend string         `yaml:"backend"`
 	Options StorageOptions `yaml:"options"`
+	// Previous is where objects were kept before, and are still read from while they are moved; nil when nowhere else.
+	Previous *PreviousStorage `yaml:"previous"`
+	// Encryption is about the keys of client-side encryption.
+	Encryption Encryption `yaml:"encryption"`
 	// Sweep compares objects and database now and then.
 	Sweep fsck.Options `yaml:"sweep"`
 }
+
+// PreviousStorage is a store that is being left.
+type PreviousStorage struct {
+	Backend string         `yaml:"backend"`
+	Options StorageOptions `yaml:"options"`
+}
+
+// The backends of the store.
+const (
+	BackendFS = "fs"
+	BackendS3 = "s3"
+)
 
 // StorageOptions are those of the chosen backend.
 type StorageOptions struct {
@@ -75,7 +94,29 @@ type StorageOptions struct {
 	BasePath string `yaml:"base_path"`
 	// Journal is "auto" or "off".
 	Journal string `yaml:"journal"`
+	// Encryption is none, client, sse-s3 or sse-kms; the last two are of the s3 backend.
+	Encryption string `yaml:"encryption"`
+	// Attachments is "lazy", "eager" or "never".
+	Attachments string `yaml:"attachments"`
+	// S3 are those of the s3 backend.
+	S3 s3.Options `yaml:",inline"`
 }
+
+// Encryption says whose keys the keys of tenants are encrypted to.
+type Encryption struct {
+	// OperatorRecipients are the operator's public keys (age1…).
+	OperatorRecipients []string `yaml:"operator_recipients"`
+	// OperatorIdentity is "file:PATH" or "env:NAME"; it is a reference, read by package crypt, never by this one.
+	OperatorIdentity string `yaml:"operator_identity"`
+	// IndexContent says whether subject, preview and names of files of new messages are in the database.
+	IndexContent *bool `yaml:"index_content"`
+}
+
+// The values of storage.options.encryption, beside those of package s3.
+const (
+	EncryptNone   = "none"
+	EncryptClient = "client"
+)
 
 // Milter configures the inbound filter and its checks.
 type Milter struct {
@@ -127,6 +168,17 @@ type Shutdown struct {
 // AdminSocket is the path of the unix socket through which root and the service user administer the daemon.
 func (c *Config) AdminSocket() string { return filepath.Join(c.RunDir, "admin.sock") }
 
+// BasePaths are the folders of the stores that are files.
+func (c *Config) BasePaths() (list []string) {
+	if c.Storage.Backend == BackendFS {
+		list = append(list, c.Storage.Options.BasePath)
+	}
+	if p := c.Storage.Previous; p != nil && p.Backend == BackendFS {
+		list = append(list, p.Options.BasePath)
+	}
+	return list
+}
+
 // Default returns the embedded defaults for the user that runs this process: under /var/lib and /run for root,
 // under ./mairust-data for anyone else.
 func Default() *Config { return newDefault(os.Geteuid() == 0) }
@@ -142,7 +194,7 @@ func newDefault(root bool) *Config {
 func fixedDefaults() *Config {
 	return &Config{
 		Database: sqldb.Options{Backend: sqldb.SQLite, MaxConnections: 20, MinConnections: 5},
-		Storage: Storage{Backend: "fs", Options: StorageOptions{Journal: "auto"}, Sweep: fsck.Options{
+		Storage: Storage{Backend: BackendFS, Options: defaultStorageOptions(), Encryption: Encryption{OperatorRecipients: []string{}}, Sweep: fsck.Options{
 			Interval: time.Hour, MinAge: time.Hour, KeepOrphans: 30 * 24 * time.Hour, MassObjects: 100, MassPercent: 1,
 		}},
 		Milter: Milter{Options: milter.Options{
@@ -214,8 +266,34 @@ func (c *Config) derive(root bool) {
 	if c.Database.Backend == sqldb.SQLite {
 		fill(&c.Database.Path, under(c.DataDir, "mairust.db"))
 	}
-	fill(&c.Storage.Options.BasePath, under(c.DataDir, "mail"))
+	c.Storage.Options.derive(cmp.Or(c.Storage.Backend, BackendFS), c.DataDir)
+	if p := c.Storage.Previous; p != nil && reflect.ValueOf(*p).IsZero() {
+		c.Storage.Previous = nil // a section without keys means its default, which is none
+	} else if p != nil {
+		p.Options.derive(p.Backend, c.DataDir)
+	}
+	if c.Storage.Encryption.IndexContent == nil {
+		index := c.Storage.Options.Encryption != EncryptClient
+		c.Storage.Encryption.IndexContent = &index
+	}
 	c.deriveListeners()
+}
+
+func defaultStorageOptions() StorageOptions {
+	return StorageOptions{Journal: "auto", Attachments: "lazy", S3: s3.Options{}.WithDefaults()}
+}
+
+// derive gives the options of a backend what the file left out.
+func (o *StorageOptions) derive(backend, dataDir string) {
+	fill(&o.Journal, "auto")
+	fill(&o.Attachments, "lazy")
+	if backend == BackendFS {
+		fill(&o.BasePath, under(dataDir, "mail"))
+		fill(&o.Encryption, EncryptNone)
+	}
+	fill(&o.Encryption, s3.SSES3)
+	o.S3.Encryption = o.Encryption
+	o.S3 = o.S3.WithDefaults()
 }
 
 // deriveListeners gives each service its default listeners; an empty list in the file means none and stays.

@@ -1,6 +1,10 @@
 package config
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/mairust/mairust/store/blob/s3"
+)
 
 // key describes one key of the file: the comments of Defaults, docs/config.md, the checks of single values,
 // secrets and Diff all come from the table below.
@@ -39,10 +43,31 @@ var keys = []key{
 	{path: "database.min_connections", doc: "This many are kept open; not more than `max_connections`.", max: 10_000},
 
 	{path: "storage", doc: "The messages themselves."},
-	{path: "storage.backend", doc: "`fs` keeps each message in a file.", allowed: []string{"fs"}},
-	{path: "storage.options", doc: "Options of the backend."},
+	{path: "storage.backend", doc: "`fs` keeps each message in a file, `s3` in a bucket of S3 or of a server like it (docs/s3.md).", allowed: []string{"fs", "s3"}},
+	{path: "storage.options", doc: "Options of the backend: `base_path` and `journal` of `fs`, all others of `s3`."},
 	{path: "storage.options.base_path", doc: "The folder of the files; one local file system, on which hard links work.", from: "`<data_dir>/mail`"},
 	{path: "storage.options.journal", doc: "`auto` makes small messages durable many at a time, through a journal in `base_path`, where the file system allows it; `off` flushes each by itself.", allowed: []string{"auto", "off"}},
+	{path: "storage.options.encryption", doc: "`client` encrypts new messages before they are stored, with keys that you hold (docs/encryption.md); what is stored already stays as it is. `sse-s3` and `sse-kms` have a server of S3 encrypt, with its own key or with `kms_key_id`. `none` stores as it is.", allowed: []string{EncryptNone, EncryptClient, s3.SSES3, s3.SSEKMS}, from: "`none` with `fs`, `sse-s3` with `s3`"},
+	{path: "storage.options.attachments", doc: "Decoded copies of attachments beside the message: `lazy` makes one when it is first asked for, `eager` right after delivery, `never` none. Without a copy an attachment is decoded from the message.", allowed: []string{"lazy", "eager", "never"}},
+	{path: "storage.options.bucket", doc: "The bucket; it must exist."},
+	{path: "storage.options.prefix", doc: "Put before every key, as `mail/`, so that others can use the bucket too."},
+	{path: "storage.options.region", doc: "The region of AWS; servers with an `endpoint` mostly take any, and get `us-east-1`."},
+	{path: "storage.options.endpoint", doc: "URL of a server that is not AWS, as `https://s3.example.com`."},
+	{path: "storage.options.path_style", doc: "Puts the bucket into the path of the URL, not into the host's name; most servers that are not AWS want it."},
+	{path: "storage.options.access_key_id", doc: "Without both keys the AWS SDK looks where it always does: `AWS_*` variables, `~/.aws`, the role of the machine.", secret: true},
+	{path: "storage.options.secret_access_key", doc: "Of that key.", secret: true},
+	{path: "storage.options.multipart_threshold_mb", doc: "Above this size (MiB) an object is sent in parts.", min: 1, max: 128},
+	{path: "storage.options.multipart_chunk_mb", doc: "Size of a part (MiB). S3 itself takes none below 5, but for the last; `mairust check` tries.", min: 1, max: 128},
+	{path: "storage.options.checksums", doc: "`crc32` sends a checksum that the server compares and keeps; `auto` does where the server takes it. MaiRust's own SHA-256 is always kept.", allowed: []string{"auto", "crc32", "off"}},
+	{path: "storage.options.kms_key_id", doc: "The key for `sse-kms`; empty is the bucket's or the account's own."},
+	{path: "storage.options.request_timeout", doc: "Bounds one request, with a second more for each 64 KiB that it carries."},
+	{path: "storage.options.attempts", doc: "How often a request is made that fails for a reason that may pass.", min: 1, max: 10},
+	{path: "storage.options.max_connections", doc: "Requests at once; one more waits.", min: 1, max: 10_000},
+	{path: "storage.previous", doc: "The store that is being left, with its own `backend` and `options`: messages that `mairust migrate-storage` has not copied yet are read from there (docs/s3.md)."},
+	{path: "storage.encryption", doc: "The keys of `encryption: client`."},
+	{path: "storage.encryption.operator_recipients", doc: "Your public keys (`age1…`), to which the keys of tenants are encrypted; `mairust keys generate` makes a pair."},
+	{path: "storage.encryption.operator_identity", doc: "Your private key, as `file:PATH` or `env:NAME`. Without it mail is taken in, and nothing can be read."},
+	{path: "storage.encryption.index_content", doc: "Whether subject, preview and names of files of new messages are kept in the database, where nothing is encrypted.", from: "`false` with `encryption: client`, else `true`"},
 	{path: "storage.sweep", doc: "Finds messages that the database lost, and what is stored for nothing (docs/operations.md)."},
 	{path: "storage.sweep.interval", doc: "Time between sweeps over all objects."},
 	{path: "storage.sweep.min_age", doc: "An object must be as old to be missed in the database: those of deliveries under way are not there yet. At least twice `lmtp.deliver_timeout`."},
@@ -297,7 +322,7 @@ func describe(path string) (key, bool) {
 }
 
 // tablePath turns the indexes of a path into []. It drops what stands before "listeners[]" and the "not" of
-// rules, because the keys below are the same everywhere.
+// rules, and the "previous" of storage, because the keys below are the same everywhere.
 func tablePath(path string) string {
 	var b strings.Builder
 	for {
@@ -310,6 +335,7 @@ func tablePath(path string) string {
 		b.WriteString("[]")
 	}
 	path = strings.Replace(b.String(), "rules[].not.", "rules[].", 1)
+	path = strings.Replace(path, "storage.previous.", "storage.", 1)
 	if i := strings.Index(path, "listeners[]"); i > 0 {
 		return path[i:]
 	}

@@ -82,7 +82,7 @@ func TestFrontsNeverImportOneAnother(t *testing.T) {
 			continue
 		}
 		for _, i := range p.ours() {
-			if to := frontOf(i); to != "" && to != from {
+			if to := frontOf(i); to != "" && to != from && i != "api/wire" { // words that acts take and give, and nothing else
 				t.Errorf("%s imports %s: a front imports another", p.name(), i)
 			}
 		}

@@ -30,11 +30,16 @@ var table = map[string]row{
 	"lmtp/lookup":   may(with(leaves, "store")...),
 
 	"migrations":          leaf,
-	"store":               may(with(leaves, "store/sqldb", "store/blob")...),
+	"store":               may(with(leaves, "store/sqldb", "store/blob", "internal/batch")...),
 	"store/sqldb":         may("migrations"),
 	"store/blob":          may(with(leaves, "store/blob/journal")...),
-	"store/blob/journal":  leaf,
+	"store/blob/journal":  may("internal/batch"),
 	"store/blob/blobtest": may("store/blob"),
+	"store/blob/move":     may("store/blob"),
+	"store/blob/s3":       may(with(leaves, "store/blob")...),
+	"store/blob/crypt":    may(with(leaves, "store", "store/blob")...), // store: where the keys of tenants are
+	"store/attachment":    may(with(leaves, "store", "store/blob")...),
+	"store/subject":       may(with(leaves, "store", "store/blob")...),
 	"store/fsck":          may(with(leaves, "store", "store/blob")...),
 	"store/storetest":     may(with(leaves, "store", "store/sqldb", "store/blob", "store/blob/blobtest", "internal/lab/labtest")...),
 
@@ -42,17 +47,17 @@ var table = map[string]row{
 	"policy/bounce":        may(with(leaves, "store")...),
 	"policy/notify":        may(with(leaves, "store")...),
 	"policy/sim":           may("policy"),
+	"policy/sim/detection": may("policy/sim"),
 	"policy/rule":          may(leaves...),
 	"policy/redis":         leaf,
 	"policy/upkeep":        may(with(leaves, "store", "policy/notify")...),
 	"policy/outbound":      may(with(leaves, "policy", "store")...),
-	"policy/sim/detection": may("policy/sim"),
 
-	"api":        may(with(leaves, "api/wire", "internal/admin", "internal/auth", "store/search", "store", "store/blob")...),
+	"api":        may(with(leaves, "api/wire", "internal/admin", "internal/auth", "store/search", "store", "store/attachment", "store/blob")...),
 	"api/wire":   leaf,
 	"api/client": may("api/wire"),
 	"imap":       may(with(leaves, "internal/auth", "store", "store/blob")...),
-	"ui":         may(with(leaves, "ui/safe", "internal/auth", "store", "store/blob")...),
+	"ui":         may(with(leaves, "ui/safe", "api/wire", "internal/admin", "internal/auth", "policy", "store", "store/attachment", "store/blob")...),
 	"ui/safe":    leaf,
 
 	"internal/mail":    leaf,
@@ -60,6 +65,7 @@ var table = map[string]row{
 	"internal/listen":  leaf,
 	"internal/alert":   may("internal/mailer"),
 	"internal/mailer":  leaf,
+	"internal/batch":   leaf,
 	"internal/config":  {everything: true}, // the Options of every package
 	"internal/auth":    may(with(leaves, "store")...),
 	"internal/admin":   may(with(leaves, "api/wire", "internal/auth", "store", "policy/...")...), // wire: what acts take and give

@@ -54,6 +54,7 @@ func TestTopReceived(t *testing.T) {
 		"by mx.example.test (Postfix, from userid 1000) id 4XYZ123; date":                                                 {By: "mx.example.test", ID: "4XYZ123"},
 		"from x by mx.example.test with SMTP id <abc>; Thu, 1 Jan 2026 by id":                                             {By: "mx.example.test", ID: "abc"},
 		"from by (x) by mx.example.test id Q1;date":                                                                       {By: "mx.example.test", ID: "Q1"},
+		"by mx.test id Q2\r\n\tfor <a;@b>; Thu,  1 Jan 2026 09:00:00 +0900 (JST)":                                         {By: "mx.test", ID: "Q2", At: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)},
 		"from x (open by y": {},
 		"":                  {},
 	} {

@@ -1,13 +1,32 @@
 package mail
 
-import "strings"
+import (
+	"strings"
+	"time"
+)
 
-// parseReceived finds host and queue id in a Received field (RFC 5321, 4.4), folded as it came.
+// parseReceived finds host, queue id and time in a Received field (RFC 5321, 4.4), folded as it came.
 //
 // Postfix puts "by" at the beginning of a line of its own. What begins there counts where there is such a line,
 // because the line before it holds the client's HELO, which may be any words. Of mail from sendmail(1) it is the
 // first line, and the queue id is in the next.
 func parseReceived(value string) Received {
+	r := receivedBy(value)
+	r.At = receivedAt(value)
+	return r
+}
+
+// receivedAt is the date behind the last semicolon.
+func receivedAt(value string) time.Time {
+	i := strings.LastIndexByte(value, ';')
+	if i < 0 {
+		return time.Time{}
+	}
+	return parseDate(value[i+1:])
+}
+
+// receivedBy gives host and queue id.
+func receivedBy(value string) Received {
 	for rest := value; rest != ""; _, rest, _ = strings.Cut(rest, "\n") {
 		line := strings.TrimLeft(rest, " \t")
 		if len(line) > 3 && strings.EqualFold(line[:2], "by") && (line[2] == ' ' || line[2] == '\t') {

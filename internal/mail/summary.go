@@ -185,4 +185,6 @@ type Part struct {
 type Received struct {
 	// By is the host that wrote it, in lower case; ID is its queue id.
 	By, ID string
+	// At is when it says that the message came, in UTC; zero when it has no date that can be read.
+	At time.Time
 }

@@ -41,7 +41,7 @@ func (g *Gate) follow(s sender, o *outcome, row store.OutboundDecision) {
 		notice.Recipients = d.Explanation.Recipients.Hour
 	}
 	if d.Before == d.After {
-		if d.Notice == policy.NoticeUncorroborated {
+		if d.Notice == policy.NoticeUncorroborated && o.mode(s) == policy.Enforce {
 			g.notify(notice)
 		}
 		if d.Action == policy.RefuseSuspended && d.Reason == policy.ReasonSuspended {

@@ -363,3 +363,70 @@ func TestAPersonsDataIsForgottenAndTheStopStays(t *testing.T) {
 		})
 	})
 }
+
+func TestNodesWithoutRedisLearnOfEachOthersStopsThroughTheDatabase(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, db *store.Store) {
+		one, two := start(t, setup{options: enforce, db: db}), start(t, setup{options: enforce, db: db})
+		e := envelope("tanaka@one.test", "192.0.2.7")
+		require.Equal(t, 1, two.send(e, "hello", 0, "a@x.test").left())
+		_, refused := one.blast(e, 60)
+		require.NotNil(t, refused)
+		eventually(t, "the other node stops it too", func() bool {
+			r := two.send(e, "hello", 0, "a@x.test")
+			return r.mail != nil && r.mail.String() == suspended
+		})
+		require.Zero(t, two.noticed(policy.NoticeSuspended))
+		row, err := db.OutboundAccount(t.Context(), store.System, "tanaka@one.test")
+		require.NoError(t, err)
+		change := row.Change("release")
+		change.Level, change.ActorKind, change.Actor = store.LevelSoftLimit, "user", "desk"
+		_, err = db.ChangeOutboundAccount(t.Context(), change)
+		require.NoError(t, err)
+		for _, n := range []*node{one, two} {
+			eventually(t, "both release it", func() bool { return n.send(e, "hello", 0, "a@x.test").left() == 1 })
+		}
+	})
+}
+
+func TestRedisKilledAmidABlastStopsItOnceAllTheSame(t *testing.T) {
+	t.Parallel()
+	server := labtest.Redis(t)
+	o := storetest.Options(t, sqldb.Postgres)
+	db := store.New(store.Options{DB: storetest.OpenDB(t, o)})
+	// A soft limit that leaves room: else a node alone, which halves it, limits the account so much that nothing suspends it.
+	settings := policy.Options{Mode: policy.Enforce, SoftLimit: policy.SoftLimitOptions{PerHour: 1000, PerDay: 5000}}
+	var nodes [2]*node
+	for i := range nodes {
+		nodes[i] = start(t, setup{options: settings, open: openOwn(t, o), shared: shared(t, server)})
+		eventually(t, "the node is ready", func() bool { return nodes[i].Check(t.Context()) == nil })
+	}
+	var blasts sync.WaitGroup
+	var lefts [2]int
+	for i, n := range nodes {
+		blasts.Go(func() { lefts[i], _ = n.blast(envelope("thief@two.test", "198.51.100.7"), 200) })
+	}
+	server.Stop()
+	blasts.Wait()
+	for i, n := range nodes {
+		require.Less(t, lefts[i], 100, "each node alone cuts it")
+		require.NotNil(t, n.send(envelope("thief@two.test", "198.51.100.7"), "x", 0, "a@x.test").mail)
+	}
+	require.NoError(t, server.Start(t.Context()))
+	third := start(t, setup{options: settings, open: openOwn(t, o), shared: shared(t, server)})
+	eventually(t, "a node that begins now knows", func() bool {
+		return third.send(envelope("thief@two.test", "198.51.100.7"), "x", 0, "a@x.test").mail != nil
+	})
+	for _, n := range nodes {
+		n.stop()
+	}
+	history, err := db.OutboundHistory(t.Context(), store.Scope{All: true}, "account", "thief@two.test", store.LogKey{}, 20)
+	require.NoError(t, err)
+	suspensions := 0
+	for _, h := range history {
+		if h.Act == "auto_suspend" {
+			suspensions++
+		}
+	}
+	require.Equal(t, 1, suspensions, "%+v", history)
+	require.Equal(t, 1, nodes[0].noticed(policy.NoticeSuspended)+nodes[1].noticed(policy.NoticeSuspended)+third.noticed(policy.NoticeSuspended))
+}

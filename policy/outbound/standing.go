@@ -140,10 +140,13 @@ func (g *Gate) refreshStanding(ctx context.Context, db *store.Store) error {
 	g.standing.Store(st)
 	g.policy.Store(p)
 	raw, err := json.Marshal(st)
-	if err != nil {
-		return fmt.Errorf("encode accounts: %w", err)
+	if err == nil {
+		err = writeFile(g.file("standing"), raw)
 	}
-	return writeFile(g.file("standing"), raw)
+	if err != nil { // it is in force all the same
+		g.log.Error("stopped accounts not kept in the file", "err", err)
+	}
+	return nil
 }
 
 // restoreStanding puts in force what the file says, until the database has been read.

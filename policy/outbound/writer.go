@@ -183,6 +183,9 @@ func (g *Gate) answered(what string, err error) {
 		}
 		return
 	}
+	if errors.Is(err, context.Canceled) { // we are stopping
+		return
+	}
 	g.metrics.storeErrors.WithLabelValues(what).Inc()
 	if isAway(err) && !g.away.Swap(true) {
 		g.log.Warn("the database does not answer: decisions go on and are written later", "what", what, "err", err)

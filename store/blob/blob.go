@@ -20,6 +20,8 @@ var (
 	ErrFull = errors.New("object store is full")
 	// ErrKey says that the key is malformed.
 	ErrKey = errors.New("malformed object key")
+	// ErrNoKey says that an object is encrypted, or is to be, and that the key for it was destroyed or is not at hand.
+	ErrNoKey = errors.New("no encryption key")
 )
 
 // Info describes an object.
@@ -27,6 +29,9 @@ type Info struct {
 	Key       string
 	SizeBytes int64
 	Modified  time.Time
+	// Digest is that of the whole object, SHA-256 in hex, where the backend keeps it and Get yields no byte that it has not
+	// compared with it. Empty where not, and in a List.
+	Digest string
 }
 
 // Bucket is what every backend does. All methods may be called at once from many goroutines.
@@ -56,4 +61,13 @@ type Bucket interface {
 	List(ctx context.Context, prefix string) iter.Seq2[Info, error]
 	// Check proves that objects can be written and removed right now.
 	Check(ctx context.Context) error
+}
+
+// Stored is what a backend does that stores objects in another form, and size, than they have. Its List has to look into
+// each of them.
+type Stored interface {
+	// ListStored is List with the sizes as stored, and looks into none.
+	ListStored(ctx context.Context, prefix string) iter.Seq2[Info, error]
+	// CanHold says whether what is stored can be an object of size bytes.
+	CanHold(stored Info, size int64) bool
 }

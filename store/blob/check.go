@@ -5,8 +5,9 @@ import (
 	"errors"
 )
 
-// checkPut and checkGet are what every backend asks of its arguments first.
-func checkPut(ctx context.Context, key string, size int64) error {
+// CheckPut is what every backend asks of the arguments of a put first: a key that is well-formed, a size that is not
+// negative, a context that has not ended.
+func CheckPut(ctx context.Context, key string, size int64) error {
 	if err := CheckKey(key); err != nil {
 		return err
 	}
@@ -16,7 +17,8 @@ func checkPut(ctx context.Context, key string, size int64) error {
 	return ctx.Err()
 }
 
-func checkGet(ctx context.Context, key string, offset int64) error {
+// CheckGet is CheckPut for a reading from offset, and for what has no offset (0).
+func CheckGet(ctx context.Context, key string, offset int64) error {
 	if err := CheckKey(key); err != nil {
 		return err
 	}
@@ -26,8 +28,8 @@ func checkGet(ctx context.Context, key string, offset int64) error {
 	return ctx.Err()
 }
 
-// cutRange cuts n bytes from offset (n < 0: all) to an object of size bytes.
-func cutRange(size, offset, n int64) (start, length int64) {
+// CutRange cuts n bytes from offset (n < 0: all) to an object of size bytes.
+func CutRange(size, offset, n int64) (start, length int64) {
 	start = min(offset, size)
 	if n < 0 || n > size-start {
 		n = size - start
@@ -35,8 +37,8 @@ func cutRange(size, offset, n int64) (start, length int64) {
 	return start, n
 }
 
-// deleteAll takes back what a PutAll has stored that came to no good end.
-func deleteAll(ctx context.Context, b Bucket, keys []string) error {
+// DeleteAll takes back what a PutAll has stored that came to no good end.
+func DeleteAll(ctx context.Context, b Bucket, keys []string) error {
 	var errs []error
 	for _, key := range keys {
 		errs = append(errs, b.Delete(context.WithoutCancel(ctx), key))

@@ -9,9 +9,9 @@ import (
 
 const copyBytes = 256 << 10
 
-// copyExactly copies the size bytes that r holds from its beginning to w. It is an error when r holds less
+// CopyExactly copies the size bytes that r holds from its beginning to w. It is an error when r holds less
 // or more. ctx is looked at before each chunk.
-func copyExactly(ctx context.Context, w io.Writer, r io.ReadSeeker, size int64) error {
+func CopyExactly(ctx context.Context, w io.Writer, r io.ReadSeeker, size int64) error {
 	if _, err := r.Seek(0, io.SeekStart); err != nil {
 		return fmt.Errorf("rewind: %w", err)
 	}

@@ -91,7 +91,7 @@ func (f *FS) Put(ctx context.Context, key string, r io.ReadSeeker, size int64) e
 // PutAll writes an object and links it under all keys, with copies of its bytes where links end.
 func (f *FS) PutAll(ctx context.Context, keys []string, r io.ReadSeeker, size int64) error {
 	for _, key := range keys {
-		if err := checkPut(ctx, key, size); err != nil {
+		if err := CheckPut(ctx, key, size); err != nil {
 			return fmt.Errorf("put %s: %w", key, err)
 		}
 	}
@@ -114,7 +114,7 @@ func (f *FS) putAllFlushed(ctx context.Context, keys []string, r io.ReadSeeker, 
 	}
 	for i, key := range keys[1:] {
 		if err := f.copy(ctx, keys[0], key); err != nil {
-			return errors.Join(fmt.Errorf("copy to %s: %w", key, err), deleteAll(ctx, f, keys[:i+1]))
+			return errors.Join(fmt.Errorf("copy to %s: %w", key, err), DeleteAll(ctx, f, keys[:i+1]))
 		}
 	}
 	return nil
@@ -218,14 +218,14 @@ func (f *FS) settle(d *dir, parent, name string, linkErr error) error {
 
 // Get opens the file. ctx counts for the opening only.
 func (f *FS) Get(ctx context.Context, key string, offset, n int64) (io.ReadCloser, Info, error) {
-	if err := checkGet(ctx, key, offset); err != nil {
+	if err := CheckGet(ctx, key, offset); err != nil {
 		return nil, Info{}, fmt.Errorf("get %s: %w", key, err)
 	}
 	file, info, err := f.openObject(key)
 	if err != nil {
 		return nil, Info{}, fmt.Errorf("get %s: %w", key, readError(err))
 	}
-	start, length := cutRange(info.SizeBytes, offset, n)
+	start, length := CutRange(info.SizeBytes, offset, n)
 	return struct {
 		*io.SectionReader
 		io.Closer
@@ -255,7 +255,7 @@ func (f *FS) openObject(key string) (*os.File, Info, error) {
 
 // Stat describes the file.
 func (f *FS) Stat(ctx context.Context, key string) (Info, error) {
-	if err := checkGet(ctx, key, 0); err != nil {
+	if err := CheckGet(ctx, key, 0); err != nil {
 		return Info{}, fmt.Errorf("stat %s: %w", key, err)
 	}
 	parent, name := splitKey(key)
@@ -274,7 +274,7 @@ func (f *FS) Stat(ctx context.Context, key string) (Info, error) {
 
 // Delete removes the file and flushes its directory, which stays even when it is empty now.
 func (f *FS) Delete(ctx context.Context, key string) error {
-	if err := checkGet(ctx, key, 0); err != nil {
+	if err := CheckGet(ctx, key, 0); err != nil {
 		return fmt.Errorf("delete %s: %w", key, err)
 	}
 	if err := f.forgetJournaled(ctx, key); err != nil {

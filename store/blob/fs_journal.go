@@ -102,7 +102,7 @@ func (f *FS) putJournaled(ctx context.Context, keys []string, r io.ReadSeeker, s
 	}
 	defer bodies.Put(body)
 	body.Reset()
-	if err := copyExactly(ctx, body, r, size); err != nil {
+	if err := CopyExactly(ctx, body, r, size); err != nil {
 		return err
 	}
 	places, err := f.openPlaces(keys)

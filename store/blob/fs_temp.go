@@ -73,7 +73,7 @@ func (f *FS) createNamed() (*tempFile, error) {
 
 // fill writes the bytes and puts them on the disk. ctx is honoured to the end.
 func (t *tempFile) fill(ctx context.Context, r io.ReadSeeker, size int64) error {
-	if err := copyExactly(ctx, t, r, size); err != nil {
+	if err := CopyExactly(ctx, t, r, size); err != nil {
 		return err
 	}
 	// After a failed fsync the pages count as clean, so a second one would succeed without them: give up.

@@ -30,11 +30,11 @@ func NewMemory() *Memory { return &Memory{objects: map[string]memoryObject{}} }
 
 // Put stores an object.
 func (m *Memory) Put(ctx context.Context, key string, r io.ReadSeeker, size int64) error {
-	if err := checkPut(ctx, key, size); err != nil {
+	if err := CheckPut(ctx, key, size); err != nil {
 		return fmt.Errorf("put %s: %w", key, err)
 	}
 	var b bytes.Buffer
-	if err := copyExactly(ctx, &b, r, size); err != nil {
+	if err := CopyExactly(ctx, &b, r, size); err != nil {
 		return fmt.Errorf("put %s: %w", key, err)
 	}
 	return m.add("put", key, b.Bytes())
@@ -44,7 +44,7 @@ func (m *Memory) Put(ctx context.Context, key string, r io.ReadSeeker, size int6
 func (m *Memory) PutAll(ctx context.Context, keys []string, r io.ReadSeeker, size int64) error {
 	for i, key := range keys {
 		if err := m.Put(ctx, key, r, size); err != nil {
-			return errors.Join(err, deleteAll(ctx, m, keys[:i]))
+			return errors.Join(err, DeleteAll(ctx, m, keys[:i]))
 		}
 	}
 	return nil
@@ -64,20 +64,20 @@ func (m *Memory) Copy(ctx context.Context, src, dst string) error {
 
 // Get opens an object.
 func (m *Memory) Get(ctx context.Context, key string, offset, n int64) (io.ReadCloser, Info, error) {
-	if err := checkGet(ctx, key, offset); err != nil {
+	if err := CheckGet(ctx, key, offset); err != nil {
 		return nil, Info{}, fmt.Errorf("get %s: %w", key, err)
 	}
 	o, err := m.object("get", key)
 	if err != nil {
 		return nil, Info{}, err
 	}
-	start, length := cutRange(int64(len(o.data)), offset, n)
+	start, length := CutRange(int64(len(o.data)), offset, n)
 	return io.NopCloser(io.NewSectionReader(bytes.NewReader(o.data), start, length)), o.info(key), nil
 }
 
 // Stat describes an object.
 func (m *Memory) Stat(ctx context.Context, key string) (Info, error) {
-	if err := checkGet(ctx, key, 0); err != nil {
+	if err := CheckGet(ctx, key, 0); err != nil {
 		return Info{}, fmt.Errorf("stat %s: %w", key, err)
 	}
 	o, err := m.object("stat", key)
@@ -86,7 +86,7 @@ func (m *Memory) Stat(ctx context.Context, key string) (Info, error) {
 
 // Delete removes an object.
 func (m *Memory) Delete(ctx context.Context, key string) error {
-	if err := checkGet(ctx, key, 0); err != nil {
+	if err := CheckGet(ctx, key, 0); err != nil {
 		return fmt.Errorf("delete %s: %w", key, err)
 	}
 	m.mu.Lock()

@@ -28,7 +28,7 @@ var (
 
 // Replace writes a file beside the others and renames it over the old one.
 func (f *FS) Replace(ctx context.Context, key string, r io.ReadSeeker, size int64) error {
-	err := checkPut(ctx, key, size)
+	err := CheckPut(ctx, key, size)
 	if err == nil {
 		err = f.replace(ctx, key, r, size)
 	}
@@ -63,11 +63,11 @@ func (f *FS) replace(ctx context.Context, key string, r io.ReadSeeker, size int6
 
 // Replace puts the object in the place of the old one.
 func (m *Memory) Replace(ctx context.Context, key string, r io.ReadSeeker, size int64) error {
-	if err := checkPut(ctx, key, size); err != nil {
+	if err := CheckPut(ctx, key, size); err != nil {
 		return fmt.Errorf("replace %s: %w", key, err)
 	}
 	var b bytes.Buffer
-	if err := copyExactly(ctx, &b, r, size); err != nil {
+	if err := CopyExactly(ctx, &b, r, size); err != nil {
 		return fmt.Errorf("replace %s: %w", key, err)
 	}
 	m.mu.Lock()

@@ -10,6 +10,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -22,13 +23,18 @@ type Want struct {
 	SizeBytes int64
 	// Digest is SHA-256 in hex.
 	Digest string
+	// Pieces are the digests of the object's pieces, from a Digester; empty when they are not known.
+	Pieces string
 }
 
 // Verifier reads objects, and gives no byte of one that is not what was stored, be it a range of it. What it has found
-// to be good it believes for a while, as long as the backend says that the object was not modified.
+// to be good it believes for a while, as long as the backend says that the object was not modified. A backend that
+// compares what it yields itself (Info.Digest) need not be read twice.
 // Its methods may be called from many goroutines.
 type Verifier struct {
 	from Getter
+	// compares says that the backend compares for itself, as far as is known from the last object.
+	compares atomic.Bool
 
 	mu sync.Mutex
 	// good are the objects that were read whole; old are those of before, kept until good is full again.
@@ -50,22 +56,30 @@ const (
 
 // NewVerifier reads from a bucket.
 func NewVerifier(from Getter) *Verifier {
-	return &Verifier{from: from, good: map[string]verified{}}
+	v := &Verifier{from: from, good: map[string]verified{}}
+	v.compares.Store(true)
+	return v
 }
 
 // Open yields n bytes from offset (n < 0: to the end) of an object that is as it was stored. Its first reading costs the
-// reading of all of it. The caller closes. ErrDamaged, ErrNotFound, or a fault of the backend.
+// reading of all of it, unless the backend compares, or the digests of pieces are known. The caller closes. ErrDamaged, ErrNotFound, or a fault of the backend.
 func (v *Verifier) Open(ctx context.Context, want Want, offset, n int64) (io.ReadCloser, error) {
-	if v.remembers(want.Key) {
+	if v.compares.Load() || v.remembers(want.Key) {
 		r, info, err := v.from.Get(ctx, want.Key, offset, n)
 		if err != nil {
 			return nil, err
 		}
-		if info.SizeBytes == want.SizeBytes && v.isGood(info) {
+		v.compares.Store(info.Digest != "")
+		if info.SizeBytes == want.SizeBytes && (strings.EqualFold(info.Digest, want.Digest) || v.isGood(info)) {
 			return r, nil
 		}
 		if err := r.Close(); err != nil {
 			return nil, err
+		}
+	}
+	if want.Pieces != "" {
+		if r, ok, err := v.openPieces(ctx, want, offset, n); ok {
+			return r, err
 		}
 	}
 	content, err := v.verify(ctx, want)
@@ -73,7 +87,7 @@ func (v *Verifier) Open(ctx context.Context, want Want, offset, n int64) (io.Rea
 		return nil, err
 	}
 	if content != nil {
-		start, length := cutRange(int64(len(content)), offset, n)
+		start, length := CutRange(int64(len(content)), offset, n)
 		return io.NopCloser(bytes.NewReader(content[start : start+length])), nil
 	}
 	r, info, err := v.from.Get(ctx, want.Key, offset, n)
@@ -83,6 +97,12 @@ func (v *Verifier) Open(ctx context.Context, want Want, offset, n int64) (io.Rea
 	return r, err
 }
 
+// Check reads the whole object. nil when it is what was stored; else errors as Open's.
+func (v *Verifier) Check(ctx context.Context, want Want) error {
+	_, err := v.verify(ctx, want)
+	return err
+}
+
 // verify reads the whole object; it gives the content of a small one.
 func (v *Verifier) verify(ctx context.Context, want Want) ([]byte, error) {
 	r, info, err := v.from.Get(ctx, want.Key, 0, -1)
@@ -90,6 +110,7 @@ func (v *Verifier) verify(ctx context.Context, want Want) ([]byte, error) {
 		return nil, err
 	}
 	defer func() { _ = r.Close() }() // it was only read
+	v.compares.Store(info.Digest != "")
 	if info.SizeBytes != want.SizeBytes {
 		return nil, damaged(want, info)
 	}

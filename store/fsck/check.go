@@ -171,6 +171,9 @@ func (c *check) checkObjects(ctx context.Context) error {
 		return inParallel(ctx, batch, c.checkObject)
 	})
 	c.report.Young = young
+	if err == nil && c.mends() {
+		_, err = c.tidyUp(ctx, c.minAge)
+	}
 	return err
 }
 
@@ -178,6 +181,8 @@ func (c *check) checkObject(ctx context.Context, o object) error {
 	switch {
 	case o.kind == description:
 		return c.checkMailbox(ctx, o)
+	case o.stale:
+		return c.checkStale(ctx, o)
 	case !o.isOrphan():
 		return nil
 	case !c.mends():
@@ -200,6 +205,22 @@ func (c *check) checkObject(ctx context.Context, o object) error {
 	}
 	c.found(p)
 	return nil
+}
+
+// checkStale tells of a copy of an attachment that belongs to nothing any more.
+func (c *check) checkStale(ctx context.Context, o object) error {
+	p := Problem{
+		Kind: KindCopy, Key: o.Key, Message: string(o.message), Mailbox: string(o.mailbox),
+		What: "a copy of an attachment whose message is gone, or that the index does not know",
+	}
+	if c.mends() && !o.young {
+		if err := c.objects.Delete(ctx, o.Key); err != nil {
+			return fmt.Errorf("remove copy of an attachment: %w", err)
+		}
+		p.Mended, p.Done = true, "removed; it is made again when it is asked for"
+	}
+	c.found(p)
+	return c.step("stale copy removed")
 }
 
 // checkMailbox looks whether a description has a mailbox.

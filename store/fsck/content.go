@@ -3,8 +3,6 @@ package fsck
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"io"
 	"runtime/debug"
@@ -13,12 +11,14 @@ import (
 
 	"github.com/mairust/mairust/internal/mail"
 	"github.com/mairust/mairust/store"
+	"github.com/mairust/mairust/store/blob"
 )
 
 // content is what an object says of itself.
 type content struct {
 	sizeBytes int64
 	digest    [32]byte
+	pieces    string
 	// body is what the scan header speaks of.
 	body    [32]byte
 	from    mail.Address
@@ -37,7 +37,7 @@ func (f *Fsck) content(ctx context.Context, key string) (*content, error) {
 		return nil, err
 	}
 	defer func() { _ = r.Close() }() // it was only read
-	digest, body, head := sha256.New(), mail.NewMessageBodyHash(), &head{}
+	digest, body, head := blob.NewDigester(), mail.NewMessageBodyHash(), &head{}
 	counted := &counter{}
 	tee := io.TeeReader(stoppable{ctx, r}, io.MultiWriter(digest, body, head, counted))
 	summary, err := f.summarize(tee, key)
@@ -53,7 +53,7 @@ func (f *Fsck) content(ctx context.Context, key string) (*content, error) {
 	if summary == nil {
 		summary = &mail.Summary{SizeBytes: counted.n}
 	}
-	c := &content{sizeBytes: counted.n, digest: [32]byte(digest.Sum(nil)), body: body.Sum(), summary: summary}
+	c := &content{sizeBytes: counted.n, digest: digest.Sum(), pieces: digest.Pieces(), body: body.Sum(), summary: summary}
 	c.from, c.scan = head.read()
 	return c, nil
 }
@@ -67,16 +67,6 @@ func (f *Fsck) summarize(r io.Reader, key string) (s *mail.Summary, err error) {
 		}
 	}()
 	return mail.Summarize(r, mail.Limits{})
-}
-
-// deliveryID is the one that LMTP gives a message that an MTA may send again; empty when its topmost Received field has
-// no queue id.
-func (c *content) deliveryID(mailbox store.MailboxID) string {
-	if c.summary.Top.ID == "" {
-		return ""
-	}
-	sum := sha256.Sum256([]byte(string(mailbox) + "\x00" + hex.EncodeToString(c.digest[:])))
-	return hex.EncodeToString(sum[:])
 }
 
 // What a recovered message is tagged with.

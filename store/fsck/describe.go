@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/mairust/mairust/store"
+	"github.com/mairust/mairust/store/blob"
 )
 
 // mailboxFile is <tenant>/<mailbox>/mailbox.json: what must be known of a mailbox, beside its messages, to make the index
@@ -98,6 +100,9 @@ func (f *Fsck) describe(ctx context.Context, d store.MailboxDescription, write b
 		return false, fmt.Errorf("describe mailbox %s: %w", d.Mailbox, err)
 	}
 	has, err := f.document(ctx, key)
+	if errors.Is(err, blob.ErrNoKey) {
+		return false, nil // nobody can say whether it differs; a tenant that is lost must not keep others from being described
+	}
 	if err != nil || bytes.Equal(bytes.TrimSpace(has), text) {
 		return false, err
 	}

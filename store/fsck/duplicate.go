@@ -39,14 +39,11 @@ func (s *settler) dropDuplicate(ctx context.Context, o object, c *content, same 
 
 // isWhole reads an object, and says whether it is what its row says.
 func (f *Fsck) isWhole(ctx context.Context, row store.ObjectState) (bool, error) {
-	r, err := blob.NewVerifier(f.objects).Open(ctx, blob.Want{Key: row.Key, SizeBytes: row.SizeBytes, Digest: row.Digest}, 0, 0)
+	err := blob.NewVerifier(f.objects).Check(ctx, blob.Want{Key: row.Key, SizeBytes: row.SizeBytes, Digest: row.Digest})
 	if errors.Is(err, blob.ErrNotFound) || errors.Is(err, blob.ErrDamaged) {
 		return false, nil
 	}
-	if err != nil {
-		return false, err
-	}
-	return true, r.Close()
+	return err == nil, err
 }
 
 // mendFrom puts the bytes of an object, which are the right ones, in the place of a damaged or missing one.

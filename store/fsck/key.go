@@ -23,7 +23,7 @@ const (
 	description
 	// aside was moved to orphan/.
 	aside
-	// own is what MaiRust keeps beside the mailboxes.
+	// own is what MaiRust keeps beside the mailboxes: installation/… and the keys of tenants, <tenant>/keys/….age.
 	own
 )
 
@@ -51,6 +51,9 @@ func placeOf(key string) place {
 		return place{kind: own}
 	}
 	words := strings.Split(key, "/")
+	if len(words) == 3 && isID(words[0]) && words[1] == "keys" && strings.HasSuffix(words[2], ".age") {
+		return place{kind: own}
+	}
 	if len(words) < 3 || !isID(words[0]) || !isID(words[1]) {
 		return place{kind: stray}
 	}
@@ -65,6 +68,12 @@ func placeOf(key string) place {
 		p.kind, p.message = derived, store.MessageID(words[2])
 	}
 	return p
+}
+
+// IsReplaced says whether the object under a key is one of those that change: a description, or what MaiRust keeps of its
+// own. All others are put once.
+func IsReplaced(key string) bool {
+	return strings.HasPrefix(key, ownPrefix) || placeOf(key).kind == description
 }
 
 // isID knows the text form of ids: the lower-case one of RFC 9562, 4.

@@ -132,6 +132,8 @@ func (c *check) examine(ctx context.Context, row store.ObjectState) (kind, what 
 	switch {
 	case errors.Is(err, blob.ErrNotFound):
 		return KindMissing, "its object is not there", nil
+	case errors.Is(err, blob.ErrDamaged):
+		return KindContent, "its bytes are not those that were stored", nil
 	case ctx.Err() != nil:
 		return "", "", ctx.Err()
 	case err != nil:

@@ -38,6 +38,8 @@ const (
 	KindUnreadable = "object_unreadable"
 	// KindCounters is a counter or quota that differs from what it counts.
 	KindCounters = "counters"
+	// KindCopy is a decoded copy of an attachment that belongs to nothing.
+	KindCopy = "attachment_copy"
 	// KindDescription is a mailbox.json that is missing or old.
 	KindDescription = "description"
 )

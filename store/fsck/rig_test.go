@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -37,6 +35,8 @@ type rig struct {
 	store   *store.Store
 	base    string
 	objects *blob.FS
+	// through is what the index's side sees of the objects; the same unless they are encrypted.
+	through fsck.Bucket
 	ring    *keyring.Ring
 	log     *logBuffer
 	ahead   time.Duration
@@ -77,6 +77,7 @@ func newRig(t testing.TB, backend string) *rig {
 	require.NoError(t, err)
 	r.objects, err = blob.NewFS(r.base, blob.FSOptions{})
 	require.NoError(t, err)
+	r.through = r.objects
 	t.Cleanup(func() { require.NoError(t, r.objects.Close()) })
 	r.open(storetest.Options(t, backend))
 	t.Cleanup(func() { require.NoError(t, r.db.Close()) })
@@ -108,7 +109,7 @@ func (r *rig) anew() {
 func (r *rig) fsck() *fsck.Fsck {
 	r.t.Helper()
 	f, err := fsck.New(r.sweep, fsck.Deps{
-		Store: r.store, Objects: r.objects, Log: slog.New(slog.NewTextHandler(r.log, nil)), Registerer: prometheus.NewRegistry(),
+		Store: r.store, Objects: r.through, Log: slog.New(slog.NewTextHandler(r.log, nil)), Registerer: prometheus.NewRegistry(),
 		Verify: func(mac string, fields ...string) error { return r.ring.Verify(keyring.Scan, mac, fields...) },
 		Now:    func() time.Time { return time.Now().Add(r.ahead) },
 	})
@@ -195,8 +196,7 @@ func (r *rig) write(target store.Target, subject, queueID, action string) letter
 		},
 	}
 	if queueID != "" {
-		sum := sha256.Sum256([]byte(string(target.Mailbox) + "\x00" + fmt.Sprintf("%x", c.Content.Digest)))
-		c.DeliveryID = hex.EncodeToString(sum[:])
+		c.DeliveryID = store.DeliveryID(target.Mailbox, summary.Top, c.Content.Digest)
 	}
 	return letter{c, raw}
 }
@@ -209,7 +209,7 @@ func (r *rig) put(l letter) letter {
 
 func (r *rig) putKey(key, content string) {
 	r.t.Helper()
-	require.NoError(r.t, r.objects.Put(context.Background(), key, strings.NewReader(content), int64(len(content))))
+	require.NoError(r.t, r.through.Put(context.Background(), key, strings.NewReader(content), int64(len(content))))
 }
 
 // deliver stores object and row.
@@ -238,7 +238,7 @@ func (r *rig) message(l letter) *store.Message {
 // object reads an object; empty when there is none.
 func (r *rig) object(key string) string {
 	r.t.Helper()
-	rc, _, err := r.objects.Get(context.Background(), key, 0, -1)
+	rc, _, err := r.through.Get(context.Background(), key, 0, -1)
 	if err != nil {
 		require.ErrorIs(r.t, err, blob.ErrNotFound)
 		return ""

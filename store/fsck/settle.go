@@ -53,6 +53,8 @@ func (s *settler) settle(ctx context.Context, o object) (done outcome, why strin
 	switch {
 	case errors.Is(err, blob.ErrNotFound):
 		done, err = indexed, nil // it went meanwhile
+	case errors.Is(err, blob.ErrNoKey):
+		done, why, err = kept, "it is encrypted, and its key was destroyed or is not at hand", nil
 	case err != nil:
 		done = failed
 	}
@@ -93,7 +95,7 @@ func (s *settler) decide(ctx context.Context, o object) (outcome, string, error)
 	if err != nil {
 		return failed, "", err
 	}
-	if id := c.deliveryID(o.mailbox); id != "" {
+	if id := store.DeliveryID(o.mailbox, c.summary.Top, c.digest); id != "" {
 		same, err := s.store.DeliveredAs(ctx, o.mailbox, id)
 		if err != nil {
 			return failed, "", err
@@ -182,10 +184,10 @@ func (s *settler) adopt(ctx context.Context, o object, c *content, address mail.
 		return failed, "", err
 	}
 	result := s.store.Deliver(ctx, []store.Copy{{
-		ID: o.message, Key: o.Key, Folder: folder, Tags: tags, DeliveryID: c.deliveryID(o.mailbox), Recovered: true,
+		ID: o.message, Key: o.Key, Folder: folder, Tags: tags, DeliveryID: store.DeliveryID(o.mailbox, c.summary.Top, c.digest), Recovered: true,
 		Target: store.Target{Tenant: o.tenant, Mailbox: o.mailbox, Address: address}, Rcpt: address,
 		Content: &store.Content{
-			From: c.from, Summary: c.summary, SizeBytes: c.sizeBytes, Digest: c.digest, Received: received,
+			From: c.from, Summary: c.summary, SizeBytes: c.sizeBytes, Digest: c.digest, Pieces: c.pieces, Received: received,
 			QueueID: c.summary.Top.ID, Host: c.summary.Top.By, Scan: verdict,
 		},
 	}})[0]

@@ -18,8 +18,12 @@ type Swept struct {
 	Orphans map[string]int64
 	// Expired objects were removed from orphan/.
 	Expired int64
+	// Stale copies of attachments, whose message is gone or that nobody knows, were removed.
+	Stale int64
 	// Damaged messages were found to have an object of another size.
 	Damaged int64
+	// Unfinished is what crashes had left in the object store that is no object.
+	Unfinished int
 }
 
 // collectMost is how many objects without a row, and how many that expired, one sweep settles: it bounds memory.
@@ -30,6 +34,7 @@ type sweep struct {
 	*settler
 	Swept
 	orphans, expired []object
+	stale            []object
 	orphanCount      int64
 }
 
@@ -47,7 +52,7 @@ func (f *Fsck) Sweep(ctx context.Context) (Swept, error) {
 		f.metrics.seconds.Set(time.Since(began).Seconds())
 		f.metrics.swept.Set(float64(f.now().Unix()))
 		f.log.Info("swept", "objects", w.Objects, "young", w.Young, "orphans", w.orphanCount, "outcomes", w.Orphans,
-			"expired", w.Expired, "damaged", w.Damaged, "took", time.Since(began))
+			"expired", w.Expired, "stale", w.Stale, "damaged", w.Damaged, "unfinished", w.Unfinished, "took", time.Since(began))
 		return nil
 	})
 	return w.Swept, err
@@ -72,7 +77,13 @@ func (w *sweep) run(ctx context.Context) error {
 	if err := w.expire(ctx); err != nil {
 		return err
 	}
+	if err := w.removeStale(ctx); err != nil {
+		return err
+	}
 	if err := w.DescribeAll(ctx); err != nil {
+		return err
+	}
+	if w.Unfinished, err = w.tidyUp(ctx, w.options.MinAge); err != nil {
 		return err
 	}
 	if n, err := w.store.CountDamaged(ctx); err == nil {
@@ -94,11 +105,13 @@ func (w *sweep) look(ctx context.Context, batch []object) error {
 		case o.isOrphan():
 			w.orphanCount++
 			w.orphans = collect(w.orphans, o)
+		case o.stale:
+			w.stale = collect(w.stale, o)
 		case o.kind == aside && w.now().Sub(o.Modified) > w.options.KeepOrphans:
 			w.expired = collect(w.expired, o)
-		case o.kind == message && o.row.SizeBytes != o.SizeBytes:
+		case o.kind == message && !w.canHold(o.Info, o.row.SizeBytes):
 			w.Damaged++
-			if _, err := w.mark(ctx, *o.row, fmt.Sprintf("it has %d bytes instead of %d", o.SizeBytes, o.row.SizeBytes)); err != nil {
+			if _, err := w.mark(ctx, *o.row, fmt.Sprintf("it is stored in %d bytes, which cannot hold the %d it had", o.SizeBytes, o.row.SizeBytes)); err != nil {
 				return err
 			}
 		}
@@ -127,6 +140,14 @@ func (f *Fsck) mark(ctx context.Context, row store.ObjectState, what string) (fi
 	return first, f.step("marked")
 }
 
+// tidyUp removes what the object store keeps of acts that crashes have broken off, where it keeps any.
+func (f *Fsck) tidyUp(ctx context.Context, minAge time.Duration) (removed int, err error) {
+	if t, ok := f.objects.(blob.Tidier); ok {
+		return t.Tidy(ctx, f.now().Add(-minAge))
+	}
+	return 0, nil
+}
+
 func (w *sweep) settleAll(ctx context.Context) error {
 	return inParallel(ctx, w.orphans, func(ctx context.Context, o object) error {
 		done, _, err := w.settle(ctx, o)
@@ -151,6 +172,19 @@ func (f *Fsck) giveUp(ctx context.Context, o object, err error) error {
 
 // errStep is what tests end an act with.
 var errStep = errors.New("stopped by a test")
+
+// removeStale removes copies of attachments. They are made again when they are asked for.
+func (w *sweep) removeStale(ctx context.Context) error {
+	return inParallel(ctx, w.stale, func(ctx context.Context, o object) error {
+		if err := w.objects.Delete(ctx, o.Key); err != nil {
+			return fmt.Errorf("remove copy of an attachment: %w", err)
+		}
+		w.mu.Lock()
+		w.Stale++
+		w.mu.Unlock()
+		return w.step("stale copy removed")
+	})
+}
 
 func (w *sweep) expire(ctx context.Context) error {
 	for _, o := range w.expired {

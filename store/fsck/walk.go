@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"iter"
 	"slices"
 	"sync"
 	"time"
@@ -14,10 +15,13 @@ import (
 
 // object is one of the object store, with what the index says of it.
 type object struct {
+	// Info has the size as it is stored.
 	blob.Info
 	place
 	// row is nil when the index knows no message of this id; only messages have one.
 	row *store.ObjectState
+	// stale: a copy of an attachment that the index does not know, or whose message is gone. It can be made again.
+	stale bool
 	// young objects may be those of a delivery under way: they are not removed, whatever is known of them.
 	young bool
 }
@@ -49,7 +53,7 @@ func (f *Fsck) walk(ctx context.Context, minAge time.Duration, youngToo bool, vi
 		batch = batch[:0]
 		return err
 	}
-	for info, err := range f.objects.List(ctx, "") {
+	for info, err := range f.listStored(ctx) {
 		if err != nil {
 			return young, fmt.Errorf("list objects: %w", err)
 		}
@@ -68,19 +72,43 @@ func (f *Fsck) walk(ctx context.Context, minAge time.Duration, youngToo bool, vi
 	return young, flush()
 }
 
+// listStored lists all objects, with their sizes as they are stored.
+func (f *Fsck) listStored(ctx context.Context) iter.Seq2[blob.Info, error] {
+	if s, ok := f.objects.(blob.Stored); ok {
+		return s.ListStored(ctx, "")
+	}
+	return f.objects.List(ctx, "")
+}
+
+// canHold says whether what is stored can be an object of size bytes.
+func (f *Fsck) canHold(stored blob.Info, size int64) bool {
+	if s, ok := f.objects.(blob.Stored); ok {
+		return s.CanHold(stored, size)
+	}
+	return stored.SizeBytes == size
+}
+
 // lookUp sets the rows of a batch.
 func (f *Fsck) lookUp(ctx context.Context, batch []object) error {
-	var ids []store.MessageID
+	var ids, copied []store.MessageID
 	for _, o := range batch {
-		if o.kind == message {
+		switch o.kind {
+		case message:
 			ids = append(ids, o.message)
+		case derived:
+			copied = append(copied, o.message)
 		}
 	}
 	rows, err := f.store.ObjectStates(ctx, ids)
 	if err != nil {
 		return fmt.Errorf("look up objects: %w", err)
 	}
+	copies, err := f.store.AttachmentCopies(ctx, slices.Compact(copied))
+	if err != nil {
+		return fmt.Errorf("look up copies of attachments: %w", err)
+	}
 	for i, o := range batch {
+		batch[i].stale = o.kind == derived && !copies[o.Key]
 		if row, found := rows[o.message]; found && o.kind == message {
 			batch[i].row = &row
 		}

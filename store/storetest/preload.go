@@ -117,7 +117,7 @@ func (p *preloader) addMessages(n int) error {
 		uid := i/len(p.boxes) + 1
 		digest := sha256.Sum256([]byte(id))
 		rows = append(rows, []any{
-			id, p.tenant, p.boxes[box], p.inbox[box], uid, uid + 1, DeliveryID(id),
+			id, p.tenant, p.boxes[box], p.inbox[box], uid, uid + 1, DeliveryID(id, at),
 			fmt.Sprintf("%s/%s/%s.eml", p.tenant, p.boxes[box], id), preloadSize, hex.EncodeToString(digest[:]),
 			at.UnixMicro(), at.UnixMicro(), "Preloaded", "A", "a@sender.test", "Hello, this was here before.", preloadSummary, 0,
 			"a@sender.test", "u@crowd.test", "4XyZ12abc", "mx.example.test", "accept", 0, "[]",
@@ -190,8 +190,8 @@ func idAt(at time.Time) string {
 	return id.String()
 }
 
-// DeliveryID is a delivery id of the kind that the LMTP server makes: no two seeds have the same, and they have no order.
-func DeliveryID(seed string) string {
-	sum := sha256.Sum256([]byte(seed))
-	return hex.EncodeToString(sum[:])
+// DeliveryID is one that the LMTP server gives a message of this id that Postfix received at that time.
+func DeliveryID(id string, at time.Time) string {
+	top := mail.Received{By: "mx.example.test", ID: fmt.Sprintf("%05X%s", at.Nanosecond()/1000, id[len(id)-6:]), At: at}
+	return store.DeliveryID(store.MailboxID(id), top, [32]byte{})
 }

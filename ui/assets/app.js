@@ -37,7 +37,7 @@
     else follow("a.back");
   };
 
-  const filterBox = one("#filter");
+  const filterBox = one("#filter"), searchBox = filterBox || one("#find");
 
   // Keys that are typed into something, or that make up Japanese text, are not commands.
   const typing = (event) =>
@@ -58,8 +58,8 @@
       case "u": back(); break;
       case "?": follow("#help-link"); break;
       case "/":
-        if (!filterBox || !filterBox.offsetParent) return;
-        filterBox.focus();
+        if (!searchBox || !searchBox.offsetParent) return;
+        searchBox.focus();
         break;
       default: return;
     }

@@ -91,13 +91,16 @@ func Redis(t testing.TB) *lab.Redis {
 	return r
 }
 
-// sharedRspamd and sharedPostgres live as long as the test process; lab's guards end them.
+// sharedRspamd, sharedPostgres and sharedMinIO live as long as the test process; lab's guards end them.
 var (
 	sharedRspamd = sync.OnceValues(func() (*lab.Rspamd, error) {
 		return lab.StartRspamd(context.Background(), lab.RspamdOptions{})
 	})
 	sharedPostgres = sync.OnceValues(func() (*lab.Postgres, error) {
 		return lab.StartPostgres(context.Background(), lab.PostgresOptions{})
+	})
+	sharedMinIO = sync.OnceValues(func() (*lab.MinIO, error) {
+		return lab.StartMinIO(context.Background(), lab.MinIOOptions{})
 	})
 )
 
@@ -159,4 +162,30 @@ func Program(t testing.TB, name, debianPackage string) string {
 		need(t, &lab.MissingError{Program: name, Package: debianPackage})
 	}
 	return path
+}
+
+// MinIO is the S3 server all tests of this process share; don't stop it. Its bucket is for prefixes of each test's own.
+func MinIO(t testing.TB) *lab.MinIO {
+	t.Helper()
+	m, err := sharedMinIO()
+	need(t, err)
+	return m
+}
+
+// OwnMinIO starts an S3 server for this test alone, which may be stopped and started.
+func OwnMinIO(t testing.TB, o lab.MinIOOptions) *lab.MinIO {
+	t.Helper()
+	m, err := lab.StartMinIO(t.Context(), o)
+	need(t, err)
+	closeLater(t, m)
+	return m
+}
+
+// FaultProxy starts a proxy before the server at host:port.
+func FaultProxy(t testing.TB, to string) *lab.FaultProxy {
+	t.Helper()
+	p, err := lab.StartFaultProxy(to)
+	need(t, err)
+	closeLater(t, p)
+	return p
 }

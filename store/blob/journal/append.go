@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"time"
 )
 
@@ -28,13 +27,10 @@ type entry struct {
 	// segment is where it was written.
 	segment *segment
 	err     error
-	// turn is closed when it is written, or, with lead set before, when its caller is to write the queue.
-	turn chan struct{}
-	lead bool
 }
 
-// append returns when e is on the disk. Who finds nobody writing writes what is queued; what queues up meanwhile
-// is the next batch. Once queued, an entry does not heed ctx: its fate would be unknown.
+// append returns when e is on the disk, together with what others append. Once queued, an entry does not heed ctx: its
+// fate would be unknown.
 func (l *Log) append(ctx context.Context, e *entry) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -43,67 +39,36 @@ func (l *Log) append(ctx context.Context, e *entry) error {
 	if len(e.head) > headBytes+maxKeyBytes || len(e.record.body) > MaxBody {
 		return fmt.Errorf("journal: entry of %d bytes is too large", len(e.head)+len(e.record.body))
 	}
-	e.bytes = padded(len(e.head) + len(e.record.body))
-	e.turn, e.err = make(chan struct{}), errNotWritten
-	l.mu.Lock()
-	if l.closed {
-		l.mu.Unlock()
+	e.bytes, e.err = padded(len(e.head)+len(e.record.body)), errNotWritten
+	if l.isClosed() {
 		return errClosed
 	}
-	l.queue = append(l.queue, e)
-	if l.active {
-		l.mu.Unlock()
-		<-e.turn
-		if !e.lead {
-			return e.err
-		}
-		l.mu.Lock()
-	}
-	l.active = true
-	l.mu.Unlock()
-	// Who can run now and is about to queue does so first. At rest nobody is, and this costs nothing; under load it
-	// makes few large batches of many small ones.
-	runtime.Gosched()
-	l.mu.Lock()
-	batch, bytes := l.takeBatch()
-	l.mu.Unlock()
-	defer l.handOver(batch, e) // also on a panic: the others must not wait for ever
-	l.write(batch, bytes)
+	l.queue.Do(e)
 	return e.err
 }
 
-// takeBatch removes the oldest entries from the queue, the caller's being the first of them.
-func (l *Log) takeBatch() ([]*entry, int64) {
-	n, bytes := 0, int64(0)
-	for n < len(l.queue) && n < maxBatchEntries && (n == 0 || bytes+l.queue[n].bytes <= maxBatchBytes) {
-		bytes += l.queue[n].bytes
-		n++
-	}
-	batch := l.queue[:n:n]
-	l.queue = l.queue[n:]
-	return batch, bytes
-}
-
-// handOver wakes the batch, and makes the caller of the oldest waiting entry the next leader.
-func (l *Log) handOver(batch []*entry, own *entry) {
-	for _, e := range batch {
-		if e != own {
-			close(e.turn)
-		}
-	}
+func (l *Log) isClosed() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.queue) == 0 {
-		l.active, l.queue = false, nil
-		return
+	return l.closed
+}
+
+// takeBatch is how many of the oldest entries are flushed together.
+func takeBatch(waiting []*entry) int {
+	n, bytes := 0, int64(0)
+	for n < len(waiting) && n < maxBatchEntries && (n == 0 || bytes+waiting[n].bytes <= maxBatchBytes) {
+		bytes += waiting[n].bytes
+		n++
 	}
-	next := l.queue[0]
-	next.lead = true
-	close(next.turn)
+	return n
 }
 
 // write writes and flushes a batch, and sets the error of each entry.
-func (l *Log) write(batch []*entry, bytes int64) {
+func (l *Log) write(batch []*entry) {
+	bytes := int64(0)
+	for _, e := range batch {
+		bytes += e.bytes
+	}
 	s, err := l.room(bytes)
 	if err == nil {
 		began := time.Now()

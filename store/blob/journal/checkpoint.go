@@ -20,6 +20,9 @@ func (l *Log) checkpoints(ctx context.Context) {
 		case <-tick.C:
 			l.sealOld()
 		}
+		if !failing && !l.due() {
+			continue
+		}
 		err := l.checkpoint()
 		switch {
 		case err != nil && !failing:
@@ -29,6 +32,15 @@ func (l *Log) checkpoints(ctx context.Context) {
 		}
 		failing = err != nil
 	}
+}
+
+// due says whether sealed segments are many or old. A checkpoint makes those wait who write meanwhile, but hardly longer for
+// a lot than for a little.
+func (l *Log) due() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := len(l.sealed)
+	return n > 0 && (n >= l.o.MaxSegments/2 || l.o.Now().Sub(l.sealed[0].began) >= l.o.MaxAge)
 }
 
 // sealCurrent ends the current segment's taking of records. l.mu is held.
@@ -45,11 +57,11 @@ func (l *Log) sealCurrent() {
 }
 
 // sealOld seals the current segment when its first entry is old enough. While somebody writes to it, the next
-// tick will do: under load segments fill up.
+// tick will do: under load segments fill up. Who begins to write after we have looked finds it sealed, because l.mu is held.
 func (l *Log) sealOld() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.current != nil && !l.active && l.o.Now().Sub(l.current.began) >= l.o.MaxAge {
+	if l.current != nil && !l.queue.Busy() && l.o.Now().Sub(l.current.began) >= l.o.MaxAge {
 		l.sealCurrent()
 	}
 }

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/mairust/mairust/internal/batch"
 )
 
 // Options of a Log. Place, Remove and Sync are required.
@@ -29,10 +31,10 @@ type Options struct {
 	Sync func() error
 	// SegmentBytes is the size of a segment; default 16 MiB. It must hold at least two entries of MaxBody.
 	SegmentBytes int64
-	// MaxSegments bounds how many there are of this process; default 8. When all wait for a checkpoint, appends
-	// wait too.
+	// MaxSegments bounds how many there are of this process; default 8. When half of them are full there is a checkpoint;
+	// when all wait for it, appends wait too.
 	MaxSegments int
-	// MaxAge is how long an entry waits for a checkpoint when its segment does not fill up; default 5 s.
+	// MaxAge is how long an entry waits for a checkpoint when there are not so many; default 5 s.
 	MaxAge time.Duration
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
@@ -68,10 +70,10 @@ type Log struct {
 	stop        context.CancelFunc
 	done        chan struct{}
 
-	mu sync.Mutex
-	// queue waits for the next batch; active says that somebody writes one.
-	queue  []*entry
-	active bool
+	// queue is of entries that wait to be written.
+	queue batch.Queue[*entry]
+
+	mu     sync.Mutex
 	closed bool
 	// current takes records; sealed ones, oldest first, wait for a checkpoint; idle ones are free.
 	current *segment
@@ -107,6 +109,7 @@ func Open(dir string, o Options) (*Log, error) {
 		live: map[string]*segment{}, seq: uint64(o.Now().UnixNano()),
 	}
 	l.ended = sync.NewCond(&l.mu)
+	l.queue.Take, l.queue.Work = takeBatch, l.write
 	if err := l.recoverLeft(); err != nil && !mayPass(err) {
 		return nil, err
 	} else if err != nil {

@@ -1,4 +1,4 @@
-package api_test
+package attachment_test
 
 import (
 	"mime"
@@ -9,8 +9,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/mairust/mairust/api"
 	"github.com/mairust/mairust/internal/mail"
+	"github.com/mairust/mairust/store/attachment"
 )
 
 func TestNamesOfAttachmentsAreMadeHarmless(t *testing.T) {
@@ -27,9 +27,13 @@ func TestNamesOfAttachmentsAreMadeHarmless(t *testing.T) {
 		"100%41.txt":           `attachment; filename="100_41.txt"; filename*=UTF-8''100%2541.txt`,
 		"請求書.pdf":              `attachment; filename="___.pdf"; filename*=UTF-8''%E8%AB%8B%E6%B1%82%E6%9B%B8.pdf`,
 		"\xff\xfe\x00":         `attachment; filename="part-2"`,
+		"con":                  `attachment; filename="_con"`,
+		"Aux.tar.gz":           `attachment; filename="_Aux.tar.gz"`,
+		"com1 .txt":            `attachment; filename="_com1 .txt"`,
+		"contract.pdf":         `attachment; filename="contract.pdf"`,
 		"it's (1)*.txt":        `attachment; filename="it's (1)_.txt"`,
 	} {
-		require.Equal(t, want, api.ContentDispositionOf(mail.Part{ID: "2", Name: name}), name)
+		require.Equal(t, want, attachment.Disposition(attachment.FileName(mail.Part{ID: "2", Name: name})), name)
 	}
 }
 
@@ -38,7 +42,7 @@ func FuzzNamesOfAttachments(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, name string) {
-		field := api.ContentDispositionOf(mail.Part{ID: "1.2", Name: name})
+		field := attachment.Disposition(attachment.FileName(mail.Part{ID: "1.2", Name: name}))
 		for _, c := range []byte(field) {
 			require.True(t, c >= 0x20 && c < 0x7f, field)
 		}

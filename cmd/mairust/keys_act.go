@@ -1,0 +1,239 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/mairust/mairust/internal/auth"
+	"github.com/mairust/mairust/internal/config"
+	"github.com/mairust/mairust/store"
+	"github.com/mairust/mairust/store/sqldb"
+)
+
+// keysRequest is an act of mairust keys on the keys of tenants.
+type keysRequest struct {
+	// Act is list, rotate, destroy, check or rewrap.
+	Act string `json:"act"`
+	// Tenant is a tenant's name; empty means all, where an act allows that.
+	Tenant string `json:"tenant,omitempty"`
+	DryRun bool   `json:"dry_run,omitempty"`
+	Repair bool   `json:"repair,omitempty"`
+}
+
+// keysAnswer is what came of it.
+type keysAnswer struct {
+	Keys []keyLine `json:"keys"`
+	// Wrong is how many keys are not as they should be.
+	Wrong int `json:"wrong"`
+	// Summary is a sentence for people.
+	Summary string `json:"summary"`
+}
+
+type keyLine struct {
+	Tenant    string    `json:"tenant"`
+	TenantID  string    `json:"tenant_id"`
+	ID        string    `json:"id"`
+	Recipient string    `json:"recipient"`
+	Created   time.Time `json:"created"`
+	// State is current, old, destroyed, or what is wrong, in words.
+	State string `json:"state"`
+}
+
+var (
+	errNoKeys   = errors.New("encryption is not set up: storage.options.encryption is none, and there is no storage.encryption.operator_identity")
+	errNoTenant = errors.New("there is no such tenant")
+)
+
+// doKeys does an act here, or in the daemon that has the SQLite database open.
+func doKeys(ctx context.Context, c *config.Config, progress io.Writer, q keysRequest) (keysAnswer, error) {
+	log := slog.New(slog.NewTextHandler(progress, &slog.HandlerOptions{Level: slog.LevelError}))
+	site, err := openSite(ctx, c, openOptions{log: log})
+	if errors.Is(err, sqldb.ErrLocked) {
+		var a keysAnswer
+		return a, newSocketClient(c.AdminSocket()).call(ctx, http.MethodPost, "/admin/v1/keys", q, &a)
+	}
+	if err != nil {
+		return keysAnswer{}, err
+	}
+	a, err := site.actOnKeys(ctx, onHost(), q)
+	return a, errors.Join(err, site.Close())
+}
+
+// maxKeysRequest is more than any request has.
+const maxKeysRequest = 4096
+
+// serveKeys does an act for a command.
+func (d *daemon) serveKeys(w http.ResponseWriter, r *http.Request) {
+	var q keysRequest
+	if err := json.NewDecoder(io.LimitReader(r.Body, maxKeysRequest)).Decode(&q); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	a, err := d.site.actOnKeys(r.Context(), peerActor(r.Context()), q)
+	if err != nil {
+		d.log.Warn("keys", "act", q.Act, "tenant", q.Tenant, "err", err)
+		http.Error(w, err.Error(), http.StatusUnprocessableEntity)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(a) // who asked is gone if it fails
+}
+
+// actOnKeys does an act. What changes keys is audited.
+func (s *site) actOnKeys(ctx context.Context, who auth.Principal, q keysRequest) (keysAnswer, error) {
+	if s.keys == nil {
+		return keysAnswer{}, errNoKeys
+	}
+	var tenant *store.Tenant
+	if q.Tenant != "" {
+		var err error
+		tenant, err = s.store.TenantByName(ctx, q.Tenant)
+		if errors.Is(err, store.ErrNotFound) {
+			err = fmt.Errorf("%w: %s", errNoTenant, q.Tenant)
+		}
+		if err != nil {
+			return keysAnswer{}, err
+		}
+	}
+	switch {
+	case q.Act == "list":
+		return s.listKeys(ctx, tenant)
+	case q.Act == "check":
+		return s.checkKeys(ctx, tenant, q.Repair)
+	case q.Act == "rewrap":
+		return s.rewrapKeys(ctx, who, tenant)
+	case q.Act == "rotate" && tenant != nil:
+		return s.rotateKey(ctx, who, tenant)
+	case q.Act == "destroy" && tenant != nil:
+		return s.destroyKeys(ctx, who, tenant, q.DryRun)
+	}
+	return keysAnswer{}, fmt.Errorf("unknown act %.20q, or no tenant", q.Act)
+}
+
+// keyRows reads the keys of a tenant, nil meaning all, with a line for each.
+func (s *site) keyRows(ctx context.Context, tenant *store.Tenant) ([]store.TenantKey, []keyLine, error) {
+	names, err := s.store.TenantNames(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	var rows []store.TenantKey
+	if tenant != nil {
+		rows, err = s.store.TenantKeys(ctx, tenant.ID)
+	} else {
+		rows, err = s.store.AllTenantKeys(ctx)
+	}
+	lines := make([]keyLine, 0, len(rows))
+	current := map[store.TenantID]int{}
+	for i, k := range rows {
+		line := keyLine{Tenant: names[k.Tenant], TenantID: string(k.Tenant), ID: k.ID, Recipient: k.Recipient, Created: k.Created, State: "destroyed"}
+		if k.Destroyed.IsZero() {
+			if before, ok := current[k.Tenant]; ok {
+				lines[before].State = "old"
+			}
+			line.State, current[k.Tenant] = "current", i
+		}
+		lines = append(lines, line)
+	}
+	return rows, lines, err
+}
+
+func (s *site) listKeys(ctx context.Context, tenant *store.Tenant) (keysAnswer, error) {
+	_, lines, err := s.keyRows(ctx, tenant)
+	return keysAnswer{Keys: lines, Summary: fmt.Sprintf("%d keys", len(lines))}, err
+}
+
+func (s *site) checkKeys(ctx context.Context, tenant *store.Tenant, repair bool) (keysAnswer, error) {
+	rows, lines, err := s.keyRows(ctx, tenant)
+	a := keysAnswer{Keys: lines}
+	mended := 0
+	for i, row := range rows {
+		if err != nil {
+			break
+		}
+		var wrong string
+		if wrong, err = s.keys.Examine(ctx, row); err != nil || wrong == "" {
+			continue
+		}
+		lines[i].State = wrong
+		if repair && s.keys.Mend(ctx, row) == nil {
+			if again, err := s.keys.Examine(ctx, row); err == nil && again == "" {
+				lines[i].State = "mended: " + wrong
+				mended++
+				continue
+			}
+		}
+		a.Wrong++
+	}
+	a.Summary = fmt.Sprintf("%d keys checked, %d mended, %d wrong", len(rows), mended, a.Wrong)
+	return a, err
+}
+
+func (s *site) rewrapKeys(ctx context.Context, who auth.Principal, tenant *store.Tenant) (keysAnswer, error) {
+	rows, lines, err := s.keyRows(ctx, tenant)
+	if err != nil {
+		return keysAnswer{}, err
+	}
+	a, done := keysAnswer{Keys: lines}, 0
+	for i, row := range rows {
+		if !row.Destroyed.IsZero() {
+			continue
+		}
+		if err := s.keys.Rewrap(ctx, row); err != nil {
+			lines[i].State = err.Error()
+			a.Wrong++
+			continue
+		}
+		done++
+		if err := s.auditKey(ctx, who, row.Tenant, "encryption_key.rewrap", row.ID); err != nil {
+			return a, err
+		}
+	}
+	a.Summary = fmt.Sprintf("%d keys encrypted anew, %d failed", done, a.Wrong)
+	return a, nil
+}
+
+func (s *site) rotateKey(ctx context.Context, who auth.Principal, tenant *store.Tenant) (keysAnswer, error) {
+	key, err := s.keys.Rotate(ctx, tenant.ID)
+	if err == nil {
+		err = s.auditKey(ctx, who, tenant.ID, "encryption_key.rotate", key.ID)
+	}
+	if err != nil {
+		return keysAnswer{}, err
+	}
+	_, lines, err := s.keyRows(ctx, tenant)
+	return keysAnswer{Keys: lines, Summary: "new messages of " + tenant.Name + " are encrypted to " + key.ID}, err
+}
+
+func (s *site) destroyKeys(ctx context.Context, who auth.Principal, tenant *store.Tenant, dryRun bool) (keysAnswer, error) {
+	_, lines, err := s.keyRows(ctx, tenant)
+	if err != nil {
+		return keysAnswer{}, err
+	}
+	if dryRun {
+		return keysAnswer{Keys: lines, Summary: fmt.Sprintf(
+			"nothing was destroyed; without --dry-run these keys would be, and with them what is encrypted of %d bytes of mail; %s would be suspended",
+			tenant.UsedBytes, tenant.Name)}, nil
+	}
+	n, err := s.keys.Destroy(ctx, tenant.ID)
+	if err == nil {
+		err = s.auditKey(ctx, who, tenant.ID, "encryption_key.destroy", string(tenant.ID))
+	}
+	if err != nil {
+		return keysAnswer{}, err
+	}
+	_, lines, err = s.keyRows(ctx, tenant)
+	return keysAnswer{Keys: lines, Summary: fmt.Sprintf(
+		"%d keys destroyed; %s is suspended. Backups may hold the keys still: docs/encryption.md", n, tenant.Name)}, err
+}
+
+func (s *site) auditKey(ctx context.Context, who auth.Principal, tenant store.TenantID, action, target string) error {
+	return s.store.Audit(ctx, store.AuditEntry{
+		Tenant: tenant, ActorKind: string(who.Kind), Actor: who.Actor(), Action: action, Target: target,
+	})
+}

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/mairust/mairust/internal/lab/labtest"
+)
+
+func TestMailMovesToS3AndBackWhileItFlows(t *testing.T) {
+	b := newBucketSite(t, labtest.MinIO(t))
+	site := newTestSite(t, siteOptions{Backend: "sqlite", Mailboxes: []string{"bob", "eve"}})
+	raw, err := os.ReadFile(site.configFile)
+	require.NoError(t, err)
+	base := string(raw)
+	use := func(section string) {
+		t.Helper()
+		require.NoError(t, os.WriteFile(site.configFile, []byte(base+section), 0o600))
+	}
+	acked := &acknowledged{}
+	daemon := site.start(t)
+	for i := range 60 {
+		body := bigMessage[:18*(600+i)]
+		require.True(t, acked.send(t, site, []string{"bob", "eve"}[i%2], body).Accepted())
+	}
+	out, err := site.command(t.Context(), "migrate-storage", "--to", "s3").CombinedOutput()
+	require.Error(t, err)
+	require.Contains(t, string(out), "storage.previous")
+	daemon.kill()
+
+	onS3 := "{backend: s3, options: " + b.options("")
+	onFiles := "{backend: fs, options: {base_path: " + site.dir + "/data/mail}"
+	use("storage: " + onS3 + ", previous: " + onFiles + "}}\n")
+	daemon = site.start(t)
+	acked.check(t, daemon, "bob", "eve")
+	require.Contains(t, site.run(t, "migrate-storage", "--to", "s3", "--dry-run"), "to copy")
+	moveWhileMailFlows(t, site, acked, "s3")
+	acked.check(t, daemon, "bob", "eve")
+	daemon.kill()
+
+	use("storage: " + onS3 + "}\n")
+	require.NoError(t, os.Rename(site.dir+"/data/mail", site.dir+"/data/left"))
+	daemon = site.start(t)
+	acked.check(t, daemon, "bob", "eve")
+	report, code := site.fsck(t, "--verify-content", "--min-age", "0s")
+	require.Zero(t, code, report)
+	daemon.kill()
+
+	use("storage: " + onFiles + ", previous: " + onS3 + "}}\n")
+	daemon = site.start(t)
+	moveWhileMailFlows(t, site, acked, "fs")
+	daemon.kill()
+	use("storage: " + onFiles + "}\n")
+	daemon = site.start(t)
+	acked.check(t, daemon, "bob", "eve")
+	report, code = site.fsck(t, "--verify-content", "--min-age", "0s")
+	require.Zero(t, code, report)
+}
+
+// moveWhileMailFlows kills the copying several times, and lets it come to its end.
+func moveWhileMailFlows(t *testing.T, site *testSite, acked *acknowledged, to string) {
+	t.Helper()
+	stop := make(chan struct{})
+	var senders sync.WaitGroup
+	for _, local := range []string{"bob", "eve"} {
+		senders.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					acked.send(t, site, local, nil)
+				}
+			}
+		})
+	}
+	for n := range 3 {
+		cmd := site.command(t.Context(), "migrate-storage", "--to", to, "--workers", "1")
+		require.NoError(t, cmd.Start())
+		time.Sleep(time.Duration(100+150*n) * time.Millisecond) // wherever it is then
+		require.NoError(t, cmd.Process.Kill())
+		_ = cmd.Wait() // it was killed
+	}
+	out, err := site.command(t.Context(), "migrate-storage", "--to", to, "--verify-all").Output()
+	close(stop)
+	senders.Wait()
+	require.NoError(t, err, "%s%s", out, stderrOf(err))
+	require.Contains(t, string(out), "Everything is in the new store")
+}
+
+func stderrOf(err error) string {
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return string(exit.Stderr)
+	}
+	return ""
+}

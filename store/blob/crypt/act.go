@@ -1,0 +1,121 @@
+package crypt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/mairust/mairust/store"
+	"github.com/mairust/mairust/store/blob"
+)
+
+// Keeper is what the acts of an operator need of the index, beside what keys are found with.
+type Keeper interface {
+	Index
+	RewrapTenantKey(ctx context.Context, tenant store.TenantID, id, wrapped string) error
+	DestroyTenantKeys(ctx context.Context, tenant store.TenantID) (int64, error)
+}
+
+// errKeeper says that a Keyring was made for reading and writing mail alone.
+var errKeeper = errors.New("the index of this keyring cannot change keys")
+
+func (k *Keyring) keeper() (Keeper, error) {
+	keeper, ok := k.index.(Keeper)
+	if !ok {
+		return nil, errKeeper
+	}
+	return keeper, nil
+}
+
+// Rotate makes a new key for a tenant, which new objects are encrypted to. What is there stays as it is, and readable. It
+// is also how a tenant whose keys were destroyed begins anew.
+func (k *Keyring) Rotate(ctx context.Context, tenant store.TenantID) (Key, error) {
+	return k.add(ctx, tenant, k.index.AddTenantKey)
+}
+
+// Destroy makes a tenant's objects unreadable for good: its private keys are removed from the index, which suspends the
+// tenant, and from beside the objects. n is how many there were. It may be repeated. What backups hold it cannot reach.
+func (k *Keyring) Destroy(ctx context.Context, tenant store.TenantID) (n int64, err error) {
+	keeper, err := k.keeper()
+	if err != nil {
+		return 0, err
+	}
+	// The index first: what is left beside the objects by a crash is not asked for any more, and removed by a second run.
+	if n, err = keeper.DestroyTenantKeys(ctx, tenant); err != nil {
+		return 0, err
+	}
+	k.forget(tenant)
+	for info, err := range k.backend.List(ctx, keysPrefix(tenant)) {
+		if err == nil {
+			err = k.backend.Delete(ctx, info.Key)
+		}
+		if err != nil {
+			return n, fmt.Errorf("destroy keys of tenant %s: %w", tenant, err)
+		}
+	}
+	k.log.Warn("encryption keys destroyed", "tenant_id", string(tenant), "keys", n)
+	return n, nil
+}
+
+func keysPrefix(tenant store.TenantID) string { return string(tenant) + "/" + keysDir + "/" }
+
+// Rewrap encrypts a key anew, to the operator's recipients of now. The operator's identity of before is needed.
+func (k *Keyring) Rewrap(ctx context.Context, row store.TenantKey) error {
+	keeper, err := k.keeper()
+	if err != nil {
+		return err
+	}
+	if len(k.recipients) == 0 {
+		return errNoRecipients
+	}
+	key, err := k.open(row)
+	if err != nil {
+		return err
+	}
+	if key.Wrapped, err = wrap(key, k.recipients); err != nil {
+		return err
+	}
+	if err := k.putFile(ctx, key.TenantKey); err != nil {
+		return err
+	}
+	err = keeper.RewrapTenantKey(ctx, row.Tenant, row.ID, key.Wrapped)
+	if errors.Is(err, store.ErrNotFound) { // destroyed meanwhile
+		err = k.backend.Delete(ctx, objectKey(row.Tenant, row.ID))
+	}
+	k.forget(row.Tenant)
+	return err
+}
+
+// Examine says what is wrong with a key, in words: that it cannot be unwrapped, or that the copy beside the objects is
+// missing or another one. Empty when nothing is. Destroyed keys are as they should be when nothing is left of them.
+func (k *Keyring) Examine(ctx context.Context, row store.TenantKey) (wrong string, err error) {
+	text, err := k.fileText(ctx, objectKey(row.Tenant, row.ID))
+	missing := errors.Is(err, blob.ErrNotFound)
+	switch {
+	case err != nil && !missing:
+		return "", err
+	case !row.Destroyed.IsZero() && missing:
+		return "", nil
+	case !row.Destroyed.IsZero():
+		return "it was destroyed, but its copy beside the objects is there still: destroy again", nil
+	}
+	if _, err := k.open(row); err != nil {
+		return err.Error(), nil //nolint:nilerr // the error is what was found
+	}
+	switch {
+	case missing:
+		return "its copy beside the objects is missing", nil
+	case strings.TrimSpace(text) != strings.TrimSpace(row.Wrapped):
+		return "its copy beside the objects is another one", nil
+	}
+	return "", nil
+}
+
+// Mend writes the copy of a key beside the objects anew.
+func (k *Keyring) Mend(ctx context.Context, row store.TenantKey) error {
+	if !row.Destroyed.IsZero() {
+		return k.backend.Delete(ctx, objectKey(row.Tenant, row.ID))
+	}
+	return k.putFile(ctx, row)
+}

@@ -1,0 +1,260 @@
+package crypt_test
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"filippo.io/age"
+	"github.com/stretchr/testify/require"
+
+	"github.com/mairust/mairust/store"
+	"github.com/mairust/mairust/store/blob"
+	"github.com/mairust/mairust/store/blob/crypt"
+)
+
+func TestRotationLeavesOldObjectsAsTheyAre(t *testing.T) {
+	r := newRig(t, newFS(t))
+	r.put(t, "t/m/old", message)
+	before := r.stored(t, "t/m/old")
+	key, err := r.keys.Rotate(t.Context(), "t")
+	require.NoError(t, err)
+	r.put(t, "t/m/new", message)
+	require.Contains(t, string(r.stored(t, "t/m/new")), key.ID)
+	require.NotContains(t, string(before), key.ID)
+	require.Equal(t, before, r.stored(t, "t/m/old"))
+	r.open(true, operator)
+	for _, object := range []string{"t/m/old", "t/m/new"} {
+		require.Equal(t, message, string(content(t, r, object)))
+	}
+}
+
+func TestDestroyingShredsATenantAndNoOther(t *testing.T) {
+	r := newRig(t, newFS(t))
+	r.put(t, "t/m/o", message)
+	r.put(t, "u/m/o", message)
+	_, err := r.keys.Rotate(t.Context(), "t")
+	require.NoError(t, err)
+	other := crypt.NewKeyring(crypt.KeyringOptions{
+		Index: r.index, Backend: r.backend, Recipients: []age.Recipient{operator.Recipient()}, Operator: []age.Identity{operator},
+		Now: r.clock,
+	})
+	elsewhere := crypt.New(crypt.Options{Backend: r.backend, Keys: other, Encrypt: true})
+	require.Equal(t, message, string(content(t, elsewhere, "t/m/o")))
+
+	for _, want := range []int64{2, 0} { // it may be repeated
+		n, err := r.keys.Destroy(t.Context(), "t")
+		require.NoError(t, err)
+		require.Equal(t, want, n)
+		_, err = readAll(t, r, "t/m/o", 0, -1)
+		require.ErrorIs(t, err, blob.ErrNoKey)
+		require.ErrorIs(t, r.Put(t.Context(), "t/m/n", strings.NewReader("x"), 1), blob.ErrNoKey)
+	}
+	require.Equal(t, message, string(content(t, r, "u/m/o")))
+	for info, err := range r.backend.List(t.Context(), "t/keys/") {
+		require.NoError(t, err)
+		require.Fail(t, "a key is left", info.Key)
+	}
+	for _, k := range r.index.keys {
+		require.Equal(t, k.Tenant == "t", k.Wrapped == "")
+	}
+	r.expire()
+	_, err = readAll(t, elsewhere, "t/m/o", 0, -1)
+	require.ErrorIs(t, err, blob.ErrNoKey, "another process has forgotten it too")
+
+	_, err = r.keys.Rotate(t.Context(), "t")
+	require.NoError(t, err)
+	r.put(t, "t/m/anew", message)
+	require.Equal(t, message, string(content(t, r, "t/m/anew")), "a tenant may begin anew")
+	_, err = readAll(t, r, "t/m/o", 0, -1)
+	require.ErrorIs(t, err, blob.ErrNoKey, "what was before stays lost")
+}
+
+func TestFirstKeyIsMadeOnce(t *testing.T) {
+	r := newRig(t, newFS(t))
+	var group sync.WaitGroup
+	errs := make([]error, 20)
+	for i := range errs {
+		group.Go(func() {
+			keys := crypt.NewKeyring(crypt.KeyringOptions{
+				Index: r.index, Backend: r.backend, Recipients: []age.Recipient{operator.Recipient()}, Operator: []age.Identity{operator},
+			})
+			_, errs[i] = keys.Current(t.Context(), "t")
+		})
+	}
+	group.Wait()
+	require.NoError(t, errors.Join(errs...))
+	require.Len(t, r.index.keys, 1)
+	var files []string
+	for info, err := range r.backend.List(t.Context(), "t/keys/") {
+		require.NoError(t, err)
+		files = append(files, info.Key)
+	}
+	require.Equal(t, []string{"t/keys/" + r.index.keys[0].ID + ".age"}, files, "no key is left that nobody uses")
+}
+
+func TestAnIndexIsMadeAgainFromTheKeysBesideTheObjects(t *testing.T) {
+	r := newRig(t, newFS(t))
+	r.put(t, "t/m/old", message)
+	_, err := r.keys.Rotate(t.Context(), "t")
+	require.NoError(t, err)
+	r.put(t, "t/m/new", message)
+	had := r.index.keys
+
+	r.index = &index{}
+	r.open(true, operator)
+	require.Equal(t, message, string(content(t, r, "t/m/new")))
+	require.Equal(t, message, string(content(t, r, "t/m/old")))
+	require.Len(t, r.index.keys, 2)
+	for i, k := range r.index.keys {
+		require.Equal(t, had[i].Recipient, k.Recipient)
+		require.Equal(t, had[i].Wrapped, k.Wrapped)
+		require.WithinDuration(t, had[i].Created, k.Created, 1e9)
+	}
+	r.put(t, "t/m/newest", message)
+	require.Contains(t, string(r.stored(t, "t/m/newest")), had[1].ID, "the newest key goes on being used")
+}
+
+func TestRewrappingChangesTheOperator(t *testing.T) {
+	r := newRig(t, newFS(t))
+	r.put(t, "t/m/o", message)
+	next := must(age.GenerateX25519Identity())
+	keys := crypt.NewKeyring(crypt.KeyringOptions{
+		Index: r.index, Backend: r.backend, Recipients: []age.Recipient{next.Recipient()}, Operator: []age.Identity{operator, next},
+	})
+	require.NoError(t, keys.Rewrap(t.Context(), r.index.keys[0]))
+	r.open(true, operator)
+	_, err := readAll(t, r, "t/m/o", 0, -1)
+	require.ErrorIs(t, err, blob.ErrNoKey)
+	r.open(true, next)
+	require.Equal(t, message, string(content(t, r, "t/m/o")))
+	wrong, err := keys.Examine(t.Context(), r.index.keys[0])
+	require.NoError(t, err)
+	require.Empty(t, wrong)
+}
+
+func TestExamineAndMend(t *testing.T) {
+	r := newRig(t, newFS(t))
+	r.put(t, "t/m/o", message)
+	row := r.index.keys[0]
+	object := "t/keys/" + row.ID + ".age"
+	examine := func() string {
+		wrong, err := r.keys.Examine(t.Context(), row)
+		require.NoError(t, err)
+		return wrong
+	}
+	require.Empty(t, examine())
+	r.alter(t, object, []byte("something else"))
+	require.Contains(t, examine(), "another one")
+	require.NoError(t, r.keys.Mend(t.Context(), row))
+	require.Empty(t, examine())
+	require.NoError(t, r.backend.Delete(t.Context(), object))
+	require.Contains(t, examine(), "missing")
+	require.NoError(t, r.keys.Mend(t.Context(), row))
+	require.Empty(t, examine())
+	row.Wrapped = strings.Replace(row.Wrapped, "A", "B", 1)
+	require.NotEmpty(t, examine())
+}
+
+func TestAFaultOfTheIndexIsTemporary(t *testing.T) {
+	r := newRig(t, newFS(t))
+	r.index.err = store.ErrNotFound // there is no such tenant
+	err := r.Put(t.Context(), "t/m/o", strings.NewReader("x"), 1)
+	require.Error(t, err)
+	require.NotErrorIs(t, err, store.ErrNotFound, "LMTP would take it for a word about the recipient, and bounce")
+	r.index.err = store.ErrUnavailable
+	require.ErrorIs(t, r.Put(t.Context(), "t/m/o", strings.NewReader("x"), 1), store.ErrUnavailable)
+}
+
+func TestNoRecipientNoKey(t *testing.T) {
+	r := newRig(t, newFS(t))
+	keys := crypt.NewKeyring(crypt.KeyringOptions{Index: r.index, Backend: r.backend})
+	_, err := keys.Current(t.Context(), "t")
+	require.ErrorIs(t, err, blob.ErrNoKey)
+	require.ErrorContains(t, err, "operator_recipients")
+}
+
+func TestReadIdentities(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "operator.key")
+	secret := operator.String()
+	require.NoError(t, os.WriteFile(path, []byte("# created: now\n# public key: x\n"+secret+"\n"), 0o600))
+	list, err := crypt.ReadIdentities("file:" + path)
+	require.NoError(t, err)
+	require.Len(t, list, 1)
+	t.Setenv("MAIRUST_OPERATOR", secret)
+	list, err = crypt.ReadIdentities("env:MAIRUST_OPERATOR")
+	require.NoError(t, err)
+	require.Len(t, list, 1)
+	list, err = crypt.ReadIdentities("")
+	require.NoError(t, err)
+	require.Empty(t, list)
+
+	require.NoError(t, os.Chmod(path, 0o644))
+	t.Setenv("MAIRUST_BROKEN", strings.Replace(secret, "1", "2", 3))
+	for _, ref := range []string{"file:" + path, "file:/nowhere", "file:" + t.TempDir(), "env:MAIRUST_UNSET", "env:MAIRUST_BROKEN", secret} {
+		_, err := crypt.ReadIdentities(ref)
+		require.Error(t, err, ref)
+		require.NotContains(t, err.Error(), secret[20:])
+	}
+	_, err = crypt.ParseRecipients([]string{operator.Recipient().String(), "age1nonsense"})
+	require.Error(t, err)
+}
+
+// What docs/encryption.md tells an operator to do when nothing is left but the objects and his key.
+func TestRecoveryWithTheAgeProgramAlone(t *testing.T) {
+	program := ageProgram(t)
+	dir := t.TempDir()
+	f, err := blob.NewFS(dir, blob.FSOptions{})
+	require.NoError(t, err)
+	r := newRig(t, f)
+	long := strings.Repeat(message, 10_000)
+	r.put(t, "t/m/old.eml", message)
+	_, err = r.keys.Rotate(t.Context(), "t")
+	require.NoError(t, err)
+	r.put(t, "t/m/new.eml", long)
+	r.put(t, "t/m/empty.eml", "")
+	require.NoError(t, f.Close())
+
+	operatorKey := filepath.Join(t.TempDir(), "operator.key")
+	require.NoError(t, os.WriteFile(operatorKey, []byte(operator.String()+"\n"), 0o600))
+	tenantKeys := filepath.Join(t.TempDir(), "tenant.key")
+	age := func(args ...string) string {
+		out, err := exec.Command(program, args...).Output()
+		require.NoError(t, err, args)
+		return string(out)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "t/keys/*.age"))
+	require.NoError(t, err)
+	require.Len(t, files, 2)
+	var keys string
+	for _, file := range files {
+		keys += age("-d", "-i", operatorKey, file)
+	}
+	require.NoError(t, os.WriteFile(tenantKeys, []byte(keys), 0o600))
+	for name, want := range map[string]string{"old": message, "new": long, "empty": ""} {
+		require.Equal(t, want, age("-d", "-i", tenantKeys, filepath.Join(dir, "t/m", name+".eml")), name)
+	}
+	require.Error(t, exec.Command(program, "-d", "-i", operatorKey, filepath.Join(dir, "t/m/old.eml")).Run(), "the operator's key alone opens no mail")
+}
+
+// ageVersion is that of go.mod.
+const ageVersion = "v1.3.2"
+
+// ageProgram is the age command: one that is installed, else the one of the library's own version.
+func ageProgram(t *testing.T) string {
+	t.Helper()
+	if path, err := exec.LookPath("age"); err == nil {
+		return path
+	}
+	path := filepath.Join(t.TempDir(), "age")
+	build := exec.Command("go", "install", "filippo.io/age/cmd/age@"+ageVersion)
+	build.Env = append(os.Environ(), "GOBIN="+filepath.Dir(path), "GOFLAGS=")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Skipf("no age program, and it cannot be built: %s", out)
+	}
+	return path
+}

@@ -1,0 +1,199 @@
+package move_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/mairust/mairust/store/blob"
+	"github.com/mairust/mairust/store/blob/blobtest"
+	"github.com/mairust/mairust/store/blob/move"
+)
+
+func TestBothAsOne(t *testing.T) {
+	blobtest.Run(t, func(*testing.T) blob.Bucket { return move.New(blob.NewMemory(), blob.NewMemory()) })
+}
+
+func put(t *testing.T, b blob.Bucket, key, content string) {
+	t.Helper()
+	require.NoError(t, b.Put(t.Context(), key, strings.NewReader(content), int64(len(content))))
+}
+
+func content(t *testing.T, b blob.Bucket, key string) string {
+	t.Helper()
+	r, _, err := b.Get(t.Context(), key, 0, -1)
+	require.NoError(t, err)
+	raw, err := io.ReadAll(r)
+	require.NoError(t, err)
+	require.NoError(t, r.Close())
+	return string(raw)
+}
+
+func keys(t *testing.T, b blob.Bucket) (list []string) {
+	t.Helper()
+	for info, err := range b.List(t.Context(), "") {
+		require.NoError(t, err)
+		list = append(list, info.Key)
+	}
+	return list
+}
+
+func TestOldObjectsAreReadAndNewOnesAreWrittenToTheNewStore(t *testing.T) {
+	to, from := blob.NewMemory(), blob.NewMemory()
+	put(t, from, "t/old", "old")
+	put(t, from, "t/both", "both")
+	put(t, to, "t/both", "both")
+	b := move.New(to, from)
+	require.Equal(t, "old", content(t, b, "t/old"))
+	require.ErrorIs(t, b.Put(t.Context(), "t/old", strings.NewReader("x"), 1), blob.ErrExists)
+	require.ErrorIs(t, b.Copy(t.Context(), "t/both", "t/old"), blob.ErrExists)
+	put(t, b, "t/new", "new")
+	require.NoError(t, b.Copy(t.Context(), "t/old", "t/copy"))
+	require.ElementsMatch(t, []string{"t/old", "t/both"}, keys(t, from))
+	require.ElementsMatch(t, []string{"t/both", "t/new", "t/copy"}, keys(t, to))
+	require.ElementsMatch(t, []string{"t/old", "t/both", "t/new", "t/copy"}, keys(t, b), "each once")
+	require.NoError(t, b.Replace(t.Context(), "t/old", strings.NewReader("newer"), 5))
+	require.Equal(t, "newer", content(t, b, "t/old"))
+	require.NoError(t, b.Delete(t.Context(), "t/old"))
+	_, err := b.Stat(t.Context(), "t/old")
+	require.ErrorIs(t, err, blob.ErrNotFound, "it is in neither")
+}
+
+// run copies until it succeeds.
+func run(t *testing.T, to, from move.Store, q move.Request) *move.Report {
+	t.Helper()
+	report := &move.Report{}
+	require.NoError(t, move.Run(t.Context(), to, from, q, report))
+	return report
+}
+
+func TestRunCopiesAllAndBeginsWhereItEnded(t *testing.T) {
+	to, from := blob.NewMemory(), blob.NewMemory()
+	for i := range 50 {
+		put(t, from, fmt.Sprintf("t/m%d/%d.eml", i%5, i), strings.Repeat("x", i*100))
+	}
+	dry := run(t, to, from, move.Request{DryRun: true})
+	require.Equal(t, int64(50), dry.Copied.Load())
+	require.Empty(t, keys(t, to))
+
+	ctx, cancel := context.WithCancel(t.Context())
+	broken := &counting{Memory: to, after: 20, do: cancel}
+	report := &move.Report{}
+	require.ErrorIs(t, move.Run(ctx, broken, from, move.Request{}, report), context.Canceled)
+	has := len(keys(t, to))
+	require.GreaterOrEqual(t, has, 20)
+	require.Less(t, has, 50)
+
+	again := run(t, to, from, move.Request{VerifyAll: true})
+	require.Equal(t, int64(50), again.Copied.Load()+again.Present.Load())
+	require.Equal(t, int64(has), again.Present.Load())
+	require.Empty(t, again.Problems())
+	require.ElementsMatch(t, keys(t, from), keys(t, to))
+	for _, key := range keys(t, to) {
+		require.Equal(t, content(t, from, key), content(t, to, key))
+	}
+	last := run(t, to, from, move.Request{})
+	require.Zero(t, last.Copied.Load())
+}
+
+// counting does something after so many puts.
+type counting struct {
+	*blob.Memory
+	puts  atomic.Int64
+	after int64
+	do    func()
+}
+
+func (c *counting) Put(ctx context.Context, key string, r io.ReadSeeker, size int64) error {
+	err := c.Memory.Put(ctx, key, r, size)
+	if c.puts.Add(1) == c.after {
+		c.do()
+	}
+	return err
+}
+
+func TestWhatIsRemovedWhileItIsCopiedStaysRemoved(t *testing.T) {
+	to, from := blob.NewMemory(), blob.NewMemory()
+	put(t, from, "t/gone", "gone")
+	both := move.New(to, from)
+	// The removal comes between the reading of the old one and the writing of the new one.
+	racing := &before{Memory: to, do: func() { require.NoError(t, both.Delete(t.Context(), "t/gone")) }}
+	report := run(t, racing, from, move.Request{})
+	require.Equal(t, int64(1), report.Gone.Load())
+	require.Empty(t, keys(t, both))
+}
+
+// before does something before each put.
+type before struct {
+	*blob.Memory
+	do func()
+}
+
+func (b *before) Put(ctx context.Context, key string, r io.ReadSeeker, size int64) error {
+	b.do()
+	return b.Memory.Put(ctx, key, r, size)
+}
+
+func TestDifferencesAreProblemsAndNothingIsOverwritten(t *testing.T) {
+	to, from := blob.NewMemory(), blob.NewMemory()
+	put(t, from, "t/size", "the old one")
+	put(t, to, "t/size", "another")
+	put(t, from, "t/bytes", "old")
+	put(t, to, "t/bytes", "new")
+	put(t, from, "t/m/mailbox.json", "old description")
+	put(t, to, "t/m/mailbox.json", "new")
+	q := move.Request{VerifyAll: true, IsReplaced: func(key string) bool { return strings.HasSuffix(key, ".json") }}
+	report := run(t, to, from, q)
+	problems := report.Problems()
+	require.Len(t, problems, 2)
+	for _, p := range problems {
+		require.ErrorIs(t, p.Err, move.ErrDiffers)
+		require.NotEqual(t, "t/m/mailbox.json", p.Key)
+	}
+	require.Equal(t, "another", content(t, to, "t/size"))
+	require.Equal(t, "new", content(t, to, "t/m/mailbox.json"))
+}
+
+// altering stores other bytes than it is given.
+type altering struct{ *blob.Memory }
+
+func (a altering) Put(ctx context.Context, key string, r io.ReadSeeker, size int64) error {
+	raw, err := io.ReadAll(r)
+	if err != nil {
+		return err
+	}
+	raw[0] ^= 1
+	return a.Memory.Put(ctx, key, bytes.NewReader(raw), size)
+}
+
+func TestCopyThatCameOverAlteredIsAProblem(t *testing.T) {
+	from := blob.NewMemory()
+	put(t, from, "t/a", "content")
+	report := run(t, altering{blob.NewMemory()}, from, move.Request{})
+	require.Len(t, report.Problems(), 1)
+	require.ErrorIs(t, report.Problems()[0].Err, move.ErrDiffers)
+}
+
+// failing is a store that is down.
+type failing struct{ *blob.Memory }
+
+var errDown = errors.New("down")
+
+func (failing) Put(context.Context, string, io.ReadSeeker, int64) error { return errDown }
+
+func TestStoreThatIsDownEndsTheCopying(t *testing.T) {
+	from := blob.NewMemory()
+	for i := range 500 {
+		put(t, from, fmt.Sprintf("t/%d", i), "x")
+	}
+	report := &move.Report{}
+	require.ErrorIs(t, move.Run(t.Context(), failing{blob.NewMemory()}, from, move.Request{}, report), errDown)
+	require.Less(t, len(report.Problems()), 100)
+}

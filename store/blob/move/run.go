@@ -1,0 +1,269 @@
+package move
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"sync"
+	"sync/atomic"
+
+	"github.com/mairust/mairust/store/blob"
+)
+
+// Request is a copying.
+type Request struct {
+	// DryRun copies nothing.
+	DryRun bool
+	// VerifyAll compares also the bytes of what earlier runs have copied; else its size is enough.
+	VerifyAll bool
+	// IsReplaced says which keys are of objects that change: what the new store has of them is newer.
+	IsReplaced func(key string) bool
+	// Workers is how many objects are copied at once; default 8.
+	Workers int
+}
+
+// Report is what a copying has done. It may be read while it runs.
+type Report struct {
+	// Total objects and bytes are what the old store holds; known once they were counted.
+	Total, TotalBytes atomic.Int64
+	// Copied were copied, and read again from the new store; of Present the new store had them already. In a dry run
+	// Copied would be.
+	Copied, CopiedBytes, Present atomic.Int64
+	// Gone were removed while they were copied.
+	Gone atomic.Int64
+
+	mu       sync.Mutex
+	problems []Problem
+}
+
+// Problem is an object that could not be taken over.
+type Problem struct {
+	Key string
+	Err error
+}
+
+// Problems are all that there were, most of them when there are very many.
+func (r *Report) Problems() []Problem {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]Problem(nil), r.problems...)
+}
+
+// maxProblems bounds what a report keeps.
+const maxProblems = 10_000
+
+func (r *Report) problem(key string, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.problems) < maxProblems {
+		r.problems = append(r.problems, Problem{key, err})
+	}
+}
+
+// ErrDiffers says that the new store has another object under the key.
+var ErrDiffers = errors.New("the new store has another object under this key")
+
+const defaultWorkers = 8
+
+// Run copies to the new store what it does not have, and reads it there again. The old store stays as it is. It may be run
+// while both are in use as one Bucket, and again: it goes on where it was. An error is one of a whole store; those of single
+// objects are the report's problems.
+func Run(ctx context.Context, to, from Store, q Request, report *Report) error {
+	for info, err := range from.List(ctx, "") {
+		if err != nil {
+			return fmt.Errorf("count the objects: %w", err)
+		}
+		report.Total.Add(1)
+		report.TotalBytes.Add(info.SizeBytes)
+	}
+	if q.Workers <= 0 {
+		q.Workers = defaultWorkers
+	}
+	m := &mover{to: to, from: from, q: q, report: report}
+	work := make(chan blob.Info)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var group sync.WaitGroup
+	for range q.Workers {
+		group.Go(func() {
+			for info := range work {
+				if err := m.move(ctx, info); err != nil {
+					m.failed(info.Key, err, cancel)
+				}
+			}
+		})
+	}
+	err := feed(ctx, from, work)
+	close(work)
+	group.Wait()
+	return errors.Join(err, context.Cause(ctx))
+}
+
+func feed(ctx context.Context, from Store, work chan<- blob.Info) error {
+	for info, err := range from.List(ctx, "") {
+		if err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil // the cause is told by who ended it
+		case work <- info:
+		}
+	}
+	return nil
+}
+
+// mover copies objects; its methods run at once.
+type mover struct {
+	to, from Store
+	q        Request
+	report   *Report
+	// inARow counts failures without a success between.
+	inARow atomic.Int64
+}
+
+// givenUpAfter is how many objects may fail one after the other before a store is taken to be down.
+const givenUpAfter = 50
+
+func (m *mover) failed(key string, err error, cancel context.CancelCauseFunc) {
+	m.report.problem(key, err)
+	if errors.Is(err, blob.ErrFull) || m.inARow.Add(1) >= givenUpAfter {
+		cancel(fmt.Errorf("given up: %w", err))
+	}
+}
+
+// move takes one object over. An object that was removed meanwhile is none.
+func (m *mover) move(ctx context.Context, info blob.Info) error {
+	if err := ctx.Err(); err != nil {
+		return nil //nolint:nilerr // not the object's fault; Run tells it
+	}
+	has, err := m.to.Stat(ctx, info.Key)
+	switch {
+	case err == nil:
+		return m.compare(ctx, info, has)
+	case !errors.Is(err, blob.ErrNotFound):
+		return err
+	case m.q.DryRun:
+		m.copied(info.SizeBytes)
+		return nil
+	}
+	err = m.copy(ctx, info.Key)
+	if errors.Is(err, blob.ErrNotFound) {
+		m.report.Gone.Add(1)
+		return nil
+	}
+	if err == nil {
+		m.copied(info.SizeBytes)
+	}
+	return err
+}
+
+func (m *mover) isReplaced(key string) bool { return m.q.IsReplaced != nil && m.q.IsReplaced(key) }
+
+func (m *mover) copied(sizeBytes int64) {
+	m.report.Copied.Add(1)
+	m.report.CopiedBytes.Add(sizeBytes)
+	m.inARow.Store(0)
+}
+
+// compare looks whether what the new store has is the object.
+func (m *mover) compare(ctx context.Context, info, has blob.Info) error {
+	m.inARow.Store(0)
+	if m.isReplaced(info.Key) {
+		m.report.Present.Add(1)
+		return nil
+	}
+	if has.SizeBytes != info.SizeBytes {
+		return fmt.Errorf("%w: %d bytes instead of %d", ErrDiffers, has.SizeBytes, info.SizeBytes)
+	}
+	if m.q.VerifyAll {
+		want, err := digestOf(ctx, m.from, info.Key)
+		if err == nil {
+			err = m.verify(ctx, info.Key, want)
+		}
+		if errors.Is(err, blob.ErrNotFound) {
+			m.report.Gone.Add(1)
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	m.report.Present.Add(1)
+	return nil
+}
+
+// copy copies one object and reads it again. What was removed from the old store meanwhile is taken back, as
+// Bucket.Delete relies on: ErrNotFound.
+func (m *mover) copy(ctx context.Context, key string) error {
+	r, err := blob.NewReader(ctx, m.from, key)
+	if err != nil {
+		return err
+	}
+	if m.isReplaced(key) {
+		// It may be written anew at any moment, by who compares it again soon.
+		return errors.Join(m.to.Replace(ctx, key, r, r.Info().SizeBytes), r.Close())
+	}
+	hashed := &hashing{r: r, sum: sha256.New()}
+	err = m.to.Put(ctx, key, hashed, r.Info().SizeBytes)
+	if err := errors.Join(err, r.Close()); err != nil {
+		return err
+	}
+	if _, err := m.from.Stat(ctx, key); errors.Is(err, blob.ErrNotFound) {
+		return errors.Join(err, m.to.Delete(context.WithoutCancel(ctx), key))
+	} else if err != nil {
+		return err
+	}
+	return m.verify(ctx, key, [sha256.Size]byte(hashed.sum.Sum(nil)))
+}
+
+// verify reads an object of the new store.
+func (m *mover) verify(ctx context.Context, key string, want [sha256.Size]byte) error {
+	has, err := digestOf(ctx, m.to, key)
+	if err == nil && has != want {
+		err = fmt.Errorf("%w: its digest is %x instead of %x", ErrDiffers, has, want)
+	}
+	return err
+}
+
+func digestOf(ctx context.Context, s Store, key string) (digest [sha256.Size]byte, err error) {
+	r, _, err := s.Get(ctx, key, 0, -1)
+	if err != nil {
+		return digest, err
+	}
+	sum := sha256.New()
+	_, err = io.Copy(sum, r)
+	if err := errors.Join(err, r.Close()); err != nil {
+		return digest, fmt.Errorf("read %s: %w", key, err)
+	}
+	return [sha256.Size]byte(sum.Sum(nil)), nil
+}
+
+// hashing takes the digest of what is read, each byte once, however often it is read again.
+type hashing struct {
+	r   io.ReadSeeker
+	sum hash.Hash
+	// at is where the reader is, done how much of the content the digest covers.
+	at, done int64
+}
+
+func (h *hashing) Read(p []byte) (int, error) {
+	n, err := h.r.Read(p)
+	if end := h.at + int64(n); h.at <= h.done && end > h.done {
+		h.sum.Write(p[h.done-h.at : n])
+		h.done = end
+	}
+	h.at += int64(n)
+	return n, err
+}
+
+func (h *hashing) Seek(offset int64, whence int) (int64, error) {
+	at, err := h.r.Seek(offset, whence)
+	if err == nil {
+		h.at = at
+	}
+	return at, err
+}

@@ -1,0 +1,155 @@
+package s3
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"github.com/mairust/mairust/store/blob"
+)
+
+// List asks for a thousand keys at a time. It skips what is no object of ours, by its key.
+func (b *Bucket) List(ctx context.Context, prefix string) iter.Seq2[blob.Info, error] {
+	return func(yield func(blob.Info, error) bool) {
+		err := errors.Join(blob.CheckPrefix(prefix), ctx.Err())
+		if err == nil {
+			err = b.listAll(ctx, prefix, func(o types.Object) bool {
+				key := strings.TrimPrefix(aws.ToString(o.Key), b.o.Prefix)
+				if blob.CheckKey(key) != nil {
+					return true
+				}
+				return yield(blob.Info{Key: key, SizeBytes: aws.ToInt64(o.Size), Modified: aws.ToTime(o.LastModified)}, nil)
+			})
+		}
+		if err != nil {
+			yield(blob.Info{}, fmt.Errorf("list %q: %w", prefix, err))
+		}
+	}
+}
+
+// listAll gives all objects below a prefix, ours or not, until do returns false.
+func (b *Bucket) listAll(ctx context.Context, prefix string, do func(types.Object) bool) error {
+	in := &s3.ListObjectsV2Input{Bucket: &b.o.Bucket, Prefix: b.name(prefix)}
+	for {
+		var page *s3.ListObjectsV2Output
+		err := b.try(ctx, "list", 0, func(ctx context.Context) (err error) {
+			page, err = b.client.ListObjectsV2(ctx, in)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		for _, o := range page.Contents {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if !do(o) {
+				return nil
+			}
+		}
+		if !aws.ToBool(page.IsTruncated) || aws.ToString(page.NextContinuationToken) == "" {
+			return nil
+		}
+		in.ContinuationToken = page.NextContinuationToken
+	}
+}
+
+// Tidy gives up uploads that were never finished, and removes probes, and digests whose object is gone.
+func (b *Bucket) Tidy(ctx context.Context, before time.Time) (removed int, err error) {
+	for _, tidy := range []func(context.Context, time.Time) (int, error){b.tidyUploads, b.tidyProbes, b.tidySums} {
+		n, failed := tidy(ctx, before)
+		removed += n
+		err = errors.Join(err, failed)
+	}
+	if err != nil {
+		return removed, fmt.Errorf("tidy object store: %w", err)
+	}
+	return removed, nil
+}
+
+func (b *Bucket) tidyUploads(ctx context.Context, before time.Time) (removed int, err error) {
+	err = b.uploads(ctx, func(u types.MultipartUpload) error {
+		name := aws.ToString(u.Key)
+		if !aws.ToTime(u.Initiated).Before(before) {
+			return nil
+		}
+		done, err := b.abort(ctx, name, aws.ToString(u.UploadId))
+		if err != nil || !done {
+			return err
+		}
+		removed++
+		b.metrics.aborted.Inc()
+		b.log.Warn("unfinished upload removed", "key", strings.TrimPrefix(name, b.o.Prefix), "since", aws.ToTime(u.Initiated))
+		return nil
+	})
+	return removed, err
+}
+
+// uploads gives the unfinished uploads below our prefix. It asks for all of the bucket: MinIO finds none by the beginning
+// of their key.
+func (b *Bucket) uploads(ctx context.Context, do func(types.MultipartUpload) error) error {
+	in := &s3.ListMultipartUploadsInput{Bucket: &b.o.Bucket}
+	for {
+		var page *s3.ListMultipartUploadsOutput
+		err := b.try(ctx, "list_uploads", 0, func(ctx context.Context) (err error) {
+			page, err = b.client.ListMultipartUploads(ctx, in)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		for _, u := range page.Uploads {
+			name, ours := strings.CutPrefix(aws.ToString(u.Key), b.o.Prefix)
+			if !ours || blob.CheckKey(strings.TrimPrefix(name, probeDir)) != nil {
+				continue
+			}
+			if err := do(u); err != nil {
+				return err
+			}
+		}
+		if !aws.ToBool(page.IsTruncated) || aws.ToString(page.NextKeyMarker) == "" {
+			return nil
+		}
+		in.KeyMarker, in.UploadIdMarker = page.NextKeyMarker, page.NextUploadIdMarker
+	}
+}
+
+func (b *Bucket) tidyProbes(ctx context.Context, before time.Time) (int, error) {
+	return b.tidyDir(ctx, probeDir, before, func(string) (bool, error) { return true, nil })
+}
+
+func (b *Bucket) tidySums(ctx context.Context, before time.Time) (int, error) {
+	return b.tidyDir(ctx, sumsDir, before, func(key string) (bool, error) {
+		_, err := b.Stat(ctx, key)
+		if errors.Is(err, blob.ErrNotFound) {
+			return true, nil
+		}
+		return false, err
+	})
+}
+
+// tidyDir removes what is old below dir and may go.
+func (b *Bucket) tidyDir(ctx context.Context, dir string, before time.Time, mayGo func(key string) (bool, error)) (removed int, err error) {
+	var failed error
+	err = b.listAll(ctx, dir, func(o types.Object) bool {
+		key := strings.TrimPrefix(aws.ToString(o.Key), b.o.Prefix+dir)
+		if !aws.ToTime(o.LastModified).Before(before) || blob.CheckKey(key) != nil {
+			return true
+		}
+		var may bool
+		if may, failed = mayGo(key); failed == nil && may {
+			if failed = b.delete(ctx, dir+key); failed == nil {
+				removed++
+			}
+		}
+		return failed == nil
+	})
+	return removed, errors.Join(err, failed)
+}

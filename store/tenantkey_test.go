@@ -1,0 +1,63 @@
+package store_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/mairust/mairust/internal/mail"
+	"github.com/mairust/mairust/store"
+	"github.com/mairust/mairust/store/storetest"
+)
+
+func TestTenantKeys(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		ctx := t.Context()
+		one := storetest.NewSite(t, s, "one", "one.test", "bob")
+		two := storetest.NewSite(t, s, "two", "two.test", "carol")
+		key := func(tenant store.TenantID, id string) store.TenantKey {
+			return store.TenantKey{ID: id, Tenant: tenant, Recipient: "age1" + id, Wrapped: "wrapped " + id, Created: time.Now().Truncate(time.Microsecond).UTC()}
+		}
+		first := key(one.Tenant.ID, "1")
+		require.NoError(t, s.AddFirstTenantKey(ctx, first))
+		require.ErrorIs(t, s.AddFirstTenantKey(ctx, key(one.Tenant.ID, "2")), store.ErrExists)
+		require.NoError(t, s.AddTenantKey(ctx, key(one.Tenant.ID, "3")))
+		require.ErrorIs(t, s.AddTenantKey(ctx, key(one.Tenant.ID, "3")), store.ErrExists)
+		require.NoError(t, s.AddFirstTenantKey(ctx, key(two.Tenant.ID, "0")))
+		require.ErrorIs(t, s.AddFirstTenantKey(ctx, key("nobody", "4")), store.ErrNotFound)
+
+		list, err := s.TenantKeys(ctx, one.Tenant.ID)
+		require.NoError(t, err)
+		require.Len(t, list, 2)
+		require.Equal(t, first, list[0])
+		all, err := s.AllTenantKeys(ctx)
+		require.NoError(t, err)
+		require.Len(t, all, 3)
+		names, err := s.TenantNames(ctx)
+		require.NoError(t, err)
+		require.Equal(t, "two", names[two.Tenant.ID])
+
+		require.NoError(t, s.RewrapTenantKey(ctx, one.Tenant.ID, "1", "anew"))
+		require.ErrorIs(t, s.RewrapTenantKey(ctx, two.Tenant.ID, "1", "another tenant's"), store.ErrNotFound)
+		n, err := s.DestroyTenantKeys(ctx, one.Tenant.ID)
+		require.NoError(t, err)
+		require.EqualValues(t, 2, n)
+		n, err = s.DestroyTenantKeys(ctx, one.Tenant.ID)
+		require.NoError(t, err)
+		require.Zero(t, n)
+		list, err = s.TenantKeys(ctx, one.Tenant.ID)
+		require.NoError(t, err)
+		for _, k := range list {
+			require.Empty(t, k.Wrapped)
+			require.False(t, k.Destroyed.IsZero())
+		}
+		require.ErrorIs(t, s.RewrapTenantKey(ctx, one.Tenant.ID, "1", "back again"), store.ErrNotFound)
+		_, err = s.DestroyTenantKeys(ctx, "nobody")
+		require.ErrorIs(t, err, store.ErrNotFound)
+		_, err = s.Resolve(ctx, mail.Address{Local: "bob", Domain: "one.test"}, "+")
+		require.ErrorIs(t, err, store.ErrSuspended, "no mail comes in that nobody can read")
+		_, err = s.Resolve(ctx, mail.Address{Local: "carol", Domain: "two.test"}, "+")
+		require.NoError(t, err)
+	})
+}

@@ -1,0 +1,70 @@
+package ui
+
+import (
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/mairust/mairust/internal/admin"
+	"github.com/mairust/mairust/internal/auth"
+	"github.com/mairust/mairust/store"
+)
+
+// suspensionsView is what the list of stopped accounts and domains shows.
+type suspensionsView struct {
+	Mode           string
+	Rows           []accountRow
+	Next           string
+	Domains        []domainRow
+	May, MayDomain bool
+}
+
+// domainRow is a domain that is stopped.
+type domainRow struct {
+	ID, Domain, Release, Reason, Ticket string
+	Since, Until                        time.Time
+	By                                  actor
+}
+
+// maxDomains is how many stopped domains are listed.
+const maxDomains = 200
+
+func (s *Server) showSuspensions(p *page) error { return s.suspensions(p, http.StatusOK) }
+
+// suspensions lists who is stopped, and shows what went wrong with an act.
+func (s *Server) suspensions(p *page, status int) error {
+	v := suspensionsView{May: p.Who.Can(auth.StopOutbound), MayDomain: p.Who.Can(auth.ManageOutbound)}
+	list, next, err := s.accounts(p, store.OutboundFilter{Level: store.LevelHardLimit}, "/outbound/suspensions")
+	if err != nil {
+		return err
+	}
+	v.Next = next
+	for _, a := range list {
+		row, err := s.accountRow(p, a)
+		if err != nil {
+			return err
+		}
+		if a.Automatic {
+			if row.Cause, err = s.d.Outbound.Gist(p.ctx(), p.Who, a.Account, admin.ExplainWish{Language: p.Lang, Location: p.zone}); err != nil {
+				return err
+			}
+			row.Cause = plain(row.Cause)
+		}
+		v.Rows = append(v.Rows, row)
+	}
+	domains, err := s.d.Outbound.StoppedDomains(p.ctx(), p.Who, "", maxDomains)
+	if err != nil {
+		return err
+	}
+	for _, d := range domains {
+		v.Domains = append(v.Domains, domainRow{
+			ID: "release-" + d.Domain, Domain: plain(d.Domain), Release: "/outbound/domains/" + url.PathEscape(d.Domain) + "/release",
+			Reason: plain(d.Reason), Ticket: plain(d.Ticket), Since: d.Since, Until: timeAt(d.Until), By: actor{Name: plain(d.By)},
+		})
+	}
+	if v.Mode, err = s.tenantMode(p); err != nil {
+		return err
+	}
+	p.Nav, p.Title = "outbound", p.T("outbound.suspensions")
+	return p.show(status, "suspensions", v)
+}

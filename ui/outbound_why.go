@@ -1,0 +1,158 @@
+package ui
+
+import (
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/mairust/mairust/api/wire"
+	"github.com/mairust/mairust/internal/admin"
+	"github.com/mairust/mairust/policy"
+	"github.com/mairust/mairust/store"
+)
+
+// whyView is what the page "why was this account stopped?" shows.
+type whyView struct {
+	Account, AccountURL, Tenant string
+	State                       stateView
+	// Stop tells that the page is about the last stop, else about one decision; ByHand that a person did it; Released
+	// that the account may send again.
+	Stop, ByHand, Released bool
+	// Shadow is the mode when the decision did not take effect.
+	Shadow string
+	// Decided tells whether there is a decision.
+	Decided, Profiled        bool
+	Sentence                 string
+	Score, ScoreText, StopAt string
+	StopX                    int64
+	Shares                   []share
+	Factors                  []factorRow
+	Plot                     *plot
+	Evidence                 []evidenceGroup
+	EvidenceText             string
+	Unknowns, Checks         []string
+	Reply                    string
+	Facts                    decisionFacts
+	Acts                     *actsView
+}
+
+// decisionFacts are the circumstances of a decision.
+type decisionFacts struct {
+	At                                           time.Time
+	Before, After, Mode, Client, MailFrom, Queue string
+	Action, PolicyHash                           string
+}
+
+// showWhy explains why an account was stopped, or one decision.
+func (s *Server) showWhy(p *page) error { return s.why(p, http.StatusOK) }
+
+// why shows the page, with what went wrong with an act.
+func (s *Server) why(p *page, status int) error {
+	decision := p.r.URL.Query().Get("decision")
+	x, err := s.d.Outbound.Explain(p.ctx(), p.Who, p.r.PathValue("account"), admin.ExplainWish{
+		Decision: decision, Language: p.Lang, Location: p.zone,
+	})
+	if err != nil {
+		return err
+	}
+	a, err := s.d.Outbound.Account(p.ctx(), p.Who, x.Account.Account)
+	if err != nil {
+		return err
+	}
+	v := &whyView{
+		Account: plain(a.Account), AccountURL: accountURL(a.Account), Tenant: p.tenantName(a.TenantID),
+		State: p.newState(a.OutboundAccount, a.DomainStop), Acts: p.newActs(a.OutboundAccount), Checks: checks,
+		Stop: decision == "", Unknowns: unknowns(&x), Reply: x.Reply,
+	}
+	v.ByHand, v.Released = v.Stop && x.Decision == nil, v.Stop && a.Level != store.LevelHardLimit
+	if x.Decision != nil {
+		v.explain(p, &x)
+	}
+	history, err := s.d.Outbound.History(p.ctx(), p.Who, a.Account, store.LogKey{}, historyLength)
+	if err != nil {
+		return err
+	}
+	v.Plot = p.newPlot(x.Series)
+	v.Plot.addEvents(history)
+	v.Plot.addPlaces(x.Places)
+	v.Plot.Usual = usualHour(&x)
+	if x.Profile == "" {
+		v.Plot.Limit = int64(s.d.Outbound.InForce().Limits.UserPerHour)
+	}
+	v.evidence(p, &x)
+	p.Title = p.T("outbound.why_decision")
+	if v.Stop {
+		p.Title = p.T("outbound.why_title")
+	}
+	return p.show(status, "why", v)
+}
+
+func (v *whyView) explain(p *page, x *wire.OutboundExplanation) {
+	d := x.Decision
+	v.Decided = true
+	v.Facts = decisionFacts{
+		At: d.At, Before: knownLevel(d.LevelBefore), After: knownLevel(d.LevelAfter), Mode: knownMode(d.Mode), Client: plain(d.Client),
+		MailFrom: plain(d.MailFrom), Queue: plain(d.QueueID), Action: knownAction(d.Action), PolicyHash: plain(x.Policy),
+	}
+	if v.Facts.Mode == "" {
+		v.Facts.Mode = string(policy.Enforce)
+	}
+	if d.Would != "" || d.WouldLevel != "" {
+		v.Shadow = string(policy.Shadow)
+	}
+	v.Sentence, v.Shares, v.Factors = plain(x.Sentence), shares(x), p.factorRows(x)
+	v.Score, v.StopAt, v.StopX = scoreText(x.Score), scoreText(x.HardAt), permille(x.HardAt)
+	v.ScoreText = p.T("outbound.score.text", "score", v.Score, "stop", v.StopAt)
+}
+
+// usualHour is the account's own peak of an hour; 0 when it is not known.
+func usualHour(x *wire.OutboundExplanation) int64 {
+	for _, e := range x.Evidence {
+		if e.Name == "volume" && e.WindowSeconds == 3600 {
+			return int64(e.Usual)
+		}
+	}
+	return 0
+}
+
+// evidenceGroup are the messages of one text.
+type evidenceGroup struct {
+	Fingerprint          string
+	Messages, Recipients int64
+	Rows                 []evidenceRow
+}
+
+// evidenceRow is one message: facts of its envelope, never what it says.
+type evidenceRow struct {
+	At                                       time.Time
+	URL, MailFrom, Spam, Size, Client, Queue string
+	Recipients, New, Refused                 int64
+}
+
+// evidence lists the messages before the decision, the largest group of one text first.
+func (v *whyView) evidence(p *page, x *wire.OutboundExplanation) {
+	var shown, total int64
+	for _, g := range x.Groups {
+		group := evidenceGroup{Fingerprint: fmt.Sprintf("%.8s", plain(g.Fingerprint)), Messages: g.Count, Recipients: g.Recipients}
+		for _, d := range g.Messages {
+			group.Rows = append(group.Rows, p.evidenceRow(d))
+			shown++
+		}
+		total += g.Count
+		if len(group.Rows) > 0 {
+			v.Evidence = append(v.Evidence, group)
+		}
+	}
+	v.EvidenceText = p.T("outbound.evidence.shown", "n", p.Num(shown), "total", p.Num(total))
+}
+
+func (p *page) evidenceRow(d wire.OutboundDecision) evidenceRow {
+	r := evidenceRow{
+		At: d.At, URL: decisionURL(d.Account, d.ID), MailFrom: plain(d.MailFrom), Size: p.Size(d.SizeBytes), Client: plain(d.Client),
+		Queue: plain(d.QueueID), Recipients: d.Recipients, New: d.NewRecipients, Refused: d.Refused + d.Bounced,
+	}
+	if d.SpamScore != nil {
+		r.Spam = fmt.Sprintf("%.1f", *d.SpamScore)
+	}
+	return r
+}
