@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"time"
 
 	"github.com/mairust/mairust/internal/config"
 	"github.com/mairust/mairust/store/blob"
@@ -48,8 +49,13 @@ func (r *checkReport) store(ctx context.Context, what, backend string, o config.
 	r.pass(what, path+": an object was written, made durable and removed")
 }
 
+// bucketPatience leaves time for the other checks when a server does not answer.
+const bucketPatience = 30 * time.Second
+
 // bucket prints what was found of each operation.
 func (r *checkReport) bucket(ctx context.Context, what string, o s3.Options) {
+	ctx, cancel := context.WithTimeout(ctx, bucketPatience)
+	defer cancel()
 	o.Log = slog.New(slog.DiscardHandler)
 	b, err := s3.New(ctx, o)
 	if err != nil {
