@@ -71,7 +71,6 @@ func (d *daemon) buildOutbound() error {
 	if follows {
 		deps.Notify = d.tellOf
 		deps.HasFeed = func(host string) bool { return d.bounces == nil || d.bounces.feeds.Has(host) }
-		deps.HasFeed = func(host string) bool { return d.bounces.feeds.Has(host) }
 	}
 	if c.Redis.URL != "" {
 		var err error

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -227,3 +228,11 @@ func (b *Bucket) Delete(ctx context.Context, key string) error { return b.backen
 
 // Check proves that the backend works.
 func (b *Bucket) Check(ctx context.Context) error { return b.backend.Check(ctx) }
+
+// Tidy is the backend's, where it has one.
+func (b *Bucket) Tidy(ctx context.Context, before time.Time) (removed int, err error) {
+	if t, ok := b.backend.(blob.Tidier); ok {
+		return t.Tidy(ctx, before)
+	}
+	return 0, nil
+}
