@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -143,6 +144,9 @@ func TestShippingGoesOnWhenTheServerIsBackAndGivesUpNothing(t *testing.T) {
 	}))
 	defer server.Close()
 	t.Setenv("BOUNCE_KEY", "mk_live_x")
+	mask := syscall.Umask(0) // which the command sets for its process, here that of all tests
+	syscall.Umask(mask)
+	defer syscall.Umask(mask)
 	args := []string{"bounces", "--once", "--from-start", "--file", log, "--host", "mx2", "--url", server.URL, "--api-key", "env:BOUNCE_KEY",
 		"--state", filepath.Join(dir, "state.json")}
 	require.Equal(t, 0, run(args))
