@@ -84,6 +84,9 @@ func (s *State) InShadow() bool { return s.shadow }
 // ByHand says that the level was set by a person.
 func (s *State) ByHand() bool { return s.byHand }
 
+// SinceUS is the time of the level, µs since 1970; 0 when it was always normal.
+func (s *State) SinceUS() int64 { return s.levelUS }
+
 // FirstUS and LastUS are the times of the first and the last event, µs since 1970; 0 when there was none.
 func (s *State) FirstUS() int64 { return s.firstUS }
 

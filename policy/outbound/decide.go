@@ -170,15 +170,19 @@ func effective(st *policy.State) policy.Level {
 }
 
 // actOf is what the row of an account means for a state that has not known of it; false for nothing. What the engine of
-// another node decided only ever makes a state stricter, since this one may know more.
+// another node decided makes a state stricter, since this one may know more. It ends a stop when the row is later: the stop
+// was in the row before, and somebody has ended it there.
 func actOf(row store.OutboundAccount, st *policy.State) (policy.Event, bool) {
 	level, is := policy.Level(row.Level), effective(st)
 	set := policy.Event{Kind: policy.KindSetLevel, Level: level, Cap: row.CapPerHour}
 	switch row.Act {
-	case actSuspend, actLimit:
+	case actSuspend:
 		return set, rank(level) > rank(is)
-	case actRecover:
-		return set, is == policy.SoftLimit
+	case actLimit, actRecover:
+		if is == policy.HardLimit {
+			return policy.Event{Kind: policy.KindReenable, Level: level, Cap: row.CapPerHour}, endsStop(row, st)
+		}
+		return set, rank(level) > rank(is) || row.Act == actRecover && is == policy.SoftLimit
 	case actReenable:
 		return policy.Event{Kind: policy.KindReenable, Cap: row.CapPerHour}, is == policy.HardLimit
 	case "mode":
@@ -197,6 +201,12 @@ func actOf(row store.OutboundAccount, st *policy.State) (policy.Event, bool) {
 		}
 	}
 	return set, true
+}
+
+// endsStop tells whether a row of a lower level is later than the stop of a state. A stop by hand is always known from an
+// earlier row; one that was just decided here may not have been written yet.
+func endsStop(row store.OutboundAccount, st *policy.State) bool {
+	return st.ByHand() || time.UnixMicro(st.SinceUS()).Before(row.Changed)
 }
 
 func rank(l policy.Level) int {

@@ -29,8 +29,10 @@ type levelChange struct {
 	decision store.LogKey
 	// revision of the row is the one that was known when it was decided.
 	revision int64
-	reason   string
-	notice   Notice
+	// again says that the stop was decided earlier, and may have been ended since.
+	again  bool
+	reason string
+	notice Notice
 }
 
 // follow does what follows from a decision: a change of level is written to the database, by one node only, and told.
@@ -85,11 +87,18 @@ func (g *Gate) heal(s sender, o *outcome, row store.OutboundDecision, notice Not
 		return
 	}
 	notice.Kind = policy.NoticeSuspended
-	g.writer.setLevel(g.changeOf(s, o, policy.Normal, row, notice))
+	c := g.changeOf(s, o, policy.Normal, row, notice)
+	c.again = true
+	g.writer.setLevel(c)
 }
 
-// writeLevel puts a level into the database by compare and set, so that of several nodes one changes it. What a person did
-// that the decision did not know of counts more.
+// outdated tells whether a row that the decision did not know of counts more: what a person did, a level that another node
+// gave when this one only wrote again what it had decided before.
+func (c *levelChange) outdated(row *store.OutboundAccount) bool {
+	return row.Revision > c.revision && (row.ActorKind != actorEngine || c.again)
+}
+
+// writeLevel puts a level into the database by compare and set, so that of several nodes one changes it.
 func (g *Gate) writeLevel(ctx context.Context, db *store.Store, c levelChange) error {
 	for range 3 {
 		row, err := db.OutboundAccount(ctx, store.Scope{Tenant: c.sender.tenant}, string(c.sender.account))
@@ -99,7 +108,7 @@ func (g *Gate) writeLevel(ctx context.Context, db *store.Store, c levelChange) e
 		if err != nil {
 			return err
 		}
-		if row.Level == string(c.level) || row.ActorKind != actorEngine && row.Revision > c.revision {
+		if row.Level == string(c.level) || c.outdated(row) {
 			return nil
 		}
 		change := row.Change(c.act)

@@ -142,7 +142,7 @@ func (g *Gate) restoreStops() {
 		}
 		at := time.UnixMicro(st.LastUS())
 		g.writer.setLevel(levelChange{
-			sender: s, level: policy.HardLimit, act: actSuspend, revision: e.revision, reason: "decided by the engine",
+			sender: s, level: policy.HardLimit, act: actSuspend, revision: e.revision, again: true, reason: "decided by the engine",
 			notice: Notice{Kind: policy.NoticeSuspended, Tenant: s.tenant, Account: string(s.account), Level: policy.HardLimit, At: at},
 		})
 	})

@@ -1,0 +1,58 @@
+package outbound_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/mairust/mairust/policy"
+	"github.com/mairust/mairust/store"
+	"github.com/mairust/mairust/store/storetest"
+)
+
+// stopped makes the engine of a node stop an account, and gives its row once the database has it.
+func (n *node) stopped(db *store.Store, account string) *store.OutboundAccount {
+	n.t.Helper()
+	eventually(n.t, "the node is ready", func() bool { return n.Check(n.t.Context()) == nil })
+	_, refused := n.blast(envelope(account, "192.0.2.7"), 60)
+	require.NotNil(n.t, refused)
+	return n.becomes(db, account, store.LevelHardLimit)
+}
+
+// becomes waits until the database has an account at a level.
+func (n *node) becomes(db *store.Store, account, level string) (row *store.OutboundAccount) {
+	n.t.Helper()
+	eventually(n.t, account+" is at "+level, func() bool {
+		var err error
+		row, err = db.OutboundAccount(n.t.Context(), store.System, account)
+		return err == nil && row.Level == level
+	})
+	return row
+}
+
+// change does an act of a person or of the engine to a row.
+func change(t testing.TB, db *store.Store, row *store.OutboundAccount, act, level, kind string) *store.OutboundAccount {
+	t.Helper()
+	c := row.Change(act)
+	c.Level, c.Reason, c.ActorKind, c.Actor = level, "test", kind, "desk"
+	made, err := db.ChangeOutboundAccount(t.Context(), c)
+	require.NoError(t, err)
+	return made
+}
+
+func TestAReleaseWhoseProbationEndedBeforeTheNextMailHolds(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, db *store.Store) {
+		n := start(t, setup{options: enforce, db: db})
+		row := n.stopped(db, "tanaka@one.test")
+		row = change(t, db, row, "release", store.LevelSoftLimit, "user")
+		change(t, db, row, "recover", store.LevelNormal, "engine")
+		eventually(t, "mail flows again", func() bool {
+			return n.send(envelope("tanaka@one.test", "192.0.2.7"), "Hello Suzuki, thank you.", 0, "suzuki@one.test").left() == 1
+		})
+		n.stop()
+		row, err := db.OutboundAccount(t.Context(), store.System, "tanaka@one.test")
+		require.NoError(t, err)
+		require.Equal(t, "recover", row.Act, "nobody stopped it again")
+		require.Equal(t, 1, n.noticed(policy.NoticeSuspended))
+	})
+}
