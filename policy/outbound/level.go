@@ -92,10 +92,11 @@ func (g *Gate) heal(s sender, o *outcome, row store.OutboundDecision, notice Not
 	g.writer.setLevel(c)
 }
 
-// outdated tells whether a row that the decision did not know of counts more: what a person did, a level that another node
-// gave when this one only wrote again what it had decided before.
+// outdated tells whether a row that the decision did not know of counts more: what a person did, a stricter level that
+// another node gave, or any level when this one only writes again what it had decided before. The next event of the account
+// learns of it.
 func (c *levelChange) outdated(row *store.OutboundAccount) bool {
-	return row.Revision > c.revision && (row.ActorKind != actorEngine || c.again)
+	return row.Revision > c.revision && (row.ActorKind != actorEngine || c.again || rank(policy.Level(row.Level)) > rank(c.level))
 }
 
 // writeLevel puts a level into the database by compare and set, so that of several nodes one changes it.
