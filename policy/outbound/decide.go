@@ -19,7 +19,7 @@ type outcome struct {
 	acts []outcome
 	// checkpoint is the state before the first event of the day; nil for a later one.
 	checkpoint []byte
-	revision   int64 // of the account's row, as far as the state knows of it
+	revision   int64 // LevelRevision of the account's row, as far as the state knows of it
 	alone      bool  // the shared state was not there
 }
 
@@ -143,14 +143,14 @@ func (g *Gate) step(s sender, was known, e policy.Event) (outcome, known, policy
 		o.checkpoint = was.state
 	}
 	k := known{tenant: s.tenant, revision: was.revision}
-	if row, ok := standing.row(s); ok && row.Revision > was.revision {
+	if row, ok := standing.row(s); ok && row.LevelRevision > was.revision {
 		if act, ok := actOf(row, &st); ok {
 			act.Account, act.Tenant, act.Mode = e.Account, e.Tenant, e.Mode
 			var d policy.Decision
 			d, st = policy.Decide(st, act, o.policy, o.nowUS)
 			o.acts = append(o.acts, outcome{decision: d, event: act, nowUS: o.nowUS, policy: o.policy})
 		}
-		k.revision = row.Revision
+		k.revision = row.LevelRevision
 	}
 	if e.Kind != 0 {
 		e.Scope.DomainStopped = standing.domainStopped(s, now)
@@ -185,8 +185,6 @@ func actOf(row store.OutboundAccount, st *policy.State) (policy.Event, bool) {
 		return set, rank(level) > rank(is) || row.Act == actRecover && is == policy.SoftLimit
 	case actReenable:
 		return policy.Event{Kind: policy.KindReenable, Cap: row.CapPerHour}, is == policy.HardLimit
-	case "mode":
-		return policy.Event{}, false
 	}
 	switch level {
 	case policy.HardLimit:
@@ -206,7 +204,7 @@ func actOf(row store.OutboundAccount, st *policy.State) (policy.Event, bool) {
 // endsStop tells whether a row of a lower level is later than the stop of a state. A stop by hand is always known from an
 // earlier row; one that was just decided here may not have been written yet.
 func endsStop(row store.OutboundAccount, st *policy.State) bool {
-	return st.ByHand() || time.UnixMicro(st.SinceUS()).Before(row.Changed)
+	return st.ByHand() || time.UnixMicro(st.SinceUS()).Before(row.Since)
 }
 
 func rank(l policy.Level) int {
@@ -240,7 +238,7 @@ func (g *Gate) load(ctx context.Context, entry *entry) {
 		}
 		k := known{tenant: entry.tenant, state: row.State}
 		if r, ok := g.standing.Load().row(sender{entry.account, entry.tenant}); ok && policy.Level(r.Level) == st.Level() {
-			k.revision = r.Revision // it was stored with it
+			k.revision = r.LevelRevision // it was stored with it
 		}
 		g.states.put(entry, k, effective(&st))
 	case errors.Is(err, store.ErrNotFound):

@@ -129,11 +129,10 @@ func TestWhatARowMeansForAStateThatDidNotKnow(t *testing.T) {
 		{store.OutboundAccount{Act: actSuspend, Level: store.LevelHardLimit}, policy.SoftLimit, policy.Event{Kind: policy.KindSetLevel, Level: policy.HardLimit}, true},
 		{store.OutboundAccount{Act: actReenable, Level: store.LevelSoftLimit}, policy.HardLimit, policy.Event{Kind: policy.KindReenable}, true},
 		{store.OutboundAccount{Act: actReenable, Level: store.LevelSoftLimit}, policy.SoftLimit, policy.Event{Kind: policy.KindReenable}, false},
-		{store.OutboundAccount{Act: actRecover, Level: store.LevelNormal, Changed: later}, policy.HardLimit, policy.Event{Kind: policy.KindReenable, Level: policy.Normal}, true},
-		{store.OutboundAccount{Act: actRecover, Level: store.LevelNormal, Changed: time.UnixMicro(1e15)}, policy.HardLimit, policy.Event{}, false},
+		{store.OutboundAccount{Act: actRecover, Level: store.LevelNormal, Since: later}, policy.HardLimit, policy.Event{Kind: policy.KindReenable, Level: policy.Normal}, true},
+		{store.OutboundAccount{Act: actRecover, Level: store.LevelNormal, Since: time.UnixMicro(1e15)}, policy.HardLimit, policy.Event{}, false},
 		{store.OutboundAccount{Act: actRecover, Level: store.LevelNormal}, policy.SoftLimit, policy.Event{Kind: policy.KindSetLevel, Level: policy.Normal}, true},
-		{store.OutboundAccount{Act: actLimit, Level: store.LevelSoftLimit, Changed: later}, policy.HardLimit, policy.Event{Kind: policy.KindReenable, Level: policy.SoftLimit}, true},
-		{store.OutboundAccount{Act: "mode", Level: store.LevelNormal, Mode: "off"}, policy.HardLimit, policy.Event{}, false},
+		{store.OutboundAccount{Act: actLimit, Level: store.LevelSoftLimit, Since: later}, policy.HardLimit, policy.Event{Kind: policy.KindReenable, Level: policy.SoftLimit}, true},
 	} {
 		e, acts := actOf(row.row, at(row.is))
 		require.Equal(t, row.acts, acts, "%+v", row.row)

@@ -27,7 +27,7 @@ type levelChange struct {
 	act      string
 	until    time.Time
 	decision store.LogKey
-	// revision of the row is the one that was known when it was decided.
+	// revision is the LevelRevision of the row, the one that was known when it was decided.
 	revision int64
 	// again says that the stop was decided earlier, and may have been ended since.
 	again  bool
@@ -96,7 +96,7 @@ func (g *Gate) heal(s sender, o *outcome, row store.OutboundDecision, notice Not
 // another node gave, or any level when this one only writes again what it had decided before. The next event of the account
 // learns of it.
 func (c *levelChange) outdated(row *store.OutboundAccount) bool {
-	return row.Revision > c.revision && (row.ActorKind != actorEngine || c.again || rank(policy.Level(row.Level)) > rank(c.level))
+	return row.LevelRevision > c.revision && (row.ActorKind != actorEngine || c.again || rank(policy.Level(row.Level)) > rank(c.level))
 }
 
 // writeLevel puts a level into the database by compare and set, so that of several nodes one changes it.
@@ -137,8 +137,8 @@ func (g *Gate) writeLevel(ctx context.Context, db *store.Store, c levelChange) e
 // learn notes what this node has just written, so that it is not taken for the act of another.
 func (g *Gate) learn(s sender, row *store.OutboundAccount) {
 	if e := g.states.holdKnown(s.account); e != nil {
-		if st, err := policy.ParseState(e.state); err == nil && policy.Level(row.Level) == st.Level() && row.Revision > e.revision {
-			e.revision = row.Revision
+		if st, err := policy.ParseState(e.state); err == nil && policy.Level(row.Level) == st.Level() && row.LevelRevision > e.revision {
+			e.revision = row.LevelRevision
 			e.journalled, e.stored = false, false
 		}
 		g.states.release(e)

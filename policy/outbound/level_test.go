@@ -56,3 +56,27 @@ func TestAReleaseWhoseProbationEndedBeforeTheNextMailHolds(t *testing.T) {
 		require.Equal(t, 1, n.noticed(policy.NoticeSuspended))
 	})
 }
+
+func TestAModeDoesNotHideAStopOrARelease(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, db *store.Store) {
+		n := start(t, setup{options: enforce, db: db})
+		row := n.stopped(db, "tanaka@one.test")
+		row = change(t, db, row, "release", store.LevelNormal, "user")
+		mode := row.Change(store.ActMode)
+		mode.Mode = "enforce"
+		_, err := db.ChangeOutboundAccount(t.Context(), mode)
+		require.NoError(t, err)
+		e := envelope("suzuki@one.test", "192.0.2.8")
+		require.Equal(t, 1, n.send(e, "Hello", 0, "sato@one.test").left())
+		row = change(t, db, &store.OutboundAccount{Tenant: store.SystemTenant, Account: "suzuki@one.test", Revision: revision(t, db, "suzuki@one.test")},
+			"suspend", store.LevelHardLimit, "user")
+		mode = row.Change(store.ActMode)
+		mode.Mode = "shadow"
+		_, err = db.ChangeOutboundAccount(t.Context(), mode)
+		require.NoError(t, err)
+		eventually(t, "the stop by hand holds in shadow", func() bool { return n.send(e, "Hello", 0, "sato@one.test").mail != nil })
+		eventually(t, "the released one sends", func() bool {
+			return n.send(envelope("tanaka@one.test", "192.0.2.7"), "Hello Suzuki, thank you.", 0, "suzuki@one.test").left() == 1
+		})
+	})
+}

@@ -26,7 +26,7 @@ func TestALevelDecidedBeforeAnotherNodesStopDoesNotEndIt(t *testing.T) {
 			return row
 		}
 		require.NoError(t, g.writeLevel(t.Context(), db, levelChange{sender: s, level: policy.SoftLimit, act: actLimit}))
-		known := level().Revision
+		known := level().LevelRevision
 		require.NoError(t, g.writeLevel(t.Context(), db, levelChange{sender: s, level: policy.HardLimit, act: actSuspend, revision: known}))
 		stop := level()
 		require.Equal(t, store.LevelHardLimit, stop.Level)
@@ -37,11 +37,11 @@ func TestALevelDecidedBeforeAnotherNodesStopDoesNotEndIt(t *testing.T) {
 			require.NoError(t, g.writeLevel(t.Context(), db, late))
 			require.Equal(t, stop, level(), late.act)
 		}
-		require.NoError(t, g.writeLevel(t.Context(), db, levelChange{sender: s, level: policy.SoftLimit, act: actReenable, revision: stop.Revision}))
+		require.NoError(t, g.writeLevel(t.Context(), db, levelChange{sender: s, level: policy.SoftLimit, act: actReenable, revision: stop.LevelRevision}))
 		require.Equal(t, store.LevelSoftLimit, level().Level, "who knows of the stop ends it")
-		require.NoError(t, g.writeLevel(t.Context(), db, levelChange{sender: s, level: policy.HardLimit, act: actSuspend, revision: stop.Revision, again: true}))
+		require.NoError(t, g.writeLevel(t.Context(), db, levelChange{sender: s, level: policy.HardLimit, act: actSuspend, revision: stop.LevelRevision, again: true}))
 		require.Equal(t, store.LevelSoftLimit, level().Level, "an old stop is not written again")
-		require.NoError(t, g.writeLevel(t.Context(), db, levelChange{sender: s, level: policy.HardLimit, act: actSuspend, revision: stop.Revision}))
+		require.NoError(t, g.writeLevel(t.Context(), db, levelChange{sender: s, level: policy.HardLimit, act: actSuspend, revision: stop.LevelRevision}))
 		require.Equal(t, store.LevelHardLimit, level().Level, "a new one is")
 	})
 }

@@ -133,7 +133,7 @@ func (g *Gate) restoreStops() {
 	g.states.each(func(e *entry) {
 		s := sender{e.account, e.tenant}
 		row, _ := g.standing.Load().row(s)
-		if !e.hard.Load() || policy.Level(row.Level) == policy.HardLimit || row.Revision > e.revision {
+		if !e.hard.Load() || policy.Level(row.Level) == policy.HardLimit || row.LevelRevision > e.revision {
 			return
 		}
 		st, err := policy.ParseState(e.state)
