@@ -559,7 +559,7 @@ func TestStatesAreKeptByDayAndTheNewestWins(t *testing.T) {
 			})
 		}
 		newer := list[5]
-		newer.State, newer.Updated = []byte("new"), noon.Add(time.Second)
+		newer.State, newer.Revision, newer.Updated = []byte("new"), 7, noon.Add(time.Second)
 		list = append(list, newer, store.OutboundState{Tenant: "t1", Kind: store.StateOfTenant, Updated: noon})
 		require.NoError(t, s.SaveOutboundStates(ctx, list))
 		require.NoError(t, s.SaveOutboundStates(ctx, list[:210]), "older ones change nothing")

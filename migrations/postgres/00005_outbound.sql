@@ -59,6 +59,7 @@ CREATE TABLE outbound_states (
     name       TEXT COLLATE "C" NOT NULL,
     day        BIGINT NOT NULL,
     state      BYTEA NOT NULL,
+    revision   BIGINT NOT NULL DEFAULT 0,
     updated_us BIGINT NOT NULL,
     PRIMARY KEY (day, tenant_id, kind, name)
 );

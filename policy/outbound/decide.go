@@ -236,11 +236,7 @@ func (g *Gate) load(ctx context.Context, entry *entry) {
 			g.log.Error("stored state not readable, the account begins anew", "account", string(entry.account), "err", err)
 			break
 		}
-		k := known{tenant: entry.tenant, state: row.State}
-		if r, ok := g.standing.Load().row(sender{entry.account, entry.tenant}); ok && policy.Level(r.Level) == st.Level() {
-			k.revision = r.LevelRevision // it was stored with it
-		}
-		g.states.put(entry, k, effective(&st))
+		g.states.put(entry, known{tenant: entry.tenant, revision: row.Revision, state: row.State}, effective(&st))
 	case errors.Is(err, store.ErrNotFound):
 	default:
 		g.metrics.storeErrors.WithLabelValues("load").Inc()

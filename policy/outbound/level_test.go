@@ -80,3 +80,36 @@ func TestAModeDoesNotHideAStopOrARelease(t *testing.T) {
 		})
 	})
 }
+
+func TestAStopByHandHoldsForAnAccountReadFromTheDatabase(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, db *store.Store) {
+		n := start(t, setup{db: db}) // in shadow
+		e := envelope("tanaka@one.test", "192.0.2.7")
+		_, refused := n.blast(e, 20)
+		require.Nil(t, refused)
+		eventually(t, "the node is ready", func() bool { return n.Check(t.Context()) == nil })
+		n.stop()
+		change(t, db, &store.OutboundAccount{Tenant: store.SystemTenant, Account: "tanaka@one.test"}, "suspend", store.LevelHardLimit, "user")
+		n = start(t, setup{db: db}) // without the files
+		eventually(t, "the node is ready", func() bool { return n.Check(t.Context()) == nil })
+		r := n.send(e, "Hello", 0, "suzuki@one.test")
+		require.NotNil(t, r.mail, "the stop that only shadow knows is not the one by hand")
+	})
+}
+
+func TestAReleaseIsTakenOnceByAnAccountReadFromTheDatabase(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, db *store.Store) {
+		n := start(t, setup{options: enforce, db: db})
+		row := n.stopped(db, "tanaka@one.test")
+		release := row.Change("release")
+		release.Level, release.CapPerHour, release.ActorKind = store.LevelSoftLimit, 3, "user"
+		_, err := db.ChangeOutboundAccount(t.Context(), release)
+		require.NoError(t, err)
+		e := envelope("tanaka@one.test", "192.0.2.7")
+		eventually(t, "mail flows again", func() bool { return n.send(e, "Hello", 0, "suzuki@one.test").left() == 1 })
+		n.stop()
+		n = start(t, setup{options: enforce, db: db}) // without the files
+		eventually(t, "the node is ready", func() bool { return n.Check(t.Context()) == nil })
+		require.Equal(t, 2, n.send(e, "Hello", 0, "suzuki@one.test", "suzuki@one.test", "suzuki@one.test").accepted, "cap and count are as they were")
+	})
+}
