@@ -22,6 +22,27 @@ const (
 	statesEvery  = time.Minute
 )
 
+// beginPatience is what Begin waits for the database.
+const beginPatience = 5 * time.Second
+
+// Begin reads what is in force from the database, in 5 s at most, when no file tells it: a node without files would else let
+// pass those that it does not know to be stopped. Without an answer mail is judged all the same. It ends before Run begins.
+func (g *Gate) Begin(ctx context.Context) {
+	if g.open == nil || !g.standing.Load().unread() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, beginPatience)
+	defer cancel()
+	if g.opened = g.openStore(ctx); g.opened == nil {
+		g.log.Warn("nobody has told who is stopped: mail is judged without it until the database answers")
+		return
+	}
+	err := g.refreshStanding(ctx, g.opened)
+	if g.answered("begin", err); err == nil {
+		g.store.Store(g.opened)
+	}
+}
+
 // Run opens the database, follows what changes there, and writes what was decided, until ctx ends.
 func (g *Gate) Run(ctx context.Context) {
 	var group sync.WaitGroup
@@ -108,8 +129,8 @@ func (g *Gate) followChanges(ctx context.Context) {
 
 // openStore tries until it works; nil at the end of ctx, or without a database.
 func (g *Gate) openStore(ctx context.Context) *store.Store {
-	if g.open == nil {
-		return nil
+	if g.open == nil || g.opened != nil {
+		return g.opened
 	}
 	for told := false; ; told = true {
 		db, err := g.open(ctx)
