@@ -45,7 +45,7 @@ type standing struct {
 	byHand  bool
 	shadow  bool // set by an automatic decision that did not take effect
 	levelUS int64
-	untilUS int64 // a stop by hand ends; 0: never
+	untilUS int64 // the level ends; 0: as its kind does, a stop by hand never
 	// capHour replaces the configured soft cap; 0: as configured.
 	capHour int64
 	// breachUS is the last time that the score was over the soft threshold, strikeUS the last one that counted.

@@ -174,28 +174,28 @@ func effective(st *policy.State) policy.Level {
 // was in the row before, and somebody has ended it there.
 func actOf(row store.OutboundAccount, st *policy.State) (policy.Event, bool) {
 	level, is := policy.Level(row.Level), effective(st)
-	set := policy.Event{Kind: policy.KindSetLevel, Level: level, Cap: row.CapPerHour}
+	until := int64(0)
+	if !row.Until.IsZero() {
+		until = row.Until.UnixMicro()
+	}
+	set := policy.Event{Kind: policy.KindSetLevel, Level: level, Cap: row.CapPerHour, UntilUS: until}
 	switch row.Act {
 	case actSuspend:
 		return set, rank(level) > rank(is)
 	case actLimit, actRecover:
 		if is == policy.HardLimit {
-			return policy.Event{Kind: policy.KindReenable, Level: level, Cap: row.CapPerHour}, endsStop(row, st)
+			return policy.Event{Kind: policy.KindReenable, Level: level, Cap: row.CapPerHour, UntilUS: until}, endsStop(row, st)
 		}
 		return set, rank(level) > rank(is) || row.Act == actRecover && is == policy.SoftLimit
 	case actReenable:
-		return policy.Event{Kind: policy.KindReenable, Cap: row.CapPerHour}, is == policy.HardLimit
+		return policy.Event{Kind: policy.KindReenable, Cap: row.CapPerHour, UntilUS: until}, is == policy.HardLimit
 	}
 	switch level {
 	case policy.HardLimit:
-		e := policy.Event{Kind: policy.KindStop}
-		if !row.Until.IsZero() {
-			e.UntilUS = row.Until.UnixMicro()
-		}
-		return e, true
+		return policy.Event{Kind: policy.KindStop, UntilUS: until}, true
 	default:
 		if is == policy.HardLimit || row.Act == "release" {
-			return policy.Event{Kind: policy.KindReenable, Level: level, Cap: row.CapPerHour}, true
+			return policy.Event{Kind: policy.KindReenable, Level: level, Cap: row.CapPerHour, UntilUS: until}, true
 		}
 	}
 	return set, true

@@ -122,9 +122,9 @@ func TestWhatARowMeansForAStateThatDidNotKnow(t *testing.T) {
 		acts  bool
 	}{
 		{store.OutboundAccount{Act: "suspend", Level: store.LevelHardLimit, Until: until}, policy.Normal, policy.Event{Kind: policy.KindStop, UntilUS: 2e15}, true},
-		{store.OutboundAccount{Act: "release", Level: store.LevelSoftLimit, CapPerHour: 9}, policy.HardLimit, policy.Event{Kind: policy.KindReenable, Level: policy.SoftLimit, Cap: 9}, true},
+		{store.OutboundAccount{Act: "release", Level: store.LevelSoftLimit, CapPerHour: 9, Until: until}, policy.HardLimit, policy.Event{Kind: policy.KindReenable, Level: policy.SoftLimit, Cap: 9, UntilUS: 2e15}, true},
 		{store.OutboundAccount{Act: "release", Level: store.LevelNormal}, policy.HardLimit, policy.Event{Kind: policy.KindReenable, Level: policy.Normal}, true},
-		{store.OutboundAccount{Act: "limit", Level: store.LevelSoftLimit, CapPerHour: 5}, policy.Normal, policy.Event{Kind: policy.KindSetLevel, Level: policy.SoftLimit, Cap: 5}, true},
+		{store.OutboundAccount{Act: "limit", Level: store.LevelSoftLimit, CapPerHour: 5, Until: until}, policy.Normal, policy.Event{Kind: policy.KindSetLevel, Level: policy.SoftLimit, Cap: 5, UntilUS: 2e15}, true},
 		{store.OutboundAccount{Act: actLimit, Level: store.LevelSoftLimit}, policy.HardLimit, policy.Event{Kind: policy.KindSetLevel, Level: policy.SoftLimit}, false},
 		{store.OutboundAccount{Act: actSuspend, Level: store.LevelHardLimit}, policy.SoftLimit, policy.Event{Kind: policy.KindSetLevel, Level: policy.HardLimit}, true},
 		{store.OutboundAccount{Act: actReenable, Level: store.LevelSoftLimit}, policy.HardLimit, policy.Event{Kind: policy.KindReenable}, true},
