@@ -316,6 +316,26 @@ func TestSuspensionEndsByTimeOnlyWhereThatIsWanted(t *testing.T) {
 	require.Equal(t, policy.Allow, s.mail().Action)
 }
 
+func TestALimitLastsAsLongAsItWasGiven(t *testing.T) {
+	for name, e := range map[string]policy.Event{
+		"limit":     {Kind: policy.KindSetLevel, Level: policy.SoftLimit},
+		"probation": {Kind: policy.KindReenable, Level: policy.SoftLimit},
+	} {
+		for _, hours := range []int64{2, 72} {
+			s := established(t, policy.Options{})
+			e.UntilUS = s.now + hours*hour
+			s.decide(e)
+			s.now = e.UntilUS - minute
+			s.mail()
+			require.Equal(t, policy.SoftLimit, s.s.Level(), "%s of %d hours", name, hours)
+			s.now = e.UntilUS
+			s.mail()
+			require.Equal(t, policy.Normal, s.s.Level(), "%s of %d hours", name, hours)
+			require.Equal(t, policy.NoticeNormal, s.last.Notice)
+		}
+	}
+}
+
 func TestInvalidRecipientsCountOnceAndOnlyUnknownAddresses(t *testing.T) {
 	s := established(t, policy.Options{})
 	bounce := func(to uint64, dsn string) {

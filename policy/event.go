@@ -22,9 +22,9 @@ const (
 	// KindStop is a suspension by hand. It takes UntilUS.
 	KindStop
 	// KindReenable ends a suspension: to the soft limit, or to Level Normal, with what happened so far forgiven once. It takes
-	// Cap.
+	// Cap and UntilUS.
 	KindReenable
-	// KindSetLevel puts the account at Level by hand, for instance at normal or at a soft limit with Cap.
+	// KindSetLevel puts the account at Level by hand, for instance at normal or at a soft limit with Cap. It takes UntilUS.
 	KindSetLevel
 )
 
@@ -48,8 +48,8 @@ type Event struct {
 	Scope   Scope
 	Content Content
 
-	// Level, UntilUS and Cap are for acts by hand. UntilUS ends a stop (0: never); Cap is the recipients an hour
-	// while the soft limit lasts (0: as configured).
+	// Level, UntilUS and Cap are for acts by hand. UntilUS ends a level (0: a stop never, a soft limit after its clean
+	// hours); Cap is the recipients an hour while the soft limit lasts (0: as configured).
 	Level   Level
 	UntilUS int64
 	Cap     int64

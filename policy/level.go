@@ -1,15 +1,23 @@
 package policy
 
-// passTime ends what has run its time: a suspension to a soft limit, a soft limit after its clean hours.
+// passTime ends what has run its time: a suspension to a soft limit, a soft limit at its end or else after its clean hours.
 func (c *step) passTime() {
 	if c.level == hard && c.runsOut() {
 		c.put(soft)
 		c.d.Notice = NoticeReenabled
 	}
-	if c.level == soft && c.now-max(c.breachUS, c.levelUS) >= c.p.cleanUS {
+	if c.level == soft && c.limitEnds() {
 		c.put(normal)
 		c.d.Notice = NoticeNormal
 	}
+}
+
+// limitEnds says that a soft limit ends by itself.
+func (c *step) limitEnds() bool {
+	if c.untilUS > 0 {
+		return c.now >= c.untilUS
+	}
+	return c.now-max(c.breachUS, c.levelUS) >= c.p.cleanUS
 }
 
 // runsOut says that a suspension ends by itself. In shadow, where nobody releases, one ends as a soft limit does.
@@ -127,13 +135,13 @@ func (c *step) byPerson() {
 			break
 		}
 		c.put(soft)
-		c.capHour = c.e.Cap
+		c.capHour, c.untilUS = c.e.Cap, c.e.UntilUS
 	case c.e.Level == HardLimit:
 		c.put(hard)
-		c.shadow = false
+		c.shadow, c.untilUS = false, c.e.UntilUS
 	case c.e.Level == SoftLimit:
 		c.put(soft)
-		c.byHand, c.shadow, c.capHour = true, false, c.e.Cap
+		c.byHand, c.shadow, c.capHour, c.untilUS = true, false, c.e.Cap, c.e.UntilUS
 	default:
 		c.put(normal)
 	}

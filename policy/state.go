@@ -45,7 +45,7 @@ type standing struct {
 	byHand  bool
 	shadow  bool // set by an automatic decision that did not take effect
 	levelUS int64
-	untilUS int64 // a stop by hand ends; 0: never
+	untilUS int64 // the level ends; 0: as its kind does, a stop by hand never
 	// capHour replaces the configured soft cap; 0: as configured.
 	capHour int64
 	// breachUS is the last time that the score was over the soft threshold, strikeUS the last one that counted.
@@ -83,6 +83,9 @@ func (s *State) InShadow() bool { return s.shadow }
 
 // ByHand says that the level was set by a person.
 func (s *State) ByHand() bool { return s.byHand }
+
+// SinceUS is the time of the level, µs since 1970; 0 when it was always normal.
+func (s *State) SinceUS() int64 { return s.levelUS }
 
 // FirstUS and LastUS are the times of the first and the last event, µs since 1970; 0 when there was none.
 func (s *State) FirstUS() int64 { return s.firstUS }

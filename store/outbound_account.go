@@ -16,7 +16,8 @@ type OutboundAccount struct {
 	Account string
 	// Level is one of the Level constants. Mode is off, shadow, enforce, or empty for the tenant's.
 	Level, Mode string
-	// Act is what brought it there: the Act of the last OutboundChange; empty when there was none.
+	// Act is what brought it there: the Act of the last OutboundChange but ActMode; empty when there was none. Reason, Ticket,
+	// ActorKind, Actor and Decision are that change's too.
 	Act string
 	// Since is the time of the level, Until when it ends by itself; zero for none.
 	Since, Until time.Time
@@ -27,20 +28,20 @@ type OutboundAccount struct {
 	// Decision is the decision that brought it there, zero when a person did.
 	Decision LogKey
 	// Revision rises with every change, also of an account whose row went away in between: it is about the time of the change
-	// in microseconds. 0 when there was none.
-	Revision int64
-	// Changed is the time of the last change, Sent that of the last decision; zero for none.
+	// in microseconds. 0 when there was none. LevelRevision is what it was after the last change but ActMode.
+	Revision, LevelRevision int64
+	// Changed is the time of the last change of any kind, Sent that of the last decision; zero for none.
 	Changed, Sent time.Time
 }
 
 const outboundAccountColumns = `tenant_id, account, level, mode, act, since_us, until_us, reason, ticket, actor_kind, actor,
-	cap_per_hour, decision_at_us, decision_id, revision, changed_us, sent_us`
+	cap_per_hour, decision_at_us, decision_id, revision, level_revision, changed_us, sent_us`
 
 func scanOutboundAccount(scan sqldb.Scan) (OutboundAccount, error) {
 	var a OutboundAccount
 	var since, until, decision, changed, sent *int64
 	err := scan(&a.Tenant, &a.Account, &a.Level, &a.Mode, &a.Act, &since, &until, &a.Reason, &a.Ticket, &a.ActorKind, &a.Actor,
-		&a.CapPerHour, &decision, &a.Decision.ID, &a.Revision, &changed, &sent)
+		&a.CapPerHour, &decision, &a.Decision.ID, &a.Revision, &a.LevelRevision, &changed, &sent)
 	a.Since, a.Until = fromNull(since), fromNull(until)
 	a.Decision.At, a.Changed, a.Sent = fromNull(decision), fromNull(changed), fromNull(sent)
 	return a, err
@@ -153,13 +154,16 @@ func (s *Store) DueAccounts(ctx context.Context, now time.Time, limit int) ([]Ou
 	return s.outboundAccounts(ctx, query, micros(now), limit)
 }
 
+// ActMode is the Act of a change that is of nothing but the mode: what else is known of the account stays.
+const ActMode = "mode"
+
 // OutboundChange is what an account becomes. All fields are as in OutboundAccount.
 type OutboundChange struct {
 	Tenant  TenantID
 	Account string
 	// Revision is that of the account as it was read; 0 when it was not found.
 	Revision int64
-	// Act is a word for what happens: suspend, release, extend, limit, mode for people; auto_suspend, auto_limit,
+	// Act is a word for what happens: suspend, release, extend, limit, ActMode for people; auto_suspend, auto_limit,
 	// auto_reenable, recover for the engine.
 	Act                              string
 	Level, Mode                      string
@@ -225,12 +229,17 @@ func (c *OutboundChange) clean() {
 
 // applied is the account after the change.
 func (c *OutboundChange) applied(was OutboundAccount, now time.Time) OutboundAccount {
+	if c.Act == ActMode {
+		was.Mode, was.Revision, was.Changed = c.Mode, max(was.Revision+1, micros(now)), fromMicros(micros(now))
+		return was
+	}
 	a := OutboundAccount{
 		Tenant: c.Tenant, Account: c.Account, Level: c.Level, Mode: c.Mode, Act: c.Act, Since: was.Since, Until: c.Until,
 		Reason: c.Reason, Ticket: c.Ticket, ActorKind: c.ActorKind, Actor: c.Actor,
 		CapPerHour: c.CapPerHour, Decision: c.Decision,
 		Revision: max(was.Revision+1, micros(now)), Changed: fromMicros(micros(now)), Sent: was.Sent,
 	}
+	a.LevelRevision = a.Revision
 	if was.Level != c.Level || was.Since.IsZero() {
 		a.Since = a.Changed
 	}
@@ -251,16 +260,17 @@ func lockOutboundAccount(ctx context.Context, tx *sqldb.Tx, tenant TenantID, acc
 // putOutboundAccount writes an account whose revision is still the one that was read.
 func putOutboundAccount(ctx context.Context, tx *sqldb.Tx, a OutboundAccount, was int64) error {
 	const query = `INSERT INTO outbound_accounts (` + outboundAccountColumns + `)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
 		ON CONFLICT (tenant_id, account) DO UPDATE SET level = excluded.level, mode = excluded.mode, act = excluded.act,
 		since_us = excluded.since_us, until_us = excluded.until_us, reason = excluded.reason, ticket = excluded.ticket,
 		actor_kind = excluded.actor_kind, actor = excluded.actor, cap_per_hour = excluded.cap_per_hour,
 		decision_at_us = excluded.decision_at_us,
-		decision_id = excluded.decision_id, revision = excluded.revision, changed_us = excluded.changed_us
-		WHERE outbound_accounts.revision = $18`
+		decision_id = excluded.decision_id, revision = excluded.revision, level_revision = excluded.level_revision,
+		changed_us = excluded.changed_us
+		WHERE outbound_accounts.revision = $19`
 	n, err := tx.Exec(ctx, query, string(a.Tenant), a.Account, a.Level, a.Mode, a.Act, microsOrNull(a.Since), microsOrNull(a.Until),
 		a.Reason, a.Ticket, a.ActorKind, a.Actor, a.CapPerHour, microsOrNull(a.Decision.At),
-		a.Decision.ID, a.Revision, microsOrNull(a.Changed), microsOrNull(a.Sent), was)
+		a.Decision.ID, a.Revision, a.LevelRevision, microsOrNull(a.Changed), microsOrNull(a.Sent), was)
 	if err == nil && n == 0 {
 		err = ErrConflict
 	}

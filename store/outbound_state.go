@@ -25,8 +25,10 @@ type OutboundState struct {
 	// Day is 0 for the latest state, else the day (days since 1970 UTC) whose events began with this state.
 	Day int64
 	// State has at most 16 KiB.
-	State   []byte
-	Updated time.Time
+	State []byte
+	// Revision is the LevelRevision of the account's row that the state knows of.
+	Revision int64
+	Updated  time.Time
 }
 
 // Day gives the number of the UTC day of a time, as states and daily sums are kept by.
@@ -38,8 +40,8 @@ func Day(t time.Time) int64 {
 const dayMicros = int64(24 * time.Hour / time.Microsecond)
 
 var putOutboundStates = sqldb.Insert("outbound_states",
-	sqldb.Text("tenant_id"), sqldb.Text("kind"), sqldb.Text("name"), sqldb.Integer("day"), sqldb.Bytes("state"), sqldb.Integer("updated_us"),
-).OnConflict(`ON CONFLICT (day, tenant_id, kind, name) DO UPDATE SET state = excluded.state, updated_us = excluded.updated_us
+	sqldb.Text("tenant_id"), sqldb.Text("kind"), sqldb.Text("name"), sqldb.Integer("day"), sqldb.Bytes("state"), sqldb.Integer("revision"), sqldb.Integer("updated_us"),
+).OnConflict(`ON CONFLICT (day, tenant_id, kind, name) DO UPDATE SET state = excluded.state, revision = excluded.revision, updated_us = excluded.updated_us
 	WHERE outbound_states.updated_us <= excluded.updated_us`)
 
 // SaveOutboundStates stores states, in several short transactions; an older one never replaces a newer one. After an
@@ -64,7 +66,7 @@ func (s *Store) SaveOutboundStates(ctx context.Context, states []OutboundState) 
 			if state == nil {
 				state = []byte{}
 			}
-			values = append(values, string(st.Tenant), st.Kind, st.Name, st.Day, state, micros(st.Updated))
+			values = append(values, string(st.Tenant), st.Kind, st.Name, st.Day, state, st.Revision, micros(st.Updated))
 		}
 		err := s.write(ctx, func(_ context.Context, tx *sqldb.Tx) error {
 			tx.QueueMany(putOutboundStates, values)
@@ -81,7 +83,7 @@ func (st *OutboundState) key() string {
 	return fmt.Sprintf("%020d\x00%s\x00%s\x00%s", st.Day, st.Tenant, st.Kind, st.Name)
 }
 
-const selectOutboundStates = `SELECT tenant_id, kind, name, day, state, updated_us FROM outbound_states WHERE `
+const selectOutboundStates = `SELECT tenant_id, kind, name, day, state, revision, updated_us FROM outbound_states WHERE `
 
 // OutboundStates lists the states of a day (0: the latest ones) by tenant, kind and name: at most limit of those after
 // the given one, of which only Tenant, Kind and Name count.
@@ -108,7 +110,7 @@ func (s *Store) outboundStates(ctx context.Context, query string, args ...any) (
 	err := s.each(ctx, query, args, func(scan sqldb.Scan) error {
 		var st OutboundState
 		var updated int64
-		err := scan(&st.Tenant, &st.Kind, &st.Name, &st.Day, &st.State, &updated)
+		err := scan(&st.Tenant, &st.Kind, &st.Name, &st.Day, &st.State, &st.Revision, &updated)
 		st.Updated = fromMicros(updated)
 		list = append(list, st)
 		return err

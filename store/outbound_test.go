@@ -103,15 +103,17 @@ func TestAnAccountKeepsWhatItWasGiven(t *testing.T) {
 		assert.Equal(t, "shadow", b.Mode, "what is not changed stays")
 		assert.False(t, b.Since.Before(a.Since))
 		assert.True(t, b.Decision.IsZero())
-		mode := b.Change("mode")
-		mode.Mode = "off"
+		mode := b.Change(store.ActMode)
+		mode.Mode, mode.Reason, mode.Actor = "off", "a test", "other@one.test"
 		d, err := s.ChangeOutboundAccount(ctx, mode)
 		require.NoError(t, err)
-		assert.Equal(t, b.Since, d.Since, "the level did not change")
+		b.Mode, b.Revision, b.Changed = "off", d.Revision, d.Changed
+		assert.Equal(t, b, d, "all that is known of the level stays")
+		assert.Greater(t, d.Revision, d.LevelRevision)
 		h, err := s.OutboundHistory(ctx, store.System, "account", "bob@one.test", store.LogKey{}, 2)
 		require.NoError(t, err)
 		require.Len(t, h, 2)
-		assert.Equal(t, "mode", h[0].Act)
+		assert.Equal(t, "mode a test other@one.test", strings.Join([]string{h[0].Act, h[0].Reason, h[0].Actor}, " "))
 		assert.Equal(t, "hard_limit soft_limit 20", fmt.Sprint(h[1].LevelBefore, " ", h[1].LevelAfter, " ", h[1].CapPerHour))
 		h, err = s.OutboundHistory(ctx, store.System, "account", "bob@one.test", h[1].LogKey, 2)
 		require.NoError(t, err)
@@ -489,7 +491,7 @@ func TestListsOfAccounts(t *testing.T) {
 		limit.Level, limit.Until = store.LevelSoftLimit, noon.Add(time.Second)
 		_, err = s.ChangeOutboundAccount(ctx, limit)
 		require.NoError(t, err)
-		watched := store.OutboundChange{Tenant: "t2", Account: "zoë@one.test", Act: "mode", Level: store.LevelNormal, Mode: "off", Until: noon}
+		watched := store.OutboundChange{Tenant: "t2", Account: "zoë@one.test", Act: "release", Level: store.LevelNormal, Mode: "off", Until: noon}
 		_, err = s.ChangeOutboundAccount(ctx, watched)
 		require.NoError(t, err)
 
@@ -557,7 +559,7 @@ func TestStatesAreKeptByDayAndTheNewestWins(t *testing.T) {
 			})
 		}
 		newer := list[5]
-		newer.State, newer.Updated = []byte("new"), noon.Add(time.Second)
+		newer.State, newer.Revision, newer.Updated = []byte("new"), 7, noon.Add(time.Second)
 		list = append(list, newer, store.OutboundState{Tenant: "t1", Kind: store.StateOfTenant, Updated: noon})
 		require.NoError(t, s.SaveOutboundStates(ctx, list))
 		require.NoError(t, s.SaveOutboundStates(ctx, list[:210]), "older ones change nothing")

@@ -167,6 +167,9 @@ func (d *daemon) listen(ctx context.Context) error {
 func (d *daemon) serve(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	if d.outbound != nil {
+		d.outbound.gate.Begin(ctx)
+	}
 	var group sync.WaitGroup
 	for _, l := range d.listeners {
 		group.Go(func() {

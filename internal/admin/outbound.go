@@ -190,7 +190,7 @@ func optional(t time.Time) *time.Time {
 // automatic tells an act of the engine from one of a person.
 func automatic(act string) bool {
 	switch act {
-	case "suspend", "release", "extend", "limit", "mode":
+	case "suspend", "release", "extend", "limit", store.ActMode:
 		return false
 	}
 	return true

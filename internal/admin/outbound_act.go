@@ -90,8 +90,8 @@ func (o *Outbound) SetMode(ctx context.Context, p auth.Principal, account string
 	if !p.Can(auth.ManageOutbound) {
 		return wire.OutboundAccount{}, auth.ErrForbidden
 	}
-	return o.act(ctx, p, account, "mode", w.OutboundAct, func(a *store.OutboundAccount, c *store.OutboundChange) error {
-		c.Mode, c.Decision = mode, a.Decision
+	return o.act(ctx, p, account, store.ActMode, w.OutboundAct, func(_ *store.OutboundAccount, c *store.OutboundChange) error {
+		c.Mode = mode
 		return nil
 	})
 }
@@ -134,14 +134,14 @@ func (o *Outbound) act(ctx context.Context, p auth.Principal, account, verb stri
 		if err != nil {
 			return after, err
 		}
-		return after, o.notifyAct(ctx, was, is)
+		return after, o.notifyAct(ctx, verb, was, is)
 	}
 }
 
 // notifyAct tells administrators of a change of level.
-func (o *Outbound) notifyAct(ctx context.Context, was, is *store.OutboundAccount) error {
+func (o *Outbound) notifyAct(ctx context.Context, verb string, was, is *store.OutboundAccount) error {
 	kinds := map[string]notify.Kind{"suspend": notify.SuspendedByHand, "limit": notify.LimitedByHand, "release": notify.Released}
-	kind, told := kinds[is.Act]
+	kind, told := kinds[verb]
 	if !told {
 		return nil
 	}

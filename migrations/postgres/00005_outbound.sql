@@ -25,6 +25,7 @@ CREATE TABLE outbound_accounts (
     decision_at_us BIGINT,
     decision_id    TEXT COLLATE "C" NOT NULL DEFAULT '',
     revision       BIGINT NOT NULL DEFAULT 0,
+    level_revision BIGINT NOT NULL DEFAULT 0,
     changed_us     BIGINT,
     sent_us        BIGINT,
     PRIMARY KEY (tenant_id, account)
@@ -58,6 +59,7 @@ CREATE TABLE outbound_states (
     name       TEXT COLLATE "C" NOT NULL,
     day        BIGINT NOT NULL,
     state      BYTEA NOT NULL,
+    revision   BIGINT NOT NULL DEFAULT 0,
     updated_us BIGINT NOT NULL,
     PRIMARY KEY (day, tenant_id, kind, name)
 );

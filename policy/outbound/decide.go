@@ -19,7 +19,7 @@ type outcome struct {
 	acts []outcome
 	// checkpoint is the state before the first event of the day; nil for a later one.
 	checkpoint []byte
-	revision   int64 // of the account's row, as far as the state knows of it
+	revision   int64 // LevelRevision of the account's row, as far as the state knows of it
 	alone      bool  // the shared state was not there
 }
 
@@ -143,14 +143,14 @@ func (g *Gate) step(s sender, was known, e policy.Event) (outcome, known, policy
 		o.checkpoint = was.state
 	}
 	k := known{tenant: s.tenant, revision: was.revision}
-	if row, ok := standing.row(s); ok && row.Revision > was.revision {
+	if row, ok := standing.row(s); ok && row.LevelRevision > was.revision {
 		if act, ok := actOf(row, &st); ok {
 			act.Account, act.Tenant, act.Mode = e.Account, e.Tenant, e.Mode
 			var d policy.Decision
 			d, st = policy.Decide(st, act, o.policy, o.nowUS)
 			o.acts = append(o.acts, outcome{decision: d, event: act, nowUS: o.nowUS, policy: o.policy})
 		}
-		k.revision = row.Revision
+		k.revision = row.LevelRevision
 	}
 	if e.Kind != 0 {
 		e.Scope.DomainStopped = standing.domainStopped(s, now)
@@ -170,33 +170,41 @@ func effective(st *policy.State) policy.Level {
 }
 
 // actOf is what the row of an account means for a state that has not known of it; false for nothing. What the engine of
-// another node decided only ever makes a state stricter, since this one may know more.
+// another node decided makes a state stricter, since this one may know more. It ends a stop when the row is later: the stop
+// was in the row before, and somebody has ended it there.
 func actOf(row store.OutboundAccount, st *policy.State) (policy.Event, bool) {
 	level, is := policy.Level(row.Level), effective(st)
-	set := policy.Event{Kind: policy.KindSetLevel, Level: level, Cap: row.CapPerHour}
+	until := int64(0)
+	if !row.Until.IsZero() {
+		until = row.Until.UnixMicro()
+	}
+	set := policy.Event{Kind: policy.KindSetLevel, Level: level, Cap: row.CapPerHour, UntilUS: until}
 	switch row.Act {
-	case actSuspend, actLimit:
+	case actSuspend:
 		return set, rank(level) > rank(is)
-	case actRecover:
-		return set, is == policy.SoftLimit
+	case actLimit, actRecover:
+		if is == policy.HardLimit {
+			return policy.Event{Kind: policy.KindReenable, Level: level, Cap: row.CapPerHour, UntilUS: until}, endsStop(row, st)
+		}
+		return set, rank(level) > rank(is) || row.Act == actRecover && is == policy.SoftLimit
 	case actReenable:
-		return policy.Event{Kind: policy.KindReenable, Cap: row.CapPerHour}, is == policy.HardLimit
-	case "mode":
-		return policy.Event{}, false
+		return policy.Event{Kind: policy.KindReenable, Cap: row.CapPerHour, UntilUS: until}, is == policy.HardLimit
 	}
 	switch level {
 	case policy.HardLimit:
-		e := policy.Event{Kind: policy.KindStop}
-		if !row.Until.IsZero() {
-			e.UntilUS = row.Until.UnixMicro()
-		}
-		return e, true
+		return policy.Event{Kind: policy.KindStop, UntilUS: until}, true
 	default:
 		if is == policy.HardLimit || row.Act == "release" {
-			return policy.Event{Kind: policy.KindReenable, Level: level, Cap: row.CapPerHour}, true
+			return policy.Event{Kind: policy.KindReenable, Level: level, Cap: row.CapPerHour, UntilUS: until}, true
 		}
 	}
 	return set, true
+}
+
+// endsStop tells whether a row of a lower level is later than the stop of a state. A stop by hand is always known from an
+// earlier row; one that was just decided here may not have been written yet.
+func endsStop(row store.OutboundAccount, st *policy.State) bool {
+	return st.ByHand() || time.UnixMicro(st.SinceUS()).Before(row.Since)
 }
 
 func rank(l policy.Level) int {
@@ -228,11 +236,7 @@ func (g *Gate) load(ctx context.Context, entry *entry) {
 			g.log.Error("stored state not readable, the account begins anew", "account", string(entry.account), "err", err)
 			break
 		}
-		k := known{tenant: entry.tenant, state: row.State}
-		if r, ok := g.standing.Load().row(sender{entry.account, entry.tenant}); ok && policy.Level(r.Level) == st.Level() {
-			k.revision = r.Revision // it was stored with it
-		}
-		g.states.put(entry, k, effective(&st))
+		g.states.put(entry, known{tenant: entry.tenant, revision: row.Revision, state: row.State}, effective(&st))
 	case errors.Is(err, store.ErrNotFound):
 	default:
 		g.metrics.storeErrors.WithLabelValues("load").Inc()

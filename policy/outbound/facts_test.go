@@ -114,7 +114,7 @@ func TestWhatARowMeansForAStateThatDidNotKnow(t *testing.T) {
 		require.Equal(t, l, st.Level())
 		return &st
 	}
-	until := time.UnixMicro(2e15)
+	until, later := time.UnixMicro(2e15), time.UnixMicro(1e15+1)
 	for _, row := range []struct {
 		row   store.OutboundAccount
 		is    policy.Level
@@ -122,15 +122,17 @@ func TestWhatARowMeansForAStateThatDidNotKnow(t *testing.T) {
 		acts  bool
 	}{
 		{store.OutboundAccount{Act: "suspend", Level: store.LevelHardLimit, Until: until}, policy.Normal, policy.Event{Kind: policy.KindStop, UntilUS: 2e15}, true},
-		{store.OutboundAccount{Act: "release", Level: store.LevelSoftLimit, CapPerHour: 9}, policy.HardLimit, policy.Event{Kind: policy.KindReenable, Level: policy.SoftLimit, Cap: 9}, true},
+		{store.OutboundAccount{Act: "release", Level: store.LevelSoftLimit, CapPerHour: 9, Until: until}, policy.HardLimit, policy.Event{Kind: policy.KindReenable, Level: policy.SoftLimit, Cap: 9, UntilUS: 2e15}, true},
 		{store.OutboundAccount{Act: "release", Level: store.LevelNormal}, policy.HardLimit, policy.Event{Kind: policy.KindReenable, Level: policy.Normal}, true},
-		{store.OutboundAccount{Act: "limit", Level: store.LevelSoftLimit, CapPerHour: 5}, policy.Normal, policy.Event{Kind: policy.KindSetLevel, Level: policy.SoftLimit, Cap: 5}, true},
+		{store.OutboundAccount{Act: "limit", Level: store.LevelSoftLimit, CapPerHour: 5, Until: until}, policy.Normal, policy.Event{Kind: policy.KindSetLevel, Level: policy.SoftLimit, Cap: 5, UntilUS: 2e15}, true},
 		{store.OutboundAccount{Act: actLimit, Level: store.LevelSoftLimit}, policy.HardLimit, policy.Event{Kind: policy.KindSetLevel, Level: policy.SoftLimit}, false},
 		{store.OutboundAccount{Act: actSuspend, Level: store.LevelHardLimit}, policy.SoftLimit, policy.Event{Kind: policy.KindSetLevel, Level: policy.HardLimit}, true},
 		{store.OutboundAccount{Act: actReenable, Level: store.LevelSoftLimit}, policy.HardLimit, policy.Event{Kind: policy.KindReenable}, true},
 		{store.OutboundAccount{Act: actReenable, Level: store.LevelSoftLimit}, policy.SoftLimit, policy.Event{Kind: policy.KindReenable}, false},
-		{store.OutboundAccount{Act: actRecover, Level: store.LevelNormal}, policy.HardLimit, policy.Event{Kind: policy.KindSetLevel, Level: policy.Normal}, false},
-		{store.OutboundAccount{Act: "mode", Level: store.LevelNormal, Mode: "off"}, policy.HardLimit, policy.Event{}, false},
+		{store.OutboundAccount{Act: actRecover, Level: store.LevelNormal, Since: later}, policy.HardLimit, policy.Event{Kind: policy.KindReenable, Level: policy.Normal}, true},
+		{store.OutboundAccount{Act: actRecover, Level: store.LevelNormal, Since: time.UnixMicro(1e15)}, policy.HardLimit, policy.Event{}, false},
+		{store.OutboundAccount{Act: actRecover, Level: store.LevelNormal}, policy.SoftLimit, policy.Event{Kind: policy.KindSetLevel, Level: policy.Normal}, true},
+		{store.OutboundAccount{Act: actLimit, Level: store.LevelSoftLimit, Since: later}, policy.HardLimit, policy.Event{Kind: policy.KindReenable, Level: policy.SoftLimit}, true},
 	} {
 		e, acts := actOf(row.row, at(row.is))
 		require.Equal(t, row.acts, acts, "%+v", row.row)

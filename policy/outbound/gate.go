@@ -112,6 +112,7 @@ type Gate struct {
 	shared   Shared
 	hash     func(fields ...string) uint64
 	open     func(ctx context.Context) (*store.Store, error)
+	opened   *store.Store                // by Begin, for Run
 	store    atomic.Pointer[store.Store] // nil until it was opened
 	away     atomic.Bool                 // the database did not answer last time
 	filtered bool
@@ -124,7 +125,7 @@ type Gate struct {
 }
 
 // New makes a Gate and restores what its files remember. o and its companions are checked; errors name the key. The caller
-// runs Run, and calls Close at the end.
+// calls Begin before the first message, runs Run, and calls Close at the end.
 func New(o policy.Options, own Options, whitelist []policy.Profile, d Deps) (*Gate, error) {
 	if d.Hash == nil || d.Dir == "" {
 		return nil, errors.New("outbound: Hash and Dir are required")

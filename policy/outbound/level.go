@@ -27,10 +27,12 @@ type levelChange struct {
 	act      string
 	until    time.Time
 	decision store.LogKey
-	// revision of the row is the one that was known when it was decided.
+	// revision is the LevelRevision of the row, the one that was known when it was decided.
 	revision int64
-	reason   string
-	notice   Notice
+	// again says that the stop was decided earlier, and may have been ended since.
+	again  bool
+	reason string
+	notice Notice
 }
 
 // follow does what follows from a decision: a change of level is written to the database, by one node only, and told.
@@ -85,11 +87,19 @@ func (g *Gate) heal(s sender, o *outcome, row store.OutboundDecision, notice Not
 		return
 	}
 	notice.Kind = policy.NoticeSuspended
-	g.writer.setLevel(g.changeOf(s, o, policy.Normal, row, notice))
+	c := g.changeOf(s, o, policy.Normal, row, notice)
+	c.again = true
+	g.writer.setLevel(c)
 }
 
-// writeLevel puts a level into the database by compare and set, so that of several nodes one changes it. What a person did
-// that the decision did not know of counts more.
+// outdated tells whether a row that the decision did not know of counts more: what a person did, a stricter level that
+// another node gave, or any level when this one only writes again what it had decided before. The next event of the account
+// learns of it.
+func (c *levelChange) outdated(row *store.OutboundAccount) bool {
+	return row.LevelRevision > c.revision && (row.ActorKind != actorEngine || c.again || rank(policy.Level(row.Level)) > rank(c.level))
+}
+
+// writeLevel puts a level into the database by compare and set, so that of several nodes one changes it.
 func (g *Gate) writeLevel(ctx context.Context, db *store.Store, c levelChange) error {
 	for range 3 {
 		row, err := db.OutboundAccount(ctx, store.Scope{Tenant: c.sender.tenant}, string(c.sender.account))
@@ -99,7 +109,7 @@ func (g *Gate) writeLevel(ctx context.Context, db *store.Store, c levelChange) e
 		if err != nil {
 			return err
 		}
-		if row.Level == string(c.level) || row.ActorKind != actorEngine && row.Revision > c.revision {
+		if row.Level == string(c.level) || c.outdated(row) {
 			return nil
 		}
 		change := row.Change(c.act)
@@ -127,8 +137,8 @@ func (g *Gate) writeLevel(ctx context.Context, db *store.Store, c levelChange) e
 // learn notes what this node has just written, so that it is not taken for the act of another.
 func (g *Gate) learn(s sender, row *store.OutboundAccount) {
 	if e := g.states.holdKnown(s.account); e != nil {
-		if st, err := policy.ParseState(e.state); err == nil && policy.Level(row.Level) == st.Level() && row.Revision > e.revision {
-			e.revision = row.Revision
+		if st, err := policy.ParseState(e.state); err == nil && policy.Level(row.Level) == st.Level() && row.LevelRevision > e.revision {
+			e.revision = row.LevelRevision
 			e.journalled, e.stored = false, false
 		}
 		g.states.release(e)

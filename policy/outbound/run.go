@@ -22,6 +22,27 @@ const (
 	statesEvery  = time.Minute
 )
 
+// beginPatience is what Begin waits for the database.
+const beginPatience = 5 * time.Second
+
+// Begin reads what is in force from the database, in 5 s at most, when no file tells it: a node without files would else let
+// pass those that it does not know to be stopped. Without an answer mail is judged all the same. It ends before Run begins.
+func (g *Gate) Begin(ctx context.Context) {
+	if g.open == nil || !g.standing.Load().unread() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, beginPatience)
+	defer cancel()
+	if g.opened = g.openStore(ctx); g.opened == nil {
+		g.log.Warn("nobody has told who is stopped: mail is judged without it until the database answers")
+		return
+	}
+	err := g.refreshStanding(ctx, g.opened)
+	if g.answered("begin", err); err == nil {
+		g.store.Store(g.opened)
+	}
+}
+
 // Run opens the database, follows what changes there, and writes what was decided, until ctx ends.
 func (g *Gate) Run(ctx context.Context) {
 	var group sync.WaitGroup
@@ -108,8 +129,8 @@ func (g *Gate) followChanges(ctx context.Context) {
 
 // openStore tries until it works; nil at the end of ctx, or without a database.
 func (g *Gate) openStore(ctx context.Context) *store.Store {
-	if g.open == nil {
-		return nil
+	if g.open == nil || g.opened != nil {
+		return g.opened
 	}
 	for told := false; ; told = true {
 		db, err := g.open(ctx)
@@ -133,7 +154,7 @@ func (g *Gate) restoreStops() {
 	g.states.each(func(e *entry) {
 		s := sender{e.account, e.tenant}
 		row, _ := g.standing.Load().row(s)
-		if !e.hard.Load() || policy.Level(row.Level) == policy.HardLimit || row.Revision > e.revision {
+		if !e.hard.Load() || policy.Level(row.Level) == policy.HardLimit || row.LevelRevision > e.revision {
 			return
 		}
 		st, err := policy.ParseState(e.state)
@@ -142,7 +163,7 @@ func (g *Gate) restoreStops() {
 		}
 		at := time.UnixMicro(st.LastUS())
 		g.writer.setLevel(levelChange{
-			sender: s, level: policy.HardLimit, act: actSuspend, revision: e.revision, reason: "decided by the engine",
+			sender: s, level: policy.HardLimit, act: actSuspend, revision: e.revision, again: true, reason: "decided by the engine",
 			notice: Notice{Kind: policy.NoticeSuspended, Tenant: s.tenant, Account: string(s.account), Level: policy.HardLimit, At: at},
 		})
 	})

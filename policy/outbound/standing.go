@@ -28,6 +28,9 @@ type standing struct {
 	TenantDomains, TenantNames map[string]store.TenantID
 }
 
+// unread says that it is neither from the database nor from a file.
+func (st *standing) unread() bool { return st.Accounts == nil }
+
 func domainKey(tenant store.TenantID, domain string) string { return string(tenant) + "\x00" + domain }
 
 // row is the account's row; a tenant of the same name elsewhere has none.

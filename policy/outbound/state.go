@@ -53,7 +53,7 @@ type entry struct {
 // known is the state of an account as it is kept everywhere.
 type known struct {
 	tenant store.TenantID
-	// revision is that of the account's row in the database that the state knows of.
+	// revision is the LevelRevision of the account's row in the database that the state knows of.
 	revision int64
 	state    []byte // the engine's encoding; nil for an account that nothing is known of
 }

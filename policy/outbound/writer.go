@@ -293,5 +293,5 @@ func stateOf(e *entry) store.OutboundState {
 	if st, err := policy.ParseState(e.state); err == nil {
 		updated = time.UnixMicro(st.LastUS())
 	}
-	return store.OutboundState{Tenant: e.tenant, Kind: store.StateOfAccount, Name: string(e.account), State: e.state, Updated: updated}
+	return store.OutboundState{Tenant: e.tenant, Kind: store.StateOfAccount, Name: string(e.account), State: e.state, Revision: e.revision, Updated: updated}
 }
