@@ -78,6 +78,9 @@ func (o *Outbound) SetProfile(ctx context.Context, p auth.Principal, id string, 
 	if err := o.checkProfile(row); err != nil {
 		return made, false, err
 	}
+	if err := o.checkOneProfileEach(ctx, row); err != nil {
+		return made, false, err
+	}
 	if created, err = o.store.SetOutboundProfile(ctx, row, string(p.Kind)); err != nil {
 		return made, false, err
 	}
@@ -130,6 +133,31 @@ func (o *Outbound) checkProfile(row store.OutboundProfile) error {
 	}
 	return nil
 }
+
+// checkOneProfileEach is *Refused for an account that another profile of the tenant has already.
+func (o *Outbound) checkOneProfileEach(ctx context.Context, row store.OutboundProfile) error {
+	after := ""
+	for {
+		others, err := o.store.OutboundProfiles(ctx, store.Scope{Tenant: row.Tenant}, row.Tenant, after, profilePage)
+		if err != nil {
+			return err
+		}
+		for _, other := range others {
+			after = other.ID
+			for _, account := range row.Accounts {
+				if other.ID != row.ID && slices.Contains(other.Accounts, account) {
+					return refuse("%s has the profile %s already: take it out of that one first", account, other.ID)
+				}
+			}
+		}
+		if len(others) < profilePage {
+			return nil
+		}
+	}
+}
+
+// profilePage is how many profiles one read gives.
+const profilePage = 500
 
 // DeleteProfile removes a bulk profile of the database. It needs auth.ManageOutbound. store.ErrNotFound, or a *Refused.
 func (o *Outbound) DeleteProfile(ctx context.Context, p auth.Principal, tenantName, id string) error {

@@ -156,6 +156,27 @@ func TestUsersActOnNobody(t *testing.T) {
 	})
 }
 
+func TestAnAccountHasOneProfile(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		o := admin.NewOutbound(admin.New(admin.Options{Store: s}), nil)
+		storetest.NewSite(t, s, "one", "one.test")
+		storetest.NewSite(t, s, "two", "two.test")
+		set := func(id, tenant string, accounts ...string) error {
+			_, _, err := o.SetProfile(t.Context(), root, id, wire.NewOutboundProfile{Tenant: tenant, Accounts: accounts, MaxRate: "5 msgs/hour"})
+			return err
+		}
+		require.NoError(t, set("a", "one", "news@one.test"))
+		require.NoError(t, set("a", "one", "news@one.test", "shop@one.test"), "it may be set again")
+		require.NoError(t, set("a", "two", "news@two.test"))
+		err := set("b", "one", "desk@one.test", "SHOP@one.test")
+		refused := &admin.Refused{}
+		require.ErrorAs(t, err, &refused)
+		require.EqualError(t, err, "shop@one.test has the profile a already: take it out of that one first")
+		require.NoError(t, set("a", "one", "news@one.test"))
+		require.NoError(t, set("b", "one", "desk@one.test", "SHOP@one.test"))
+	})
+}
+
 func TestIDsOfDecisionsComeBack(t *testing.T) {
 	key := store.LogKey{At: time.UnixMicro(1775044800000000).UTC(), ID: "019d0000-0000-7000-8000-00000000000a"}
 	back, err := admin.ParseLogID(admin.LogID(key))

@@ -129,6 +129,27 @@ func TestDomainStopModeAndProfileOfTheDatabaseHoldAtOnce(t *testing.T) {
 	})
 }
 
+func TestProfilesOfTheDatabaseThatClashDoNotHideWhatComesAfter(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, db *store.Store) {
+		site := storetest.NewSite(t, db, "one", "one.test")
+		for _, id := range []string{"a", "b"} {
+			_, err := db.SetOutboundProfile(t.Context(), store.OutboundProfile{
+				Tenant: site.Tenant.ID, ID: id, Accounts: []string{"news@one.test"}, MaxRate: "100 msgs/hour",
+			}, "user")
+			require.NoError(t, err)
+		}
+		n := start(t, setup{options: enforce, db: db})
+		require.NoError(t, db.StopDomain(t.Context(), store.DomainStop{Tenant: site.Tenant.ID, Domain: "one.test", Reason: "all phished"}))
+		eventually(t, "the domain is stopped", func() bool {
+			return n.send(envelope("tanaka@one.test", "192.0.2.7"), "x", 0, "a@x.test").mail != nil
+		})
+		_, inForce := n.InForce()
+		profile, _ := inForce.Profile(string(site.Tenant.ID), "news@one.test")
+		require.Equal(t, "a", profile.ID)
+		require.Contains(t, n.log.String(), "is in a as well")
+	})
+}
+
 func TestWhoseAMessageIs(t *testing.T) {
 	storetest.Run(t, func(t *testing.T, db *store.Store) {
 		one, two := storetest.NewSite(t, db, "one", "one.test"), storetest.NewSite(t, db, "Two", "two.test")

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -49,25 +50,27 @@ func (st *standing) domainStopped(s sender, now time.Time) bool {
 	return ok && (stop.Until.IsZero() || now.Before(stop.Until))
 }
 
-// compile makes the policy of options and bulk senders, with those of the database. Tenants that options name become their ids.
-func (st *standing) compile(o policy.Options, whitelist []policy.Profile) (*policy.Policy, error) {
+// compile makes the policy of options and bulk senders, with those of the database. Tenants that options name become their
+// ids. Profiles of the database that cannot be used are left out and logged.
+func (st *standing) compile(o policy.Options, whitelist []policy.Profile, log *slog.Logger) (*policy.Policy, error) {
 	o.Modes = slices.Clone(o.Modes)
 	for i := range o.Modes {
 		if id, ok := st.TenantNames[strings.ToLower(o.Modes[i].Tenant)]; ok {
 			o.Modes[i].Tenant = string(id)
 		}
 	}
-	return policy.Compile(o, slices.Concat(whitelist, st.profiles()))
+	profiles, err := policy.UsableProfiles(st.profiles())
+	if err != nil { // one that the engine would refuse must not take the others with it
+		log.Error("bulk profiles of the database are not in force", "err", err)
+	}
+	return policy.Compile(o, slices.Concat(whitelist, profiles))
 }
 
-// profiles gives those of the database for the engine. One that the engine would refuse must not take the others with it.
+// profiles gives those of the database for the engine.
 func (st *standing) profiles() []policy.Profile {
-	var list []policy.Profile
+	list := make([]policy.Profile, 0, len(st.Profiles))
 	for _, p := range st.Profiles {
-		profile := policy.Profile{ID: p.ID, Accounts: p.Accounts, MaxRate: p.MaxRate, Description: p.Description, Tenant: string(p.Tenant)}
-		if _, err := policy.Compile(policy.Options{}, []policy.Profile{profile}); err == nil {
-			list = append(list, profile)
-		}
+		list = append(list, policy.Profile{ID: p.ID, Accounts: p.Accounts, MaxRate: p.MaxRate, Description: p.Description, Tenant: string(p.Tenant)})
 	}
 	return list
 }
@@ -133,7 +136,7 @@ func (g *Gate) refreshStanding(ctx context.Context, db *store.Store) error {
 	}
 	g.settings.Lock()
 	defer g.settings.Unlock()
-	p, err := st.compile(g.options, g.profiles)
+	p, err := st.compile(g.options, g.profiles, g.log)
 	if err != nil {
 		return fmt.Errorf("profiles of the database: %w", err)
 	}
