@@ -50,6 +50,9 @@ func ParseRate(s string) (Rate, error) {
 	return Rate{Copies: n, WindowUS: w}, nil
 }
 
+// PerHour is how many recipient copies may go out within an hour.
+func (r Rate) PerHour() int64 { return r.Copies * max(hourUS/r.WindowUS, 1) }
+
 // bulk is a profile made ready.
 type bulk struct {
 	Profile

@@ -20,7 +20,8 @@ type OutboundAccount struct {
 	Act string
 	// Since is the time of the level, Until when it ends by itself; zero for none.
 	Since, Until time.Time
-	// Reason and Ticket are what a person gave; ActorKind and Actor who it was, as in the audit log.
+	// Reason and Ticket are what a person gave; ActorKind and Actor who it was, as in the audit log, but for the kind operator of
+	// who acts on all tenants.
 	Reason, Ticket, ActorKind, Actor string
 	// CapPerHour is how many recipients an hour a soft limit allows; 0 is as configured.
 	CapPerHour int64

@@ -48,7 +48,7 @@ func (o *Outbound) Policy(ctx context.Context, p auth.Principal) (wire.OutboundP
 	return w, err
 }
 
-// SetTenantMode gives a tenant a mode of its own, or takes it away. It needs auth.ManageOutbound.
+// SetTenantMode gives a tenant a mode of its own, or takes it away. It needs auth.ManageOutbound; the mode off is for operators only.
 func (o *Outbound) SetTenantMode(ctx context.Context, p auth.Principal, tenantName string, w wire.OutboundTenantModeAct) (wire.OutboundTenantMode, error) {
 	var is wire.OutboundTenantMode
 	if !p.Can(auth.ManageOutbound) {
@@ -62,6 +62,9 @@ func (o *Outbound) SetTenantMode(ctx context.Context, p auth.Principal, tenantNa
 		return is, err
 	}
 	tenant, err := o.tenantNamed(ctx, p, tenantName)
+	if err == nil {
+		err = mayTurnOff(p, mode)
+	}
 	if err != nil {
 		return is, err
 	}
