@@ -61,7 +61,7 @@ func (s *Store) outboundAccounts(ctx context.Context, query string, args ...any)
 // changed or sent last. ErrNotFound, also for one that never sent and was never changed.
 func (s *Store) OutboundAccount(ctx context.Context, sc Scope, account string) (*OutboundAccount, error) {
 	const query = `SELECT ` + outboundAccountColumns + ` FROM outbound_accounts WHERE ` + accountInScope + ` AND account = $4
-		ORDER BY COALESCE(changed_us, 0) + COALESCE(sent_us, 0) DESC, tenant_id LIMIT 1`
+		ORDER BY CASE WHEN COALESCE(changed_us, 0) > COALESCE(sent_us, 0) THEN changed_us ELSE COALESCE(sent_us, 0) END DESC, tenant_id LIMIT 1`
 	list, err := s.outboundAccounts(ctx, query, append(sc.args(), cleanKey(account))...)
 	if err == nil && len(list) == 0 {
 		err = ErrNotFound

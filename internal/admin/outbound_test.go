@@ -259,6 +259,32 @@ func TestATenantDoesNotTurnTheEngineOff(t *testing.T) {
 	})
 }
 
+func TestAnAccountOfADomainThatMovedIsThatOfItsTenantNow(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		o := admin.NewOutbound(admin.New(admin.Options{Store: s}), nil)
+		site := storetest.NewSite(t, s, "one", "one.test")
+		ctx := t.Context()
+		for _, account := range []string{"bob@one.test", "ann@one.test", "eve@gone.test"} {
+			storetest.Blast(t, s, "t-old", account, time.Now()) // changed and sent: much, where both are added up
+		}
+		is, err := o.Suspend(ctx, root, "bob@one.test", wire.OutboundSuspend{OutboundAct: because("phishing")})
+		require.NoError(t, err)
+		require.Equal(t, string(site.Tenant.ID), is.TenantID)
+		found, err := o.Account(ctx, root, "bob@one.test")
+		require.NoError(t, err)
+		require.Equal(t, is.Revision, found.Revision)
+		found, err = o.Account(ctx, root, "ann@one.test")
+		require.NoError(t, err)
+		require.Equal(t, "normal", found.Level, "it was not stopped in the tenant that has it")
+		found, err = o.Account(ctx, root, "eve@gone.test")
+		require.NoError(t, err)
+		require.Equal(t, "t-old", found.TenantID, "nobody else has it")
+		last, err := s.OutboundAccount(ctx, store.System, "bob@one.test")
+		require.NoError(t, err)
+		require.Equal(t, site.Tenant.ID, last.Tenant, "changed last")
+	})
+}
+
 func TestIDsOfDecisionsComeBack(t *testing.T) {
 	key := store.LogKey{At: time.UnixMicro(1775044800000000).UTC(), ID: "019d0000-0000-7000-8000-00000000000a"}
 	back, err := admin.ParseLogID(admin.LogID(key))

@@ -150,6 +150,26 @@ func TestProfilesOfTheDatabaseThatClashDoNotHideWhatComesAfter(t *testing.T) {
 	})
 }
 
+func TestTheRowOfAnotherTenantDoesNotHideAStop(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, db *store.Store) {
+		site := storetest.NewSite(t, db, "one", "one.test")
+		n := start(t, setup{options: enforce, db: db})
+		stop := store.OutboundChange{
+			Tenant: site.Tenant.ID, Account: "tanaka@one.test", Act: "suspend", Level: store.LevelHardLimit, Reason: "phished", ActorKind: "user", Actor: "desk",
+		}
+		_, err := db.ChangeOutboundAccount(t.Context(), stop)
+		require.NoError(t, err)
+		old := stop
+		old.Tenant, old.Act, old.Level = "t-old", "release", store.LevelNormal
+		_, err = db.ChangeOutboundAccount(t.Context(), old)
+		require.NoError(t, err)
+		eventually(t, "the later row of the tenant before", func() bool {
+			r := n.send(envelope("tanaka@one.test", "192.0.2.7"), "x", 0, "a@x.test")
+			return r.mail != nil && r.mail.String() == suspended
+		})
+	})
+}
+
 func TestWhoseAMessageIs(t *testing.T) {
 	storetest.Run(t, func(t *testing.T, db *store.Store) {
 		one, two := storetest.NewSite(t, db, "one", "one.test"), storetest.NewSite(t, db, "Two", "two.test")

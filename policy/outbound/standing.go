@@ -17,8 +17,8 @@ import (
 
 // standing is what the database says of accounts, domains and tenants, as one unchanging copy. It is kept in a file too.
 type standing struct {
-	// Accounts are those that are not like others, by name.
-	Accounts map[policy.Account]store.OutboundAccount
+	// Accounts are those that are not like others, by tenant and name: a domain that moved has rows in several.
+	Accounts map[string]store.OutboundAccount
 	// Domains are the stopped ones, by tenant and name.
 	Domains map[string]store.DomainStop
 	// Modes are those of tenants.
@@ -29,12 +29,13 @@ type standing struct {
 	TenantDomains, TenantNames map[string]store.TenantID
 }
 
-func domainKey(tenant store.TenantID, domain string) string { return string(tenant) + "\x00" + domain }
+// standingKey is an account or a domain of a tenant.
+func standingKey(tenant store.TenantID, name string) string { return string(tenant) + "\x00" + name }
 
-// row is the account's row; a tenant of the same name elsewhere has none.
+// row is the account's row in its tenant.
 func (st *standing) row(s sender) (store.OutboundAccount, bool) {
-	row, ok := st.Accounts[s.account]
-	return row, ok && row.Tenant == s.tenant
+	row, ok := st.Accounts[standingKey(s.tenant, string(s.account))]
+	return row, ok
 }
 
 func (st *standing) mode(s sender) policy.Mode {
@@ -46,7 +47,7 @@ func (st *standing) mode(s sender) policy.Mode {
 
 // domainStopped tells whether all of the account's domain is stopped at a time.
 func (st *standing) domainStopped(s sender, now time.Time) bool {
-	stop, ok := st.Domains[domainKey(s.tenant, s.account.Domain())]
+	stop, ok := st.Domains[standingKey(s.tenant, s.account.Domain())]
 	return ok && (stop.Until.IsZero() || now.Before(stop.Until))
 }
 
@@ -80,15 +81,12 @@ const page = 1000
 
 // loadStanding reads everything. It is a few short reads: only accounts that are not like others are in it.
 func loadStanding(ctx context.Context, db *store.Store) (*standing, error) {
-	st := &standing{Accounts: map[policy.Account]store.OutboundAccount{}, Domains: map[string]store.DomainStop{}}
+	st := &standing{Accounts: map[string]store.OutboundAccount{}, Domains: map[string]store.DomainStop{}}
 	var after store.OutboundKey
 	err := eachPage(func() (int, error) {
 		list, err := db.SpecialAccounts(ctx, after, page)
 		for _, a := range list {
-			name := policy.Account(a.Account)
-			if was, ok := st.Accounts[name]; !ok || was.Changed.Before(a.Changed) {
-				st.Accounts[name] = a
-			}
+			st.Accounts[standingKey(a.Tenant, a.Account)] = a
 			after = store.OutboundKey{Tenant: a.Tenant, Account: a.Account}
 		}
 		return len(list), err
@@ -97,7 +95,7 @@ func loadStanding(ctx context.Context, db *store.Store) (*standing, error) {
 	err = errors.Join(err, eachPage(func() (int, error) {
 		list, err := db.StoppedDomains(ctx, store.System, domain, page)
 		for _, d := range list {
-			st.Domains[domainKey(d.Tenant, d.Domain)] = d
+			st.Domains[standingKey(d.Tenant, d.Domain)] = d
 			domain = d.Domain
 		}
 		return len(list), err
