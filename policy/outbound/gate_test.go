@@ -3,6 +3,7 @@ package outbound_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -220,6 +221,35 @@ func TestWhatIsNotCommittedIsReleased(t *testing.T) {
 	require.Equal(t, 4, n.send(e, "x", 0, "a@x.test", "a@x.test", "a@x.test", "a@x.test").left())
 	require.Zero(t, n.send(e, "x", 0, "a@x.test").left())
 	require.Equal(t, 2, n.send(envelope("suzuki@one.test", ""), "x", 0, "a@x.test", "b@x.test", "c@x.test").left(), "6 of the domain")
+}
+
+func TestEachEventOfALongMessageIsInARow(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, db *store.Store) {
+		n := start(t, setup{db: db})
+		sent := 0
+		for count := 800; count <= 1000; count += 40 {
+			to := make([]string, count)
+			for i := range to {
+				to[i] = fmt.Sprintf("v%d@far.test", i)
+			}
+			require.Equal(t, count, n.send(envelope("tanaka@one.test", "192.0.2.7"), "x", 0, to...).left())
+			sent += 1 + count + 1
+		}
+		eventually(t, "each event once", func() bool {
+			rows, err := db.OutboundDecisions(t.Context(), store.System, store.DecisionFilter{Account: "tanaka@one.test", Limit: 1000})
+			require.NoError(t, err)
+			seen := map[uint64]bool{}
+			for i := range rows {
+				records, err := policy.ParseRecords(rows[i].Event)
+				require.NoError(t, err)
+				for _, r := range records {
+					require.False(t, seen[r.Seq])
+					seen[r.Seq] = true
+				}
+			}
+			return len(seen) == sent
+		})
+	})
 }
 
 func TestASoftLimitCanHold(t *testing.T) {
