@@ -93,7 +93,11 @@ func (o *Outbound) SetMode(ctx context.Context, p auth.Principal, account string
 	}
 	return o.act(ctx, p, account, "mode", w.OutboundAct, func(a *store.OutboundAccount, c *store.OutboundChange) error {
 		c.Mode, c.Decision = mode, a.Decision
-		return mayTurnOff(p, mode)
+		becomes, err := o.effectiveMode(ctx, &store.OutboundAccount{Tenant: a.Tenant, Account: a.Account, Mode: mode})
+		if err != nil {
+			return err
+		}
+		return mayBecome(p, becomes)
 	})
 }
 
@@ -107,9 +111,9 @@ func ownMode(text string) (string, error) {
 	return "", refuse("a mode is off, shadow, enforce or default")
 }
 
-// mayTurnOff is *Refused for the mode off by somebody who does not see all tenants: what operators stop would go out.
-func mayTurnOff(p auth.Principal, mode string) error {
-	if mode == string(policy.Off) && !p.Scope().All {
+// mayBecome is *Refused where somebody who does not see all tenants makes the mode off: what operators stop would go out.
+func mayBecome(p auth.Principal, mode policy.Mode) error {
+	if mode == policy.Off && !p.Scope().All {
 		return refuse("only operators of the installation can set the mode off: shadow judges without refusing")
 	}
 	return nil

@@ -63,7 +63,7 @@ func (o *Outbound) SetTenantMode(ctx context.Context, p auth.Principal, tenantNa
 	}
 	tenant, err := o.tenantNamed(ctx, p, tenantName)
 	if err == nil {
-		err = mayTurnOff(p, mode)
+		err = mayBecome(p, o.tenantMode(tenant, mode))
 	}
 	if err != nil {
 		return is, err
@@ -80,6 +80,15 @@ func (o *Outbound) SetTenantMode(ctx context.Context, p auth.Principal, tenantNa
 	return is, o.auditOutbound(ctx, p, store.AuditEntry{
 		Tenant: tenant, Action: "outbound_mode.set", Target: string(tenant), Reason: w.Reason,
 	}, was, is)
+}
+
+// tenantMode is what holds for a tenant with a mode of its own, or with none; empty when the engine is unknown.
+func (o *Outbound) tenantMode(tenant store.TenantID, own string) policy.Mode {
+	if own != "" || o.engine == nil {
+		return policy.Mode(own)
+	}
+	_, compiled := o.engine.InForce()
+	return compiled.Mode(string(tenant), "")
 }
 
 // maxTrialMessage bounds the message of a test, in bytes.

@@ -243,17 +243,21 @@ func TestATenantDoesNotTurnTheEngineOff(t *testing.T) {
 		}
 		require.EqualError(t, mode(boss, "off"), "only operators of the installation can set the mode off: shadow judges without refusing")
 		require.NoError(t, mode(root, "off"))
+		_, err := o.SetMode(ctx, root, "bob@one.test", wire.OutboundMode{OutboundAct: because("x"), Mode: "enforce"})
+		require.NoError(t, err)
+		_, err = o.SetMode(ctx, boss, "bob@one.test", wire.OutboundMode{OutboundAct: because("x"), Mode: "default"})
+		refused := &admin.Refused{}
+		require.ErrorAs(t, err, &refused, "it would be off as its tenant is")
 
 		profile := func(p auth.Principal, id, rate string, accounts ...string) error {
 			_, _, err := o.SetProfile(ctx, p, id, wire.NewOutboundProfile{Tenant: "one", MaxRate: rate, Accounts: accounts})
 			return err
 		}
-		refused := &admin.Refused{}
 		require.ErrorAs(t, profile(boss, "huge", "10001 msgs/hour", "a@one.test"), &refused)
 		require.ErrorAs(t, profile(boss, "many", "5001 msgs/day", "a@one.test", "b@one.test"), &refused, "all of it may go out in one hour")
 		require.NoError(t, profile(boss, "half", "83/minute", "a@one.test"))
 		require.NoError(t, profile(boss, "half", "84/minute", "a@one.test"))
-		err := profile(boss, "more", "5000/hour", "b@one.test")
+		err = profile(boss, "more", "5000/hour", "b@one.test")
 		require.EqualError(t, err, "the accounts of all profiles could send 10040 recipients an hour: more than 10000, the limit of a tenant, is for operators of the installation to allow")
 		require.NoError(t, profile(root, "more", "50000/hour", "b@one.test"))
 	})
