@@ -94,7 +94,7 @@ func TestEachRoleDoesWithSendingWhatItMay(t *testing.T) {
 			{"POST", "/domains/one.test/suspend", `{"reason":"x"}`},
 			{"POST", "/domains/one.test/release", `{"reason":"x"}`},
 			{"POST", "/accounts/bob@one.test/mode", `{"reason":"x","mode":"shadow"}`},
-			{"POST", "/tenants/one/mode", `{"reason":"x","mode":"off"}`},
+			{"POST", "/tenants/one/mode", `{"reason":"x","mode":"enforce"}`},
 			{"PUT", "/profiles/news", `{"tenant":"one","accounts":["bob@one.test"],"max_rate":"5000 msgs/hour"}`},
 			{"DELETE", "/profiles/news?tenant=one", ""},
 			{"DELETE", "/accounts/bob@one.test/data?reason=asked", ""},
@@ -129,7 +129,7 @@ func TestEachRoleDoesWithSendingWhatItMay(t *testing.T) {
 			if !strings.Contains(may, "s") { // others find what the next one expects
 				continue
 			}
-			r.do(t, r.key(t, "", auth.SuperAdmin), "POST", outbound+"/accounts/bob@one.test/suspend", `{"reason":"secret ticket words"}`)
+			r.do(t, r.key(t, site.Tenant.ID, auth.TenantAdmin), "POST", outbound+"/accounts/bob@one.test/suspend", `{"reason":"secret ticket words"}`)
 		}
 		bob := r.session(t, site.Users["bob"].ID)
 		body := string(r.get(t, bob, outbound+"/accounts/bob@one.test").body)
@@ -193,7 +193,7 @@ func TestListsOfSendingArePaged(t *testing.T) {
 		}
 		boss := r.person(t, site.Tenant.ID, "boss@one.test", auth.TenantAdmin)
 		for _, name := range []string{"x", "y", "z"} {
-			a := r.do(t, boss, "PUT", outbound+"/profiles/"+name, `{"accounts":["A@one.test","a@one.test"],"max_rate":"5 msgs/hour"}`)
+			a := r.do(t, boss, "PUT", outbound+"/profiles/"+name, `{"accounts":["`+strings.ToUpper(name)+`@one.test","`+name+`@one.test"],"max_rate":"5 msgs/hour"}`)
 			require.Equal(t, http.StatusCreated, a.StatusCode, string(a.body))
 		}
 		for path, want := range map[string]int{

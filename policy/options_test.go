@@ -43,6 +43,17 @@ func TestBadOptionsNameTheirKeyAndWhatIsAllowed(t *testing.T) {
 	require.Equal(t, policy.Rate{Copies: 5000, WindowUS: hour}, r)
 }
 
+func TestProfilesThatCannotBeUsedDoNotTakeTheOthersWithThem(t *testing.T) {
+	profile := func(id, tenant string, accounts ...string) policy.Profile {
+		return policy.Profile{ID: id, Tenant: tenant, MaxRate: "5/day", Accounts: accounts}
+	}
+	good := []policy.Profile{profile("a", "t", "a@x"), profile("a", "u", "a@x"), profile("d", "t", "b@x")}
+	usable, err := policy.UsableProfiles([]policy.Profile{good[0], good[1], profile("b", "t", "b@x", "A@x"), profile("", "t", "c@x"), good[2]})
+	require.Equal(t, good, usable, "one that is refused holds none of its accounts")
+	require.EqualError(t, err, "profile of tenant t (b): accounts: \"A@x\" is in a as well\nprofile of tenant t.id: is empty")
+	compile(t, policy.Options{}, usable...)
+}
+
 func TestHashChangesWithThePolicyOnly(t *testing.T) {
 	hash := func(o policy.Options, list ...policy.Profile) string { return compile(t, o, list...).Hash() }
 	require.Equal(t, hash(policy.Options{}), hash(policy.Options{Mode: policy.Enforce}.WithDefaults(), []policy.Profile{}...))

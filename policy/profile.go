@@ -1,7 +1,10 @@
 package policy
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -47,6 +50,9 @@ func ParseRate(s string) (Rate, error) {
 	return Rate{Copies: n, WindowUS: w}, nil
 }
 
+// PerHour is how many recipient copies may go out within an hour.
+func (r Rate) PerHour() int64 { return r.Copies * max(hourUS/r.WindowUS, 1) }
+
 // bulk is a profile made ready.
 type bulk struct {
 	Profile
@@ -65,32 +71,55 @@ type profileKey struct {
 	account Account
 }
 
+// UsableProfiles leaves out the profiles that Compile would refuse, by themselves or because of one before them; the error
+// joins an error for each.
+func UsableProfiles(list []Profile) (usable []Profile, err error) {
+	p := &Policy{profiles: map[profileKey]*bulk{}}
+	for _, x := range list {
+		if e := p.addProfile("profile of tenant "+x.Tenant, x); e != nil {
+			err = errors.Join(err, e)
+			continue
+		}
+		usable = append(usable, x)
+	}
+	return usable, err
+}
+
 func (p *Policy) addProfiles(list []Profile) error {
 	for i, x := range list {
-		key := fmt.Sprintf("outbound_whitelist[%d]", i)
-		if x.ID == "" {
-			return fmt.Errorf("%s.id: is empty", key)
-		}
-		rate, err := ParseRate(x.MaxRate)
-		if err != nil {
-			return fmt.Errorf("%s (%s): %w", key, x.ID, err)
-		}
-		if len(x.Accounts) == 0 {
-			return fmt.Errorf("%s (%s): accounts: wants at least one login with its domain", key, x.ID)
-		}
-		b := &bulk{Profile: x, rate: rate, window: slices.Index(windowLengthUS[:], rate.WindowUS), peaks: rate.peaks()}
-		b.room = min(max(b.peaks[windowHour]/Micro/100, 1), 1000)
-		for _, a := range x.Accounts {
-			k := profileKey{x.Tenant, LoginAccount(a, "")}
-			if old := p.profiles[k]; old != nil {
-				return fmt.Errorf("%s (%s): accounts: %q is in %s as well", key, x.ID, a, old.ID)
-			}
-			if k.account == "" {
-				return fmt.Errorf("%s (%s): accounts: an empty name", key, x.ID)
-			}
-			p.profiles[k] = b
+		if err := p.addProfile(fmt.Sprintf("outbound_whitelist[%d]", i), x); err != nil {
+			return err
 		}
 	}
+	return nil
+}
+
+// addProfile adds all accounts of a profile, or none after an error, which begins with key.
+func (p *Policy) addProfile(key string, x Profile) error {
+	if x.ID == "" {
+		return fmt.Errorf("%s.id: is empty", key)
+	}
+	rate, err := ParseRate(x.MaxRate)
+	if err != nil {
+		return fmt.Errorf("%s (%s): %w", key, x.ID, err)
+	}
+	if len(x.Accounts) == 0 {
+		return fmt.Errorf("%s (%s): accounts: wants at least one login with its domain", key, x.ID)
+	}
+	b := &bulk{Profile: x, rate: rate, window: slices.Index(windowLengthUS[:], rate.WindowUS), peaks: rate.peaks()}
+	b.room = min(max(b.peaks[windowHour]/Micro/100, 1), 1000)
+	added := map[profileKey]*bulk{}
+	for _, a := range x.Accounts {
+		k := profileKey{x.Tenant, LoginAccount(a, "")}
+		if old := cmp.Or(p.profiles[k], added[k]); old != nil {
+			return fmt.Errorf("%s (%s): accounts: %q is in %s as well", key, x.ID, a, old.ID)
+		}
+		if k.account == "" {
+			return fmt.Errorf("%s (%s): accounts: an empty name", key, x.ID)
+		}
+		added[k] = b
+	}
+	maps.Copy(p.profiles, added)
 	return nil
 }
 

@@ -21,7 +21,8 @@ type OutboundAccount struct {
 	Act string
 	// Since is the time of the level, Until when it ends by itself; zero for none.
 	Since, Until time.Time
-	// Reason and Ticket are what a person gave; ActorKind and Actor who it was, as in the audit log.
+	// Reason and Ticket are what a person gave; ActorKind and Actor who it was, as in the audit log, but for the kind operator of
+	// who acts on all tenants.
 	Reason, Ticket, ActorKind, Actor string
 	// CapPerHour is how many recipients an hour a soft limit allows; 0 is as configured.
 	CapPerHour int64
@@ -61,7 +62,7 @@ func (s *Store) outboundAccounts(ctx context.Context, query string, args ...any)
 // changed or sent last. ErrNotFound, also for one that never sent and was never changed.
 func (s *Store) OutboundAccount(ctx context.Context, sc Scope, account string) (*OutboundAccount, error) {
 	const query = `SELECT ` + outboundAccountColumns + ` FROM outbound_accounts WHERE ` + accountInScope + ` AND account = $4
-		ORDER BY COALESCE(changed_us, 0) + COALESCE(sent_us, 0) DESC, tenant_id LIMIT 1`
+		ORDER BY CASE WHEN COALESCE(changed_us, 0) > COALESCE(sent_us, 0) THEN changed_us ELSE COALESCE(sent_us, 0) END DESC, tenant_id LIMIT 1`
 	list, err := s.outboundAccounts(ctx, query, append(sc.args(), cleanKey(account))...)
 	if err == nil && len(list) == 0 {
 		err = ErrNotFound

@@ -192,24 +192,24 @@ func replay(ctx context.Context, s *store.Store, q replayRequest, tell func(repl
 }
 
 func compileWithDatabase(ctx context.Context, s *store.Store, q replayRequest) (*policy.Policy, error) {
-	profiles := q.Profiles
+	var profiles []policy.Profile
 	for after := (store.OutboundProfile{}); ; {
 		list, err := s.OutboundProfiles(ctx, store.Scope{All: true}, after.Tenant, after.ID, replayPage)
 		if err != nil {
 			return nil, err
 		}
 		for _, x := range list {
-			one := policy.Profile{ID: x.ID, Accounts: x.Accounts, MaxRate: x.MaxRate, Description: x.Description, Tenant: string(x.Tenant)}
-			if _, err := policy.Compile(policy.Options{}, []policy.Profile{one}); err == nil { // the running engine leaves it out too
-				profiles = append(profiles, one)
-			}
+			profiles = append(profiles, policy.Profile{
+				ID: x.ID, Accounts: x.Accounts, MaxRate: x.MaxRate, Description: x.Description, Tenant: string(x.Tenant),
+			})
 		}
 		if len(list) < replayPage {
 			break
 		}
 		after = list[len(list)-1]
 	}
-	return policy.Compile(q.Policy, profiles)
+	usable, _ := policy.UsableProfiles(profiles) // the running engine leaves the others out too, and logs them
+	return policy.Compile(q.Policy, slices.Concat(q.Profiles, usable))
 }
 
 // replayAccount decides the records of one account again.

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -63,21 +64,30 @@ func accountName(text string) (string, error) {
 
 const maxAccount = 320
 
-// find reads an account in the principal's scope. One that never sent is found too, when it belongs to a tenant in scope.
+// find reads an account in the principal's scope. One that never sent is found too, when it belongs to a tenant in scope. Who
+// sees all tenants finds it in the one that it belongs to now, and only one that is nobody's where it was last.
 func (o *Outbound) find(ctx context.Context, p auth.Principal, text string) (*store.OutboundAccount, error) {
 	name, err := accountName(text)
 	if err != nil {
 		return nil, err
 	}
-	a, err := o.store.OutboundAccount(ctx, p.Scope(), name)
+	sc := p.Scope()
+	tenant, tenantErr := o.tenantOf(ctx, policy.Account(name))
+	first := sc
+	if sc.All { // the engine counts what is nobody's for the system tenant
+		first = store.Scope{Tenant: cmp.Or(tenant, store.SystemTenant)}
+	}
+	a, err := o.store.OutboundAccount(ctx, first, name)
+	if errors.Is(err, store.ErrNotFound) && sc.All && errors.Is(tenantErr, store.ErrNotFound) {
+		a, err = o.store.OutboundAccount(ctx, sc, name)
+	}
 	if !errors.Is(err, store.ErrNotFound) {
 		return a, err
 	}
-	tenant, err := o.tenantOf(ctx, policy.Account(name))
-	if err != nil {
-		return nil, err
+	if tenantErr != nil {
+		return nil, tenantErr
 	}
-	if sc := p.Scope(); !sc.All && (sc.Tenant != tenant || sc.User != "" && !strings.EqualFold(p.Login, name)) {
+	if !sc.All && (sc.Tenant != tenant || sc.User != "" && !strings.EqualFold(p.Login, name)) {
 		return nil, store.ErrNotFound
 	}
 	return &store.OutboundAccount{Tenant: tenant, Account: name, Level: store.LevelNormal}, nil

@@ -14,7 +14,8 @@ import (
 )
 
 // Suspend stops the sending of an account by hand, or makes an automatic stop one by hand. auth.ErrForbidden,
-// store.ErrNotFound, store.ErrConflict when the account is another one than was seen, or a *Refused for bad input; so do all acts.
+// store.ErrNotFound, store.ErrConflict when the account is another one than was seen, or a *Refused for bad input and for what an
+// operator has stopped; so do all acts.
 func (o *Outbound) Suspend(ctx context.Context, p auth.Principal, account string, w wire.OutboundSuspend) (wire.OutboundAccount, error) {
 	until, err := o.until(w.Hours)
 	if err != nil {
@@ -81,7 +82,7 @@ func (o *Outbound) Limit(ctx context.Context, p auth.Principal, account string, 
 	})
 }
 
-// SetMode gives an account a mode of its own, or takes it away. It needs auth.ManageOutbound.
+// SetMode gives an account a mode of its own, or takes it away. It needs auth.ManageOutbound; the mode off is for operators only.
 func (o *Outbound) SetMode(ctx context.Context, p auth.Principal, account string, w wire.OutboundMode) (wire.OutboundAccount, error) {
 	mode, err := ownMode(w.Mode)
 	if err != nil {
@@ -90,9 +91,13 @@ func (o *Outbound) SetMode(ctx context.Context, p auth.Principal, account string
 	if !p.Can(auth.ManageOutbound) {
 		return wire.OutboundAccount{}, auth.ErrForbidden
 	}
-	return o.act(ctx, p, account, store.ActMode, w.OutboundAct, func(_ *store.OutboundAccount, c *store.OutboundChange) error {
+	return o.act(ctx, p, account, store.ActMode, w.OutboundAct, func(a *store.OutboundAccount, c *store.OutboundChange) error {
 		c.Mode = mode
-		return nil
+		becomes, err := o.effectiveMode(ctx, &store.OutboundAccount{Tenant: a.Tenant, Account: a.Account, Mode: mode})
+		if err != nil {
+			return err
+		}
+		return mayBecome(p, becomes)
 	})
 }
 
@@ -105,6 +110,27 @@ func ownMode(text string) (string, error) {
 	}
 	return "", refuse("a mode is off, shadow, enforce or default")
 }
+
+// mayBecome is *Refused where somebody who does not see all tenants makes the mode off: what operators stop would go out.
+func mayBecome(p auth.Principal, mode policy.Mode) error {
+	if mode == policy.Off && !p.Scope().All {
+		return refuse("only operators of the installation can set the mode off: shadow judges without refusing")
+	}
+	return nil
+}
+
+// operatorKind is the actor kind of who sees all tenants, in the rows of accounts and domains.
+const operatorKind = "operator"
+
+func actorKind(p auth.Principal) string {
+	if p.Scope().All {
+		return operatorKind
+	}
+	return string(p.Kind)
+}
+
+// mayUndo tells whether a stop that an actor of this kind made is the principal's to change.
+func mayUndo(p auth.Principal, kind string) bool { return p.Scope().All || kind != operatorKind }
 
 // actTries is how often an act is decided again because the account changed meanwhile.
 const actTries = 3
@@ -164,9 +190,12 @@ func (o *Outbound) tryAct(ctx context.Context, p auth.Principal, account, verb s
 	if w.Revision != 0 && w.Revision != was.Revision {
 		return nil, nil, store.ErrConflict
 	}
+	if was.Level == store.LevelHardLimit && !mayUndo(p, was.ActorKind) {
+		return nil, nil, refuse("%s was stopped by an operator of the installation: only they can change that", was.Account)
+	}
 	c := was.Change(verb)
 	c.Reason, c.Ticket = strings.TrimSpace(w.Reason), strings.TrimSpace(w.Ticket)
-	c.ActorKind, c.Actor = string(p.Kind), p.Actor()
+	c.ActorKind, c.Actor = actorKind(p), p.Actor()
 	if err := change(was, &c); err != nil {
 		return nil, nil, err
 	}

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"github.com/mairust/mairust/api/wire"
@@ -60,7 +61,7 @@ func (o *Outbound) ReleaseDomain(ctx context.Context, p auth.Principal, domain s
 	}})
 }
 
-// domainStop authorises an act on a domain in scope.
+// domainStop authorises an act on a domain in scope that no operator has stopped, unless it is one who acts.
 func (o *Outbound) domainStop(ctx context.Context, p auth.Principal, domain string, w wire.OutboundDomainAct) (store.DomainStop, error) {
 	if !p.Can(auth.ManageOutbound) {
 		return store.DomainStop{}, auth.ErrForbidden
@@ -79,9 +80,16 @@ func (o *Outbound) domainStop(ctx context.Context, p auth.Principal, domain stri
 	if err != nil {
 		return store.DomainStop{}, err
 	}
+	was, err := o.store.DomainStop(ctx, d.Tenant, d.Name)
+	switch {
+	case err == nil && !mayUndo(p, was.ActorKind):
+		return store.DomainStop{}, refuse("%s was stopped by an operator of the installation: only they can change that", d.Name)
+	case err != nil && !errors.Is(err, store.ErrNotFound):
+		return store.DomainStop{}, err
+	}
 	return store.DomainStop{
 		Tenant: d.Tenant, Domain: d.Name, Reason: strings.TrimSpace(w.Reason), Ticket: strings.TrimSpace(w.Ticket),
-		ActorKind: string(p.Kind), Actor: p.Actor(),
+		ActorKind: actorKind(p), Actor: p.Actor(),
 	}, nil
 }
 

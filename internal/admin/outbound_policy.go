@@ -48,7 +48,7 @@ func (o *Outbound) Policy(ctx context.Context, p auth.Principal) (wire.OutboundP
 	return w, err
 }
 
-// SetTenantMode gives a tenant a mode of its own, or takes it away. It needs auth.ManageOutbound.
+// SetTenantMode gives a tenant a mode of its own, or takes it away. It needs auth.ManageOutbound; the mode off is for operators only.
 func (o *Outbound) SetTenantMode(ctx context.Context, p auth.Principal, tenantName string, w wire.OutboundTenantModeAct) (wire.OutboundTenantMode, error) {
 	var is wire.OutboundTenantMode
 	if !p.Can(auth.ManageOutbound) {
@@ -62,6 +62,9 @@ func (o *Outbound) SetTenantMode(ctx context.Context, p auth.Principal, tenantNa
 		return is, err
 	}
 	tenant, err := o.tenantNamed(ctx, p, tenantName)
+	if err == nil {
+		err = mayBecome(p, o.tenantMode(tenant, mode))
+	}
 	if err != nil {
 		return is, err
 	}
@@ -77,6 +80,15 @@ func (o *Outbound) SetTenantMode(ctx context.Context, p auth.Principal, tenantNa
 	return is, o.auditOutbound(ctx, p, store.AuditEntry{
 		Tenant: tenant, Action: "outbound_mode.set", Target: string(tenant), Reason: w.Reason,
 	}, was, is)
+}
+
+// tenantMode is what holds for a tenant with a mode of its own, or with none; empty when the engine is unknown.
+func (o *Outbound) tenantMode(tenant store.TenantID, own string) policy.Mode {
+	if own != "" || o.engine == nil {
+		return policy.Mode(own)
+	}
+	_, compiled := o.engine.InForce()
+	return compiled.Mode(string(tenant), "")
 }
 
 // maxTrialMessage bounds the message of a test, in bytes.

@@ -78,6 +78,9 @@ func (o *Outbound) SetProfile(ctx context.Context, p auth.Principal, id string, 
 	if err := o.checkProfile(row); err != nil {
 		return made, false, err
 	}
+	if err := o.checkWithOthers(ctx, p, row); err != nil {
+		return made, false, err
+	}
 	if created, err = o.store.SetOutboundProfile(ctx, row, string(p.Kind)); err != nil {
 		return made, false, err
 	}
@@ -130,6 +133,60 @@ func (o *Outbound) checkProfile(row store.OutboundProfile) error {
 	}
 	return nil
 }
+
+// checkWithOthers is *Refused for an account that another profile of the tenant has already, and for profiles of somebody who
+// does not see all tenants that together allow more than the limit of the tenant, which does not count bulk senders.
+func (o *Outbound) checkWithOthers(ctx context.Context, p auth.Principal, row store.OutboundProfile) error {
+	perHour := profilePerHour(row)
+	after := ""
+	for {
+		others, err := o.store.OutboundProfiles(ctx, store.Scope{Tenant: row.Tenant}, row.Tenant, after, profilePage)
+		if err != nil {
+			return err
+		}
+		for _, other := range others {
+			after = other.ID
+			if other.ID == row.ID {
+				continue
+			}
+			perHour += profilePerHour(other)
+			for _, account := range row.Accounts {
+				if slices.Contains(other.Accounts, account) {
+					return refuse("%s has the profile %s already: take it out of that one first", account, other.ID)
+				}
+			}
+		}
+		if len(others) < profilePage {
+			break
+		}
+	}
+	if limit := o.tenantPerHour(); perHour > limit && !p.Scope().All {
+		return refuse("the accounts of all profiles could send %d recipients an hour: more than %d, the limit of a tenant, is for operators of the installation to allow",
+			perHour, limit)
+	}
+	return nil
+}
+
+// profilePerHour is what all accounts of a profile may send within an hour; 0 for a rate that cannot be read.
+func profilePerHour(row store.OutboundProfile) int64 {
+	rate, err := policy.ParseRate(row.MaxRate)
+	if err != nil {
+		return 0
+	}
+	return rate.PerHour() * int64(len(row.Accounts))
+}
+
+// tenantPerHour is the limit of recipients of a tenant.
+func (o *Outbound) tenantPerHour() int64 {
+	var options policy.Options
+	if o.engine != nil {
+		options, _ = o.engine.InForce()
+	}
+	return int64(options.WithDefaults().Limits.TenantPerHour)
+}
+
+// profilePage is how many profiles one read gives.
+const profilePage = 500
 
 // DeleteProfile removes a bulk profile of the database. It needs auth.ManageOutbound. store.ErrNotFound, or a *Refused.
 func (o *Outbound) DeleteProfile(ctx context.Context, p auth.Principal, tenantName, id string) error {

@@ -156,6 +156,139 @@ func TestUsersActOnNobody(t *testing.T) {
 	})
 }
 
+func TestAnAccountHasOneProfile(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		o := admin.NewOutbound(admin.New(admin.Options{Store: s}), nil)
+		storetest.NewSite(t, s, "one", "one.test")
+		storetest.NewSite(t, s, "two", "two.test")
+		set := func(id, tenant string, accounts ...string) error {
+			_, _, err := o.SetProfile(t.Context(), root, id, wire.NewOutboundProfile{Tenant: tenant, Accounts: accounts, MaxRate: "5 msgs/hour"})
+			return err
+		}
+		require.NoError(t, set("a", "one", "news@one.test"))
+		require.NoError(t, set("a", "one", "news@one.test", "shop@one.test"), "it may be set again")
+		require.NoError(t, set("a", "two", "news@two.test"))
+		err := set("b", "one", "desk@one.test", "SHOP@one.test")
+		refused := &admin.Refused{}
+		require.ErrorAs(t, err, &refused)
+		require.EqualError(t, err, "shop@one.test has the profile a already: take it out of that one first")
+		require.NoError(t, set("a", "one", "news@one.test"))
+		require.NoError(t, set("b", "one", "desk@one.test", "SHOP@one.test"))
+	})
+}
+
+func TestATenantDoesNotUndoWhatAnOperatorStopped(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		o := admin.NewOutbound(admin.New(admin.Options{Store: s}), nil)
+		site := storetest.NewSite(t, s, "one", "one.test", "bob", "ann")
+		ctx := t.Context()
+		boss := auth.Principal{Kind: auth.KindUser, Role: auth.TenantAdmin, Tenant: site.Tenant.ID, User: "u", Login: "boss@one.test"}
+		operator := auth.Principal{Kind: auth.KindUser, Role: auth.SuperAdmin, Tenant: site.Tenant.ID, User: "o", Login: "operator@one.test"}
+		stopped := wire.OutboundDomainSuspend{OutboundDomainAct: wire.OutboundDomainAct{Reason: "x"}}
+		acts := func(p auth.Principal, account string) map[string]error {
+			errs := map[string]error{}
+			_, errs["mode"] = o.SetMode(ctx, p, account, wire.OutboundMode{OutboundAct: because("x"), Mode: "shadow"})
+			_, errs["suspend"] = o.Suspend(ctx, p, account, wire.OutboundSuspend{OutboundAct: because("x")})
+			_, errs["extend"] = o.Extend(ctx, p, account, wire.OutboundExtend{OutboundAct: because("x"), Hours: 1})
+			_, errs["limit"] = o.Limit(ctx, p, account, wire.OutboundLimitAct{OutboundAct: because("x")})
+			_, errs["release"] = o.Release(ctx, p, account, wire.OutboundRelease{OutboundAct: because("x")})
+			return errs
+		}
+		refused := &admin.Refused{}
+		for _, who := range []auth.Principal{operator, root} {
+			_, err := o.Suspend(ctx, who, "bob@one.test", wire.OutboundSuspend{OutboundAct: because("phishing")})
+			require.NoError(t, err)
+			_, err = o.SuspendDomain(ctx, who, "one.test", stopped)
+			require.NoError(t, err)
+			desk := boss
+			desk.Role = auth.Helpdesk
+			_, err = o.Release(ctx, desk, "bob@one.test", wire.OutboundRelease{OutboundAct: because("x")})
+			require.EqualError(t, err, "bob@one.test was stopped by an operator of the installation: only they can change that")
+			for act, err := range acts(boss, "bob@one.test") {
+				require.ErrorAs(t, err, &refused, act)
+			}
+			_, err = o.SuspendDomain(ctx, boss, "one.test", stopped)
+			require.ErrorAs(t, err, &refused)
+			err = o.ReleaseDomain(ctx, boss, "one.test", stopped.OutboundDomainAct)
+			require.EqualError(t, err, "one.test was stopped by an operator of the installation: only they can change that")
+
+			require.NoError(t, o.ReleaseDomain(ctx, who, "one.test", stopped.OutboundDomainAct))
+			for act, err := range acts(who, "bob@one.test") {
+				require.NoError(t, err, act)
+			}
+		}
+		for act, err := range acts(boss, "bob@one.test") {
+			require.NoError(t, err, "%s: what an operator released is the tenant's again", act)
+		}
+		_, err := o.SuspendDomain(ctx, boss, "one.test", stopped)
+		require.NoError(t, err)
+		require.NoError(t, o.ReleaseDomain(ctx, boss, "one.test", stopped.OutboundDomainAct))
+	})
+}
+
+func TestATenantDoesNotTurnTheEngineOff(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		o := admin.NewOutbound(admin.New(admin.Options{Store: s}), nil)
+		site := storetest.NewSite(t, s, "one", "one.test", "bob")
+		ctx := t.Context()
+		boss := auth.Principal{Kind: auth.KindAPIKey, Role: auth.SuperAdmin, Tenant: site.Tenant.ID, ID: "k", Login: "a key of the tenant"}
+		mode := func(p auth.Principal, mode string) error {
+			_, err := o.SetTenantMode(ctx, p, "one", wire.OutboundTenantModeAct{OutboundDomainAct: wire.OutboundDomainAct{Reason: "x"}, Mode: mode})
+			_, err2 := o.SetMode(ctx, p, "bob@one.test", wire.OutboundMode{OutboundAct: because("x"), Mode: mode})
+			require.Equal(t, err, err2)
+			return err
+		}
+		for _, m := range []string{"shadow", "enforce", "default"} {
+			require.NoError(t, mode(boss, m))
+		}
+		require.EqualError(t, mode(boss, "off"), "only operators of the installation can set the mode off: shadow judges without refusing")
+		require.NoError(t, mode(root, "off"))
+		_, err := o.SetMode(ctx, root, "bob@one.test", wire.OutboundMode{OutboundAct: because("x"), Mode: "enforce"})
+		require.NoError(t, err)
+		_, err = o.SetMode(ctx, boss, "bob@one.test", wire.OutboundMode{OutboundAct: because("x"), Mode: "default"})
+		refused := &admin.Refused{}
+		require.ErrorAs(t, err, &refused, "it would be off as its tenant is")
+
+		profile := func(p auth.Principal, id, rate string, accounts ...string) error {
+			_, _, err := o.SetProfile(ctx, p, id, wire.NewOutboundProfile{Tenant: "one", MaxRate: rate, Accounts: accounts})
+			return err
+		}
+		require.ErrorAs(t, profile(boss, "huge", "10001 msgs/hour", "a@one.test"), &refused)
+		require.ErrorAs(t, profile(boss, "many", "5001 msgs/day", "a@one.test", "b@one.test"), &refused, "all of it may go out in one hour")
+		require.NoError(t, profile(boss, "half", "83/minute", "a@one.test"))
+		require.NoError(t, profile(boss, "half", "84/minute", "a@one.test"))
+		err = profile(boss, "more", "5000/hour", "b@one.test")
+		require.EqualError(t, err, "the accounts of all profiles could send 10040 recipients an hour: more than 10000, the limit of a tenant, is for operators of the installation to allow")
+		require.NoError(t, profile(root, "more", "50000/hour", "b@one.test"))
+	})
+}
+
+func TestAnAccountOfADomainThatMovedIsThatOfItsTenantNow(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		o := admin.NewOutbound(admin.New(admin.Options{Store: s}), nil)
+		site := storetest.NewSite(t, s, "one", "one.test")
+		ctx := t.Context()
+		for _, account := range []string{"bob@one.test", "ann@one.test", "eve@gone.test"} {
+			storetest.Blast(t, s, "t-old", account, time.Now()) // changed and sent: much, where both are added up
+		}
+		is, err := o.Suspend(ctx, root, "bob@one.test", wire.OutboundSuspend{OutboundAct: because("phishing")})
+		require.NoError(t, err)
+		require.Equal(t, string(site.Tenant.ID), is.TenantID)
+		found, err := o.Account(ctx, root, "bob@one.test")
+		require.NoError(t, err)
+		require.Equal(t, is.Revision, found.Revision)
+		found, err = o.Account(ctx, root, "ann@one.test")
+		require.NoError(t, err)
+		require.Equal(t, "normal", found.Level, "it was not stopped in the tenant that has it")
+		found, err = o.Account(ctx, root, "eve@gone.test")
+		require.NoError(t, err)
+		require.Equal(t, "t-old", found.TenantID, "nobody else has it")
+		last, err := s.OutboundAccount(ctx, store.System, "bob@one.test")
+		require.NoError(t, err)
+		require.Equal(t, site.Tenant.ID, last.Tenant, "changed last")
+	})
+}
+
 func TestIDsOfDecisionsComeBack(t *testing.T) {
 	key := store.LogKey{At: time.UnixMicro(1775044800000000).UTC(), ID: "019d0000-0000-7000-8000-00000000000a"}
 	back, err := admin.ParseLogID(admin.LogID(key))

@@ -175,7 +175,7 @@ func (g *Gate) Configure(o policy.Options, own Options, whitelist []policy.Profi
 	if err != nil {
 		return err
 	}
-	p, err := g.standing.Load().compile(o, whitelist)
+	p, err := g.standing.Load().compile(o, whitelist, g.log)
 	if err != nil {
 		return fmt.Errorf("outbound: %w", err)
 	}

@@ -3,6 +3,7 @@ package outbound_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -129,6 +130,47 @@ func TestDomainStopModeAndProfileOfTheDatabaseHoldAtOnce(t *testing.T) {
 	})
 }
 
+func TestProfilesOfTheDatabaseThatClashDoNotHideWhatComesAfter(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, db *store.Store) {
+		site := storetest.NewSite(t, db, "one", "one.test")
+		for _, id := range []string{"a", "b"} {
+			_, err := db.SetOutboundProfile(t.Context(), store.OutboundProfile{
+				Tenant: site.Tenant.ID, ID: id, Accounts: []string{"news@one.test"}, MaxRate: "100 msgs/hour",
+			}, "user")
+			require.NoError(t, err)
+		}
+		n := start(t, setup{options: enforce, db: db})
+		require.NoError(t, db.StopDomain(t.Context(), store.DomainStop{Tenant: site.Tenant.ID, Domain: "one.test", Reason: "all phished"}))
+		eventually(t, "the domain is stopped", func() bool {
+			return n.send(envelope("tanaka@one.test", "192.0.2.7"), "x", 0, "a@x.test").mail != nil
+		})
+		_, inForce := n.InForce()
+		profile, _ := inForce.Profile(string(site.Tenant.ID), "news@one.test")
+		require.Equal(t, "a", profile.ID)
+		require.Contains(t, n.log.String(), "is in a as well")
+	})
+}
+
+func TestTheRowOfAnotherTenantDoesNotHideAStop(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, db *store.Store) {
+		site := storetest.NewSite(t, db, "one", "one.test")
+		n := start(t, setup{options: enforce, db: db})
+		stop := store.OutboundChange{
+			Tenant: site.Tenant.ID, Account: "tanaka@one.test", Act: "suspend", Level: store.LevelHardLimit, Reason: "phished", ActorKind: "user", Actor: "desk",
+		}
+		_, err := db.ChangeOutboundAccount(t.Context(), stop)
+		require.NoError(t, err)
+		old := stop
+		old.Tenant, old.Act, old.Level = "t-old", "release", store.LevelNormal
+		_, err = db.ChangeOutboundAccount(t.Context(), old)
+		require.NoError(t, err)
+		eventually(t, "the later row of the tenant before", func() bool {
+			r := n.send(envelope("tanaka@one.test", "192.0.2.7"), "x", 0, "a@x.test")
+			return r.mail != nil && r.mail.String() == suspended
+		})
+	})
+}
+
 func TestWhoseAMessageIs(t *testing.T) {
 	storetest.Run(t, func(t *testing.T, db *store.Store) {
 		one, two := storetest.NewSite(t, db, "one", "one.test"), storetest.NewSite(t, db, "Two", "two.test")
@@ -179,6 +221,35 @@ func TestWhatIsNotCommittedIsReleased(t *testing.T) {
 	require.Equal(t, 4, n.send(e, "x", 0, "a@x.test", "a@x.test", "a@x.test", "a@x.test").left())
 	require.Zero(t, n.send(e, "x", 0, "a@x.test").left())
 	require.Equal(t, 2, n.send(envelope("suzuki@one.test", ""), "x", 0, "a@x.test", "b@x.test", "c@x.test").left(), "6 of the domain")
+}
+
+func TestEachEventOfALongMessageIsInARow(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, db *store.Store) {
+		n := start(t, setup{db: db})
+		sent := 0
+		for count := 800; count <= 1000; count += 40 {
+			to := make([]string, count)
+			for i := range to {
+				to[i] = fmt.Sprintf("v%d@far.test", i)
+			}
+			require.Equal(t, count, n.send(envelope("tanaka@one.test", "192.0.2.7"), "x", 0, to...).left())
+			sent += 1 + count + 1
+		}
+		eventually(t, "each event once", func() bool {
+			rows, err := db.OutboundDecisions(t.Context(), store.System, store.DecisionFilter{Account: "tanaka@one.test", Limit: 1000})
+			require.NoError(t, err)
+			seen := map[uint64]bool{}
+			for i := range rows {
+				records, err := policy.ParseRecords(rows[i].Event)
+				require.NoError(t, err)
+				for _, r := range records {
+					require.False(t, seen[r.Seq])
+					seen[r.Seq] = true
+				}
+			}
+			return len(seen) == sent
+		})
+	})
 }
 
 func TestASoftLimitCanHold(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -16,8 +17,8 @@ import (
 
 // standing is what the database says of accounts, domains and tenants, as one unchanging copy. It is kept in a file too.
 type standing struct {
-	// Accounts are those that are not like others, by name.
-	Accounts map[policy.Account]store.OutboundAccount
+	// Accounts are those that are not like others, by tenant and name: a domain that moved has rows in several.
+	Accounts map[string]store.OutboundAccount
 	// Domains are the stopped ones, by tenant and name.
 	Domains map[string]store.DomainStop
 	// Modes are those of tenants.
@@ -31,12 +32,13 @@ type standing struct {
 // unread says that it is neither from the database nor from a file.
 func (st *standing) unread() bool { return st.Accounts == nil }
 
-func domainKey(tenant store.TenantID, domain string) string { return string(tenant) + "\x00" + domain }
+// standingKey is an account or a domain of a tenant.
+func standingKey(tenant store.TenantID, name string) string { return string(tenant) + "\x00" + name }
 
-// row is the account's row; a tenant of the same name elsewhere has none.
+// row is the account's row in its tenant.
 func (st *standing) row(s sender) (store.OutboundAccount, bool) {
-	row, ok := st.Accounts[s.account]
-	return row, ok && row.Tenant == s.tenant
+	row, ok := st.Accounts[standingKey(s.tenant, string(s.account))]
+	return row, ok
 }
 
 func (st *standing) mode(s sender) policy.Mode {
@@ -48,29 +50,31 @@ func (st *standing) mode(s sender) policy.Mode {
 
 // domainStopped tells whether all of the account's domain is stopped at a time.
 func (st *standing) domainStopped(s sender, now time.Time) bool {
-	stop, ok := st.Domains[domainKey(s.tenant, s.account.Domain())]
+	stop, ok := st.Domains[standingKey(s.tenant, s.account.Domain())]
 	return ok && (stop.Until.IsZero() || now.Before(stop.Until))
 }
 
-// compile makes the policy of options and bulk senders, with those of the database. Tenants that options name become their ids.
-func (st *standing) compile(o policy.Options, whitelist []policy.Profile) (*policy.Policy, error) {
+// compile makes the policy of options and bulk senders, with those of the database. Tenants that options name become their
+// ids. Profiles of the database that cannot be used are left out and logged.
+func (st *standing) compile(o policy.Options, whitelist []policy.Profile, log *slog.Logger) (*policy.Policy, error) {
 	o.Modes = slices.Clone(o.Modes)
 	for i := range o.Modes {
 		if id, ok := st.TenantNames[strings.ToLower(o.Modes[i].Tenant)]; ok {
 			o.Modes[i].Tenant = string(id)
 		}
 	}
-	return policy.Compile(o, slices.Concat(whitelist, st.profiles()))
+	profiles, err := policy.UsableProfiles(st.profiles())
+	if err != nil { // one that the engine would refuse must not take the others with it
+		log.Error("bulk profiles of the database are not in force", "err", err)
+	}
+	return policy.Compile(o, slices.Concat(whitelist, profiles))
 }
 
-// profiles gives those of the database for the engine. One that the engine would refuse must not take the others with it.
+// profiles gives those of the database for the engine.
 func (st *standing) profiles() []policy.Profile {
-	var list []policy.Profile
+	list := make([]policy.Profile, 0, len(st.Profiles))
 	for _, p := range st.Profiles {
-		profile := policy.Profile{ID: p.ID, Accounts: p.Accounts, MaxRate: p.MaxRate, Description: p.Description, Tenant: string(p.Tenant)}
-		if _, err := policy.Compile(policy.Options{}, []policy.Profile{profile}); err == nil {
-			list = append(list, profile)
-		}
+		list = append(list, policy.Profile{ID: p.ID, Accounts: p.Accounts, MaxRate: p.MaxRate, Description: p.Description, Tenant: string(p.Tenant)})
 	}
 	return list
 }
@@ -80,15 +84,12 @@ const page = 1000
 
 // loadStanding reads everything. It is a few short reads: only accounts that are not like others are in it.
 func loadStanding(ctx context.Context, db *store.Store) (*standing, error) {
-	st := &standing{Accounts: map[policy.Account]store.OutboundAccount{}, Domains: map[string]store.DomainStop{}}
+	st := &standing{Accounts: map[string]store.OutboundAccount{}, Domains: map[string]store.DomainStop{}}
 	var after store.OutboundKey
 	err := eachPage(func() (int, error) {
 		list, err := db.SpecialAccounts(ctx, after, page)
 		for _, a := range list {
-			name := policy.Account(a.Account)
-			if was, ok := st.Accounts[name]; !ok || was.Changed.Before(a.Changed) {
-				st.Accounts[name] = a
-			}
+			st.Accounts[standingKey(a.Tenant, a.Account)] = a
 			after = store.OutboundKey{Tenant: a.Tenant, Account: a.Account}
 		}
 		return len(list), err
@@ -97,7 +98,7 @@ func loadStanding(ctx context.Context, db *store.Store) (*standing, error) {
 	err = errors.Join(err, eachPage(func() (int, error) {
 		list, err := db.StoppedDomains(ctx, store.System, domain, page)
 		for _, d := range list {
-			st.Domains[domainKey(d.Tenant, d.Domain)] = d
+			st.Domains[standingKey(d.Tenant, d.Domain)] = d
 			domain = d.Domain
 		}
 		return len(list), err
@@ -136,7 +137,7 @@ func (g *Gate) refreshStanding(ctx context.Context, db *store.Store) error {
 	}
 	g.settings.Lock()
 	defer g.settings.Unlock()
-	p, err := st.compile(g.options, g.profiles)
+	p, err := st.compile(g.options, g.profiles, g.log)
 	if err != nil {
 		return fmt.Errorf("profiles of the database: %w", err)
 	}

@@ -29,8 +29,9 @@ type Transaction struct {
 	recipients []uint64
 	counted    []taken
 	refused    int64
-	records    []byte // of all events since the last row
-	explained  bool   // a row tells of a refusal at RCPT
+	records    []byte  // of all events since the last row
+	last       outcome // of the last event
+	explained  bool    // a row tells of a refusal at RCPT
 	ended      bool
 }
 
@@ -43,8 +44,14 @@ const (
 	kindBounce  = "bounce"
 )
 
-// maxRecords is how many bytes of events one row takes; the store leaves out more than 16 KiB.
-const maxRecords = 12 << 10
+// maxRecords is after how many bytes of events a row is due, since the store leaves out more than maxEvent.
+const (
+	maxRecords = 12 << 10
+	maxEvent   = 16 << 10
+)
+
+// maxCommit bounds the record of a commit, in bytes, without its recipients of 8 bytes each.
+const maxCommit = 2 << 10
 
 // releasePatience bounds the giving back of what was reserved.
 const releasePatience = 3 * time.Second
@@ -141,6 +148,9 @@ func (tx *Transaction) End(ctx context.Context, m *mail.Message, v mail.Verdict)
 		e.Degraded |= policy.NoBounces
 	}
 	tx.ended = true
+	if len(tx.records) > 0 && len(tx.records)+8*len(e.Recipients)+maxCommit > maxEvent {
+		tx.write(kindRcpt, &tx.last, nil, nil)
+	}
 	o := tx.decide(ctx, e)
 	reply = replyTo(o.decision.Action)
 	leaves = leaves && reply == nil
@@ -188,7 +198,7 @@ func (tx *Transaction) decide(ctx context.Context, e policy.Event) outcome {
 	e.Transaction, e.Place = tx.id, tx.place
 	o := tx.g.decide(ctx, tx.sender, e)
 	tx.g.writeActs(tx.sender, &o)
-	tx.records = o.record(tx.records)
+	tx.records, tx.last = o.record(tx.records), o
 	return o
 }
 
