@@ -169,8 +169,8 @@ func decodeKnown(b []byte) (a policy.Account, k known, err error) {
 		}
 		texts[i], b = string(b[used:used+int(n)]), b[used+int(n):]
 	}
+	k = unpack(b)
 	k.tenant = store.TenantID(texts[1])
-	k.revision, k.state = unpack(b)
 	return policy.Account(texts[0]), k, nil
 }
 

@@ -63,11 +63,10 @@ func (g *Gate) leave(e *entry) {
 	if e.stored || e.state == nil {
 		return
 	}
-	st := stateOf(e)
 	g.writer.mu.Lock()
 	defer g.writer.mu.Unlock()
 	if len(g.writer.leaving) < maxDawns {
-		g.writer.leaving[e.account] = st
+		g.writer.leaving[e.account] = e
 	}
 }
 
@@ -172,6 +171,7 @@ func (g *Gate) mergeAll(ctx context.Context) {
 // forget removes what is known of an account.
 func (g *Gate) forget(ctx context.Context, a policy.Account) {
 	g.states.forget(a)
+	g.writer.comeBack(a)
 	if g.shared == nil {
 		return
 	}
