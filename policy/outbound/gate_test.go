@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -237,6 +238,7 @@ func TestRefusedAndBouncedRecipientsAreEvidence(t *testing.T) {
 		sent := rows[0]
 		require.NoError(t, n.Bounce(t.Context(), "mx1", sent.QueueID, sent.At, "5.1.1", "gone@x.test"))
 		require.NoError(t, n.Bounce(t.Context(), "mx1", sent.QueueID, sent.At, "5.2.2", "gone@x.test"))
+		require.ErrorIs(t, n.Bounce(t.Context(), "mx1", sent.QueueID, sent.At.Add(-2*time.Hour), "5.1.1", "gone@x.test"), store.ErrNotFound, "of an earlier message of that id")
 		require.ErrorIs(t, n.Bounce(t.Context(), "mx1", "unknown", sent.At, "5.1.1", "gone@x.test"), store.ErrNotFound)
 		eventually(t, "the bounce", func() bool {
 			rows, err := db.OutboundDecisions(t.Context(), store.System, store.DecisionFilter{Account: "tanaka@one.test", Limit: 10})

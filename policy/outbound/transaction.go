@@ -158,7 +158,7 @@ func (tx *Transaction) End(ctx context.Context, m *mail.Message, v mail.Verdict)
 		}
 	})
 	if leaves {
-		tx.g.recent.add(tx.host, m.QueueID, tx.sender, tx.client)
+		tx.g.recent.add(&sent{tx.host, m.QueueID, tx.client, tx.sender, time.UnixMicro(o.nowUS)})
 	}
 	return reply, o.decision.Action == policy.Hold
 }
@@ -246,20 +246,20 @@ type recent struct {
 type sent struct {
 	host, queueID, client string
 	sender                sender
+	at                    time.Time
 }
 
 const recentCount = 4096
 
 func newRecent() *recent { return &recent{} }
 
-func (r *recent) add(host, queueID string, s sender, client string) {
-	r.ring[r.next.Add(1)%recentCount].Store(&sent{host, queueID, client, s})
-}
+func (r *recent) add(m *sent) { r.ring[r.next.Add(1)%recentCount].Store(m) }
 
-// find gives the newest message of that queue id.
-func (r *recent) find(host, queueID string) *sent {
-	for at, i := r.next.Load(), uint64(0); i < recentCount; i++ {
-		if m := r.ring[(at-i)%recentCount].Load(); m != nil && m.queueID == queueID && m.host == host {
+// find gives the newest message of that queue id that was sent from a time to another.
+func (r *recent) find(host, queueID string, from, to time.Time) *sent {
+	for next, i := r.next.Load(), uint64(0); i < recentCount; i++ {
+		m := r.ring[(next-i)%recentCount].Load()
+		if m != nil && m.queueID == queueID && m.host == host && !m.at.Before(from) && m.at.Before(to) {
 			return m
 		}
 	}
