@@ -224,6 +224,9 @@ func TestRefusedAndBouncedRecipientsAreEvidence(t *testing.T) {
 			tx.Refused(t.Context(), address("nobody"+string(rune('a'+i))+"@x.test"), "5.1.1")
 			tx.Refused(t.Context(), address("full@x.test"), "4.2.2")
 			tx.Refused(t.Context(), address("relay@x.test"), "5.7.1")
+			for _, aboutSender := range []string{"5.1.0", "5.1.7", "5.1.8"} {
+				tx.Refused(t.Context(), address("other"+string(rune('a'+i))+"@x.test"), aboutSender)
+			}
 		}
 		tx.Release()
 		require.Equal(t, 1, n.send(e, "x", 0, "gone@x.test").left())

@@ -107,9 +107,10 @@ func (tx *Transaction) Recipient(ctx context.Context, to mail.Address) *mail.Rep
 	return reply
 }
 
-// Refused tells of a recipient that Postfix refused, with its enhanced status code.
+// Refused tells of a recipient that Postfix refused, with its enhanced status code. Only 5.1.x counts, and of these
+// what is about the recipient.
 func (tx *Transaction) Refused(ctx context.Context, to mail.Address, status string) {
-	if !strings.HasPrefix(status, "5.1.") {
+	if !strings.HasPrefix(status, "5.1.") || aboutSender(status) {
 		return
 	}
 	tx.refused++
@@ -117,6 +118,12 @@ func (tx *Transaction) Refused(ctx context.Context, to mail.Address, status stri
 	if o.decision.Before != o.decision.After || len(tx.records) > maxRecords {
 		tx.write(kindRcpt, &o, nil, nil)
 	}
+}
+
+// aboutSender tells whether Postfix means the sender's address by a status, which it checks at RCPT: 5.1.0 is its "Sender address
+// rejected: User unknown", 5.1.7 and 5.1.8 are malformed addresses and domains that do not exist (RFC 3463, section 3.2).
+func aboutSender(status string) bool {
+	return status == "5.1.0" || status == "5.1.7" || status == "5.1.8"
 }
 
 // End tells what became of the message: one whose verdict is tempfail or reject does not leave, but what the filter found in it
