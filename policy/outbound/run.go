@@ -85,7 +85,9 @@ func (g *Gate) followChanges(ctx context.Context) {
 	follower := db.Follow()
 	var refreshed time.Time
 	look := func() {
-		changes, err := follower.Next(ctx)
+		next, cancel := context.WithTimeout(ctx, writePatience)
+		changes, err := follower.Next(next)
+		cancel()
 		if err == nil && (refreshed.IsZero() || time.Since(refreshed) > refreshEvery || len(changes) > 0) {
 			refreshed = time.Time{}
 			if err = g.refreshStanding(ctx, db); err == nil {

@@ -40,7 +40,7 @@ const (
 )
 
 func newWriter(g *Gate, spoolMax int64) (*writer, error) {
-	s, err := openSpool(g.file("rows"), spoolMax)
+	s, err := openSpool(g.file("rows"), spoolMax, g.log)
 	if err != nil {
 		return nil, err
 	}
@@ -130,6 +130,9 @@ func (w *writer) flushRows(ctx context.Context, db *store.Store) {
 		w.mu.Unlock()
 		if len(rows) == 0 {
 			break
+		}
+		if w.g.away.Load() { // one batch has waited for it, or who follows it
+			db = nil
 		}
 		if err := w.insert(ctx, db, rows); err != nil {
 			w.keep(rows)
