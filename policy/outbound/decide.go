@@ -21,6 +21,7 @@ type outcome struct {
 	checkpoint []byte
 	revision   int64 // of the account's row, as far as the state knows of it
 	alone      bool  // the shared state was not there
+	count      int   // of refusals that its row stands for; 0 is one
 }
 
 // record appends the event for replay.

@@ -20,6 +20,7 @@ const (
 	mergeEvery   = 2 * time.Second
 	refreshEvery = time.Minute
 	statesEvery  = time.Minute
+	repeatsEvery = time.Minute
 )
 
 // Run opens the database, follows what changes there, and writes what was decided, until ctx ends.
@@ -35,6 +36,7 @@ func (g *Gate) Run(ctx context.Context) {
 			}
 		})
 	})
+	group.Go(func() { g.every(ctx, repeatsEvery, nil, g.writeRepeats) })
 	if g.shared != nil {
 		group.Go(func() { g.every(ctx, mergeEvery, nil, func() { g.mergeAll(ctx) }) })
 	}
@@ -201,6 +203,7 @@ const closePatience = 5 * time.Second
 func (g *Gate) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), closePatience)
 	defer cancel()
+	g.writeRepeats()
 	g.writer.flush(ctx)
 	if db := g.store.Load(); db != nil && !g.away.Load() {
 		g.saveStates(ctx, db)

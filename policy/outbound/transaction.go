@@ -77,7 +77,9 @@ func (tx *Transaction) begin(ctx context.Context) *mail.Reply {
 	reply := replyTo(o.decision.Action)
 	if reply != nil {
 		tx.ended = true
-		tx.write(kindMail, &o, reply, nil)
+		if o.decision.Action != policy.RefuseSuspended || o.changed() || !tx.g.repeats.take(tx, &o) {
+			tx.write(kindMail, &o, reply, nil)
+		}
 	}
 	return reply
 }
