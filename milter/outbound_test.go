@@ -27,6 +27,8 @@ type engine struct {
 	mail func(e mail.Envelope) *mail.Reply
 	rcpt func(to mail.Address) *mail.Reply
 	end  func(m *mail.Message, v mail.Verdict) (*mail.Reply, bool)
+	// release is called for a message that came to no end.
+	release func()
 }
 
 func (e *engine) note(format string, args ...any) {
@@ -100,6 +102,9 @@ func (s *sending) End(_ context.Context, m *mail.Message, v mail.Verdict) (*mail
 func (s *sending) Release() {
 	if !s.ended {
 		s.e.note("release")
+		if s.e.release != nil {
+			s.e.release()
+		}
 	}
 	s.ended = true
 }
@@ -223,6 +228,35 @@ func TestEveryMessageThatEndsEarlyIsReleased(t *testing.T) {
 	cancel()
 	require.ErrorIs(t, s.Shutdown(now), context.Canceled)
 	e.until(t, "release")
+}
+
+func TestPanicOfTheEngineEndsOneConnectionAndNothingElse(t *testing.T) {
+	t.Parallel()
+	e := &engine{release: func() { panic("release") }}
+	e.rcpt = func(to mail.Address) *mail.Reply {
+		if to.Local == "dave" {
+			panic("rcpt")
+		}
+		return nil
+	}
+	s := outboundSite(t, e)
+	begin := func() *lab.SMTPConn {
+		c, err := lab.DialSMTP(waiting(t), s.pf.SubmissionAddr)
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = c.Close() })
+		cmd(t, c, "EHLO x", 250)
+		cmd(t, c, "AUTH PLAIN AGFsaWNlAHB3", 235)
+		cmd(t, c, "MAIL FROM:<alice@example.test>", 250)
+		return c
+	}
+	cmd(t, begin(), "RCPT TO:<dave@example.test>", 451)
+	e.until(t, "release")
+	e.take()
+	require.NoError(t, begin().Close()) // the release at the end of the connection panics too
+	e.until(t, "release")
+	require.True(t, s.submitted(t, plain, "bob@example.test").Accepted())
+	s.stop(t) // no connection is left over
+	require.Equal(t, 3, strings.Count(s.log.String(), "panic in a milter session"))
 }
 
 func TestEngineRefusesAndHoldsAtTheEnd(t *testing.T) {

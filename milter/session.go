@@ -142,18 +142,25 @@ func (s *session) Abort(*gomilter.Modifier) error {
 	return nil
 }
 
-// drop forgets the message in progress.
+// drop forgets the message in progress. It never panics: it is called after a panic, and when the connection has ended, too.
 func (s *session) drop() {
-	if s.msg == nil {
+	msg := s.msg
+	if msg == nil {
 		return
 	}
-	if s.msg.sending != nil {
-		s.msg.sending.Release()
-	}
-	if err := s.msg.spool.Close(); err != nil {
-		s.srv.log.Warn("spool file not closed", "queue_id", s.msg.queueID, "err", err)
-	}
 	s.msg = nil
+	if err := msg.spool.Close(); err != nil {
+		s.srv.log.Warn("spool file not closed", "queue_id", msg.queueID, "err", err)
+	}
+	if msg.sending == nil {
+		return
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			s.notePanic(v)
+		}
+	}()
+	msg.sending.Release()
 }
 
 // silence is the answer to a command that needs none: nothing at all if that was agreed upon.
@@ -172,11 +179,15 @@ func (s *session) rescue(resp *gomilter.Response) {
 	if v == nil {
 		return
 	}
-	s.srv.metrics.panics.Inc()
-	s.srv.log.Error("panic in a milter session", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+	s.notePanic(v)
 	s.drop()
 	_ = s.conn.Conn.Close()
 	*resp = nil
+}
+
+func (s *session) notePanic(v any) {
+	s.srv.metrics.panics.Inc()
+	s.srv.log.Error("panic in a milter session", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
 }
 
 // direction tells which way a message goes.

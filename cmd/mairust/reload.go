@@ -72,15 +72,17 @@ func (d *daemon) reload() (reloaded, error) {
 	}
 	var result reloaded
 	result.Applied, result.Restart = config.Diff(d.config, fresh)
-	if d.rules != nil {
-		if err := d.rules.replace(fresh.Milter.Rules); err != nil {
-			return reloaded{}, err
-		}
+	rules, err := rule.New(fresh.Milter.Rules)
+	if err != nil {
+		return reloaded{}, err
 	}
 	if d.outbound != nil {
 		if err := d.outbound.gate.Configure(fresh.Outbound.Options, fresh.Outbound.Gate, fresh.OutboundWhitelist); err != nil {
 			return reloaded{}, err
 		}
+	}
+	if d.rules != nil {
+		d.rules.set.Store(rules) // last, since nothing fails any more
 	}
 	d.level.Set(logLevel(fresh.Log.Level))
 	// What needs a restart stays as it was, so that it is named again next time.
@@ -133,17 +135,13 @@ func (d *daemon) reloadOnHangup() (stop func()) {
 type liveRules struct{ set atomic.Pointer[rule.Set] }
 
 func newLiveRules(o []rule.Options) (*liveRules, error) {
-	l := &liveRules{}
-	return l, l.replace(o)
-}
-
-func (l *liveRules) replace(o []rule.Options) error {
 	set, err := rule.New(o)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	l := &liveRules{}
 	l.set.Store(set)
-	return nil
+	return l, nil
 }
 
 // Name is that of the rules.

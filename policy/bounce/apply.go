@@ -60,7 +60,7 @@ func NewApplier(d ApplierDeps) (*Applier, error) {
 	return &Applier{
 		deps: d,
 		applied: f.NewCounterVec(prometheus.CounterOpts{
-			Name: "mairust_bounce_applied_total", Help: "Bounces by what became of them: counted against an account, unknown (no account sent the message).",
+			Name: "mairust_bounce_applied_total", Help: "Bounces by what became of them: counted against an account, unknown (no account sent the message), late (over two hours old).",
 		}, []string{"result"}),
 		waiting: f.NewGauge(prometheus.GaugeOpts{
 			Name: "mairust_bounce_waiting", Help: "Bounces that wait for their message to be known, or to be counted.",
@@ -78,6 +78,9 @@ const (
 	// when the database was away.
 	joinPatience = 15 * time.Minute
 	joinLast     = time.Minute
+	// latest is how old a bounce is counted, since it counts as of now: days of them, told of at once when a feed was away,
+	// would look like those of one hour.
+	latest = 2 * time.Hour
 )
 
 // Run counts bounces until ctx ends. Ended at any point it loses none; one that was being counted may be counted again.
@@ -115,6 +118,10 @@ func (a *Applier) Apply(ctx context.Context) (int, error) {
 }
 
 func (a *Applier) apply(ctx context.Context, b store.Bounce) error {
+	if a.deps.Now().Sub(b.At) > latest {
+		a.applied.WithLabelValues("late").Inc()
+		return a.deps.Store.SettleBounce(ctx, b.ID, false)
+	}
 	err := a.deps.Gate.BounceOf(ctx, b.QueueHost, b.QueueID, b.At, b.DSN, b.RcptHash)
 	age := a.deps.Now().Sub(b.Reported)
 	switch {

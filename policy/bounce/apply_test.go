@@ -118,6 +118,7 @@ func TestBounceCountsOnceHoweverOftenItIsReported(t *testing.T) {
 
 		require.NoError(t, p.intake.Report(t.Context(), report("mx1", "AAAAA1", "other@example.net", november)))
 		require.NoError(t, p.intake.Report(t.Context(), report("mx2", "AAAAA1", "nobody@example.net", november)))
+		p.apply(t)
 		p.pass(26 * time.Hour) // the short id again
 		require.NoError(t, p.intake.Report(t.Context(), report("mx1", "AAAAA1", "nobody@example.net", p.time())))
 		p.apply(t)
@@ -152,9 +153,22 @@ func TestBounceIsKeptWhileTheEngineCannotCountIt(t *testing.T) {
 		_, err := p.applier(t).Apply(t.Context())
 		require.ErrorIs(t, err, p.gate.err)
 		p.gate.err = nil
-		p.pass(24 * time.Hour)
+		p.pass(time.Hour)
 		assert.Equal(t, 1, p.apply(t))
 		assert.Len(t, p.gate.counts, 1)
+	})
+}
+
+func TestLateBouncesDoNotCountAsOfNow(t *testing.T) {
+	everywhere(t, func(t *testing.T, p *place) {
+		p.gate.known["mx1/AAAAA1"] = true
+		require.NoError(t, p.intake.Report(t.Context(), report("mx1", "AAAAA1", "a@x.test", november.Add(-3*24*time.Hour))))
+		require.NoError(t, p.intake.Report(t.Context(), report("mx1", "AAAAA1", "b@x.test", november.Add(-2*time.Hour-time.Second))))
+		require.NoError(t, p.intake.Report(t.Context(), report("mx1", "AAAAA1", "c@x.test", november.Add(-2*time.Hour))))
+		assert.Equal(t, 3, p.apply(t))
+		assert.Equal(t, map[string]int{fmt.Sprintf("mx1/AAAAA1 5.1.1 %d", hashOf("c@x.test")): 1}, p.gate.counts)
+		p.pass(time.Minute)
+		assert.Zero(t, p.apply(t), "they are settled")
 	})
 }
 

@@ -17,6 +17,9 @@ import (
 // again sooner or later.
 const bounceWindow = 6 * 24 * time.Hour
 
+// bounceSkew is how much the clocks of Postfix's host and ours may differ.
+const bounceSkew = time.Hour
+
 // Bounce tells of a failed delivery: Postfix on host gave up, at that time, to deliver the message of this queue id to rcpt, with
 // this enhanced status code. Only 5.1.x counts. ErrNotFound of package store when nobody is known to have sent it.
 func (g *Gate) Bounce(ctx context.Context, host, queueID string, at time.Time, dsn, rcpt string) error {
@@ -47,14 +50,15 @@ func (g *Gate) BounceOf(ctx context.Context, host, queueID string, at time.Time,
 
 // senderOf finds who sent a message.
 func (g *Gate) senderOf(ctx context.Context, host, queueID string, at time.Time) (*sent, error) {
-	if m := g.recent.find(host, queueID); m != nil {
+	from, to := at.Add(-bounceWindow), at.Add(bounceSkew)
+	if m := g.recent.find(host, queueID, from, to); m != nil {
 		return m, nil
 	}
 	db := g.store.Load()
 	if db == nil {
 		return nil, fmt.Errorf("sender of %s: %w", queueID, store.ErrUnavailable)
 	}
-	row, err := db.OutboundSender(ctx, host, queueID, at.Add(-bounceWindow), at.Add(time.Hour))
+	row, err := db.OutboundSender(ctx, host, queueID, from, to)
 	if err != nil {
 		if !errors.Is(err, store.ErrNotFound) {
 			g.answered("bounce", err)

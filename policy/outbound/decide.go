@@ -21,6 +21,7 @@ type outcome struct {
 	checkpoint []byte
 	revision   int64 // LevelRevision of the account's row, as far as the state knows of it
 	alone      bool  // the shared state was not there
+	count      int   // of refusals that its row stands for; 0 is one
 }
 
 // record appends the event for replay.
@@ -43,6 +44,9 @@ func (g *Gate) decide(ctx context.Context, s sender, e policy.Event) outcome {
 		var level policy.Level
 		o, k, level = g.step(s, entry.known, e)
 		g.states.put(entry, k, level)
+	}
+	if !entry.loaded {
+		entry.miss(o.record(nil))
 	}
 	g.metrics.seconds.WithLabelValues(g.backend()).Observe(time.Since(start).Seconds())
 	if entry.hard.Load() && o.changed() {
@@ -106,15 +110,21 @@ func (g *Gate) decideShared(ctx context.Context, entry *entry, s sender, e polic
 // merge brings the shared state and what this node decided without it together: the events that it missed happen to it now.
 // What the shared state has lost, this node's copy replaces.
 func (g *Gate) merge(entry *entry, s sender, old []byte) known {
-	revision, state := unpack(old)
-	if state == nil {
+	k := unpack(old)
+	if k.state == nil {
 		return entry.known
 	}
-	k := known{tenant: s.tenant, revision: revision, state: state}
+	k.tenant = s.tenant
+	if k.anew && entry.loaded {
+		if g.isOlder(s, entry.known, k) {
+			return g.asStrict(s, entry.known, k)
+		}
+		k.anew = false
+	}
 	if len(entry.pending) == 0 {
 		return k
 	}
-	st := g.parse(s, state)
+	st := g.parse(s, k.state)
 	p := g.policy.Load()
 	for _, missed := range entry.pending {
 		_, st = policy.Decide(st, missed.event, p, missed.nowUS)
@@ -142,7 +152,7 @@ func (g *Gate) step(s sender, was known, e policy.Event) (outcome, known, policy
 	if last := st.LastUS(); last > 0 && store.Day(time.UnixMicro(last)) < store.Day(now) {
 		o.checkpoint = was.state
 	}
-	k := known{tenant: s.tenant, revision: was.revision}
+	k := known{tenant: s.tenant, revision: was.revision, anew: was.anew}
 	if row, ok := standing.row(s); ok && row.LevelRevision > was.revision {
 		if act, ok := actOf(row, &st); ok {
 			act.Account, act.Tenant, act.Mode = e.Account, e.Tenant, e.Mode
@@ -220,11 +230,27 @@ func rank(l policy.Level) int {
 // loadPatience is what an account that this node does not know may wait for the database.
 const loadPatience = 100 * time.Millisecond
 
-// load asks the database for an account that nothing is known of here.
+// askEvery is how often an account asks a database that did not answer.
+const askEvery = time.Second
+
+// load finds an account that nothing is known of here: among those that gave way, else in the database. When that does not
+// answer, its state begins anew, until it does.
 func (g *Gate) load(ctx context.Context, entry *entry) {
-	db := g.store.Load()
-	if entry.loaded || db == nil || g.away.Load() {
+	if entry.loaded {
 		return
+	}
+	if left := g.writer.comeBack(entry.account); left != nil {
+		g.takeOver(entry, left)
+	}
+	if db := g.store.Load(); !entry.loaded && (db == nil || g.away.Load() || !g.ask(ctx, db, entry)) {
+		entry.anew = g.open != nil
+	}
+}
+
+// ask takes an account's state from the database, to which what happened meanwhile happens too; false when it does not answer.
+func (g *Gate) ask(ctx context.Context, db *store.Store, entry *entry) bool {
+	if !entry.asked.IsZero() && time.Since(entry.asked) < askEvery {
+		return false
 	}
 	ctx, cancel := context.WithTimeout(ctx, loadPatience)
 	defer cancel()
@@ -236,11 +262,18 @@ func (g *Gate) load(ctx context.Context, entry *entry) {
 			g.log.Error("stored state not readable, the account begins anew", "account", string(entry.account), "err", err)
 			break
 		}
-		g.states.put(entry, known{tenant: entry.tenant, revision: row.Revision, state: row.State}, effective(&st))
+		k := known{tenant: entry.tenant, revision: row.Revision, state: row.State}
+		if entry.state != nil {
+			k = g.catchUp(entry, k)
+			st = g.parse(sender{entry.account, entry.tenant}, k.state)
+		}
+		g.states.put(entry, k, effective(&st))
 	case errors.Is(err, store.ErrNotFound):
 	default:
 		g.metrics.storeErrors.WithLabelValues("load").Inc()
-		return // the next event asks again
+		entry.asked = time.Now()
+		return false
 	}
-	entry.loaded = true
+	entry.anew, entry.loaded, entry.missed = false, true, nil // what began anew is all there is, and is stored from now on
+	return true
 }

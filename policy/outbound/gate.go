@@ -109,6 +109,7 @@ type Gate struct {
 	journal  *journal
 	writer   *writer
 	recent   *recent
+	repeats  repeats
 	shared   Shared
 	hash     func(fields ...string) uint64
 	open     func(ctx context.Context) (*store.Store, error)
@@ -131,6 +132,7 @@ func New(o policy.Options, own Options, whitelist []policy.Profile, d Deps) (*Ga
 		return nil, errors.New("outbound: Hash and Dir are required")
 	}
 	g := &Gate{
+		repeats:  repeats{list: map[sender]*repeat{}},
 		counters: newCounters(), recent: newRecent(), shared: d.Shared, hash: d.Hash, open: d.Open, filtered: d.Filtered,
 		hasFeed: d.HasFeed, notify: d.Notify, dir: d.Dir, log: d.Log, now: d.Now,
 	}

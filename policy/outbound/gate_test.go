@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -294,6 +295,9 @@ func TestRefusedAndBouncedRecipientsAreEvidence(t *testing.T) {
 			tx.Refused(t.Context(), address("nobody"+string(rune('a'+i))+"@x.test"), "5.1.1")
 			tx.Refused(t.Context(), address("full@x.test"), "4.2.2")
 			tx.Refused(t.Context(), address("relay@x.test"), "5.7.1")
+			for _, aboutSender := range []string{"5.1.0", "5.1.7", "5.1.8"} {
+				tx.Refused(t.Context(), address("other"+string(rune('a'+i))+"@x.test"), aboutSender)
+			}
 		}
 		tx.Release()
 		require.Equal(t, 1, n.send(e, "x", 0, "gone@x.test").left())
@@ -308,6 +312,7 @@ func TestRefusedAndBouncedRecipientsAreEvidence(t *testing.T) {
 		sent := rows[0]
 		require.NoError(t, n.Bounce(t.Context(), "mx1", sent.QueueID, sent.At, "5.1.1", "gone@x.test"))
 		require.NoError(t, n.Bounce(t.Context(), "mx1", sent.QueueID, sent.At, "5.2.2", "gone@x.test"))
+		require.ErrorIs(t, n.Bounce(t.Context(), "mx1", sent.QueueID, sent.At.Add(-2*time.Hour), "5.1.1", "gone@x.test"), store.ErrNotFound, "of an earlier message of that id")
 		require.ErrorIs(t, n.Bounce(t.Context(), "mx1", "unknown", sent.At, "5.1.1", "gone@x.test"), store.ErrNotFound)
 		eventually(t, "the bounce", func() bool {
 			rows, err := db.OutboundDecisions(t.Context(), store.System, store.DecisionFilter{Account: "tanaka@one.test", Limit: 10})

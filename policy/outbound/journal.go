@@ -26,9 +26,9 @@ type journal struct {
 	log  *slog.Logger
 
 	mu   sync.Mutex
-	file *os.File
-	size int64 // of the file
-	base int64 // of the file when it was made anew
+	file *os.File // nil when it could not be opened again
+	size int64    // of the file
+	base int64    // of the file when it was made anew
 	lock *os.File
 }
 
@@ -169,8 +169,8 @@ func decodeKnown(b []byte) (a policy.Account, k known, err error) {
 		}
 		texts[i], b = string(b[used:used+int(n)]), b[used+int(n):]
 	}
+	k = unpack(b)
 	k.tenant = store.TenantID(texts[1])
-	k.revision, k.state = unpack(b)
 	return policy.Account(texts[0]), k, nil
 }
 
@@ -178,6 +178,9 @@ func decodeKnown(b []byte) (a policy.Account, k known, err error) {
 func (j *journal) append(e *entry, durable bool) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if err := j.reopen(); err != nil {
+		return err
+	}
 	record := appendRecord(nil, e)
 	n, err := j.file.Write(record)
 	j.size += int64(n)
@@ -191,6 +194,17 @@ func (j *journal) append(e *entry, durable bool) error {
 	return nil
 }
 
+// reopen opens the file if that failed when it was made anew.
+func (j *journal) reopen() error {
+	if j.file != nil {
+		return nil
+	}
+	if err := j.open(); err != nil {
+		return fmt.Errorf("open states: %w", err)
+	}
+	return nil
+}
+
 // repair cuts off a record that was not written whole, so that those that follow can be read.
 func (j *journal) repair(n int64) error {
 	j.size -= n
@@ -199,26 +213,31 @@ func (j *journal) repair(n int64) error {
 	return errors.Join(err, err2)
 }
 
-// save keeps all entries that have changed, and makes the file anew when it has grown.
+// save keeps all entries that have changed, and makes the file anew when it has grown; as long as that fails, it grows on.
 func (j *journal) save(s *states) error {
+	var compactErr, err error
 	if j.isLarge() {
-		return j.compact(s)
+		if compactErr = j.compact(s); compactErr == nil {
+			return nil
+		}
 	}
-	var errs []error
 	s.each(func(e *entry) {
-		if !e.journalled && len(errs) == 0 {
-			errs = append(errs, j.append(e, false))
+		if !e.journalled && err == nil {
+			err = j.append(e, false)
 		}
 	})
-	if err := errors.Join(errs...); err != nil {
-		return err
+	if err != nil {
+		return errors.Join(compactErr, err)
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if err := j.file.Sync(); err != nil {
-		return fmt.Errorf("keep states: %w", err)
+	if err = j.reopen(); err == nil {
+		err = j.file.Sync()
 	}
-	return nil
+	if err != nil {
+		err = fmt.Errorf("keep states: %w", err)
+	}
+	return errors.Join(compactErr, err)
 }
 
 func (j *journal) isLarge() bool {
@@ -227,12 +246,28 @@ func (j *journal) isLarge() bool {
 	return j.size > 2*j.base+compactBytes
 }
 
-// compact makes the file anew from what is remembered. What is appended meanwhile is in the new file too.
+// compact makes the file anew from what is remembered. After an error the entries that only the new file has are to be kept still.
 func (j *journal) compact(s *states) error {
+	var changed []*entry
+	err := j.replace(s, &changed)
+	if err != nil {
+		for _, e := range changed {
+			e.mu.Lock()
+			e.journalled = false
+			e.mu.Unlock()
+		}
+	}
+	return err
+}
+
+// replace writes the new file and goes on with it. What is appended meanwhile is in the new file too. It adds the entries to
+// changed that the old one does not have.
+func (j *journal) replace(s *states, changed *[]*entry) error {
 	j.mu.Lock()
 	mark := j.size
 	j.mu.Unlock()
 	locked, size := false, int64(0)
+	var made os.FileInfo
 	err := replaceFile(j.path, func(f *os.File) error {
 		w := bufio.NewWriterSize(f, 1<<20)
 		_, err := w.WriteString(fileMagic)
@@ -244,13 +279,22 @@ func (j *journal) compact(s *states) error {
 				n, err = w.Write(appendRecord(nil, e))
 				size += int64(n)
 			}
+			if !e.journalled {
+				*changed = append(*changed, e)
+			}
 			e.journalled = true
 		})
 		if err = errors.Join(err, w.Flush()); err != nil {
 			return err
 		}
+		if made, err = f.Stat(); err != nil {
+			return err
+		}
 		j.mu.Lock()
 		locked = true
+		if err := j.reopen(); err != nil {
+			return err
+		}
 		n, err := io.Copy(f, io.NewSectionReader(j.file, mark, j.size-mark))
 		size += n
 		return err
@@ -258,17 +302,26 @@ func (j *journal) compact(s *states) error {
 	if locked {
 		defer j.mu.Unlock()
 	}
-	if err != nil {
+	if err != nil && !isAt(j.path, made) {
 		return err
 	}
 	old := j.file
-	j.size = size
-	return errors.Join(j.open(), old.Close())
+	j.file, j.size = nil, size // the old one is nowhere any more, be the new one opened or not
+	return errors.Join(err, j.open(), old.Close())
+}
+
+// isAt tells whether a file has got its name: an error may come after that.
+func isAt(path string, made os.FileInfo) bool {
+	is, err := os.Stat(path)
+	return err == nil && made != nil && os.SameFile(is, made)
 }
 
 // Close keeps nothing more.
 func (j *journal) Close() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if j.file == nil {
+		return j.lock.Close()
+	}
 	return errors.Join(j.file.Sync(), j.file.Close(), j.lock.Close())
 }

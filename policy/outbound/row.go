@@ -36,7 +36,7 @@ func (o *outcome) mode(s sender) policy.Mode {
 // keep logs and counts a decision, gives its row to the writer, and has a change of level made in the database.
 func (g *Gate) keep(s sender, o *outcome, row store.OutboundDecision) {
 	d := &o.decision
-	g.metrics.decisions.WithLabelValues(row.Kind, row.Action).Inc()
+	g.metrics.decisions.WithLabelValues(row.Kind, row.Action).Add(float64(max(o.count, 1)))
 	if d.Would != d.Action {
 		g.metrics.shadowed.WithLabelValues(row.Kind, row.Would).Inc()
 	}
@@ -51,7 +51,7 @@ func (g *Gate) keep(s sender, o *outcome, row store.OutboundDecision) {
 		"kind", row.Kind, "account", row.Account, "tenant_id", string(row.Tenant), "client", row.Client, "queue_id", row.QueueID,
 		"action", row.Action, "would", row.Would, "reason", row.Reason, "mode", row.Mode, "level", row.LevelAfter,
 		"level_before", row.LevelBefore, "score_micro", row.ScoreMicro, "rcpt_count", row.Recipients, "new_rcpt_count", row.NewRecipients,
-		"refused_count", row.Refused, "size_bytes", row.SizeBytes, "alone", o.alone, "decision", row.ID)
+		"refused_count", row.Refused, "size_bytes", row.SizeBytes, "alone", o.alone, "decision", row.ID, "count", max(o.count, 1))
 	g.writer.add(row)
 	g.follow(s, o, row)
 }

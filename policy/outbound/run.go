@@ -20,6 +20,7 @@ const (
 	mergeEvery   = 2 * time.Second
 	refreshEvery = time.Minute
 	statesEvery  = time.Minute
+	repeatsEvery = time.Minute
 )
 
 // beginPatience is what Begin waits for the database.
@@ -56,6 +57,7 @@ func (g *Gate) Run(ctx context.Context) {
 			}
 		})
 	})
+	group.Go(func() { g.every(ctx, repeatsEvery, nil, g.writeRepeats) })
 	if g.shared != nil {
 		group.Go(func() { g.every(ctx, mergeEvery, nil, func() { g.mergeAll(ctx) }) })
 	}
@@ -84,11 +86,10 @@ func (g *Gate) leave(e *entry) {
 	if e.stored || e.state == nil {
 		return
 	}
-	st := stateOf(e)
 	g.writer.mu.Lock()
 	defer g.writer.mu.Unlock()
 	if len(g.writer.leaving) < maxDawns {
-		g.writer.leaving[e.account] = st
+		g.writer.leaving[e.account] = e
 	}
 }
 
@@ -107,7 +108,9 @@ func (g *Gate) followChanges(ctx context.Context) {
 	follower := db.Follow()
 	var refreshed time.Time
 	look := func() {
-		changes, err := follower.Next(ctx)
+		next, cancel := context.WithTimeout(ctx, writePatience)
+		changes, err := follower.Next(next)
+		cancel()
 		if err == nil && (refreshed.IsZero() || time.Since(refreshed) > refreshEvery || len(changes) > 0) {
 			refreshed = time.Time{}
 			if err = g.refreshStanding(ctx, db); err == nil {
@@ -193,6 +196,7 @@ func (g *Gate) mergeAll(ctx context.Context) {
 // forget removes what is known of an account.
 func (g *Gate) forget(ctx context.Context, a policy.Account) {
 	g.states.forget(a)
+	g.writer.comeBack(a)
 	if g.shared == nil {
 		return
 	}
@@ -220,6 +224,7 @@ const closePatience = 5 * time.Second
 func (g *Gate) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), closePatience)
 	defer cancel()
+	g.writeRepeats()
 	g.writer.flush(ctx)
 	if db := g.store.Load(); db != nil && !g.away.Load() {
 		g.saveStates(ctx, db)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"log/slog"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -30,9 +31,13 @@ type spool struct {
 // maxRow bounds one row in the file.
 const maxRow = 128 << 10
 
+// rowHead is the length of what stands before a row: its length and checksum.
+const rowHead = 8
+
 var errSpoolFull = errors.New("the file of decisions is full (outbound.spool_max_bytes)")
 
-func openSpool(path string, most int64) (*spool, error) {
+// openSpool opens the file, and cuts off a row that was not written whole: nothing behind it could be read.
+func openSpool(path string, most int64, log *slog.Logger) (*spool, error) {
 	if most <= 0 {
 		most = 64 << 20
 	}
@@ -45,7 +50,21 @@ func openSpool(path string, most int64) (*spool, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("outbound: %w", err), f.Close())
 	}
-	s.size.Store(info.Size())
+	whole := int64(0)
+	for r := bufio.NewReaderSize(f, 1<<16); ; {
+		raw, ok := readRow(r)
+		if !ok {
+			break
+		}
+		whole += rowHead + int64(len(raw))
+	}
+	if torn := info.Size() - whole; torn > 0 {
+		log.Warn("file of decisions ends early: what came after is lost", "file", path, "bytes", torn)
+		if err := f.Truncate(whole); err != nil {
+			return nil, errors.Join(fmt.Errorf("outbound: %w", err), f.Close())
+		}
+	}
+	s.size.Store(whole)
 	return s, nil
 }
 
@@ -101,41 +120,36 @@ func (s *spool) drain(write func([]store.OutboundDecision) error) (n int, err er
 			at += used
 			continue
 		}
-		if s.clear(at) {
-			return n, nil
+		if done, err := s.clear(at); done {
+			return n, err
 		}
 	}
 	return n, nil
 }
 
-// clear empties the file if nothing was added behind at, or if what is there can't be read.
-func (s *spool) clear(at int64) bool {
+// clear empties the file if nothing was added behind at, or if what is there can't be read, which is told.
+func (s *spool) clear(at int64) (done bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	rest := io.NewSectionReader(s.file, at, s.size.Load()-at)
-	if rows, _ := readRows(bufio.NewReader(rest)); len(rows) > 0 {
-		return false
+	left := s.size.Load() - at
+	if rows, _ := readRows(bufio.NewReader(io.NewSectionReader(s.file, at, left))); len(rows) > 0 {
+		return false, nil
 	}
 	if err := s.file.Truncate(0); err != nil {
-		return true // it will be written again, which does no harm
+		return true, nil // it will be written again, which does no harm
 	}
 	s.size.Store(0)
-	return true
+	if left > 0 {
+		return true, fmt.Errorf("%w: the last %d bytes can't be read and are lost", errDamaged, left)
+	}
+	return true, nil
 }
 
 // readRows gives the next batch, to the first record that is damaged, and how long it was.
 func readRows(r io.Reader) (rows []store.OutboundDecision, used int64) {
 	for len(rows) < batch {
-		var head [8]byte
-		if _, err := io.ReadFull(r, head[:]); err != nil {
-			return rows, used
-		}
-		n := binary.BigEndian.Uint32(head[:])
-		if n > maxRow {
-			return rows, used
-		}
-		raw := make([]byte, n)
-		if _, err := io.ReadFull(r, raw); err != nil || crc32.Checksum(raw, castagnoli) != binary.BigEndian.Uint32(head[4:]) {
+		raw, ok := readRow(r)
+		if !ok {
 			return rows, used
 		}
 		var row store.OutboundDecision
@@ -143,9 +157,24 @@ func readRows(r io.Reader) (rows []store.OutboundDecision, used int64) {
 			return rows, used
 		}
 		rows = append(rows, row)
-		used += int64(8 + len(raw))
+		used += rowHead + int64(len(raw))
 	}
 	return rows, used
+}
+
+// readRow gives the encoding of the next row; false at the end and where it is damaged.
+func readRow(r io.Reader) ([]byte, bool) {
+	var head [rowHead]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return nil, false
+	}
+	n := binary.BigEndian.Uint32(head[:])
+	if n > maxRow {
+		return nil, false
+	}
+	raw := make([]byte, n)
+	_, err := io.ReadFull(r, raw)
+	return raw, err == nil && crc32.Checksum(raw, castagnoli) == binary.BigEndian.Uint32(head[4:])
 }
 
 // Close leaves the file as it is.

@@ -6,6 +6,7 @@ import (
 	"hash/maphash"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -45,7 +46,10 @@ type entry struct {
 	// known is what is remembered; pending are events decided here that the shared state does not know yet.
 	known
 	pending []pending
-	loaded  bool // the database has been asked
+	// missed are events, as records, that happened to a state begun anew; they happen to that of the database when it answers.
+	missed [][]byte
+	loaded bool      // the database has been asked, or need not be
+	asked  time.Time // the last time that it was asked in vain
 	// journalled and stored say that file and database have it as it is.
 	journalled, stored bool
 }
@@ -56,6 +60,8 @@ type known struct {
 	// revision is the LevelRevision of the account's row in the database that the state knows of.
 	revision int64
 	state    []byte // the engine's encoding; nil for an account that nothing is known of
+	// anew says that the database could not be asked when the state was begun: it must not replace the one there.
+	anew bool
 }
 
 // pending is an event that was decided here alone.
@@ -130,7 +136,10 @@ func (s *states) evict(sh *shard) (out []*entry) {
 
 // put changes what is known of a held entry.
 func (s *states) put(e *entry, k known, level policy.Level) {
-	e.known, e.loaded = k, true
+	e.known, e.loaded = k, !k.anew
+	if e.loaded {
+		e.missed = nil
+	}
 	e.journalled, e.stored = false, false
 	hard := level == policy.HardLimit
 	if e.hard.Swap(hard) != hard {
@@ -208,16 +217,23 @@ func (s *states) count() int {
 	return n
 }
 
-// pack is what the shared state keeps: revision, then the engine's bytes.
+// pack is what the shared state keeps: revision, inverted for a state begun anew, then the engine's bytes.
 func (k known) pack() []byte {
-	return append(binary.AppendVarint(make([]byte, 0, binary.MaxVarintLen64+len(k.state)), k.revision), k.state...)
+	revision := k.revision
+	if k.anew {
+		revision = ^revision
+	}
+	return append(binary.AppendVarint(make([]byte, 0, binary.MaxVarintLen64+len(k.state)), revision), k.state...)
 }
 
 // unpack is the inverse of pack; anything else is an account that nothing is known of.
-func unpack(b []byte) (revision int64, state []byte) {
+func unpack(b []byte) known {
 	revision, n := binary.Varint(b)
-	if n <= 0 {
-		return 0, nil
+	switch {
+	case n <= 0:
+		return known{}
+	case revision < 0:
+		return known{revision: ^revision, state: b[n:], anew: true}
 	}
-	return revision, b[n:]
+	return known{revision: revision, state: b[n:]}
 }

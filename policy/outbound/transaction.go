@@ -84,7 +84,9 @@ func (tx *Transaction) begin(ctx context.Context) *mail.Reply {
 	reply := replyTo(o.decision.Action)
 	if reply != nil {
 		tx.ended = true
-		tx.write(kindMail, &o, reply, nil)
+		if o.decision.Action != policy.RefuseSuspended || o.changed() || !tx.g.repeats.take(tx, &o) {
+			tx.write(kindMail, &o, reply, nil)
+		}
 	}
 	return reply
 }
@@ -114,9 +116,10 @@ func (tx *Transaction) Recipient(ctx context.Context, to mail.Address) *mail.Rep
 	return reply
 }
 
-// Refused tells of a recipient that Postfix refused, with its enhanced status code.
+// Refused tells of a recipient that Postfix refused, with its enhanced status code. Only 5.1.x counts, and of these
+// what is about the recipient.
 func (tx *Transaction) Refused(ctx context.Context, to mail.Address, status string) {
-	if !strings.HasPrefix(status, "5.1.") {
+	if !strings.HasPrefix(status, "5.1.") || aboutSender(status) {
 		return
 	}
 	tx.refused++
@@ -124,6 +127,12 @@ func (tx *Transaction) Refused(ctx context.Context, to mail.Address, status stri
 	if o.decision.Before != o.decision.After || len(tx.records) > maxRecords {
 		tx.write(kindRcpt, &o, nil, nil)
 	}
+}
+
+// aboutSender tells whether Postfix means the sender's address by a status, which it checks at RCPT: 5.1.0 is its "Sender address
+// rejected: User unknown", 5.1.7 and 5.1.8 are malformed addresses and domains that do not exist (RFC 3463, section 3.2).
+func aboutSender(status string) bool {
+	return status == "5.1.0" || status == "5.1.7" || status == "5.1.8"
 }
 
 // End tells what became of the message: one whose verdict is tempfail or reject does not leave, but what the filter found in it
@@ -168,7 +177,7 @@ func (tx *Transaction) End(ctx context.Context, m *mail.Message, v mail.Verdict)
 		}
 	})
 	if leaves {
-		tx.g.recent.add(tx.host, m.QueueID, tx.sender, tx.client)
+		tx.g.recent.add(&sent{tx.host, m.QueueID, tx.client, tx.sender, time.UnixMicro(o.nowUS)})
 	}
 	return reply, o.decision.Action == policy.Hold
 }
@@ -256,20 +265,20 @@ type recent struct {
 type sent struct {
 	host, queueID, client string
 	sender                sender
+	at                    time.Time
 }
 
 const recentCount = 4096
 
 func newRecent() *recent { return &recent{} }
 
-func (r *recent) add(host, queueID string, s sender, client string) {
-	r.ring[r.next.Add(1)%recentCount].Store(&sent{host, queueID, client, s})
-}
+func (r *recent) add(m *sent) { r.ring[r.next.Add(1)%recentCount].Store(m) }
 
-// find gives the newest message of that queue id.
-func (r *recent) find(host, queueID string) *sent {
-	for at, i := r.next.Load(), uint64(0); i < recentCount; i++ {
-		if m := r.ring[(at-i)%recentCount].Load(); m != nil && m.queueID == queueID && m.host == host {
+// find gives the newest message of that queue id that was sent from a time to another.
+func (r *recent) find(host, queueID string, from, to time.Time) *sent {
+	for next, i := r.next.Load(), uint64(0); i < recentCount; i++ {
+		m := r.ring[(next-i)%recentCount].Load()
+		if m != nil && m.queueID == queueID && m.host == host && !m.at.Before(from) && m.at.Before(to) {
 			return m
 		}
 	}

@@ -24,8 +24,8 @@ type writer struct {
 	levels map[policy.Account]levelChange
 	// dawns are the states that a day began with, by account.
 	dawns map[policy.Account]store.OutboundState
-	// leaving are the latest states of accounts that gave way to others.
-	leaving map[policy.Account]store.OutboundState
+	// leaving are accounts that gave way to others, until their states are written.
+	leaving map[policy.Account]*entry
 }
 
 const (
@@ -40,14 +40,14 @@ const (
 )
 
 func newWriter(g *Gate, spoolMax int64) (*writer, error) {
-	s, err := openSpool(g.file("rows"), spoolMax)
+	s, err := openSpool(g.file("rows"), spoolMax, g.log)
 	if err != nil {
 		return nil, err
 	}
 	return &writer{
 		g: g, spool: s, wake: make(chan struct{}, 1),
 		levels: map[policy.Account]levelChange{}, dawns: map[policy.Account]store.OutboundState{},
-		leaving: map[policy.Account]store.OutboundState{},
+		leaving: map[policy.Account]*entry{},
 	}, nil
 }
 
@@ -130,6 +130,9 @@ func (w *writer) flushRows(ctx context.Context, db *store.Store) {
 		w.mu.Unlock()
 		if len(rows) == 0 {
 			break
+		}
+		if w.g.away.Load() { // one batch has waited for it, or who follows it
+			db = nil
 		}
 		if err := w.insert(ctx, db, rows); err != nil {
 			w.keep(rows)
@@ -217,25 +220,61 @@ func (w *writer) flushLevels(ctx context.Context, db *store.Store) {
 
 // flushDawns writes the states that days began with, and those of accounts that gave way.
 func (w *writer) flushDawns(ctx context.Context, db *store.Store) {
+	ctx, cancel := context.WithTimeout(ctx, writePatience)
+	defer cancel()
 	w.mu.Lock()
-	dawns, leaving := w.dawns, w.leaving
-	w.dawns, w.leaving = map[policy.Account]store.OutboundState{}, map[policy.Account]store.OutboundState{}
+	dawns, leaving := w.dawns, slices.Collect(maps.Values(w.leaving))
+	w.dawns = map[policy.Account]store.OutboundState{}
 	w.mu.Unlock()
-	list := slices.AppendSeq(slices.Collect(maps.Values(dawns)), maps.Values(leaving))
+	list := slices.Collect(maps.Values(dawns))
+	for i, e := range leaving {
+		st, known := w.g.lastState(ctx, db, e)
+		if !known {
+			leaving = leaving[:i] // the others stay until the database answers
+			break
+		}
+		list = append(list, st)
+	}
 	if len(list) == 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, writePatience)
-	defer cancel()
 	err := db.SaveOutboundStates(ctx, list)
-	if w.g.answered("states", err); err == nil {
-		return
-	}
+	w.g.answered("states", err)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	maps.Copy(dawns, w.dawns)
-	maps.Copy(leaving, w.leaving)
-	w.dawns, w.leaving = dawns, leaving
+	if err != nil {
+		maps.Copy(dawns, w.dawns)
+		w.dawns = dawns
+		return
+	}
+	for _, e := range leaving {
+		if w.leaving[e.account] == e {
+			delete(w.leaving, e.account)
+		}
+	}
+}
+
+// lastState is the state of an account that gave way, as the database is to have it; false when that must be asked first and
+// does not answer.
+func (g *Gate) lastState(ctx context.Context, db *store.Store, e *entry) (store.OutboundState, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.anew && !g.ask(ctx, db, e) {
+		return store.OutboundState{}, false
+	}
+	if e.hard.Swap(false) { // the stored one was; it is not remembered here
+		g.states.stopped.Add(-1)
+	}
+	return stateOf(e), true
+}
+
+// comeBack gives an account that gave way and is not yet written, and forgets that it did; nil when there is none.
+func (w *writer) comeBack(a policy.Account) *entry {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	e := w.leaving[a]
+	delete(w.leaving, a)
+	return e
 }
 
 // flushSpool writes what the file has, oldest first.
@@ -264,7 +303,7 @@ func (g *Gate) checkpoint(s sender, o *outcome) {
 func (g *Gate) saveStates(ctx context.Context, db *store.Store) {
 	var list []store.OutboundState
 	g.states.each(func(e *entry) {
-		if !e.stored && e.state != nil {
+		if !e.stored && e.state != nil && !e.anew {
 			list = append(list, stateOf(e))
 			e.stored = true
 		}
