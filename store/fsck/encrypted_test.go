@@ -179,3 +179,18 @@ func TestCopiesOfAttachmentsGoWhenTheirMessageDoes(t *testing.T) {
 		require.Empty(t, r.object(key(letters[1], "2")))
 	})
 }
+
+func TestEncryptedObjectsAreNotAdoptedAsTheyAreStored(t *testing.T) {
+	onEach(t, func(t *testing.T, r *rig) {
+		site := storetest.NewSite(t, r.store, "one", "one.test", "bob")
+		r.encrypt(newOperator(t))
+		lost := r.put(r.write(site.Target("bob"), "sealed", "A1", "allow"))
+		sealed := r.through
+		r.through = r.objects // encryption was turned off, and the database knows of no key
+		require.Equal(t, map[string]int64{"kept": 1}, r.mustSweep().Orphans)
+		require.Nil(t, r.message(lost))
+		r.through = sealed
+		require.Equal(t, map[string]int64{"adopted": 1}, r.mustSweep().Orphans)
+		require.Equal(t, "sealed", r.message(lost).Subject)
+	})
+}
