@@ -124,6 +124,7 @@ func TestATenantWhoseKeyWasDestroyedKeepsNothingElseFromBeingSwept(t *testing.T)
 		require.NoError(t, r.fsck().DescribeAll(t.Context()))
 		_, err := keys.Destroy(t.Context(), one.Tenant.ID)
 		require.NoError(t, err)
+		require.NoError(t, r.objects.Delete(t.Context(), string(one.Tenant.ID)+"/"+string(one.Mailboxes["bob"].ID)+"/mailbox.json"), "nor can it be written anew")
 		other := r.put(r.write(two.Target("carol"), "to be adopted", "B1", "allow"))
 
 		swept := r.mustSweep()
@@ -137,7 +138,7 @@ func TestATenantWhoseKeyWasDestroyedKeepsNothingElseFromBeingSwept(t *testing.T)
 		for _, p := range problems {
 			kinds[p.Kind]++
 		}
-		require.Equal(t, map[string]int{fsck.KindOrphan: 1, fsck.KindUnreadable: 1}, kinds)
+		require.Equal(t, map[string]int{fsck.KindOrphan: 1, fsck.KindUnreadable: 1, fsck.KindDescription: 1}, kinds)
 	})
 }
 
