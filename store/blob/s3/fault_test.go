@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"math/rand/v2"
 	"net/http"
 	"strings"
@@ -152,57 +151,6 @@ func TestUploadWhoseEndIsLostIsFoundToBeDone(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, bytes.Equal(data, got))
 	require.Empty(t, unfinished(t, direct))
-}
-
-// answering passes requests on to the server of behindProxy and changes the headers of its answers.
-func answering(t *testing.T, change func(h http.Header)) func(http.ResponseWriter, *http.Request) bool {
-	t.Helper()
-	addr := labtest.MinIO(t).Addr
-	return func(w http.ResponseWriter, r *http.Request) bool {
-		out := r.Clone(r.Context())
-		out.URL.Scheme, out.URL.Host = "http", addr
-		answer, err := http.DefaultTransport.RoundTrip(out)
-		if err != nil {
-			w.WriteHeader(http.StatusBadGateway)
-			return true
-		}
-		defer answer.Body.Close()
-		change(answer.Header)
-		maps.Copy(w.Header(), answer.Header)
-		w.WriteHeader(answer.StatusCode)
-		_, _ = io.Copy(w, answer.Body)
-		return true
-	}
-}
-
-func TestPutIsNotBelievedWhoseChecksumIsAnother(t *testing.T) {
-	faulty, direct, p := behindProxy(t, nil)
-	before := answering(t, func(h http.Header) {
-		if h.Get("X-Amz-Checksum-Crc32") != "" {
-			h.Set("X-Amz-Checksum-Crc32", "AAAAAA==")
-		}
-	})
-	p.Set(lab.Fault{Only: isMethod(http.MethodPut), Before: before})
-	require.ErrorContains(t, faulty.Put(t.Context(), "a", bytes.NewReader(content(5000)), 5000), "does not fit")
-	_, err := direct.Stat(t.Context(), "a")
-	require.ErrorIs(t, err, blob.ErrNotFound)
-
-	put(t, direct, "b", "of another put")
-	require.ErrorIs(t, faulty.Put(t.Context(), "b", bytes.NewReader(content(5000)), 5000), blob.ErrExists)
-	_, err = direct.Stat(t.Context(), "b")
-	require.NoError(t, err)
-}
-
-func TestUploadIsNotBelievedWhoseSizeIsAnother(t *testing.T) {
-	faulty, direct, p := behindProxy(t, nil)
-	p.Set(lab.Fault{Only: isMethod(http.MethodHead), Before: answering(t, func(h http.Header) {
-		if h.Get("X-Amz-Meta-Mairust-Put") != "" {
-			h.Set("Content-Length", "7")
-		}
-	})})
-	require.ErrorContains(t, faulty.Put(t.Context(), "a", bytes.NewReader(content(9<<20)), 9<<20), "7 bytes instead of")
-	_, err := direct.Stat(t.Context(), "a")
-	require.ErrorIs(t, err, blob.ErrNotFound)
 }
 
 func TestAnswerAfterTheTimeoutLosesAndDoublesNothing(t *testing.T) {

@@ -80,9 +80,6 @@ type upload struct {
 	can   abilities
 	mode  mode
 	guard *string
-	// lied says that the server's word of this content was a wrong one at least once: it is not believed then that an
-	// attempt whose answer was lost has stored it.
-	lied bool
 }
 
 // store puts a content under one key. When its answer was lost it asks what became of it.
@@ -117,17 +114,12 @@ func (b *Bucket) store(ctx context.Context, key string, src *source, m mode) err
 
 // settle finds out what became of a put that gave an error which does not say so.
 func (u *upload) settle(ctx context.Context, err error) error {
-	if err != nil && u.lied {
-		return u.takeBack(ctx, fmt.Errorf("%w: %w", errLied, err))
-	}
 	taken := isTaken(err)
 	if err == nil || ctx.Err() != nil || !taken && !mayPass(err) {
 		return err
 	}
 	has, failed := u.b.headOnce(ctx, u.key)
 	switch {
-	case failed == nil && has.put == u.id && has.info.SizeBytes != u.src.sizeBytes:
-		return u.takeBack(ctx, errors.Join(u.lie("%d bytes instead of %d", has.info.SizeBytes, u.src.sizeBytes), err))
 	case failed == nil && has.put == u.id:
 		u.b.metrics.lost.Inc()
 		return nil // it is ours: the answer to an earlier attempt was lost
@@ -137,27 +129,6 @@ func (u *upload) settle(ctx context.Context, err error) error {
 		return fmt.Errorf("%w, but went away: %w", blob.ErrExists, err)
 	}
 	return err
-}
-
-// lie makes the error of an answer that does not fit, and keeps in mind that there was one.
-func (u *upload) lie(format string, args ...any) error {
-	u.lied = true
-	return fmt.Errorf("%w: %s", errLied, fmt.Sprintf(format, args...))
-}
-
-// takeBack removes what this put has stored, which is not what was sent. What took the place of another object stays:
-// somebody else may have replaced it meanwhile.
-func (u *upload) takeBack(ctx context.Context, err error) error {
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
-	defer cancel()
-	has, failed := u.b.headOnce(last, u.key)
-	switch {
-	case u.mode != create || failed != nil: // not there, or the sweep finds it
-		return err
-	case has.put != u.id:
-		return fmt.Errorf("%w: %w", blob.ErrExists, err)
-	}
-	return errors.Join(err, u.b.delete(last, u.key))
 }
 
 // atOnce sends the content with one request.
@@ -183,7 +154,7 @@ func (u *upload) atOnce(ctx context.Context) error {
 // compare looks at the checksum that the server says it has stored, if it says any.
 func (u *upload) compare(p part, has *string) error {
 	if u.can.checksums && has != nil && *has != *p.checksum() {
-		return u.lie("checksum %q instead of %q", *has, *p.checksum())
+		return fmt.Errorf("%w: checksum %q instead of %q", errLied, *has, *p.checksum())
 	}
 	return nil
 }
