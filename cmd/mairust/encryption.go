@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,13 +14,16 @@ import (
 )
 
 // encrypt puts encryption between the site and its objects where it is on, or was: with the operator's identity what is
-// encrypted stays readable.
-func (s *site) encrypt(backend crypt.Backend, log *slog.Logger, r prometheus.Registerer) error {
+// encrypted stays readable, and without it nothing encrypted is taken for a damaged message.
+func (s *site) encrypt(ctx context.Context, backend crypt.Backend, log *slog.Logger, r prometheus.Registerer) error {
 	s.objects = backend
 	on := s.config.Storage.Options.Encryption == config.EncryptClient
 	e := s.config.Storage.Encryption
 	if !on && e.OperatorIdentity == "" {
-		return nil
+		keys, err := s.store.AllTenantKeys(ctx)
+		if err != nil || len(keys) == 0 {
+			return err
+		}
 	}
 	recipients, operator, err := operatorKeys(e)
 	if err != nil {

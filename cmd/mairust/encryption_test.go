@@ -391,6 +391,16 @@ func TestTurningEncryptionOnAndOffLeavesOldMailReadable(t *testing.T) {
 		}
 	}
 	assert.Equal(t, 1, encrypted)
+
+	// Without the operator's identity the encrypted one waits, and is no damaged one.
+	without := bytes.Replace(off, fmt.Appendf(nil, ", operator_identity: %q", "file:"+site.operatorFile), nil, 1)
+	require.NotEqual(t, off, without)
+	require.NoError(t, os.WriteFile(site.configFile, without, 0o600))
+	cmd := site.command(t.Context(), "fsck", "--verify-content", "--min-age", "0s")
+	out, _ := cmd.CombinedOutput()
+	assert.Contains(t, string(out), "unreadable")
+	assert.NotContains(t, string(out), "its bytes are not those")
+	assert.NotContains(t, string(out), "bytes instead of")
 }
 
 func TestEagerCopiesAreMadeRightAfterDelivery(t *testing.T) {

@@ -46,7 +46,7 @@ type keyLine struct {
 }
 
 var (
-	errNoKeys   = errors.New("encryption is not set up: storage.options.encryption is none, and there is no storage.encryption.operator_identity")
+	errNoKeys   = errors.New("encryption is not set up: storage.options.encryption is none, there is no storage.encryption.operator_identity, and no tenant has a key")
 	errNoTenant = errors.New("there is no such tenant")
 )
 

@@ -88,7 +88,7 @@ func (s *site) open(ctx context.Context, o openOptions) error {
 	}
 	s.closers = append(s.closers, backend)
 	log := o.log.With("component", "storage")
-	if err := s.encrypt(backend, log, o.registerer); err != nil {
+	if err := s.encrypt(ctx, backend, log, o.registerer); err != nil {
 		return err
 	}
 	s.index = subject.New(s.store, s.objects, log)

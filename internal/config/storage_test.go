@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -47,4 +48,36 @@ storage:
 	require.Equal(t, "not to be seen", c.Storage.Previous.Options.S3.SecretAccessKey)
 	require.Equal(t, int64(8), c.Storage.Previous.Options.S3.MultipartChunkMB)
 	require.NotContains(t, c.String(), "not to be seen")
+}
+
+// The sweep takes what is in a store and not in the index for nobody's, so that no store may lie inside another.
+func TestPreviousStorageInsideStorage(t *testing.T) {
+	const (
+		s3Text = "storage:\n  backend: s3\n  options: {region: r, bucket: mail%s}\n  previous:\n    backend: s3\n    options: {region: r, bucket: %s}\n"
+		fsText = "storage:\n  options: {base_path: %s}\n  previous:\n    backend: fs\n    options: {base_path: %s}\n"
+	)
+	for _, refused := range []string{
+		fmt.Sprintf(s3Text, ", prefix: v2/", "mail"),
+		fmt.Sprintf(s3Text, "", "mail, prefix: v1/"),
+		fmt.Sprintf(s3Text, ", prefix: a/b/", "mail, prefix: a/, request_timeout: 9s"),
+		fmt.Sprintf(s3Text, ", endpoint: 'https://s3.example.com'", "mail, prefix: v1/, endpoint: 'https://S3.example.com:443/'"),
+		fmt.Sprintf(s3Text, "", "mail, prefix: v1/, endpoint: 'https://s3.eu-west-1.amazonaws.com'"),
+		fmt.Sprintf(fsText, "/srv/mail", "/srv/mail/old"),
+		fmt.Sprintf(fsText, "/srv/mail/new", "/srv//mail/"),
+		fmt.Sprintf(fsText, "/srv/mail", "/srv/x/../mail"),
+		fmt.Sprintf(fsText, "/srv/mail, encryption: client", "/srv/mail"),
+	} {
+		_, _, err := config.Load(write(t, refused))
+		require.ErrorContains(t, err, "storage.previous: is the same", refused)
+	}
+	for _, taken := range []string{
+		fmt.Sprintf(s3Text, ", prefix: v2/", "mail, prefix: v1/"),
+		fmt.Sprintf(s3Text, ", prefix: v2/", "old"),
+		fmt.Sprintf(s3Text, ", endpoint: 'https://a.example.com'", "mail, endpoint: 'https://b.example.com'"),
+		fmt.Sprintf(fsText, "/srv/mail2", "/srv/mail"),
+		fmt.Sprintf(fsText, "/srv/..mail", "/srv/mail"),
+	} {
+		_, _, err := config.Load(write(t, taken))
+		require.NoError(t, err, taken)
+	}
 }

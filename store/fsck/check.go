@@ -172,7 +172,7 @@ func (c *check) checkObjects(ctx context.Context) error {
 	})
 	c.report.Young = young
 	if err == nil && c.mends() {
-		_, err = c.tidyUp(ctx, c.minAge)
+		_, err = c.tidyUp(ctx, max(c.minAge, c.options.MinAge)) // deliveries under way have uploads that are no objects yet
 	}
 	return err
 }

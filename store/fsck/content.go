@@ -30,7 +30,10 @@ type content struct {
 // headBytes is how much of an object is searched for its Return-Path and scan header, as LMTP does.
 const headBytes = 1 << 20
 
-// content reads an object whole.
+// encryptedBegin is what encrypted objects begin with (package crypt), and no message: those begin with their Return-Path.
+const encryptedBegin = "age-encryption.org/v1\n-> mairust "
+
+// content reads an object whole. blob.ErrNoKey also when encryption is not set up, so that its bytes come as they are stored.
 func (f *Fsck) content(ctx context.Context, key string) (*content, error) {
 	r, info, err := f.objects.Get(ctx, key, 0, -1)
 	if err != nil {
@@ -49,6 +52,9 @@ func (f *Fsck) content(ctx context.Context, key string) (*content, error) {
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", key, err)
+	}
+	if bytes.HasPrefix(head.Bytes(), []byte(encryptedBegin)) {
+		return nil, fmt.Errorf("read %s: %w: encryption is not set up", key, blob.ErrNoKey)
 	}
 	if summary == nil {
 		summary = &mail.Summary{SizeBytes: counted.n}

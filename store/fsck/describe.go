@@ -100,16 +100,14 @@ func (f *Fsck) describe(ctx context.Context, d store.MailboxDescription, write b
 		return false, fmt.Errorf("describe mailbox %s: %w", d.Mailbox, err)
 	}
 	has, err := f.document(ctx, key)
-	if errors.Is(err, blob.ErrNoKey) {
-		return false, nil // nobody can say whether it differs; a tenant that is lost must not keep others from being described
-	}
-	if err != nil || bytes.Equal(bytes.TrimSpace(has), text) {
-		return false, err
-	}
-	if write {
+	differs = err == nil && !bytes.Equal(bytes.TrimSpace(has), text)
+	if differs && write {
 		err = f.writeDocument(ctx, key, want)
 	}
-	return true, err
+	if errors.Is(err, blob.ErrNoKey) {
+		return false, nil // nobody can read or write it; a tenant that is lost must not keep others from being described
+	}
+	return differs, err
 }
 
 // described reads the description of a mailbox from the object store; nil when there is none.

@@ -124,6 +124,7 @@ func TestATenantWhoseKeyWasDestroyedKeepsNothingElseFromBeingSwept(t *testing.T)
 		require.NoError(t, r.fsck().DescribeAll(t.Context()))
 		_, err := keys.Destroy(t.Context(), one.Tenant.ID)
 		require.NoError(t, err)
+		require.NoError(t, r.objects.Delete(t.Context(), string(one.Tenant.ID)+"/"+string(one.Mailboxes["bob"].ID)+"/mailbox.json"), "nor can it be written anew")
 		other := r.put(r.write(two.Target("carol"), "to be adopted", "B1", "allow"))
 
 		swept := r.mustSweep()
@@ -137,7 +138,7 @@ func TestATenantWhoseKeyWasDestroyedKeepsNothingElseFromBeingSwept(t *testing.T)
 		for _, p := range problems {
 			kinds[p.Kind]++
 		}
-		require.Equal(t, map[string]int{fsck.KindOrphan: 1, fsck.KindUnreadable: 1}, kinds)
+		require.Equal(t, map[string]int{fsck.KindOrphan: 1, fsck.KindUnreadable: 1, fsck.KindDescription: 1}, kinds)
 	})
 }
 
@@ -177,5 +178,20 @@ func TestCopiesOfAttachmentsGoWhenTheirMessageDoes(t *testing.T) {
 		report, problems = r.check(fsck.Request{Repair: true, MinAge: -1})
 		require.EqualValues(t, 1, report.Kinds[fsck.KindCopy].Mended, "%v", problems)
 		require.Empty(t, r.object(key(letters[1], "2")))
+	})
+}
+
+func TestEncryptedObjectsAreNotAdoptedAsTheyAreStored(t *testing.T) {
+	onEach(t, func(t *testing.T, r *rig) {
+		site := storetest.NewSite(t, r.store, "one", "one.test", "bob")
+		r.encrypt(newOperator(t))
+		lost := r.put(r.write(site.Target("bob"), "sealed", "A1", "allow"))
+		sealed := r.through
+		r.through = r.objects // encryption was turned off, and the database knows of no key
+		require.Equal(t, map[string]int64{"kept": 1}, r.mustSweep().Orphans)
+		require.Nil(t, r.message(lost))
+		r.through = sealed
+		require.Equal(t, map[string]int64{"adopted": 1}, r.mustSweep().Orphans)
+		require.Equal(t, "sealed", r.message(lost).Subject)
 	})
 }

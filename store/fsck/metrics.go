@@ -13,6 +13,7 @@ type metrics struct {
 	swept    prometheus.Gauge
 	seconds  prometheus.Gauge
 	failures prometheus.Counter
+	untidied prometheus.Counter
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -39,6 +40,10 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		}),
 		failures: f.NewCounter(prometheus.CounterOpts{
 			Name: "mairust_fsck_failures_total", Help: "Sweeps that ended with an error.",
+		}),
+		untidied: f.NewCounter(prometheus.CounterOpts{
+			Name: "mairust_fsck_tidy_failures_total",
+			Help: "How often what crashes leave in the object store, unfinished uploads above all, could not all be removed.",
 		}),
 	}
 }

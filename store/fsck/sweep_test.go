@@ -1,6 +1,8 @@
 package fsck_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -238,5 +240,37 @@ func TestMailboxesAreDescribedBesideTheirObjects(t *testing.T) {
 		after, err := r.objects.Stat(t.Context(), key)
 		require.NoError(t, err)
 		require.Equal(t, before, after, "nothing is written that has not changed")
+	})
+}
+
+// untidy is an object store that cannot say what crashes have left, as S3 servers without ListMultipartUploads.
+type untidy struct {
+	fsck.Bucket
+	before []time.Time
+}
+
+func (u *untidy) Tidy(_ context.Context, before time.Time) (int, error) {
+	u.before = append(u.before, before)
+	return 0, errors.New("501 NotImplemented")
+}
+
+func TestStoreThatCannotBeTidiedIsSweptAndMended(t *testing.T) {
+	onEach(t, func(t *testing.T, r *rig) {
+		site := storetest.NewSite(t, r.store, "one", "one.test", "bob")
+		store := &untidy{Bucket: r.objects}
+		r.through = store
+		lost := r.put(r.write(site.Target("bob"), "lost", "A1", "allow"))
+		require.Equal(t, map[string]int64{"adopted": 1}, r.mustSweep().Orphans)
+		require.NotNil(t, r.message(lost))
+		state, err := r.store.SweepState(t.Context())
+		require.NoError(t, err)
+		require.False(t, state.SweptAt.IsZero())
+		require.Contains(t, r.log.String(), "501 NotImplemented")
+
+		_, problems := r.check(fsck.Request{Repair: true, MinAge: 0})
+		require.Empty(t, problems)
+		require.Len(t, store.before, 2)
+		youngest := time.Now().Add(r.ahead - 59*time.Minute)
+		require.True(t, store.before[1].Before(youngest), "uploads of deliveries under way are left alone, whatever --min-age says")
 	})
 }

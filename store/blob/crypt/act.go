@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/mairust/mairust/store"
@@ -112,10 +113,34 @@ func (k *Keyring) Examine(ctx context.Context, row store.TenantKey) (wrong strin
 	return "", nil
 }
 
-// Mend writes the copy of a key beside the objects anew.
+// Mend writes the copy of a key beside the objects anew, or removes that of a destroyed one. What row says may be old: the
+// index is asked before, and after, so that no key comes back that is destroyed this moment.
 func (k *Keyring) Mend(ctx context.Context, row store.TenantKey) error {
-	if !row.Destroyed.IsZero() {
+	now, err := k.row(ctx, row)
+	if err != nil {
+		return err
+	}
+	if now.Destroyed.IsZero() {
+		if err := k.putFile(ctx, now); err != nil {
+			return err
+		}
+		now, err = k.row(ctx, row)
+	}
+	if err == nil && !now.Destroyed.IsZero() || errors.Is(err, store.ErrNotFound) {
 		return k.backend.Delete(ctx, objectKey(row.Tenant, row.ID))
 	}
-	return k.putFile(ctx, row)
+	return err
+}
+
+// row reads the row of a key again. store.ErrNotFound when it is gone, with its tenant.
+func (k *Keyring) row(ctx context.Context, old store.TenantKey) (store.TenantKey, error) {
+	rows, err := k.index.TenantKeys(ctx, old.Tenant)
+	if err != nil {
+		return store.TenantKey{}, err
+	}
+	at := slices.IndexFunc(rows, func(now store.TenantKey) bool { return now.ID == old.ID })
+	if at < 0 {
+		return store.TenantKey{}, fmt.Errorf("key %s of tenant %s: %w", old.ID, old.Tenant, store.ErrNotFound)
+	}
+	return rows[at], nil
 }

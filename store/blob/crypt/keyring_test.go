@@ -1,7 +1,9 @@
 package crypt_test
 
 import (
+	"context"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -158,6 +160,37 @@ func TestExamineAndMend(t *testing.T) {
 	require.Empty(t, examine())
 	row.Wrapped = strings.Replace(row.Wrapped, "A", "B", 1)
 	require.NotEmpty(t, examine())
+}
+
+// replacing does something once, before an object is replaced.
+type replacing struct {
+	crypt.Backend
+	do func()
+}
+
+func (b *replacing) Replace(ctx context.Context, key string, r io.ReadSeeker, size int64) error {
+	if do := b.do; do != nil {
+		b.do = nil
+		do()
+	}
+	return b.Backend.Replace(ctx, key, r, size)
+}
+
+func TestMendingBringsNoDestroyedKeyBack(t *testing.T) {
+	backend := &replacing{Backend: newFS(t)}
+	r := newRig(t, backend)
+	destroy := func() { must(r.keys.Destroy(t.Context(), "t")) }
+	for _, before := range []bool{true, false} {
+		key := must(r.keys.Rotate(t.Context(), "t"))
+		if before {
+			destroy()
+		} else {
+			backend.do = destroy // while it is mended
+		}
+		require.NoError(t, r.keys.Mend(t.Context(), key.TenantKey))
+		_, err := backend.Stat(t.Context(), "t/keys/"+key.ID+".age")
+		require.ErrorIs(t, err, blob.ErrNotFound)
+	}
 }
 
 func TestAFaultOfTheIndexIsTemporary(t *testing.T) {

@@ -88,7 +88,7 @@ func TestRunCopiesAllAndBeginsWhereItEnded(t *testing.T) {
 	report := &move.Report{}
 	require.ErrorIs(t, move.Run(ctx, broken, from, move.Request{}, report), context.Canceled)
 	has := len(keys(t, to))
-	require.GreaterOrEqual(t, has, 20)
+	require.GreaterOrEqual(t, has, 20-8, "each of the 8 workers takes back what it has not read again")
 	require.Less(t, has, 50)
 
 	again := run(t, to, from, move.Request{VerifyAll: true})
@@ -130,6 +130,27 @@ func TestWhatIsRemovedWhileItIsCopiedStaysRemoved(t *testing.T) {
 	require.Empty(t, keys(t, both))
 }
 
+func TestKeyThatIsDestroyedWhileItIsCopiedStaysDestroyed(t *testing.T) {
+	to, from := blob.NewMemory(), blob.NewMemory()
+	put(t, from, "t/keys/k.age", "wrapped")
+	both := move.New(to, from)
+	racing := &before{Memory: to, do: func() { require.NoError(t, both.Delete(t.Context(), "t/keys/k.age")) }}
+	report := run(t, racing, from, move.Request{IsReplaced: func(string) bool { return true }})
+	require.Equal(t, int64(1), report.Gone.Load())
+	require.Empty(t, keys(t, both))
+}
+
+func TestWhatIsWrittenAnewWhileItIsCopiedStaysNew(t *testing.T) {
+	to, from := blob.NewMemory(), blob.NewMemory()
+	put(t, from, "t/m/mailbox.json", "old")
+	both := move.New(to, from)
+	racing := &before{Memory: to, do: func() {
+		require.NoError(t, both.Replace(t.Context(), "t/m/mailbox.json", strings.NewReader("newer"), 5))
+	}}
+	require.Empty(t, run(t, racing, from, move.Request{IsReplaced: func(string) bool { return true }}).Problems())
+	require.Equal(t, "newer", content(t, both, "t/m/mailbox.json"))
+}
+
 // before does something before each put.
 type before struct {
 	*blob.Memory
@@ -139,6 +160,11 @@ type before struct {
 func (b *before) Put(ctx context.Context, key string, r io.ReadSeeker, size int64) error {
 	b.do()
 	return b.Memory.Put(ctx, key, r, size)
+}
+
+func (b *before) Replace(ctx context.Context, key string, r io.ReadSeeker, size int64) error {
+	b.do()
+	return b.Memory.Replace(ctx, key, r, size)
 }
 
 func TestDifferencesAreProblemsAndNothingIsOverwritten(t *testing.T) {
@@ -176,9 +202,29 @@ func (a altering) Put(ctx context.Context, key string, r io.ReadSeeker, size int
 func TestCopyThatCameOverAlteredIsAProblem(t *testing.T) {
 	from := blob.NewMemory()
 	put(t, from, "t/a", "content")
-	report := run(t, altering{blob.NewMemory()}, from, move.Request{})
+	to := altering{blob.NewMemory()}
+	report := run(t, to, from, move.Request{})
 	require.Len(t, report.Problems(), 1)
 	require.ErrorIs(t, report.Problems()[0].Err, move.ErrDiffers)
+	require.Empty(t, keys(t, to), "the next run would take it for good")
+	require.Empty(t, run(t, to.Memory, from, move.Request{}).Problems())
+	require.Equal(t, "content", content(t, to, "t/a"))
+}
+
+// unreadable stores, and cannot be read.
+type unreadable struct{ *blob.Memory }
+
+func (unreadable) Get(context.Context, string, int64, int64) (io.ReadCloser, blob.Info, error) {
+	return nil, blob.Info{}, errDown
+}
+
+func TestCopyThatCouldNotBeReadAgainIsTakenBack(t *testing.T) {
+	from, to := blob.NewMemory(), blob.NewMemory()
+	put(t, from, "t/a", "content")
+	report := run(t, unreadable{to}, from, move.Request{})
+	require.Len(t, report.Problems(), 1)
+	require.ErrorIs(t, report.Problems()[0].Err, errDown)
+	require.Empty(t, keys(t, to))
 }
 
 // failing is a store that is down.

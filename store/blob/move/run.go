@@ -196,28 +196,37 @@ func (m *mover) compare(ctx context.Context, info, has blob.Info) error {
 	return nil
 }
 
-// copy copies one object and reads it again. What was removed from the old store meanwhile is taken back, as
-// Bucket.Delete relies on: ErrNotFound.
+// copy copies one object and reads it again; what does not stand that goes from the new store again, where a later run
+// would take it for good. What was removed from the old store meanwhile is taken back, as Bucket.Delete relies on:
+// ErrNotFound.
 func (m *mover) copy(ctx context.Context, key string) error {
 	r, err := blob.NewReader(ctx, m.from, key)
 	if err != nil {
 		return err
 	}
-	if m.isReplaced(key) {
-		// It may be written anew at any moment, by who compares it again soon.
-		return errors.Join(m.to.Replace(ctx, key, r, r.Info().SizeBytes), r.Close())
-	}
 	hashed := &hashing{r: r, sum: sha256.New()}
 	err = m.to.Put(ctx, key, hashed, r.Info().SizeBytes)
-	if err := errors.Join(err, r.Close()); err != nil {
-		return err
+	closed := r.Close()
+	switch {
+	case m.isReplaced(key) && errors.Is(err, blob.ErrExists):
+		return closed // written anew this moment
+	case err != nil:
+		return errors.Join(err, closed)
 	}
-	if _, err := m.from.Stat(ctx, key); errors.Is(err, blob.ErrNotFound) {
-		return errors.Join(err, m.to.Delete(context.WithoutCancel(ctx), key))
-	} else if err != nil {
-		return err
+	_, err = m.from.Stat(ctx, key)
+	if m.isReplaced(key) && !errors.Is(err, blob.ErrNotFound) {
+		return errors.Join(err, closed) // not read again, nor taken back: it may be a newer one already
 	}
-	return m.verify(ctx, key, [sha256.Size]byte(hashed.sum.Sum(nil)))
+	if err == nil {
+		err = m.verify(ctx, key, [sha256.Size]byte(hashed.sum.Sum(nil)))
+	}
+	if err = errors.Join(err, closed); err == nil {
+		return nil
+	}
+	if failed := m.to.Delete(context.WithoutCancel(ctx), key); failed != nil {
+		return fmt.Errorf("remove a copy (%v): %w", err, failed) //nolint:errorlint // that it was gone must not hide that it is here
+	}
+	return err
 }
 
 // verify reads an object of the new store.

@@ -116,3 +116,21 @@ func (o Options) Validate() error {
 	}
 	return errors.Join(errs...)
 }
+
+// Nested says that objects of one are among those of the other: one prefix begins with the other, in the same bucket.
+func (o Options) Nested(other Options) bool {
+	return o.Bucket == other.Bucket && o.server() == other.server() &&
+		(strings.HasPrefix(o.Prefix, other.Prefix) || strings.HasPrefix(other.Prefix, o.Prefix))
+}
+
+// server is where the bucket is, for comparing: the names of AWS's buckets are unique over its regions.
+func (o Options) server() string {
+	u, err := url.Parse(strings.ToLower(o.Endpoint))
+	if err != nil || u.Host == "" || u.Hostname() == "amazonaws.com" || strings.HasSuffix(u.Hostname(), ".amazonaws.com") {
+		return ""
+	}
+	if u.Port() == "" && u.Scheme == "https" {
+		return u.Hostname() + ":443"
+	}
+	return u.Hostname() + ":" + cmp.Or(u.Port(), "80")
+}
