@@ -19,7 +19,7 @@ const cleanupTimeout = 30 * time.Second
 
 // outcome is what became of one mailbox's copy.
 type outcome struct {
-	// id is the stored message, also when it was stored earlier.
+	// id is the stored message, also when it was stored earlier; with an error the one that was to be stored.
 	id        store.MessageID
 	duplicate bool
 	err       error
@@ -115,7 +115,7 @@ func (tx *transaction) storeCopies(ctx context.Context, m *message, copies []sto
 			case !errors.Is(err, blob.ErrExists): // what is there then is not ours
 				tx.dropObject(c) // it may be there, whole; no row will speak of it
 			}
-			outcomes[c.Target.Mailbox] = outcome{err: fmt.Errorf("store object: %w", errs[i])}
+			outcomes[c.Target.Mailbox] = outcome{id: c.ID, err: fmt.Errorf("store object: %w", errs[i])}
 		}
 	}
 	if len(stored) == 0 {
@@ -126,6 +126,9 @@ func (tx *transaction) storeCopies(ctx context.Context, m *message, copies []sto
 		o := outcome{err: errors.New("the index gave no result")}
 		if i < len(results) {
 			o = outcome{id: results[i].ID, duplicate: results[i].Duplicate, err: results[i].Err}
+		}
+		if o.err != nil {
+			o.id = c.ID
 		}
 		outcomes[c.Target.Mailbox] = o
 		switch {
@@ -155,7 +158,8 @@ func byTenant(copies []store.Copy) [][]store.Copy {
 }
 
 // putObjects stores the object of copies, which share its bytes where the backend can. When that fails, each is
-// stored by itself, so that one mailbox's trouble is not that of the others.
+// stored by itself, so that one mailbox's trouble is not that of the others; under another id, which it gets in copies:
+// the backend took back the first one, and a deletion that comes late must not reach what is stored now.
 func (tx *transaction) putObjects(ctx context.Context, m *message, copies []store.Copy) []error {
 	objects, errs := tx.server.deps.Objects, make([]error, len(copies))
 	keys := make([]string, len(copies))
@@ -168,7 +172,10 @@ func (tx *transaction) putObjects(ctx context.Context, m *message, copies []stor
 		return errs
 	}
 	tx.server.log.Warn("store object for several", "queue_id", m.summary.Top.ID, "copies", len(copies), "err", err)
-	for i, c := range copies {
+	for i := range copies {
+		c := &copies[i]
+		c.ID = store.NewMessageID()
+		c.Key = store.ObjectKey(c.Target.Tenant, c.Target.Mailbox, c.ID)
 		errs[i] = objects.Put(ctx, c.Key, m.spool.reader(), m.spool.size)
 	}
 	return errs
@@ -205,7 +212,7 @@ func (tx *transaction) report(m *message, c store.Copy, o outcome, took time.Dur
 	case o.err != nil:
 		reply, result := toReply(o.err)
 		count.WithLabelValues(result).Inc()
-		log.Warn("not delivered", append(facts, "message_id", string(c.ID), "reply", reply.Code, "err", o.err)...)
+		log.Warn("not delivered", append(facts, "message_id", string(o.id), "reply", reply.Code, "err", o.err)...)
 	case o.duplicate:
 		count.WithLabelValues("duplicate").Inc()
 		log.Info("delivered before", append(facts, "message_id", string(o.id))...)

@@ -119,6 +119,27 @@ func TestErrorsOfTheObjectStore(t *testing.T) {
 	}
 }
 
+func TestKeysThatWereTakenBackAreNotPutAgain(t *testing.T) {
+	r := newRig(t, nil)
+	var keys []string
+	r.objects.onPut = func(key string) error {
+		if keys = append(keys, key); len(keys) == 2 {
+			return errors.New("503 slow down")
+		}
+		return nil
+	}
+	replies := r.hello().deliver("a@sender.test", received, "bob@example.test", "carol@example.test")
+	require.Equal(t, []string{"put 2", "put 1", "put 1"}, r.objects.done())
+	require.NotContains(t, keys[2:], keys[0])
+	require.NotContains(t, keys[2:], keys[1])
+	require.ElementsMatch(t, keys[2:], keysOf(t, r.objects))
+	for i, c := range r.index.stored() {
+		require.Equal(t, keys[2+i], c.Key)
+		require.Equal(t, store.ObjectKey(c.Target.Tenant, c.Target.Mailbox, c.ID), c.Key)
+		require.Contains(t, replies[i], string(c.ID))
+	}
+}
+
 func TestTenantsShareNoBytes(t *testing.T) {
 	r := newRig(t, nil)
 	requireStored(t, r.hello().deliver("a@sender.test", received, "bob@example.test", "erin@other.test", "carol@example.test")...)

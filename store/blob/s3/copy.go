@@ -71,7 +71,8 @@ func (b *Bucket) copy(ctx context.Context, src, dst string) error {
 		return err
 	}
 	err = b.serverCopy(ctx, src, dst, from)
-	if err == nil || ctx.Err() != nil || errors.Is(err, blob.ErrNotFound) || errors.Is(err, blob.ErrFull) {
+	// After errLied the key was deleted: a server that does so late must not take what would be put there now.
+	if err == nil || ctx.Err() != nil || errors.Is(err, blob.ErrNotFound) || errors.Is(err, blob.ErrFull) || errors.Is(err, errLied) {
 		return err
 	}
 	b.log.Info("the server did not copy; the bytes are sent", "key", dst, "err", err)

@@ -343,6 +343,20 @@ func TestCopyFallsBackToSendingTheBytes(t *testing.T) {
 	}
 }
 
+func TestKeyOfACopyThatIsTakenBackIsNotPutAgain(t *testing.T) {
+	faulty, direct, p := behindProxy(t, nil)
+	data := content(2 << 20)
+	putBytes(t, faulty, "a", data)
+	p.Set(lab.Fault{Only: func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/b") }, After: func(r *http.Response) {
+		if r.Request.Method == http.MethodHead && r.StatusCode == http.StatusOK {
+			r.Header.Set("X-Amz-Meta-Mairust-Sha256", "another")
+		}
+	}})
+	require.ErrorContains(t, faulty.Copy(t.Context(), "a", "b"), "the copy is another object")
+	_, err := direct.Stat(t.Context(), "b")
+	require.ErrorIs(t, err, blob.ErrNotFound)
+}
+
 func TestPutAllTakesBackWhatItStored(t *testing.T) {
 	for _, size := range []int{1000, 1 << 20} {
 		b := open(t, endpoint(t))
