@@ -14,7 +14,7 @@ import (
 	"github.com/mairust/mairust/store/blob"
 )
 
-// cleanupTimeout bounds the removal of an object that is not needed after all.
+// cleanupTimeout bounds the removal of the objects of a transaction that are not needed after all.
 const cleanupTimeout = 30 * time.Second
 
 // outcome is what became of one mailbox's copy.
@@ -105,6 +105,8 @@ func (tx *transaction) deliveryID(m *message, mailbox store.MailboxID) string {
 func (tx *transaction) storeCopies(ctx context.Context, m *message, copies []store.Copy) map[store.MailboxID]outcome {
 	outcomes := make(map[store.MailboxID]outcome, len(copies))
 	stored := make([]store.Copy, 0, len(copies))
+	var unused []store.Copy
+	defer func() { tx.dropObjects(unused) }()
 	for _, ofTenant := range byTenant(copies) { // tenants share no bytes
 		errs := tx.putObjects(ctx, m, ofTenant)
 		for i, c := range ofTenant {
@@ -113,7 +115,7 @@ func (tx *transaction) storeCopies(ctx context.Context, m *message, copies []sto
 				stored = append(stored, c)
 				continue
 			case !errors.Is(err, blob.ErrExists): // what is there then is not ours
-				tx.dropObject(c) // it may be there, whole; no row will speak of it
+				unused = append(unused, c) // it may be there, whole; no row will speak of it
 			}
 			outcomes[c.Target.Mailbox] = outcome{id: c.ID, err: fmt.Errorf("store object: %w", errs[i])}
 		}
@@ -133,7 +135,7 @@ func (tx *transaction) storeCopies(ctx context.Context, m *message, copies []sto
 		outcomes[c.Target.Mailbox] = o
 		switch {
 		case o.isUnused(c):
-			tx.dropObject(c)
+			unused = append(unused, c)
 		case o.err == nil && !o.duplicate && tx.server.deps.Delivered != nil:
 			tx.server.deps.Delivered(c)
 		}
@@ -191,12 +193,14 @@ func (o outcome) isUnused(c store.Copy) bool {
 		func(certain error) bool { return errors.Is(o.err, certain) })
 }
 
-// dropObject removes an object that no row speaks of. When it can't, the sweep will.
-func (tx *transaction) dropObject(c store.Copy) {
+// dropObjects removes objects that no row speaks of. What it can't remove in time, the sweep will.
+func (tx *transaction) dropObjects(unused []store.Copy) {
 	ctx, cancel := context.WithTimeout(context.Background(), cleanupTimeout)
 	defer cancel()
-	if err := tx.server.deps.Objects.Delete(ctx, c.Key); err != nil {
-		tx.server.log.Warn("delete unused object", "key", c.Key, "err", err)
+	for _, c := range unused {
+		if err := tx.server.deps.Objects.Delete(ctx, c.Key); err != nil {
+			tx.server.log.Warn("delete unused object", "key", c.Key, "err", err)
+		}
 	}
 }
 

@@ -140,6 +140,32 @@ func TestKeysThatWereTakenBackAreNotPutAgain(t *testing.T) {
 	}
 }
 
+func TestRemovalsOfATransactionHaveOneDeadline(t *testing.T) {
+	r := newRig(t, nil)
+	r.objects.onPut = func(key string) error {
+		if strings.Contains(key, "bob") {
+			return errors.New("503 slow down")
+		}
+		return nil
+	}
+	r.index.onDeliver = func(copies []store.Copy) []store.Result {
+		results := make([]store.Result, len(copies))
+		for i := range results {
+			results[i].Err = store.ErrNotStored
+		}
+		return results
+	}
+	r.hello().deliver("a@sender.test", received, "bob@example.test", "carol@example.test", "dave@example.test", "erin@other.test")
+	require.Empty(t, keysOf(t, r.objects))
+	r.objects.mu.Lock()
+	defer r.objects.mu.Unlock()
+	require.Len(t, r.objects.deadlines, 4)
+	require.NotZero(t, r.objects.deadlines[0])
+	for _, d := range r.objects.deadlines {
+		require.Equal(t, r.objects.deadlines[0], d)
+	}
+}
+
 func TestTenantsShareNoBytes(t *testing.T) {
 	r := newRig(t, nil)
 	requireStored(t, r.hello().deliver("a@sender.test", received, "bob@example.test", "erin@other.test", "carol@example.test")...)

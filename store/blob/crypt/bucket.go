@@ -100,12 +100,11 @@ func (b *Bucket) PutAll(ctx context.Context, keys []string, r io.ReadSeeker, siz
 			err = fmt.Errorf("put %s: %w", g.keys[0], err)
 		}
 		if err != nil {
-			for _, done := range groups[:i] {
-				for _, key := range done.keys {
-					err = errors.Join(err, b.backend.Delete(context.WithoutCancel(ctx), key))
-				}
+			var done []string
+			for _, g := range groups[:i] {
+				done = append(done, g.keys...)
 			}
-			return err
+			return errors.Join(err, blob.DeleteAll(ctx, b.backend, done))
 		}
 	}
 	return nil
