@@ -2,6 +2,7 @@ package s3
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/url"
@@ -76,13 +77,17 @@ func (b *Bucket) copy(ctx context.Context, src, dst string) error {
 		return err
 	}
 	b.log.Info("the server did not copy; the bytes are sent", "key", dst, "err", err)
-	return b.copyBytes(ctx, src, dst)
+	return b.copyBytes(ctx, src, dst, from.info.Digest)
 }
 
 // serverCopy copies an object with its metadata, and sees that all came over.
 func (b *Bucket) serverCopy(ctx context.Context, src, dst string, from head) error {
 	if strings.HasPrefix(from.chunks, "@") {
-		if err := b.requestCopy(ctx, sumsDir+src, sumsDir+dst, head{}); err != nil {
+		err := b.requestCopy(ctx, sumsDir+src, sumsDir+dst, head{})
+		if errors.Is(err, blob.ErrNotFound) {
+			return errors.New("the digests of its chunks are missing") // the object is there
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -114,13 +119,17 @@ func (b *Bucket) requestCopy(ctx context.Context, src, dst string, from head) er
 	})
 }
 
-func (b *Bucket) copyBytes(ctx context.Context, src, dst string) error {
+// copyBytes reads the object and puts it. want is its digest, if it is known: chunks are not compared without theirs.
+func (b *Bucket) copyBytes(ctx context.Context, src, dst, want string) error {
 	r, err := blob.NewReader(ctx, b, src)
 	if err != nil {
 		return err
 	}
 	size := r.Info().SizeBytes
 	content, err := measure(ctx, r, size, b.partBytes(size))
+	if err == nil && want != "" && hex.EncodeToString(content.whole[:]) != want {
+		err = fmt.Errorf("%w: %s has another digest", blob.ErrDamaged, src)
+	}
 	if err == nil {
 		err = b.store(ctx, dst, content, replace) // the caller has the turn, and has seen that the key is free
 	}
