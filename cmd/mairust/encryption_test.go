@@ -23,8 +23,8 @@ import (
 
 	"github.com/mairust/mairust/api/wire"
 	"github.com/mairust/mairust/internal/config"
-	"github.com/mairust/mairust/store/blob/crypt"
 	"github.com/mairust/mairust/store"
+	"github.com/mairust/mairust/store/blob/crypt"
 	"github.com/mairust/mairust/store/sqldb"
 	"github.com/mairust/mairust/store/storetest"
 )
