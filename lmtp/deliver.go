@@ -14,12 +14,12 @@ import (
 	"github.com/mairust/mairust/store/blob"
 )
 
-// cleanupTimeout bounds the removal of an object that is not needed after all.
+// cleanupTimeout bounds the removal of the objects of a transaction that are not needed after all.
 const cleanupTimeout = 30 * time.Second
 
 // outcome is what became of one mailbox's copy.
 type outcome struct {
-	// id is the stored message, also when it was stored earlier.
+	// id is the stored message, also when it was stored earlier; with an error the one that was to be stored.
 	id        store.MessageID
 	duplicate bool
 	err       error
@@ -105,6 +105,8 @@ func (tx *transaction) deliveryID(m *message, mailbox store.MailboxID) string {
 func (tx *transaction) storeCopies(ctx context.Context, m *message, copies []store.Copy) map[store.MailboxID]outcome {
 	outcomes := make(map[store.MailboxID]outcome, len(copies))
 	stored := make([]store.Copy, 0, len(copies))
+	var unused []store.Copy
+	defer func() { tx.dropObjects(unused) }()
 	for _, ofTenant := range byTenant(copies) { // tenants share no bytes
 		errs := tx.putObjects(ctx, m, ofTenant)
 		for i, c := range ofTenant {
@@ -113,9 +115,9 @@ func (tx *transaction) storeCopies(ctx context.Context, m *message, copies []sto
 				stored = append(stored, c)
 				continue
 			case !errors.Is(err, blob.ErrExists): // what is there then is not ours
-				tx.dropObject(c) // it may be there, whole; no row will speak of it
+				unused = append(unused, c) // it may be there, whole; no row will speak of it
 			}
-			outcomes[c.Target.Mailbox] = outcome{err: fmt.Errorf("store object: %w", errs[i])}
+			outcomes[c.Target.Mailbox] = outcome{id: c.ID, err: fmt.Errorf("store object: %w", errs[i])}
 		}
 	}
 	if len(stored) == 0 {
@@ -127,10 +129,13 @@ func (tx *transaction) storeCopies(ctx context.Context, m *message, copies []sto
 		if i < len(results) {
 			o = outcome{id: results[i].ID, duplicate: results[i].Duplicate, err: results[i].Err}
 		}
+		if o.err != nil {
+			o.id = c.ID
+		}
 		outcomes[c.Target.Mailbox] = o
 		switch {
 		case o.isUnused(c):
-			tx.dropObject(c)
+			unused = append(unused, c)
 		case o.err == nil && !o.duplicate && tx.server.deps.Delivered != nil:
 			tx.server.deps.Delivered(c)
 		}
@@ -155,7 +160,8 @@ func byTenant(copies []store.Copy) [][]store.Copy {
 }
 
 // putObjects stores the object of copies, which share its bytes where the backend can. When that fails, each is
-// stored by itself, so that one mailbox's trouble is not that of the others.
+// stored by itself, so that one mailbox's trouble is not that of the others; under another id, which it gets in copies:
+// the backend took back the first one, and a deletion that comes late must not reach what is stored now.
 func (tx *transaction) putObjects(ctx context.Context, m *message, copies []store.Copy) []error {
 	objects, errs := tx.server.deps.Objects, make([]error, len(copies))
 	keys := make([]string, len(copies))
@@ -168,7 +174,10 @@ func (tx *transaction) putObjects(ctx context.Context, m *message, copies []stor
 		return errs
 	}
 	tx.server.log.Warn("store object for several", "queue_id", m.summary.Top.ID, "copies", len(copies), "err", err)
-	for i, c := range copies {
+	for i := range copies {
+		c := &copies[i]
+		c.ID = store.NewMessageID()
+		c.Key = store.ObjectKey(c.Target.Tenant, c.Target.Mailbox, c.ID)
 		errs[i] = objects.Put(ctx, c.Key, m.spool.reader(), m.spool.size)
 	}
 	return errs
@@ -184,12 +193,14 @@ func (o outcome) isUnused(c store.Copy) bool {
 		func(certain error) bool { return errors.Is(o.err, certain) })
 }
 
-// dropObject removes an object that no row speaks of. When it can't, the sweep will.
-func (tx *transaction) dropObject(c store.Copy) {
+// dropObjects removes objects that no row speaks of. What it can't remove in time, the sweep will.
+func (tx *transaction) dropObjects(unused []store.Copy) {
 	ctx, cancel := context.WithTimeout(context.Background(), cleanupTimeout)
 	defer cancel()
-	if err := tx.server.deps.Objects.Delete(ctx, c.Key); err != nil {
-		tx.server.log.Warn("delete unused object", "key", c.Key, "err", err)
+	for _, c := range unused {
+		if err := tx.server.deps.Objects.Delete(ctx, c.Key); err != nil {
+			tx.server.log.Warn("delete unused object", "key", c.Key, "err", err)
+		}
 	}
 }
 
@@ -205,7 +216,7 @@ func (tx *transaction) report(m *message, c store.Copy, o outcome, took time.Dur
 	case o.err != nil:
 		reply, result := toReply(o.err)
 		count.WithLabelValues(result).Inc()
-		log.Warn("not delivered", append(facts, "message_id", string(c.ID), "reply", reply.Code, "err", o.err)...)
+		log.Warn("not delivered", append(facts, "message_id", string(o.id), "reply", reply.Code, "err", o.err)...)
 	case o.duplicate:
 		count.WithLabelValues("duplicate").Inc()
 		log.Info("delivered before", append(facts, "message_id", string(o.id))...)

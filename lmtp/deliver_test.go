@@ -119,6 +119,53 @@ func TestErrorsOfTheObjectStore(t *testing.T) {
 	}
 }
 
+func TestKeysThatWereTakenBackAreNotPutAgain(t *testing.T) {
+	r := newRig(t, nil)
+	var keys []string
+	r.objects.onPut = func(key string) error {
+		if keys = append(keys, key); len(keys) == 2 {
+			return errors.New("503 slow down")
+		}
+		return nil
+	}
+	replies := r.hello().deliver("a@sender.test", received, "bob@example.test", "carol@example.test")
+	require.Equal(t, []string{"put 2", "put 1", "put 1"}, r.objects.done())
+	require.NotContains(t, keys[2:], keys[0])
+	require.NotContains(t, keys[2:], keys[1])
+	require.ElementsMatch(t, keys[2:], keysOf(t, r.objects))
+	for i, c := range r.index.stored() {
+		require.Equal(t, keys[2+i], c.Key)
+		require.Equal(t, store.ObjectKey(c.Target.Tenant, c.Target.Mailbox, c.ID), c.Key)
+		require.Contains(t, replies[i], string(c.ID))
+	}
+}
+
+func TestRemovalsOfATransactionHaveOneDeadline(t *testing.T) {
+	r := newRig(t, nil)
+	r.objects.onPut = func(key string) error {
+		if strings.Contains(key, "bob") {
+			return errors.New("503 slow down")
+		}
+		return nil
+	}
+	r.index.onDeliver = func(copies []store.Copy) []store.Result {
+		results := make([]store.Result, len(copies))
+		for i := range results {
+			results[i].Err = store.ErrNotStored
+		}
+		return results
+	}
+	r.hello().deliver("a@sender.test", received, "bob@example.test", "carol@example.test", "dave@example.test", "erin@other.test")
+	require.Empty(t, keysOf(t, r.objects))
+	r.objects.mu.Lock()
+	defer r.objects.mu.Unlock()
+	require.Len(t, r.objects.deadlines, 4)
+	require.NotZero(t, r.objects.deadlines[0])
+	for _, d := range r.objects.deadlines {
+		require.Equal(t, r.objects.deadlines[0], d)
+	}
+}
+
 func TestTenantsShareNoBytes(t *testing.T) {
 	r := newRig(t, nil)
 	requireStored(t, r.hello().deliver("a@sender.test", received, "bob@example.test", "erin@other.test", "carol@example.test")...)

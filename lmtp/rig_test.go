@@ -342,6 +342,8 @@ type faultBucket struct {
 	blob.Bucket
 	mu    sync.Mutex
 	calls []string
+	// deadlines are those of the deletions.
+	deadlines []time.Time
 	// onPut, when set, comes first, for each key.
 	onPut func(key string) error
 }
@@ -367,6 +369,10 @@ func (b *faultBucket) PutAll(ctx context.Context, keys []string, r io.ReadSeeker
 
 func (b *faultBucket) Delete(ctx context.Context, key string) error {
 	b.note("delete")
+	deadline, _ := ctx.Deadline()
+	b.mu.Lock()
+	b.deadlines = append(b.deadlines, deadline)
+	b.mu.Unlock()
 	return b.Bucket.Delete(ctx, key)
 }
 

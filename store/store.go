@@ -61,6 +61,9 @@ type Options struct {
 	Registerer prometheus.Registerer
 	// OmitContent keeps subject, preview and names of files of new messages out of the database.
 	OmitContent bool
+	// ShredWait is how long after a tenant's keys were destroyed it can neither get a key nor be resumed: as long as mail may
+	// be under way that is encrypted to a destroyed one. Default 0.
+	ShredWait time.Duration
 }
 
 // Scope is the part of the data that the asker may see. The zero Scope sees nothing.
@@ -78,13 +81,15 @@ var System = Scope{All: true}
 
 // Store is the index. All methods may be called from many goroutines.
 type Store struct {
-	db      *sqldb.DB
-	now     func() time.Time
-	log     *slog.Logger
-	found   *recipientCache
-	commits batch.Queue[*deliveryJob]
-	outage  *outage
-	metrics *metrics
+	db  *sqldb.DB
+	now func() time.Time
+	// shredWait is that of Options.
+	shredWait time.Duration
+	log       *slog.Logger
+	found     *recipientCache
+	commits   batch.Queue[*deliveryJob]
+	outage    *outage
+	metrics   *metrics
 
 	omitContent bool
 }
@@ -100,7 +105,7 @@ func New(o Options) *Store {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Store{db: o.DB, now: o.Now, log: o.Log, metrics: newMetrics(o.Registerer), outage: &outage{log: o.Log}, omitContent: o.OmitContent}
+	s := &Store{db: o.DB, now: o.Now, log: o.Log, metrics: newMetrics(o.Registerer), outage: &outage{log: o.Log}, omitContent: o.OmitContent, shredWait: o.ShredWait}
 	s.found = &recipientCache{now: o.Now}
 	s.commits.Take, s.commits.Work = takeBatch, s.commitBatch
 	return s

@@ -64,14 +64,26 @@ func (s *Store) EnsureTenant(ctx context.Context, name string) (t *Tenant, creat
 	return t, created, err
 }
 
-// SuspendTenant stops or resumes mail for a tenant; its mail is deferred meanwhile, not refused.
+// SuspendTenant stops or resumes mail for a tenant; its mail is deferred meanwhile, not refused. ErrNotFound; ErrShredded
+// when it is too early to resume.
 func (s *Store) SuspendTenant(ctx context.Context, id TenantID, suspended bool) error {
 	state := tenantActive
 	if suspended {
 		state = "suspended"
 	}
 	defer s.found.forget()
-	return s.changeOne(ctx, `UPDATE tenants SET state = $1 WHERE id = $2`, state, string(id))
+	return s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		if err := lockTenant(ctx, tx, id); err != nil {
+			return err
+		}
+		if !suspended {
+			if err := s.waitAfterShredding(ctx, tx, id); err != nil {
+				return err
+			}
+		}
+		_, err := tx.Exec(ctx, `UPDATE tenants SET state = $1 WHERE id = $2`, state, string(id))
+		return err
+	})
 }
 
 // changeOne runs a statement that must change a row. ErrNotFound when it did not.

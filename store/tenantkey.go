@@ -49,9 +49,26 @@ func (s *Store) AllTenantKeys(ctx context.Context) ([]TenantKey, error) {
 	return s.tenantKeys(ctx, ``)
 }
 
-// AddTenantKey stores a key. ErrExists when there is one with this id, ErrNotFound when there is no such tenant.
+// ErrShredded says that a tenant's keys were destroyed so short a time ago that mail may be under way which is encrypted to
+// them.
+var ErrShredded = errors.New("the keys of the tenant were destroyed a short while ago")
+
+// AddTenantKey stores a key. ErrExists when there is one with this id, ErrNotFound when there is no such tenant, ErrShredded.
 func (s *Store) AddTenantKey(ctx context.Context, k TenantKey) error {
-	return s.addTenantKey(ctx, k, nil)
+	return s.addTenantKey(ctx, k, func(ctx context.Context, tx *sqldb.Tx) error { return s.waitAfterShredding(ctx, tx, k.Tenant) })
+}
+
+// waitAfterShredding gives ErrShredded, with the time that is left, until ShredWait has passed.
+func (s *Store) waitAfterShredding(ctx context.Context, tx *sqldb.Tx, tenant TenantID) error {
+	var destroyed *int64
+	err := tx.Get(ctx, `SELECT MAX(destroyed_us) FROM tenant_keys WHERE tenant_id = $1`, []any{string(tenant)}, &destroyed)
+	if err != nil || destroyed == nil {
+		return err
+	}
+	if left := fromMicros(*destroyed).Add(s.shredWait).Sub(s.now()); left > 0 {
+		return fmt.Errorf("%w: wait another %s", ErrShredded, left.Round(time.Second))
+	}
+	return nil
 }
 
 // AddFirstTenantKey stores a key of a tenant that has none, destroyed ones included. ErrExists when it has, ErrNotFound
@@ -73,10 +90,8 @@ func (s *Store) addTenantKey(ctx context.Context, k TenantKey, allowed func(cont
 		if err := lockTenant(ctx, tx, k.Tenant); err != nil {
 			return err
 		}
-		if allowed != nil {
-			if err := allowed(ctx, tx); err != nil {
-				return err
-			}
+		if err := allowed(ctx, tx); err != nil {
+			return err
 		}
 		_, err := tx.Exec(ctx, query, k.ID, string(k.Tenant), k.Recipient, k.Wrapped, micros(k.Created))
 		return err

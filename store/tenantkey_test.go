@@ -11,6 +11,37 @@ import (
 	"github.com/mairust/mairust/store/storetest"
 )
 
+func TestATenantBeginsAnewWhenNothingIsUnderWayToADestroyedKey(t *testing.T) {
+	for _, backend := range storetest.Backends() {
+		t.Run(backend, func(t *testing.T) {
+			ctx, now := t.Context(), time.Now()
+			s := store.New(store.Options{
+				DB: storetest.OpenDB(t, storetest.Options(t, backend)), ShredWait: 5 * time.Minute, Now: func() time.Time { return now },
+			})
+			site := storetest.NewSite(t, s, "one", "one.test", "bob")
+			bob := mail.Address{Local: "bob", Domain: "one.test"}
+			key := store.TenantKey{ID: "1", Tenant: site.Tenant.ID, Recipient: "age1", Wrapped: "wrapped", Created: now}
+			require.NoError(t, s.AddTenantKey(ctx, key))
+			_, err := s.DestroyTenantKeys(ctx, site.Tenant.ID)
+			require.NoError(t, err)
+			now = now.Add(5*time.Minute - time.Second)
+			key.ID = "2"
+			require.ErrorIs(t, s.AddTenantKey(ctx, key), store.ErrShredded)
+			require.ErrorIs(t, s.SuspendTenant(ctx, site.Tenant.ID, false), store.ErrShredded)
+			_, err = s.Resolve(ctx, bob, "+")
+			require.ErrorIs(t, err, store.ErrSuspended)
+			require.NoError(t, s.SuspendTenant(ctx, site.Tenant.ID, true))
+			require.ErrorIs(t, s.SuspendTenant(ctx, "nobody", false), store.ErrNotFound)
+
+			now = now.Add(time.Second)
+			require.NoError(t, s.AddTenantKey(ctx, key))
+			require.NoError(t, s.SuspendTenant(ctx, site.Tenant.ID, false))
+			_, err = s.Resolve(ctx, bob, "+")
+			require.NoError(t, err)
+		})
+	}
+}
+
 func TestTenantKeys(t *testing.T) {
 	storetest.Run(t, func(t *testing.T, s *store.Store) {
 		ctx := t.Context()

@@ -23,6 +23,7 @@ import (
 
 	"github.com/mairust/mairust/api/wire"
 	"github.com/mairust/mairust/internal/config"
+	"github.com/mairust/mairust/store"
 	"github.com/mairust/mairust/store/blob/crypt"
 	"github.com/mairust/mairust/store/sqldb"
 	"github.com/mairust/mairust/store/storetest"
@@ -280,12 +281,17 @@ func TestKeysAreRotatedAndDestroyedWhileMailFlows(t *testing.T) {
 	}
 }
 
-// resume lets mail for the tenant in again.
+// resume lets mail for the tenant in again, whose keys were destroyed a moment ago: the moment is made a long while.
 func resume(t *testing.T, s *testSite) {
 	t.Helper()
 	s.open(t, func(open *site) {
 		tenant, err := open.store.TenantByName(t.Context(), "example")
 		require.NoError(t, err)
+		require.ErrorIs(t, open.store.SuspendTenant(t.Context(), tenant.ID, false), store.ErrShredded)
+		require.NoError(t, open.db.Write(t.Context(), func(tx *sqldb.Tx) error {
+			_, err := tx.Exec(t.Context(), `UPDATE tenant_keys SET destroyed_us = destroyed_us - 3600000000 WHERE tenant_id = $1`, string(tenant.ID))
+			return err
+		}))
 		require.NoError(t, open.store.SuspendTenant(t.Context(), tenant.ID, false))
 	})
 }

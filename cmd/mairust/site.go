@@ -78,6 +78,7 @@ func (s *site) open(ctx context.Context, o openOptions) error {
 	s.store = store.New(store.Options{
 		DB: s.db, Log: o.log.With("component", "store"), Registerer: o.registerer,
 		OmitContent: !*s.config.Storage.Encryption.IndexContent,
+		ShredWait:   crypt.RememberFor + s.config.LMTP.DeliverTimeout,
 	})
 	if _, err := s.store.Claim(ctx, s.ring.CheckValue()); err != nil {
 		return explainClaim(s.config, err)

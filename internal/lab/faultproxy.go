@@ -49,6 +49,8 @@ type Fault struct {
 	Alter bool
 	// Before sees a request first, may change it, and says whether it has answered it already.
 	Before func(w http.ResponseWriter, r *http.Request) (answered bool)
+	// After may change the head of an answer.
+	After func(resp *http.Response)
 }
 
 // StartFaultProxy starts a proxy before the server at host:port.
@@ -149,6 +151,9 @@ func (f Fault) answer(w http.ResponseWriter, r *http.Request, resp *http.Respons
 		}
 		reset(w)
 		return
+	}
+	if f.After != nil {
+		f.After(resp)
 	}
 	for name, values := range resp.Header {
 		w.Header()[name] = values

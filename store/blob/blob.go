@@ -70,4 +70,7 @@ type Stored interface {
 	ListStored(ctx context.Context, prefix string) iter.Seq2[Info, error]
 	// CanHold says whether what is stored can be an object of size bytes.
 	CanHold(stored Info, size int64) bool
+	// CopyStored puts an object under another key of its tenant, as it is stored. It shares no bytes: the copy is as old as
+	// the putting. ErrNotFound when src is missing, ErrExists when dst is taken.
+	CopyStored(ctx context.Context, src, dst string) error
 }

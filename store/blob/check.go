@@ -3,7 +3,11 @@ package blob
 import (
 	"context"
 	"errors"
+	"time"
 )
+
+// takeBackTimeout bounds DeleteAll.
+const takeBackTimeout = 30 * time.Second
 
 // CheckPut is what every backend asks of the arguments of a put first: a key that is well-formed, a size that is not
 // negative, a context that has not ended.
@@ -37,11 +41,14 @@ func CutRange(size, offset, n int64) (start, length int64) {
 	return start, n
 }
 
-// DeleteAll takes back what a PutAll has stored that came to no good end.
+// DeleteAll takes back what a PutAll has stored that came to no good end, also when ctx has ended. It takes 30 s at most;
+// what is there then is the sweep's.
 func DeleteAll(ctx context.Context, b Bucket, keys []string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), takeBackTimeout)
+	defer cancel()
 	var errs []error
 	for _, key := range keys {
-		errs = append(errs, b.Delete(context.WithoutCancel(ctx), key))
+		errs = append(errs, b.Delete(ctx, key))
 	}
 	return errors.Join(errs...)
 }

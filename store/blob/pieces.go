@@ -126,7 +126,8 @@ func (r *pieceReader) next() error {
 		r.buf = make([]byte, min(PieceBytes, r.size))
 	}
 	piece := r.buf[:min(PieceBytes, r.size)]
-	if _, err := io.ReadFull(r.from, piece); errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+	// An error that wraps these is the connection's.
+	if _, err := io.ReadFull(r.from, piece); err == io.EOF || err == io.ErrUnexpectedEOF {
 		return fmt.Errorf("%w: %s ended early", ErrDamaged, r.key)
 	} else if err != nil {
 		return fmt.Errorf("read %s: %w", r.key, err)

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"io"
 	"testing"
 
@@ -82,6 +83,47 @@ func TestARangeOfALongObjectIsComparedWithoutReadingAll(t *testing.T) {
 		require.True(t, bytes.Equal(data[1<<20-1:1<<20+1], got))
 	}
 }
+
+func TestABrokenConnectionIsNoDamage(t *testing.T) {
+	for _, size := range []int{1000, 300 << 10, 3 << 20} {
+		data := make([]byte, size)
+		_, _ = rand.Read(data)
+		d := blob.NewDigester()
+		_, _ = d.Write(data)
+		sum := d.Sum()
+		want := blob.Want{Key: "t/m/o", SizeBytes: int64(size), Digest: hex.EncodeToString(sum[:]), Pieces: d.Pieces()}
+		m := blob.NewMemory()
+		require.NoError(t, m.Put(t.Context(), want.Key, bytes.NewReader(data), want.SizeBytes))
+		for _, why := range []error{io.EOF, io.ErrUnexpectedEOF} {
+			_, err := open(t, blob.NewVerifier(&breaking{m, fmt.Errorf("connection reset: %w", why)}), want, [2]int64{0, 900})
+			require.ErrorContains(t, err, "connection reset")
+			require.NotErrorIs(t, err, blob.ErrDamaged)
+			_, err = open(t, blob.NewVerifier(&breaking{m, io.EOF}), want, [2]int64{0, 900})
+			require.ErrorIs(t, err, blob.ErrDamaged, "it ended early")
+		}
+	}
+}
+
+// breaking gives half a piece, then an error.
+type breaking struct {
+	blob.Bucket
+	err error
+}
+
+func (b *breaking) Get(ctx context.Context, key string, offset, n int64) (io.ReadCloser, blob.Info, error) {
+	r, info, err := b.Bucket.Get(ctx, key, offset, n)
+	if err != nil {
+		return nil, info, err
+	}
+	return struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(io.LimitReader(r, 500), failing{b.err}), r}, info, nil
+}
+
+type failing struct{ err error }
+
+func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
 func open(t *testing.T, v *blob.Verifier, want blob.Want, part [2]int64) ([]byte, error) {
 	t.Helper()

@@ -123,7 +123,7 @@ func (v *Verifier) verify(ctx context.Context, want Want) ([]byte, error) {
 	} else {
 		_, err = io.CopyBuffer(sum, reading{ctx, r}, make([]byte, copyBytes))
 	}
-	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF { //nolint:errorlint // an error that wraps them is the connection's
 		return nil, fmt.Errorf("read %s: %w", want.Key, err)
 	}
 	if !strings.EqualFold(hex.EncodeToString(sum.Sum(nil)), want.Digest) {

@@ -3,6 +3,7 @@ package fsck
 import (
 	"context"
 	"errors"
+	"io"
 
 	"github.com/mairust/mairust/store/blob"
 )
@@ -20,12 +21,7 @@ func (s *settler) moveAside(ctx context.Context, o object, why string) (outcome,
 	if blob.CheckKey(to) != nil {
 		return kept, why, nil //nolint:nilerr // a key too long to be moved is no error: it stays
 	}
-	r, err := blob.NewReader(ctx, s.objects, o.Key)
-	if err != nil {
-		return failed, "", err
-	}
-	err = s.objects.Put(ctx, to, r, r.Info().SizeBytes)
-	err = errors.Join(err, r.Close())
+	err := s.copyAside(ctx, o.Key, to)
 	if errors.Is(err, blob.ErrExists) {
 		var same bool
 		if same, err = s.areSame(ctx, o.Key, to); err == nil && !same {
@@ -45,6 +41,22 @@ func (s *settler) moveAside(ctx context.Context, o object, why string) (outcome,
 		return failed, "", err
 	}
 	return moved, why, s.step("moved aside")
+}
+
+// copyAside copies an object that can be read, as it is stored.
+func (f *Fsck) copyAside(ctx context.Context, key, to string) error {
+	r, err := blob.NewReader(ctx, f.objects, key)
+	if err != nil {
+		return err
+	}
+	if stored, ok := f.objects.(blob.Stored); ok {
+		if _, err = io.Copy(io.Discard, r); err == nil {
+			err = stored.CopyStored(ctx, key, to)
+		}
+	} else {
+		err = f.objects.Put(ctx, to, r, r.Info().SizeBytes)
+	}
+	return errors.Join(err, r.Close())
 }
 
 func (f *Fsck) areSame(ctx context.Context, a, b string) (bool, error) {

@@ -114,6 +114,24 @@ func TestAnIndexIsMadeAgainFromEncryptedObjects(t *testing.T) {
 	})
 }
 
+func TestWhatIsEncryptedStaysSoWhenItIsMovedAside(t *testing.T) {
+	onEach(t, func(t *testing.T, r *rig) {
+		operator := newOperator(t)
+		site := storetest.NewSite(t, r.store, "one", "one.test", "bob")
+		r.encrypt(operator)
+		l := r.put(r.write(site.Target("bob"), "secret", "A1", "allow"))
+		sealed, err := os.ReadFile(filepath.Join(r.base, l.copy.Key))
+		require.NoError(t, err)
+		r.anew() // it knows no tenant; the key is beside the objects
+		r.encrypt(operator)
+		require.EqualValues(t, 1, r.mustSweep().Orphans["moved"])
+		aside, err := os.ReadFile(filepath.Join(r.base, "orphan", l.copy.Key))
+		require.NoError(t, err)
+		require.Equal(t, sealed, aside)
+		require.Equal(t, l.raw, r.object("orphan/"+l.copy.Key))
+	})
+}
+
 func TestATenantWhoseKeyWasDestroyedKeepsNothingElseFromBeingSwept(t *testing.T) {
 	onEach(t, func(t *testing.T, r *rig) {
 		one := storetest.NewSite(t, r.store, "one", "one.test", "bob")

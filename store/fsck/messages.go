@@ -158,7 +158,7 @@ func (c *check) read(ctx context.Context, row store.ObjectState) (blob.Info, boo
 		if err := c.limit.wait(ctx, int64(n)); err != nil {
 			return info, false, err
 		}
-		if errors.Is(err, io.EOF) {
+		if err == io.EOF { // one that wraps it is the connection's
 			break
 		}
 		if err != nil {

@@ -30,7 +30,7 @@ func (k *Keyring) keeper() (Keeper, error) {
 }
 
 // Rotate makes a new key for a tenant, which new objects are encrypted to. What is there stays as it is, and readable. It
-// is also how a tenant whose keys were destroyed begins anew.
+// is also how a tenant whose keys were destroyed begins anew, after a while: store.ErrShredded.
 func (k *Keyring) Rotate(ctx context.Context, tenant store.TenantID) (Key, error) {
 	return k.add(ctx, tenant, k.index.AddTenantKey)
 }

@@ -100,12 +100,11 @@ func (b *Bucket) PutAll(ctx context.Context, keys []string, r io.ReadSeeker, siz
 			err = fmt.Errorf("put %s: %w", g.keys[0], err)
 		}
 		if err != nil {
-			for _, done := range groups[:i] {
-				for _, key := range done.keys {
-					err = errors.Join(err, b.backend.Delete(context.WithoutCancel(ctx), key))
-				}
+			var done []string
+			for _, g := range groups[:i] {
+				done = append(done, g.keys...)
 			}
-			return err
+			return errors.Join(err, blob.DeleteAll(ctx, b.backend, done))
 		}
 	}
 	return nil
@@ -148,17 +147,14 @@ func checkPut(ctx context.Context, key string, size int64) error {
 	return ctx.Err()
 }
 
-// content is what the backend gets of an object. What is put aside and belongs to no tenant stays as it is.
+// content is what the backend gets of an object.
 func (b *Bucket) content(ctx context.Context, key string, r io.ReadSeeker, size int64) (io.ReadSeeker, int64, error) {
 	tenant := tenantOf(key)
 	if tenant == "" || !b.encrypt {
 		return r, size, refuseAmbiguous(tenant, r)
 	}
 	to, err := b.keys.Current(ctx, tenant)
-	switch {
-	case errors.Is(err, errNoTenant) && strings.HasPrefix(key, asidePrefix):
-		return r, size, refuseAmbiguous(tenant, r)
-	case err != nil:
+	if err != nil {
 		return nil, 0, b.metrics.failed(err)
 	}
 	s, err := seal(ctx, to, r, size)
@@ -221,6 +217,19 @@ func (b *Bucket) copyAnew(ctx context.Context, src, dst string) error {
 		return err
 	}
 	return errors.Join(b.Put(ctx, dst, r, r.Info().SizeBytes), r.Close())
+}
+
+// CopyStored puts an object under another key of its tenant, as it is stored: what is encrypted stays so, also when the
+// index does not know the tenant.
+func (b *Bucket) CopyStored(ctx context.Context, src, dst string) error {
+	if tenantOf(src) != tenantOf(dst) {
+		return fmt.Errorf("copy %s to %s: another tenant", src, dst)
+	}
+	r, err := blob.NewReader(ctx, b.backend, src)
+	if err != nil {
+		return err
+	}
+	return errors.Join(b.backend.Put(ctx, dst, r, r.Info().SizeBytes), r.Close())
 }
 
 // Delete removes an object.

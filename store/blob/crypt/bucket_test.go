@@ -213,37 +213,41 @@ func TestAFaultOfTheBackendIsNoDamage(t *testing.T) {
 	b := &breaking{Backend: blob.NewMemory()}
 	r := newRig(t, b)
 	r.put(t, "t/m/o", strings.Repeat("x", 200_000))
-	b.broken = true
-	for _, part := range [][2]int64{{0, -1}, {100_000, 10}} {
-		_, err := readAll(t, r, "t/m/o", part[0], part[1])
-		require.ErrorIs(t, err, errBroken)
-		require.NotErrorIs(t, err, blob.ErrDamaged)
+	for _, b.broken = range []error{errBroken, fmt.Errorf("%w: %w", errBroken, io.ErrUnexpectedEOF), fmt.Errorf("%w: %w", errBroken, io.EOF)} {
+		for _, b.after = range []int64{10, 2000} {
+			for _, part := range [][2]int64{{0, -1}, {100_000, 10}, {0, 150_000}} {
+				_, err := readAll(t, r, "t/m/o", part[0], part[1])
+				require.ErrorIs(t, err, errBroken)
+				require.NotErrorIs(t, err, blob.ErrDamaged)
+			}
+		}
 	}
 }
 
 var errBroken = fmt.Errorf("connection reset by the test")
 
-// breaking gives readers that break after the header.
+// breaking gives readers that break after so many bytes.
 type breaking struct {
 	crypt.Backend
-	broken bool
+	broken error
+	after  int64
 }
 
 func (b *breaking) Get(ctx context.Context, key string, offset, n int64) (io.ReadCloser, blob.Info, error) {
 	r, info, err := b.Backend.Get(ctx, key, offset, n)
-	if err != nil || !b.broken || strings.HasSuffix(key, ".age") {
+	if err != nil || b.broken == nil || strings.HasSuffix(key, ".age") {
 		return r, info, err
 	}
-	head := io.LimitReader(r, 2000)
+	head := io.LimitReader(r, b.after)
 	return struct {
 		io.Reader
 		io.Closer
-	}{io.MultiReader(head, failing{}), r}, info, nil
+	}{io.MultiReader(head, failing{b.broken}), r}, info, nil
 }
 
-type failing struct{}
+type failing struct{ err error }
 
-func (failing) Read([]byte) (int, error) { return 0, errBroken }
+func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
 func TestAStoreMayHoldBoth(t *testing.T) {
 	r := newRig(t, newFS(t))

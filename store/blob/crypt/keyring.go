@@ -49,7 +49,7 @@ type KeyringOptions struct {
 }
 
 // Keyring finds, makes and unwraps the keys of tenants. It keeps them in memory for a while; what another process does to
-// them is seen after rememberFor at the latest. Its methods may be called from many goroutines.
+// them is seen after RememberFor at the latest. Its methods may be called from many goroutines.
 type Keyring struct {
 	index      Index
 	backend    Backend
@@ -71,8 +71,8 @@ type tenantKeys struct {
 	until time.Time
 }
 
-// rememberFor is how long a destroyed key may live on in the memory of other processes.
-const rememberFor = 30 * time.Second
+// RememberFor is how long a destroyed key may live on in the memory of other processes.
+const RememberFor = 30 * time.Second
 
 // NewKeyring makes a Keyring.
 func NewKeyring(o KeyringOptions) *Keyring {
@@ -149,7 +149,7 @@ func (k *Keyring) add(ctx context.Context, tenant store.TenantID, insert func(co
 		return Key{}, err
 	}
 	err = insert(ctx, key.TenantKey)
-	if errors.Is(err, store.ErrExists) || errors.Is(err, store.ErrNotFound) { // surely not stored: nothing was encrypted to it
+	if errors.Is(err, store.ErrExists) || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrShredded) { // surely not stored: nothing was encrypted to it
 		err = errors.Join(err, k.backend.Delete(ctx, objectKey(tenant, key.ID)))
 	}
 	if err != nil {
@@ -223,7 +223,7 @@ func (k *Keyring) keys(ctx context.Context, tenant store.TenantID) ([]Key, error
 func (k *Keyring) remember(tenant store.TenantID, keys []Key) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.known[tenant] = tenantKeys{keys, k.now().Add(rememberFor)}
+	k.known[tenant] = tenantKeys{keys, k.now().Add(RememberFor)}
 }
 
 func (k *Keyring) forget(tenant store.TenantID) {

@@ -76,8 +76,8 @@ func (b *Bucket) whole(ctx context.Context, tenant store.TenantID, key string, _
 		return nil, info, err
 	}
 	head := make([]byte, min(peekBytes, info.SizeBytes))
-	n, err := io.ReadFull(r, head)
-	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
+	n, err := readFull(r, head)
+	if err != nil && err != io.EOF { //nolint:errorlint // an error that wraps it is the connection's
 		return nil, info, errors.Join(fmt.Errorf("get %s: %w", key, err), r.Close())
 	}
 	src := &source{r: io.MultiReader(bytes.NewReader(head[:n]), r), closer: r}

@@ -53,7 +53,7 @@ func (b *Bucket) openPart(ctx context.Context, h header, p peeked, start, n int6
 // ReadAt implements io.ReaderAt, for one caller at a time.
 func (x *random) ReadAt(p []byte, offset int64) (int, error) {
 	n, err := x.readAt(p, offset)
-	if err != nil && !errors.Is(err, io.EOF) {
+	if err != nil && err != io.EOF { //nolint:errorlint // an error that wraps it is the connection's
 		x.err = err
 	}
 	return n, err
@@ -64,22 +64,28 @@ func (x *random) readAt(p []byte, offset int64) (int, error) {
 		return x.file.ReadAt(p, offset)
 	}
 	if offset == x.at {
-		n, err := io.ReadFull(x.open, p)
+		n, err := readFull(x.open, p)
 		x.at += int64(n)
-		if errors.Is(err, io.ErrUnexpectedEOF) {
-			err = io.EOF
-		}
 		return n, err
 	}
 	r, _, err := x.backend.Get(x.ctx, x.key, offset, int64(len(p)))
 	if err != nil {
 		return 0, err
 	}
+	n, err := readFull(r, p)
+	if closed := r.Close(); closed != nil {
+		err = errors.Join(err, closed)
+	}
+	return n, err
+}
+
+// readFull gives io.EOF when the object ended early. What only counts as an io.ErrUnexpectedEOF is a broken connection.
+func readFull(r io.Reader, p []byte) (int, error) {
 	n, err := io.ReadFull(r, p)
-	if errors.Is(err, io.ErrUnexpectedEOF) {
+	if err == io.ErrUnexpectedEOF {
 		err = io.EOF
 	}
-	return n, errors.Join(err, r.Close())
+	return n, err
 }
 
 func (x *random) Close() error { return x.open.Close() }

@@ -2,6 +2,7 @@ package s3
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/url"
@@ -71,17 +72,22 @@ func (b *Bucket) copy(ctx context.Context, src, dst string) error {
 		return err
 	}
 	err = b.serverCopy(ctx, src, dst, from)
-	if err == nil || ctx.Err() != nil || errors.Is(err, blob.ErrNotFound) || errors.Is(err, blob.ErrFull) {
+	// After errLied the key was deleted: a server that does so late must not take what would be put there now.
+	if err == nil || ctx.Err() != nil || errors.Is(err, blob.ErrNotFound) || errors.Is(err, blob.ErrFull) || errors.Is(err, errLied) {
 		return err
 	}
 	b.log.Info("the server did not copy; the bytes are sent", "key", dst, "err", err)
-	return b.copyBytes(ctx, src, dst)
+	return b.copyBytes(ctx, src, dst, from.info.Digest)
 }
 
 // serverCopy copies an object with its metadata, and sees that all came over.
 func (b *Bucket) serverCopy(ctx context.Context, src, dst string, from head) error {
 	if strings.HasPrefix(from.chunks, "@") {
-		if err := b.requestCopy(ctx, sumsDir+src, sumsDir+dst, head{}); err != nil {
+		err := b.requestCopy(ctx, sumsDir+src, sumsDir+dst, head{})
+		if errors.Is(err, blob.ErrNotFound) {
+			return errors.New("the digests of its chunks are missing") // the object is there
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -113,13 +119,17 @@ func (b *Bucket) requestCopy(ctx context.Context, src, dst string, from head) er
 	})
 }
 
-func (b *Bucket) copyBytes(ctx context.Context, src, dst string) error {
+// copyBytes reads the object and puts it. want is its digest, if it is known: chunks are not compared without theirs.
+func (b *Bucket) copyBytes(ctx context.Context, src, dst, want string) error {
 	r, err := blob.NewReader(ctx, b, src)
 	if err != nil {
 		return err
 	}
 	size := r.Info().SizeBytes
 	content, err := measure(ctx, r, size, b.partBytes(size))
+	if err == nil && want != "" && hex.EncodeToString(content.whole[:]) != want {
+		err = fmt.Errorf("%w: %s has another digest", blob.ErrDamaged, src)
+	}
 	if err == nil {
 		err = b.store(ctx, dst, content, replace) // the caller has the turn, and has seen that the key is free
 	}

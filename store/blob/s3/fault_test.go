@@ -251,6 +251,40 @@ func TestAlteredUploadIsRefused(t *testing.T) {
 	require.ErrorIs(t, err, blob.ErrNotFound)
 }
 
+// TestObjectThatIsNotWhatWasSentIsNoSuccess has the server show once that it stored something else: that the object is
+// ours and the next answer is a good one makes it none.
+func TestObjectThatIsNotWhatWasSentIsNoSuccess(t *testing.T) {
+	for name, tt := range map[string]struct {
+		size  int
+		fault lab.Fault
+	}{
+		"checksum": {5000, lab.Fault{Only: isMethod(http.MethodPut), Times: 1, After: func(r *http.Response) {
+			r.Header.Set("X-Amz-Checksum-Crc32", "AAAAAA==")
+		}}},
+		"size of the assembled object": {20 << 20, lab.Fault{Only: isMethod(http.MethodHead), Times: 1, After: func(r *http.Response) {
+			r.Header.Set("Content-Length", "1000")
+		}}},
+		"size after a lost answer": {5000, lab.Fault{Only: func(r *http.Request) bool { return r.Method != http.MethodDelete }, After: func(r *http.Response) {
+			if r.Request.Method == http.MethodHead {
+				r.Header.Set("Content-Length", "1000")
+			} else {
+				r.StatusCode = http.StatusServiceUnavailable
+			}
+		}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			faulty, direct, p := behindProxy(t, func(o *s3.Options) { o.MultipartThresholdMB, o.MultipartChunkMB = 5, 5 })
+			p.Set(tt.fault)
+			data := content(tt.size)
+			err := faulty.Put(t.Context(), "a", bytes.NewReader(data), int64(len(data)))
+			require.Error(t, err)
+			require.NotErrorIs(t, err, blob.ErrExists)
+			_, err = direct.Stat(t.Context(), "a")
+			require.ErrorIs(t, err, blob.ErrNotFound, "nobody reads it")
+		})
+	}
+}
+
 // skipping leaves out the first n bytes.
 type skipping struct {
 	io.Reader
@@ -307,6 +341,20 @@ func TestCopyFallsBackToSendingTheBytes(t *testing.T) {
 		require.NoError(t, err)
 		require.True(t, bytes.Equal(data, got))
 	}
+}
+
+func TestKeyOfACopyThatIsTakenBackIsNotPutAgain(t *testing.T) {
+	faulty, direct, p := behindProxy(t, nil)
+	data := content(2 << 20)
+	putBytes(t, faulty, "a", data)
+	p.Set(lab.Fault{Only: func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/b") }, After: func(r *http.Response) {
+		if r.Request.Method == http.MethodHead && r.StatusCode == http.StatusOK {
+			r.Header.Set("X-Amz-Meta-Mairust-Sha256", "another")
+		}
+	}})
+	require.ErrorContains(t, faulty.Copy(t.Context(), "a", "b"), "the copy is another object")
+	_, err := direct.Stat(t.Context(), "b")
+	require.ErrorIs(t, err, blob.ErrNotFound)
 }
 
 func TestPutAllTakesBackWhatItStored(t *testing.T) {

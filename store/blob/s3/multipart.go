@@ -117,6 +117,7 @@ func (u *upload) complete(ctx context.Context, id string, parts []types.Complete
 	case gone && failed == nil && has.put != u.id:
 		return err
 	case failed == nil && (has.put != u.id && has.put != "" || has.info.SizeBytes != u.src.sizeBytes):
+		u.lied = true
 		return fmt.Errorf("%w: %d bytes instead of %d", errLied, has.info.SizeBytes, u.src.sizeBytes)
 	case errors.Is(failed, blob.ErrNotFound):
 		return errors.Join(errors.New("the upload is gone"), err)

@@ -80,6 +80,8 @@ type upload struct {
 	can   abilities
 	mode  mode
 	guard *string
+	// lied says that an answer showed the stored object to be another one.
+	lied bool
 }
 
 // store puts a content under one key. When its answer was lost it asks what became of it.
@@ -112,7 +114,8 @@ func (b *Bucket) store(ctx context.Context, key string, src *source, m mode) err
 	return u.settle(ctx, err)
 }
 
-// settle finds out what became of a put that gave an error which does not say so.
+// settle finds out what became of a put that gave an error which does not say so. What is ours and not as it was sent is
+// no success, whatever is asked later; it is removed.
 func (u *upload) settle(ctx context.Context, err error) error {
 	taken := isTaken(err)
 	if err == nil || ctx.Err() != nil || !taken && !mayPass(err) {
@@ -120,6 +123,12 @@ func (u *upload) settle(ctx context.Context, err error) error {
 	}
 	has, failed := u.b.headOnce(ctx, u.key)
 	switch {
+	case failed == nil && has.put == u.id && (u.lied || has.info.SizeBytes != u.src.sizeBytes):
+		err = fmt.Errorf("%w: stored as %d bytes of %d: %w", errLied, has.info.SizeBytes, u.src.sizeBytes, err)
+		if u.mode == replace {
+			return err // whoever replaces again puts it right
+		}
+		return errors.Join(err, u.b.delete(ctx, u.key))
 	case failed == nil && has.put == u.id:
 		u.b.metrics.lost.Inc()
 		return nil // it is ours: the answer to an earlier attempt was lost
@@ -147,7 +156,9 @@ func (u *upload) atOnce(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		return u.compare(p, out.ChecksumCRC32)
+		err = u.compare(p, out.ChecksumCRC32)
+		u.lied = err != nil
+		return err
 	})
 }
 

@@ -53,6 +53,23 @@ func readRange(t *testing.T, v *blob.Verifier, want blob.Want, offset, n int64) 
 	return io.ReadAll(r)
 }
 
+func TestObjectWhoseListOfDigestsIsMissingIsCopiedIfItIsWhole(t *testing.T) {
+	b, hands, prefix := withClient(t)
+	data := content(41 << 20)
+	putBytes(t, b, "a", data)
+	_, err := hands.client.DeleteObject(t.Context(), &sdk.DeleteObjectInput{Bucket: &hands.bucket, Key: aws.String(prefix + ".sums/a")})
+	require.NoError(t, err)
+	require.NoError(t, b.Copy(t.Context(), "a", "b"))
+	got, err := get(t, b, "b")
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(data, got))
+
+	hands.alter(t, prefix+"a", 3<<20)
+	require.ErrorIs(t, b.Copy(t.Context(), "a", "c"), blob.ErrDamaged)
+	_, err = b.Stat(t.Context(), "c")
+	require.ErrorIs(t, err, blob.ErrNotFound)
+}
+
 func TestRangesAreGoodWhereTheObjectIs(t *testing.T) {
 	b, hands, prefix := withClient(t)
 	data := content(5<<20 + 9)
