@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -291,7 +292,18 @@ func (s *site) held(t testing.TB) int {
 
 func TestMailOfLocalProcessesIsNeverRefused(t *testing.T) {
 	t.Parallel()
-	e := &engine{}
+	var stage atomic.Int32
+	at := func(n int32, reply mail.Reply) *mail.Reply {
+		if stage.Load() == n {
+			return &reply
+		}
+		return nil
+	}
+	e := &engine{
+		mail: func(mail.Envelope) *mail.Reply { return at(1, stop) },
+		rcpt: func(mail.Address) *mail.Reply { return at(2, slow) },
+		end:  func(*mail.Message, mail.Verdict) (*mail.Reply, bool) { return at(3, stop), false },
+	}
 	s := outboundSite(t, e)
 	send := func() {
 		require.NoError(t, s.pf.Sendmail(waiting(t), "root@example.test", []string{"bob@example.test"}, strings.NewReader("Subject: cron\n\nx\n")))
@@ -299,20 +311,16 @@ func TestMailOfLocalProcessesIsNeverRefused(t *testing.T) {
 	send()
 	s.delivered(t, 1).scan()
 	require.Equal(t, "mail  127.0.0.1 root@example.test", e.take()[0])
-	e.mail = func(mail.Envelope) *mail.Reply { return &stop }
-	send()
-	e.mail = nil
-	e.rcpt = func(mail.Address) *mail.Reply { return &slow }
-	send()
-	e.rcpt = nil
-	e.end = func(*mail.Message, mail.Verdict) (*mail.Reply, bool) { return &stop, false }
-	send()
-	require.NoError(t, lab.Eventually(waiting(t), func(context.Context) error {
-		if n := s.held(t); n != 3 {
-			return fmt.Errorf("%d messages are held", n)
-		}
-		return nil
-	}))
+	for n := 1; n <= 3; n++ {
+		stage.Store(int32(n))
+		send()
+		require.NoError(t, lab.Eventually(waiting(t), func(context.Context) error {
+			if held := s.held(t); held != n {
+				return fmt.Errorf("%d messages are held, not %d", held, n)
+			}
+			return nil
+		}))
+	}
 	require.NotContains(t, s.pf.Log(), "status=bounced")
 }
 

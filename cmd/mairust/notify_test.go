@@ -26,7 +26,7 @@ func TestAdministratorsGetOneMailHoweverManyMessagesMeetAnOutage(t *testing.T) {
 	site := newTestSite(t, options)
 	daemon := site.start(t)
 
-	runSQL(t, server, "ALTER ROLE mairust CONNECTION LIMIT 0"+endSessions)
+	closeDatabase(t, server)
 	acked := &acknowledged{}
 	for range 50 {
 		require.False(t, acked.send(t, site, "bob", nil).Accepted())

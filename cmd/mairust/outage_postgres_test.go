@@ -36,6 +36,16 @@ func runSQL(t *testing.T, server *lab.Postgres, sql string) string {
 	return strings.TrimSpace(out)
 }
 
+// closeDatabase lets nobody in and ends all sessions, those too that were on their way in when the role lost its right.
+func closeDatabase(t *testing.T, server *lab.Postgres) {
+	t.Helper()
+	runSQL(t, server, "ALTER ROLE mairust CONNECTION LIMIT 0"+endSessions)
+	waitFor(t, "the end of the last session", func() bool {
+		left, err := server.Exec(t.Context(), "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'mairust'")
+		return err == nil && strings.TrimSpace(left) == "0"
+	})
+}
+
 const endSessions = "; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'mairust'"
 
 func TestPostgresStopped(t *testing.T) {
@@ -56,7 +66,7 @@ func TestPostgresWithoutConnectionsLeft(t *testing.T) {
 	outage{
 		site: site, part: "database", code: 451, enhanced: unavailable,
 		begin: func(t *testing.T, _ *process, _ *acknowledged) func() {
-			runSQL(t, server, "ALTER ROLE mairust CONNECTION LIMIT 0"+endSessions)
+			closeDatabase(t, server)
 			return func() { runSQL(t, server, "ALTER ROLE mairust CONNECTION LIMIT -1") }
 		},
 	}.run(t)
