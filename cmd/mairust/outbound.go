@@ -118,12 +118,16 @@ func (d *daemon) openForOutbound(ctx context.Context, e *outboundEngine) (*store
 	return store.New(store.Options{DB: db, Log: d.log.With("component", "store"), Registerer: d.registry}), nil
 }
 
-// checkOutbound says what the engine goes on without.
+// checkOutbound says what the engine goes on without. That the database is away is said once, by its own part, where there
+// is one.
 func (d *daemon) checkOutbound(ctx context.Context) error {
 	if d.outbound == nil {
 		return nil
 	}
 	err := d.outbound.gate.Check(ctx)
+	if err != nil && d.site.db != nil && d.site.store.Check(ctx) != nil {
+		err = nil
+	}
 	if d.outbound.redis != nil {
 		if away := d.outbound.redis.Ping(ctx); away != nil {
 			err = errors.Join(err, fmt.Errorf("each node goes on alone: %w", away))

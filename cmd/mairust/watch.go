@@ -20,6 +20,9 @@ import (
 // slowPatience is for parts that nobody waits for: an alert can wait until it is sure.
 const slowPatience = 10 * time.Minute
 
+// catchUpPatience is for what goes on without the database, and needs a moment to catch up when it is back.
+const catchUpPatience = time.Minute
+
 // buildWatch builds what looks after the parts that the process depends on.
 func (d *daemon) buildWatch() error {
 	c := d.config
@@ -36,7 +39,7 @@ func (d *daemon) buildWatch() error {
 		alert.Part{Name: "clock", Patience: slowPatience, Check: func(context.Context) error { return clockFault() }},
 		alert.Part{Name: "certificate", Check: func(context.Context) error { return checkCertificates(d.listeners) }})
 	if slices.Contains(d.roles, roleMilter) {
-		parts = append(parts, alert.Part{Name: "outbound", Check: d.checkOutbound},
+		parts = append(parts, alert.Part{Name: "outbound", Check: d.checkOutbound, Patience: catchUpPatience},
 			alert.Part{Name: "bounces", Check: d.checkBounces, Patience: slowPatience})
 	}
 	if slices.Contains(d.roles, roleWorker) {
