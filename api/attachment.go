@@ -2,8 +2,6 @@ package api
 
 import (
 	"context"
-	"errors"
-	"io"
 	"net/http"
 	"strconv"
 
@@ -12,7 +10,6 @@ import (
 	"github.com/mairust/mairust/internal/mail"
 	"github.com/mairust/mairust/store"
 	"github.com/mairust/mairust/store/attachment"
-	"github.com/mairust/mairust/store/blob"
 )
 
 type attachmentInput struct {
@@ -78,19 +75,4 @@ func (s *Server) sendPart(c huma.Context, m *store.Message, p mail.Part, part sp
 		}
 		c.SetStatus(part.status())
 	})
-}
-
-// exactReader makes an end before its time an error.
-type exactReader struct {
-	r    io.Reader
-	left int64
-}
-
-// Read gives blob.ErrDamaged if bytes are missing.
-func (e *exactReader) Read(p []byte) (int, error) {
-	n, err := e.r.Read(p)
-	if e.left -= int64(n); e.left > 0 && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)) {
-		err = blob.ErrDamaged
-	}
-	return n, err
 }

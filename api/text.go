@@ -8,6 +8,7 @@ import (
 
 	"github.com/mairust/mairust/internal/mail"
 	"github.com/mairust/mairust/store"
+	"github.com/mairust/mairust/store/blob"
 )
 
 // maxText bounds the text of a message in JSON. Encoded it may be three times as long (quoted-printable).
@@ -27,7 +28,7 @@ func (s *Server) text(ctx context.Context, m *store.Message) (text string, trunc
 	if err != nil {
 		return "", false, err
 	}
-	decoded, err := io.ReadAll(io.LimitReader(p.Decode(&exactReader{r: r, left: n}), maxText+1))
+	decoded, err := io.ReadAll(io.LimitReader(p.Decode(blob.Exact(r, n)), maxText+1))
 	if closeErr := r.Close(); err == nil {
 		err = closeErr
 	}

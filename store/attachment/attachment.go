@@ -151,20 +151,5 @@ func (o *Opener) openObject(ctx context.Context, m *store.Message, offset, n int
 	return struct {
 		io.Reader
 		io.Closer
-	}{&exactReader{r: r, left: n}, r}, nil
-}
-
-// exactReader makes an end before its time an error.
-type exactReader struct {
-	r    io.Reader
-	left int64
-}
-
-// Read gives blob.ErrDamaged if bytes are missing.
-func (e *exactReader) Read(p []byte) (int, error) {
-	n, err := e.r.Read(p)
-	if e.left -= int64(n); e.left > 0 && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)) {
-		err = blob.ErrDamaged
-	}
-	return n, err
+	}{blob.Exact(r, n), r}, nil
 }

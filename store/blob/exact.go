@@ -2,7 +2,6 @@ package blob
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 )
@@ -30,7 +29,7 @@ func CopyExactly(ctx context.Context, w io.Writer, r io.ReadSeeker, size int64) 
 		done += int64(n)
 		switch {
 		case err == nil:
-		case !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF):
+		case err != io.EOF && err != io.ErrUnexpectedEOF: //nolint:errorlint // an error that wraps them is the connection's
 			return fmt.Errorf("read content: %w", err)
 		case done < size:
 			return fmt.Errorf("content is %d bytes long, not %d: %w", done, size, io.ErrUnexpectedEOF)
@@ -38,4 +37,21 @@ func CopyExactly(ctx context.Context, w io.Writer, r io.ReadSeeker, size int64) 
 			return nil
 		}
 	}
+}
+
+// Exact gives the n bytes of an object that r was opened for: an end before them is ErrDamaged. A connection that broke, whose
+// error may wrap io.ErrUnexpectedEOF, is not.
+func Exact(r io.Reader, n int64) io.Reader { return &exact{r: r, left: n} }
+
+type exact struct {
+	r    io.Reader
+	left int64
+}
+
+func (e *exact) Read(p []byte) (int, error) {
+	n, err := e.r.Read(p)
+	if e.left -= int64(n); e.left > 0 && (err == io.EOF || err == io.ErrUnexpectedEOF) { //nolint:errorlint // see above
+		err = ErrDamaged
+	}
+	return n, err
 }
