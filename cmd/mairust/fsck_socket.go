@@ -31,17 +31,7 @@ func (d *daemon) serveFsck(stopping context.Context) http.HandlerFunc {
 		ctx, cancel := context.WithCancel(r.Context())
 		defer cancel()
 		defer context.AfterFunc(stopping, cancel)()
-		w.Header().Set("Content-Type", "application/x-ndjson")
-		control, out := http.NewResponseController(w), json.NewEncoder(w)
-		tell := func(e fsck.Event) {
-			err := control.SetWriteDeadline(time.Now().Add(eventPatience))
-			if err = errors.Join(err, out.Encode(e)); err == nil {
-				err = control.Flush()
-			}
-			if err != nil {
-				cancel() // nobody reads any more
-			}
-		}
+		tell := streamEvents[fsck.Event](w, cancel)
 		d.log.Info("fsck", "component", "fsck", "repair", q.Repair, "rebuild", q.Rebuild, "verify_content", q.VerifyContent, "dry_run", q.DryRun)
 		report, err := d.fsck.Check(ctx, q, tell)
 		if err != nil {
@@ -52,6 +42,21 @@ func (d *daemon) serveFsck(stopping context.Context) http.HandlerFunc {
 		d.log.Info("fsck ended", "component", "fsck", "found", report.Found, "mended", report.Mended, "left", report.Left,
 			"interrupted", report.Interrupted, "took", report.Took)
 		tell(fsck.Event{Report: &report})
+	}
+}
+
+// streamEvents gives a function that sends an event as a line at once. cancel is called when nobody reads any more.
+func streamEvents[E any](w http.ResponseWriter, cancel func()) func(E) {
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	control, out := http.NewResponseController(w), json.NewEncoder(w)
+	return func(e E) {
+		err := control.SetWriteDeadline(time.Now().Add(eventPatience))
+		if err = errors.Join(err, out.Encode(e)); err == nil {
+			err = control.Flush()
+		}
+		if err != nil {
+			cancel()
+		}
 	}
 }
 

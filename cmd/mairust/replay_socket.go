@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"time"
 )
 
 // maxReplayRequest is more than any policy with its profiles has.
@@ -26,17 +25,7 @@ func (d *daemon) serveReplay(stopping context.Context) http.HandlerFunc {
 		ctx, cancel := context.WithCancel(r.Context())
 		defer cancel()
 		defer context.AfterFunc(stopping, cancel)()
-		w.Header().Set("Content-Type", "application/x-ndjson")
-		control, out := http.NewResponseController(w), json.NewEncoder(w)
-		tell := func(e replayEvent) {
-			err := control.SetWriteDeadline(time.Now().Add(eventPatience))
-			if err = errors.Join(err, out.Encode(e)); err == nil {
-				err = control.Flush()
-			}
-			if err != nil {
-				cancel() // nobody reads any more
-			}
-		}
+		tell := streamEvents[replayEvent](w, cancel)
 		log := d.log.With("component", "outbound")
 		log.Info("replay", "from", q.From, "until", q.Until, "account", q.Account)
 		if err := replay(ctx, d.site.store, q, tell); err != nil {
