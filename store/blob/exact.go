@@ -29,7 +29,7 @@ func CopyExactly(ctx context.Context, w io.Writer, r io.ReadSeeker, size int64) 
 		done += int64(n)
 		switch {
 		case err == nil:
-		case err != io.EOF && err != io.ErrUnexpectedEOF: //nolint:errorlint // an error that wraps them is the connection's
+		case err != io.EOF && err != io.ErrUnexpectedEOF: // one that wraps them is the connection's
 			return fmt.Errorf("read content: %w", err)
 		case done < size:
 			return fmt.Errorf("content is %d bytes long, not %d: %w", done, size, io.ErrUnexpectedEOF)
