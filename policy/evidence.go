@@ -87,6 +87,7 @@ type judgement struct {
 	cold    bool
 	known   bool // history enough to call a place new
 	scatter bool // many places at once
+	where   whereabouts
 	// second are the second kinds of evidence; tainted are those of them that are about content.
 	second  [pieceCount]bool
 	tainted bool

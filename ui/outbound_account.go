@@ -137,7 +137,7 @@ func (s *Server) account(p *page, status int) error {
 	if err != nil {
 		return err
 	}
-	v.Decisions = decisionRows(decisions, "")
+	v.Decisions = p.decisionRows(decisions, "")
 	if len(decisions) > 0 {
 		v.Score = scoreText(decisions[0].Score)
 	}

@@ -136,11 +136,11 @@ func explanation(t testing.TB, at time.Time) string {
 			{Name: "campaign", Factor: "content", Value: 960_000, Raw: 398, Limit: 30, Unit: "recipients", WindowSeconds: 3600, Fingerprint: "7d1f0aa95bc4e210"},
 			{Name: "new", Factor: "rate", Value: 880_000, Raw: 391, Usual: 2, Limit: 15, Unit: "recipients", WindowSeconds: 3600},
 			{Name: "invalid", Factor: "content", Value: 810_000, Raw: 148_000, Limit: 75_000, Unit: "share", WindowSeconds: 3600},
-			{Name: "place", Factor: "history", Value: 600_000, Raw: 1, Unit: "places"},
+			{Name: "place", Factor: "history", Value: 600_000, Raw: 1, Unit: "places", Kind: "country", Countries: []string{"NG"}},
 			{Name: "spam", Factor: "content", Value: 500_000, Raw: 7_400_000, Usual: 300_000, Limit: 6_000_000, Unit: "score"},
 			{Name: "hour", Factor: "history", Value: 100_000, Raw: 4_000, Limit: 10_000, Unit: "share"},
 		},
-		Corroborators: []string{"place", "invalid", "spam"}, Unknown: []string{"new"}, Degraded: []string{"bounces"}, Trust: "new",
+		Corroborators: []string{"place", "invalid", "spam"}, Unknown: []string{"new"}, Degraded: []string{"bounces"}, Trust: "new", Country: "NG",
 		Messages: policy.Windows{Hour: 104, Day: 121}, Recipients: policy.Windows{Hour: 412, Day: 440}, New: policy.Windows{Hour: 391, Day: 393},
 	})
 	require.NoError(t, err)

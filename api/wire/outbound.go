@@ -85,6 +85,7 @@ type OutboundDecision struct {
 	QueueHost     string    `json:"queue_host,omitempty"`
 	QueueID       string    `json:"queue_id,omitempty"`
 	Client        string    `json:"client,omitempty"`
+	Country       string    `json:"country,omitempty" example:"JP" doc:"Where the client was, as an ISO 3166 code, by the database of countries of that time; absent when it is unknown."`
 	MailFrom      string    `json:"mail_from,omitempty"`
 	Messages      int64     `json:"messages" doc:"1 for a message that was let through."`
 	Recipients    int64     `json:"recipients"`
@@ -145,6 +146,7 @@ type OutboundExplanation struct {
 	Degraded      []string       `json:"degraded" nullable:"false" doc:"What was missing: filter, store, bounces."`
 	ColdStart     bool           `json:"cold_start" doc:"There was too little history to compare with."`
 	Trust         string         `json:"trust,omitempty" enum:"home,away,new,doubt,cold" doc:"What the room for strangers rests on: a place known for days, one that is neither, a new one, none since the content speaks against the account, or too little history."`
+	Country       string         `json:"country,omitempty" example:"JP" doc:"Where the client was, as an ISO 3166 code; absent when it is unknown."`
 	Limit         *OutboundLimit `json:"limit,omitempty" doc:"The plain limit or cap that was met."`
 	Profile       string         `json:"profile,omitempty"`
 	Policy        string         `json:"policy,omitempty" doc:"The hash of the policy that decided."`
@@ -188,6 +190,9 @@ type OutboundEvidence struct {
 	Unit          string  `json:"unit" enum:"recipients,score,share,breaches,places,messages"`
 	WindowSeconds int64   `json:"window_seconds,omitempty"`
 	Fingerprint   string  `json:"fingerprint,omitempty"`
+	// Kind and Countries are of the evidence "place".
+	Kind      string   `json:"kind,omitempty" enum:"country,network,countries,networks" doc:"What is new about a place: its country, its network, or that there are many at once."`
+	Countries []string `json:"countries,omitempty" doc:"The countries of a new place, or of many, as ISO 3166 codes."`
 }
 
 // OutboundLimit is a limit that was met.

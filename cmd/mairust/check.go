@@ -86,6 +86,7 @@ func (r *checkReport) all(ctx context.Context, c *config.Config) {
 	r.clock()
 	r.rspamd(ctx, c)
 	r.outbound(c)
+	r.geoip(c)
 	r.bounces(c)
 	r.redis(ctx, c)
 	r.listeners(ctx, c, running)

@@ -14,6 +14,7 @@ import (
 	"github.com/mairust/mairust/internal/mail"
 	"github.com/mairust/mairust/milter"
 	"github.com/mairust/mairust/policy"
+	"github.com/mairust/mairust/policy/geoip"
 	"github.com/mairust/mairust/policy/outbound"
 	"github.com/mairust/mairust/policy/redis"
 	"github.com/mairust/mairust/store"
@@ -160,6 +161,28 @@ func (r *checkReport) outbound(c *config.Config) {
 		return
 	}
 	r.pass("outbound", text)
+}
+
+// oldCountries is when a database of countries is so old that it tells wrong ones: networks move.
+const oldCountries = 90 * 24 * time.Hour
+
+// geoip reads the database of countries.
+func (r *checkReport) geoip(c *config.Config) {
+	path := c.Outbound.Gate.GeoIP
+	if path == "" {
+		return
+	}
+	d, err := geoip.Read(path)
+	if err != nil {
+		r.fail("geoip", fmt.Errorf("outbound.geoip: %w", err), "put a database of countries (MMDB) there; until then places are networks, and mail flows")
+		return
+	}
+	text := fmt.Sprintf("%s of %s, %.1f MB", d.Type, d.Built.Format(time.DateOnly), float64(d.SizeBytes)/1e6)
+	if time.Since(d.Built) > oldCountries {
+		r.warn("geoip", text+": networks have moved since", "have it updated every month, as by geoipupdate; a new file is taken by itself")
+		return
+	}
+	r.pass("geoip", text)
 }
 
 // redis asks the Redis that nodes share.

@@ -39,7 +39,7 @@ func fraction(micro int64) float64 { return float64(micro) / policy.Micro }
 func decisionWire(d store.OutboundDecision) wire.OutboundDecision {
 	w := wire.OutboundDecision{
 		ID: LogID(d.LogKey), At: d.At, TenantID: string(d.Tenant), Account: d.Account, On: d.Kind, QueueHost: d.QueueHost, QueueID: d.QueueID,
-		Client: d.Client, MailFrom: d.MailFrom, Messages: d.Messages, Recipients: d.Recipients, NewRecipients: d.NewRecipients,
+		Client: d.Client, Country: countryOf(d.Explanation), MailFrom: d.MailFrom, Messages: d.Messages, Recipients: d.Recipients, NewRecipients: d.NewRecipients,
 		Refused: d.Refused, Bounced: d.Bounced, SizeBytes: d.SizeBytes, Fingerprint: fingerprintText(d.Fingerprint), Action: d.Action,
 		Reason: d.Reason, LevelBefore: d.LevelBefore, LevelAfter: d.LevelAfter, Mode: d.Mode, Score: fraction(d.ScoreMicro), Reply: d.Reply,
 	}

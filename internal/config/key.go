@@ -203,6 +203,7 @@ var keys = []key{
 	{path: "outbound.tenants", doc: "Whose a sender is, where its domain does not say, as `{match: ACCOUNT, DOMAIN or NETWORK, tenant: NAME}`; others belong to the tenant `system`.", live: true},
 	{path: "outbound.tenants[].match", doc: "An account, a domain, or the network (CIDR) of a client that has no login.", live: true},
 	{path: "outbound.tenants[].tenant", doc: "The tenant's name.", live: true},
+	{path: "outbound.geoip", doc: "A database of countries (MMDB) of MaxMind, DB-IP, IPinfo or others like them, at most 512 MiB; it is read into memory, and again when the file is replaced. Without one, places are networks (docs/outbound.md).", live: true},
 	{path: "outbound.max_accounts", doc: "Accounts that a process remembers, about 2 to 12 kB each; the least recently sending give way, suspended ones never.", min: 1000, max: 10_000_000},
 	{path: "outbound.spool_max_bytes", doc: "Decisions kept in a file while the database is away; more are lost from the log, not from the account.", min: 1 << 20, max: 1 << 40},
 	{path: "outbound.bounces", doc: "Learns from Postfix's log which recipients do not exist (docs/bounces.md). Other Postfix hosts run `mairust bounces --follow`."},

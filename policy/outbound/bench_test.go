@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"testing"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/mairust/mairust/internal/lab/labtest"
 	"github.com/mairust/mairust/policy"
+	"github.com/mairust/mairust/policy/geoip/geoiptest"
 	"github.com/mairust/mairust/policy/outbound"
 	"github.com/mairust/mairust/policy/redis"
 )
@@ -22,6 +24,8 @@ import (
 // and at worst in a hundred. The targets are a p99 of 2 ms in process and of 5 ms with Redis. On a machine that has other
 // things to do, waiting for a processor is most of it: beside it stand the processor time alone, and a bare PING of Redis.
 func BenchmarkDecision(b *testing.B) {
+	countries := filepath.Join(b.TempDir(), "country.mmdb")
+	geoiptest.MaxMind.Put(b, countries, builtAt, world)
 	for _, backend := range []string{"process", "redis"} {
 		b.Run(backend, func(b *testing.B) {
 			deps := outbound.Deps{Hash: hash, Dir: b.TempDir(), Log: slog.New(slog.DiscardHandler)}
@@ -33,7 +37,7 @@ func BenchmarkDecision(b *testing.B) {
 			}
 			g, err := outbound.New(policy.Options{Mode: policy.Enforce, Limits: policy.LimitOptions{
 				UserPerHour: 1e6, UserPerDay: 1e6, DomainPerHour: 1e6, TenantPerHour: 1e6,
-			}}, outbound.Options{}, nil, deps)
+			}}, outbound.Options{GeoIP: countries}, nil, deps)
 			require.NoError(b, err)
 			ctx, cancel := context.WithCancel(b.Context())
 			defer cancel()

@@ -21,6 +21,7 @@ import (
 
 	"github.com/mairust/mairust/internal/mail"
 	"github.com/mairust/mairust/policy"
+	"github.com/mairust/mairust/policy/geoip"
 	"github.com/mairust/mairust/store"
 )
 
@@ -30,6 +31,8 @@ type Options struct {
 	TrustedNetworks []string `yaml:"trusted_networks"`
 	// Tenants say whose a sender is where its domain does not, the most exact match first.
 	Tenants []TenantOptions `yaml:"tenants"`
+	// GeoIP is the path of a database of countries (MMDB), as package geoip reads it; empty is none.
+	GeoIP string `yaml:"geoip"`
 	// MaxAccounts are remembered; the least recently sending are then left to the database. Default 100000. A suspended account
 	// is never left out.
 	MaxAccounts int `yaml:"max_accounts"`
@@ -103,6 +106,8 @@ type Gate struct {
 	settings sync.Mutex // held while policy, senders and standing are made anew
 	options  policy.Options
 	profiles []policy.Profile
+	// countries is nil without a database of them.
+	countries atomic.Pointer[geoip.File]
 
 	states   *states
 	counters *counters
@@ -153,6 +158,7 @@ func New(o policy.Options, own Options, whitelist []policy.Profile, d Deps) (*Ga
 	if err := g.restoreStanding(); err != nil {
 		return nil, err
 	}
+	g.beginCountries(own.GeoIP)
 	if err := g.Configure(o, own, whitelist); err != nil {
 		return nil, err
 	}
@@ -181,7 +187,12 @@ func (g *Gate) Configure(o policy.Options, own Options, whitelist []policy.Profi
 	if err != nil {
 		return fmt.Errorf("outbound: %w", err)
 	}
+	countries, err := g.countriesOf(own.GeoIP)
+	if err != nil {
+		return err
+	}
 	g.options, g.profiles = o, whitelist
+	g.countries.Store(countries)
 	g.senders.Store(s)
 	g.policy.Store(p)
 	return nil

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
-	"net/netip"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -58,14 +57,12 @@ const releasePatience = 3 * time.Second
 
 func newTransaction(g *Gate, s sender, e mail.Envelope) *Transaction {
 	_, bulk := g.policy.Load().Profile(string(s.tenant), s.account)
-	tx := &Transaction{g: g, sender: s, id: random(), place: placeOf(e.Client.Addr), host: e.Host, from: e.From.String(), bulk: bulk}
+	tx := &Transaction{g: g, sender: s, id: random(), place: g.placeOf(e.Client.Addr), host: e.Host, from: e.From.String(), bulk: bulk}
 	if e.Client.Addr.IsValid() {
 		tx.client = e.Client.Addr.Unmap().String()
 	}
 	return tx
 }
-
-func placeOf(a netip.Addr) policy.Place { return policy.Place{Network: policy.NetworkOf(a.Unmap())} }
 
 // random is a number other than 0 that no other transaction has.
 func random() uint64 {
