@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"net"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/mairust/mairust/internal/lab"
 	"github.com/mairust/mairust/internal/lab/labtest"
 	"github.com/mairust/mairust/internal/mail"
 	"github.com/mairust/mairust/milter"
@@ -113,19 +115,59 @@ func TestHandshakeTakesWhatTheMTAOffers(t *testing.T) {
 // talkative is an offer of no options: each command wants its reply.
 var talkative = packet('O', "\x00\x00\x00\x06\x00\x00\x01\xff\x00\x00\x00\x00")
 
+// serveRole serves a milter with an engine on one socket of that role until the end of the test.
+func serveRole(t *testing.T, role string, e *engine) net.Addr {
+	t.Helper()
+	s, err := milter.New(milter.Options{}, milter.Deps{Outbound: e, MAC: testMAC})
+	require.NoError(t, err)
+	ln := listenUnix(t, filepath.Join(labtest.ShortDir(t), "m.sock"))
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(context.Background(), ln, role) }()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		require.NoError(t, s.Shutdown(ctx))
+		require.NoError(t, <-served)
+	})
+	return ln.Addr()
+}
+
 func TestMAILAndRCPTAreAnsweredWhereSomebodyMayBeRefused(t *testing.T) {
 	for role, want := range map[string]string{
 		milter.RoleAuto: "Occic", milter.RoleSubmission: "Occic", milter.RoleInbound: "Oic", milter.RoleLocal: "Oic",
 	} {
-		s, err := milter.New(milter.Options{}, milter.Deps{Outbound: &engine{}, MAC: testMAC})
-		require.NoError(t, err)
-		ln := listenUnix(t, filepath.Join(labtest.ShortDir(t), "m.sock"))
-		served := make(chan error, 1)
-		go func() { served <- s.Serve(context.Background(), ln, role) }()
-		require.Equal(t, want, codes(t, converseAt(t, ln.Addr(), conversation("body\r\n"))), role)
-		require.NoError(t, s.Shutdown(waiting(t)))
-		require.NoError(t, <-served)
+		require.Equal(t, want, codes(t, converseAt(t, serveRole(t, role, &engine{}), conversation("body\r\n"))), role)
 	}
+}
+
+func TestAMessageIsReleasedOnceWhereverItsConnectionEnds(t *testing.T) {
+	e := &engine{}
+	addr := serveRole(t, milter.RoleSubmission, e)
+	two := packets(conversation("one\r\n"), conversation("two\r\n")[len(everything):])
+	two = bytes.Replace(two, packet('Q', ""), nil, 1) // two messages in a session, with the connect of XCLIENT between
+	began := bytes.Index(two, packet('M', "<a@sender.test>\x00SIZE=10\x00"))
+	for cut := began; cut <= len(two); cut++ {
+		converseAt(t, addr, two[:cut])
+	}
+	open, messages := 0, 0
+	require.NoError(t, lab.Eventually(waiting(t), func(context.Context) error {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		open, messages = 0, 0
+		for _, call := range e.calls {
+			switch word, _, _ := strings.Cut(call, " "); word {
+			case "mail":
+				open, messages = open+1, messages+1
+			case "end", "release":
+				open--
+			}
+		}
+		if open != 0 {
+			return fmt.Errorf("%d messages are neither ended nor released", open)
+		}
+		return nil
+	}))
+	require.Greater(t, messages, len(two)-began)
 }
 
 func TestBodyOnTheLastPacketIsNotLost(t *testing.T) {

@@ -1,16 +1,17 @@
 /*
  * A milter on libmilter that does nothing: it takes part in every stage and says "continue". With a second argument
  * it agrees, as ours does, to be silent where there is nothing to say: "silent" at all but the end of a message, as ours is where
- * nobody is refused earlier, "asked" at all but MAIL, RCPT and the end. The yardstick of BenchmarkBesideLibmilter.
+ * nobody is refused earlier, "asked" at all but MAIL, RCPT and the end. "insert" is "silent" and inserts a
+ * field as long as our scan header. The yardstick of BenchmarkBesideLibmilter.
  *
- *     nothing unix:/path/to/socket [silent|asked]
+ *     nothing unix:/path/to/socket [silent|asked|insert]
  */
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <libmilter/mfapi.h>
 
-static int silent, asked;
+static int silent, asked, insert;
 
 static sfsistat negotiate(SMFICTX *ctx, unsigned long f0, unsigned long f1, unsigned long f2, unsigned long f3,
 	unsigned long *pf0, unsigned long *pf1, unsigned long *pf2, unsigned long *pf3)
@@ -34,7 +35,15 @@ static sfsistat onrcpt(SMFICTX *c, char **v) { (void)c; (void)v; return asked ? 
 static sfsistat onheader(SMFICTX *c, char *n, char *v) { (void)c; (void)n; (void)v; return quiet(); }
 static sfsistat oneoh(SMFICTX *c) { (void)c; return quiet(); }
 static sfsistat onbody(SMFICTX *c, unsigned char *b, size_t n) { (void)c; (void)b; (void)n; return quiet(); }
-static sfsistat oneom(SMFICTX *c) { (void)c; return SMFIS_CONTINUE; }
+static sfsistat oneom(SMFICTX *c)
+{
+	static char value[] = "v=1; t=1700000000; h=mx.example.test; q=0123456789A; a=allow; s=0.000;\n\tm=v1.test."
+		"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+	if (insert && smfi_insheader(c, 0, "X-Nothing-Scan", value) != MI_SUCCESS)
+		return SMFIS_TEMPFAIL;
+	return SMFIS_CONTINUE;
+}
 
 int main(int argc, char **argv)
 {
@@ -44,6 +53,7 @@ int main(int argc, char **argv)
 		return 2;
 	silent = argc > 2;
 	asked = silent && strcmp(argv[2], "asked") == 0;
+	insert = silent && strcmp(argv[2], "insert") == 0;
 	memset(&d, 0, sizeof d);
 	d.xxfi_name = "nothing";
 	d.xxfi_version = SMFI_VERSION;
