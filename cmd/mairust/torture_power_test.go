@@ -25,6 +25,9 @@ func torturePower(t *testing.T, report *tortureReport, backend string) {
 	r := newRigOnDisk(t, backend)
 	report.cuts(t, r, "power cut under load", backend, tortureRounds(t, "CUT", 3, 200), cutUnderLoad)
 	report.cuts(t, r, "power cut right after one acknowledgement", backend, tortureRounds(t, "CUT_ONE", 3, 50), cutAfterOne)
+	if os.Getenv(tortureEncryption) == "" {
+		t.Run("encrypted", func(t *testing.T) { tortureEncryptedPower(t, report, backend) })
+	}
 	if t.Failed() {
 		return
 	}
@@ -34,6 +37,15 @@ func torturePower(t *testing.T, report *tortureReport, backend string) {
 		}
 		t.Run("mutant/"+m.name, func(t *testing.T) { report.mutants = append(report.mutants, loseWith(t, r, report.seed, backend, m)) })
 	}
+}
+
+// tortureEncryptedPower cuts the power where objects are encrypted: they, their keys beside them and those in the database
+// must all be there.
+func tortureEncryptedPower(t *testing.T, report *tortureReport, backend string) {
+	t.Setenv(tortureEncryption, "1")
+	r := newRigOnDisk(t, backend)
+	report.cuts(t, r, "encrypted: power cut under load", backend, tortureRounds(t, "CUT_ENCRYPTED", 1, 60), cutUnderLoad)
+	report.cuts(t, r, "encrypted: power cut right after one acknowledgement", backend, tortureRounds(t, "CUT_ONE_ENCRYPTED", 1, 20), cutAfterOne)
 }
 
 // cutRound has mail acknowledged and returns at the moment at which the power shall go.

@@ -28,13 +28,13 @@ import (
 // Bucket is a bucket of S3, or what lies below a prefix in one. New makes it; it may be used by many goroutines, and by
 // many processes at once.
 type Bucket struct {
-	o       Options
-	client  *s3.Client
-	http    *http.Transport
+	o      Options
+	client *s3.Client
+	http   *http.Transport
 	// credentials are those of the client.
 	credentials aws.CredentialsProvider
-	log     *slog.Logger
-	metrics *metrics
+	log         *slog.Logger
+	metrics     *metrics
 	// turns hold those that write the same key one after the other, where the server has no conditional PUT.
 	turns [64]sync.Mutex
 
