@@ -35,6 +35,7 @@ type Bucket struct {
 	credentials aws.CredentialsProvider
 	log         *slog.Logger
 	metrics     *metrics
+	lists       recentLists
 	// turns hold those that write the same key one after the other, where the server has no conditional PUT.
 	turns [64]sync.Mutex
 
