@@ -54,7 +54,7 @@ var keys = []key{
 	{path: "storage.options.region", doc: "The region of AWS; servers with an `endpoint` mostly take any, and get `us-east-1`."},
 	{path: "storage.options.endpoint", doc: "URL of a server that is not AWS, as `https://s3.example.com`."},
 	{path: "storage.options.path_style", doc: "Puts the bucket into the path of the URL, not into the host's name; most servers that are not AWS want it."},
-	{path: "storage.options.access_key_id", doc: "Without both keys the AWS SDK looks where it always does: `AWS_*` variables, `~/.aws`, the role of the machine.", secret: true},
+	{path: "storage.options.access_key_id", doc: "Without both keys the AWS SDK looks where it always does: `AWS_*` variables, `~/.aws`, the role of the machine. Given as `file:`, both are read again while the daemon runs.", secret: true},
 	{path: "storage.options.secret_access_key", doc: "Of that key.", secret: true},
 	{path: "storage.options.multipart_threshold_mb", doc: "Above this size (MiB) an object is sent in parts.", min: 1, max: 128},
 	{path: "storage.options.multipart_chunk_mb", doc: "Size of a part (MiB). S3 itself takes none below 5, but for the last; `mairust check` tries.", min: 1, max: 128},
