@@ -9,6 +9,7 @@ import (
 
 	"github.com/mairust/mairust/api/client"
 	"github.com/mairust/mairust/api/wire"
+	"github.com/mairust/mairust/internal/command"
 )
 
 func accountCommand() *cobra.Command {
@@ -172,7 +173,7 @@ func accountModeCommand() *cobra.Command {
 				return err
 			}
 			if !isMode(w.Mode) {
-				return misuse(cmd, errors.New("--set is off, shadow, enforce or default"))
+				return command.Misuse(cmd, errors.New("--set is off, shadow, enforce or default"))
 			}
 			a, err := s.SetAccountMode(cmd.Context(), account, w)
 			if err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mairust/mairust/api/wire"
+	"github.com/mairust/mairust/internal/command"
 )
 
 func policyCommand() *cobra.Command {
@@ -70,10 +71,10 @@ It ends with exit code 8 when the message would be refused or held.`,
 				return err
 			}
 			if w.Account == "" {
-				return misuse(cmd, errors.New("--as is required: the account that would send it"))
+				return command.Misuse(cmd, errors.New("--as is required: the account that would send it"))
 			}
 			if err := readMessage(cmd, args[0], &w); err != nil {
-				return misuse(cmd, err)
+				return command.Misuse(cmd, err)
 			}
 			w.Timezone = hostTimezone()
 			r, err := s.TestPolicy(cmd.Context(), w)
@@ -179,7 +180,7 @@ func policyModeCommand() *cobra.Command {
 				return err
 			}
 			if !isMode(w.Mode) {
-				return misuse(cmd, errors.New("--set is off, shadow, enforce or default"))
+				return command.Misuse(cmd, errors.New("--set is off, shadow, enforce or default"))
 			}
 			m, err := s.SetTenantMode(cmd.Context(), args[0], w)
 			if err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/mairust/mairust/api/client"
 	"github.com/mairust/mairust/api/wire"
+	"github.com/mairust/mairust/internal/command"
 )
 
 func profileCommand() *cobra.Command {
@@ -54,7 +55,7 @@ user, domain and tenant, and do not use them up. They are never exempt from susp
 				return err
 			}
 			if len(w.Accounts) == 0 || w.MaxRate == "" {
-				return misuse(cmd, errors.New("--accounts and --max-rate are required"))
+				return command.Misuse(cmd, errors.New("--accounts and --max-rate are required"))
 			}
 			p, err := s.SetProfile(cmd.Context(), args[0], w)
 			if err != nil {
