@@ -175,11 +175,11 @@ func onBadDay(t *testing.T) (*rig, *tab, []outboundSpot) {
 	})
 	require.NoError(t, then.store.StopDomain(t.Context(), store.DomainStop{
 		Tenant: r.site.Tenant.ID, Domain: "branch.example.test", Reason: "Compromised web form, see ticket", Ticket: "HD-2290", ActorKind: "user", Actor: "admin@example.test",
-	}))
-	_, err := r.store.SetOutboundProfile(t.Context(), store.OutboundProfile{
+	}, store.Beside{}))
+	_, _, err := r.store.SetOutboundProfile(t.Context(), store.OutboundProfileChange{Profile: store.OutboundProfile{
 		Tenant: r.site.Tenant.ID, ID: "invoices", Accounts: []string{"billing@example.test", "billing2@example.test"}, MaxRate: "2000 msgs/hour",
-		Description: "Monthly invoices", Actor: "admin@example.test",
-	}, "user")
+		Description: "Monthly invoices",
+	}, OutboundBy: store.OutboundBy{ActorKind: "user", Actor: "admin@example.test", Reason: "Agreed with accounting"}})
 	require.NoError(t, err)
 	help, boss := r.person(t, "help@example.test", auth.Helpdesk), r.person(t, "admin@example.test", auth.TenantAdmin)
 	hanako, bob := r.site.Users["hanako"].ID, r.site.Users["bob"].ID

@@ -105,12 +105,16 @@ type OutboundDecision struct {
 	Reply         string    `json:"reply,omitempty" doc:"What the sender was told, to the letter."`
 }
 
-// OutboundEvent is one line of an account's history.
+// OutboundEvent is one line of the history of an account or a tenant.
 type OutboundEvent struct {
-	ID          string     `json:"id"`
-	At          time.Time  `json:"at"`
-	TenantID    string     `json:"tenant_id"`
-	Act         string     `json:"act"`
+	ID       string    `json:"id"`
+	At       time.Time `json:"at"`
+	TenantID string    `json:"tenant_id"`
+	// Noun and Name say what it happened to.
+	Noun        string     `json:"noun" enum:"account,domain,profile,tenant"`
+	Name        string     `json:"name" doc:"The account, domain, profile or id of the tenant."`
+	Act         string     `json:"act" example:"suspend" doc:"As in an account; also mode (mode is absent when its own was taken away), set or delete for a profile, and profile_join, profile_rate or profile_leave for an account of one."`
+	Detail      string     `json:"detail,omitempty" doc:"Of a profile its rate; of an account and its profile the profile."`
 	LevelBefore string     `json:"level_before,omitempty"`
 	LevelAfter  string     `json:"level_after,omitempty"`
 	Mode        string     `json:"mode,omitempty"`
@@ -213,8 +217,8 @@ type OutboundGroup struct {
 type OutboundAct struct {
 	Reason string `json:"reason" minLength:"1" maxLength:"500" doc:"Why; it is kept in the history and the audit log."`
 	Ticket string `json:"ticket,omitempty" maxLength:"100"`
-	// Revision, when not 0, is that of the account as it was seen.
-	Revision int64 `json:"revision,omitempty" minimum:"0" doc:"The account's revision as it was seen; when it has changed since, the answer is 409."`
+	// Revision, when not 0, is that of the account or profile as it was seen.
+	Revision int64 `json:"revision,omitempty" minimum:"0" doc:"The revision as it was seen; when it has changed since, the answer is 409."`
 }
 
 // OutboundSuspend stops an account.
@@ -296,6 +300,7 @@ type OutboundProfile struct {
 	Source      string     `json:"source" enum:"config,database" doc:"Those of the configuration are changed there only."`
 	By          string     `json:"by,omitempty"`
 	ChangedAt   *time.Time `json:"changed_at,omitempty"`
+	Revision    int64      `json:"revision,omitempty" doc:"Rises with every change; a change may name the one it was decided on."`
 }
 
 // NewOutboundProfile makes or replaces a profile.
@@ -305,6 +310,9 @@ type NewOutboundProfile struct {
 	Accounts    []string `json:"accounts" minItems:"1" maxItems:"1000" nullable:"false" doc:"Logins with their domain, or client addresses."`
 	MaxRate     string   `json:"max_rate" minLength:"1" maxLength:"60" example:"5000 msgs/hour"`
 	Description string   `json:"description,omitempty" maxLength:"500"`
+	// New wants that there is none of this id yet.
+	New bool `json:"new,omitempty" doc:"When there is a profile of this id already, the answer is 422."`
+	OutboundAct
 }
 
 // OutboundPolicy is what is in force.

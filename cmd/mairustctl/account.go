@@ -133,7 +133,7 @@ func accountHistoryCommand() *cobra.Command {
 					if e.Automatic {
 						by = s.header("automatic")
 					}
-					return []string{exact(e.At), s.header(e.Act), s.header(e.LevelAfter), by, first(e.Ticket, "-"), e.Reason}
+					return []string{exact(e.At), s.happened(e), s.header(e.LevelAfter), by, first(e.Ticket, "-"), e.Reason}
 				}))
 			})
 		})
