@@ -120,9 +120,22 @@ func (s *Server) registerOutboundPolicy(api huma.API) {
 		Summary: "Give a tenant a mode of its own",
 	}, s.setTenantMode)
 	handle(s, api, auth.ExplainOutbound, huma.Operation{
+		OperationID: "get-outbound-tenant-mode", Method: http.MethodGet, Path: outboundPath + "/tenants/{tenant}/mode", Tags: outboundTags,
+		Summary: "Read the mode of a tenant",
+	}, s.tenantMode)
+	handle(s, api, auth.ExplainOutbound, huma.Operation{
 		OperationID: "list-outbound-tenant-history", Method: http.MethodGet, Path: outboundPath + "/tenants/{tenant}/history", Tags: outboundTags,
 		Summary: "List what was done to a tenant as a whole, newest first", Description: "Its modes, domains and bulk senders.",
 	}, s.outboundTenantHistory)
+}
+
+type tenantInput struct {
+	Tenant string `path:"tenant" maxLength:"100" doc:"Name or id."`
+}
+
+func (s *Server) tenantMode(ctx context.Context, in *tenantInput) (*one[wire.OutboundTenantModeDetail], error) {
+	w, err := s.d.Outbound.TenantMode(ctx, asker(ctx), in.Tenant)
+	return &one[wire.OutboundTenantModeDetail]{Body: w}, err
 }
 
 type tenantHistoryInput struct {

@@ -88,7 +88,7 @@ func TestEachRoleDoesWithSendingWhatItMay(t *testing.T) {
 		site := storetest.NewSite(t, r.store, "one", "one.test", "bob")
 		storetest.Blast(t, r.store, site.Tenant.ID, "bob@one.test", time.Now())
 		reads := []string{"/accounts", "/accounts/bob@one.test", "/accounts/bob@one.test/decisions", "/accounts/bob@one.test/series"}
-		explains := []string{"/accounts/bob@one.test/explain", "/accounts/bob@one.test/history", "/suspensions", "/domains", "/profiles", "/tenants/one/history"}
+		explains := []string{"/accounts/bob@one.test/explain", "/accounts/bob@one.test/history", "/suspensions", "/domains", "/profiles", "/tenants/one/history", "/tenants/one/mode"}
 		stops := []string{"suspend", "extend", "limit", "release"}
 		manages := []struct{ method, path, body string }{
 			{"POST", "/domains/one.test/suspend", `{"reason":"x"}`},
@@ -161,10 +161,11 @@ func TestSendingOfOtherTenantsIsLikeWhatDoesNotExist(t *testing.T) {
 				require.Equal(t, q, p, "%s: %s", who, row.path)
 				require.Contains(t, []int{http.StatusNotFound, http.StatusForbidden}, is.StatusCode)
 			}
-			history := r.get(t, token, outbound+"/tenants/ours/history")
-			nowhere := r.get(t, token, outbound+"/tenants/nowhere/history")
-			require.Equal(t, nowhere.StatusCode, history.StatusCode, who)
-			require.Equal(t, nowhere.problem(t).Detail, history.problem(t).Detail, who)
+			for _, what := range []string{"history", "mode"} {
+				is, isNot := r.get(t, token, outbound+"/tenants/ours/"+what), r.get(t, token, outbound+"/tenants/nowhere/"+what)
+				require.Equal(t, isNot.StatusCode, is.StatusCode, "%s: %s", who, what)
+				require.Equal(t, isNot.problem(t).Detail, is.problem(t).Detail, "%s: %s", who, what)
+			}
 			for _, list := range []string{"/accounts", "/accounts?prefix=bob", "/suspensions", "/domains", "/profiles"} {
 				require.NotContains(t, string(r.get(t, token, outbound+list).body), "bob@ours.test", "%s: %s", who, list)
 			}

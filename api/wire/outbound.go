@@ -29,6 +29,7 @@ type OutboundAccount struct {
 type OutboundAccountDetail struct {
 	OutboundAccount
 	EffectiveMode string `json:"effective_mode,omitempty" enum:"off,shadow,enforce" doc:"The mode that holds for it; absent where the engine is unknown."`
+	InheritedMode string `json:"inherited_mode,omitempty" enum:"off,shadow,enforce" doc:"The mode that would hold without one of its own; absent where the engine is unknown."`
 	// Reply is what the next MAIL FROM gets; empty when mail goes out.
 	Reply string `json:"reply,omitempty" doc:"What the next MAIL FROM is refused with, to the letter; absent when it is not."`
 	// DomainStop is there when the whole domain is stopped.
@@ -264,6 +265,15 @@ type OutboundTenantModeAct struct {
 type OutboundTenantMode struct {
 	TenantID string `json:"tenant_id"`
 	Mode     string `json:"mode,omitempty" doc:"Its own; absent when that of the configuration holds."`
+}
+
+// OutboundTenantModeDetail is the mode of a tenant with what it is without one of its own.
+type OutboundTenantModeDetail struct {
+	OutboundTenantMode
+	Name string `json:"name" doc:"The tenant's name."`
+	// EffectiveMode and InheritedMode are empty where the engine is unknown and the tenant has none of its own.
+	EffectiveMode string `json:"effective_mode,omitempty" enum:"off,shadow,enforce" doc:"The mode that holds for its accounts, but for those with one of their own; absent where it is unknown."`
+	InheritedMode string `json:"inherited_mode,omitempty" enum:"off,shadow,enforce" doc:"The mode of the configuration; absent where the engine is unknown."`
 }
 
 // OutboundDomain is a stop of a whole domain.

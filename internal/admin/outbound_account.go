@@ -55,7 +55,11 @@ func (o *Outbound) Account(ctx context.Context, p auth.Principal, account string
 	if err != nil {
 		return w, err
 	}
-	w.EffectiveMode = string(mode)
+	_, inherited, err := o.modesAround(ctx, a, "")
+	if err != nil {
+		return w, err
+	}
+	w.EffectiveMode, w.InheritedMode = string(mode), string(inherited)
 	if mode != policy.Off && (a.Level == store.LevelHardLimit || w.DomainStop != nil) {
 		w.Reply = policy.TextSuspended
 	}

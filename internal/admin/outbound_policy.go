@@ -100,6 +100,27 @@ func (o *Outbound) tenantName(ctx context.Context, id store.TenantID) (string, e
 	return cmp.Or(names[id], string(id)), err
 }
 
+// TenantMode shows the mode of a tenant, named as in SetTenantMode; empty is the principal's own. It needs auth.ExplainOutbound.
+// store.ErrNotFound.
+func (o *Outbound) TenantMode(ctx context.Context, p auth.Principal, tenantName string) (wire.OutboundTenantModeDetail, error) {
+	var w wire.OutboundTenantModeDetail
+	if !p.Can(auth.ExplainOutbound) {
+		return w, auth.ErrForbidden
+	}
+	tenant, err := o.tenantShown(ctx, p, tenantName)
+	if err != nil {
+		return w, err
+	}
+	modes, err := o.store.OutboundModes(ctx, store.Scope{Tenant: tenant})
+	if err != nil {
+		return w, err
+	}
+	w.TenantID, w.Mode = string(tenant), modes[tenant]
+	w.EffectiveMode, w.InheritedMode = string(o.tenantMode(tenant, w.Mode)), string(o.tenantMode(tenant, ""))
+	w.Name, err = o.tenantName(ctx, tenant)
+	return w, err
+}
+
 // tenantMode is what holds for a tenant with a mode of its own, or with none; empty when the engine is unknown.
 func (o *Outbound) tenantMode(tenant store.TenantID, own string) policy.Mode {
 	if own != "" || o.engine == nil {

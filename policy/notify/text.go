@@ -77,12 +77,12 @@ var texts = map[Kind]struct{ headline, shadow, meaning both }{
 		both{"Outbound mode changed by an administrator: %s", "管理者が送信監視のモードを変更しました: %s"}, both{}, both{}, // see modes
 	},
 	ProfileSet: {
-		both{"Bulk sender changed by an administrator: %s", "管理者が一斉送信プロファイルを変更しました: %s"}, both{},
+		both{"Bulk sender changed by an administrator: %s", "管理者が一括送信プロファイルを変更しました: %s"}, both{},
 		both{"Up to its rate the accounts are exempt from the plain limits. They are never exempt from a stop.",
 			"登録されたアカウントは、上限に達するまで通常の送信数制限の対象外です。送信停止の対象からは外れません。"},
 	},
 	ProfileDeleted: {
-		both{"Bulk sender deleted by an administrator: %s", "管理者が一斉送信プロファイルを削除しました: %s"}, both{},
+		both{"Bulk sender deleted by an administrator: %s", "管理者が一括送信プロファイルを削除しました: %s"}, both{},
 		both{"The plain limits hold for its accounts again.", "登録されていたアカウントには、再び通常の送信数制限が適用されます。"},
 	},
 }
@@ -168,7 +168,7 @@ func (w writer) text(m message) string {
 	}
 	line(both{"Account", "対象"}, shown(m.account()))
 	line(both{"Tenant", "テナント"}, shown(f.Tenant))
-	line(both{"Bulk sender", "一斉送信プロファイル"}, shown(f.Profile))
+	line(both{"Bulk sender", "一括送信プロファイル"}, shown(f.Profile))
 	line(both{"Rate", "上限"}, shown(f.MaxRate))
 	if f.ProfileAccounts > 0 {
 		line(both{"Accounts", "アカウント数"}, fmt.Sprint(f.ProfileAccounts))
