@@ -36,6 +36,8 @@ type guard struct {
 	now  []byte // what the library is reading
 	next []byte // the packet after it, if one was split in two
 	last gomilter.Code
+	// envID is the ENVID of the last MAIL, which the library drops with all its parameters.
+	envID string
 
 	// split is true while the library handles a body packet that the MTA did not send, to which it
 	// must not reply.
@@ -162,6 +164,7 @@ func (g *guard) advance() error {
 	}
 	if code == gomilter.CodeMail {
 		g.setBusy(true)
+		g.envID = envID(p[5:])
 	}
 	g.last = code
 	g.now = p
@@ -171,6 +174,20 @@ func (g *guard) advance() error {
 		g.next = []byte{0, 0, 0, 1, byte(gomilter.CodeEOB)}
 	}
 	return nil
+}
+
+// maxEnvID is how long an ENVID may be (RFC 3461, section 5.4).
+const maxEnvID = 100
+
+// envID finds the ENVID among the parameters of MAIL, which follow the address, each ended by a NUL; empty for none.
+func envID(data []byte) string {
+	for _, parameter := range bytes.Split(data, []byte{0})[1:] {
+		name, value, ok := bytes.Cut(parameter, []byte{'='})
+		if ok && bytes.EqualFold(name, []byte("ENVID")) && len(value) <= maxEnvID {
+			return mail.Clean(string(value), maxEnvID)
+		}
+	}
+	return ""
 }
 
 // settle is called between packets. It notes that a message has ended, and says whether to read on:

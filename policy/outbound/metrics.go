@@ -16,6 +16,7 @@ type metrics struct {
 	written     prometheus.Counter
 	dropped     prometheus.Counter
 	storeErrors *prometheus.CounterVec // what
+	letters     *prometheus.CounterVec // result
 }
 
 func newMetrics(reg prometheus.Registerer, g *Gate) *metrics {
@@ -57,6 +58,10 @@ func newMetrics(reg prometheus.Registerer, g *Gate) *metrics {
 			Name: "mairust_outbound_evicted_total",
 			Help: "Accounts that gave way to others in memory; outbound.max_accounts is too small when this grows fast.",
 		}),
+		letters: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "mairust_outbound_notices_total",
+			Help: "Mails with the proof of a notice of ours: exempt, or refuted and judged like any other.",
+		}, []string{"result"}),
 		written: f.NewCounter(prometheus.CounterOpts{
 			Name: "mairust_outbound_rows_written_total",
 			Help: "Decisions written to the database.",
