@@ -7,7 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mairust/mairust/api/wire"
-	"github.com/mairust/mairust/internal/command"
+	"github.com/mairust/mairust/cmd/internal/command"
 )
 
 func apiKeyCommand() *cobra.Command {

@@ -13,7 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/mairust/mairust/internal/command"
+	"github.com/mairust/mairust/cmd/internal/command"
 	"github.com/mairust/mairust/store/blob/crypt"
 )
 

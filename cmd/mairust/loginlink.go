@@ -7,8 +7,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mairust/mairust/api/wire"
+	"github.com/mairust/mairust/cmd/internal/command"
 	"github.com/mairust/mairust/internal/auth"
-	"github.com/mairust/mairust/internal/command"
 	"github.com/mairust/mairust/ui"
 )
 

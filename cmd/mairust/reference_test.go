@@ -15,7 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
-	"github.com/mairust/mairust/internal/command/commandtest"
+	"github.com/mairust/mairust/cmd/internal/command/commandtest"
 	"github.com/mairust/mairust/internal/config"
 	"github.com/mairust/mairust/internal/listen"
 	"github.com/mairust/mairust/store/blob/crypt"

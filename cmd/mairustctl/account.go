@@ -9,7 +9,7 @@ import (
 
 	"github.com/mairust/mairust/api/client"
 	"github.com/mairust/mairust/api/wire"
-	"github.com/mairust/mairust/internal/command"
+	"github.com/mairust/mairust/cmd/internal/command"
 )
 
 func accountCommand() *cobra.Command {

@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mairust/mairust/api/client"
-	"github.com/mairust/mairust/internal/command"
+	"github.com/mairust/mairust/cmd/internal/command"
 )
 
 // defaultSocket is where the daemon has its admin socket when it runs as a service.

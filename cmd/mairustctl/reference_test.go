@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
 
-	"github.com/mairust/mairust/internal/command/commandtest"
+	"github.com/mairust/mairust/cmd/internal/command/commandtest"
 )
 
 var update = flag.Bool("update", false, "rewrite the generated reference in docs/")

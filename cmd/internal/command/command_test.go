@@ -7,7 +7,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
 
-	"github.com/mairust/mairust/internal/command"
+	"github.com/mairust/mairust/cmd/internal/command"
 )
 
 func tree(got *error) *cobra.Command {

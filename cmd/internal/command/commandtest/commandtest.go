@@ -37,7 +37,7 @@ func WriteReference(t testing.TB, w io.Writer, cmd *cobra.Command) {
 func Compare(t testing.TB, path string, want []byte, update bool) {
 	t.Helper()
 	if update {
-		require.NoError(t, os.WriteFile(path, want, 0o644))
+		require.NoError(t, os.WriteFile(path, want, 0o644)) //nolint:gosec // a document of the repository
 		return
 	}
 	has, err := os.ReadFile(path)
