@@ -42,11 +42,11 @@ func (s *session) goingOut() (context.Context, context.CancelFunc) {
 }
 
 // beginSending asks whether the sender may send. Nobody is there to be refused on a RoleLocal listener: such mail is held.
-func (s *session) beginSending(login string) *mail.Reply {
+func (s *session) beginSending(login, envID string) *mail.Reply {
 	if s.srv.outbound == nil || s.direction(login) == mail.Inbound {
 		return nil
 	}
-	e := mail.Envelope{From: s.msg.from, Host: s.host, Client: s.client}
+	e := mail.Envelope{From: s.msg.from, Host: s.host, EnvID: envID, Client: s.client}
 	e.Client.Login = login
 	if s.role == RoleLocal {
 		e.Client.Addr = localClient

@@ -1,6 +1,7 @@
 package milter
 
 import (
+	"bytes"
 	"fmt"
 	"net/netip"
 	"runtime/debug"
@@ -75,7 +76,7 @@ func (s *session) take(c code, data []byte) (goOn bool) {
 		s.client.Helo = mail.Clean(name, 255)
 		s.goOn(noHeloReply)
 	case cmdMail:
-		s.answerUnless(noMailReply, s.mailFrom(path(data)))
+		s.answerUnless(noMailReply, s.mailFrom(path(data), envID(data)))
 	case cmdRcpt:
 		s.answerUnless(noRcptReply, s.rcptTo(path(data)))
 	case cmdField:
@@ -110,6 +111,21 @@ func path(data []byte) string {
 	return strings.Trim(p, "<>")
 }
 
+// maxEnvID is how long an ENVID may be (RFC 3461, section 5.4).
+const maxEnvID = 100
+
+// envID finds the ENVID among the parameters of MAIL, which follow the address, each ended by a NUL; empty for none.
+func envID(data []byte) string {
+	_, parameters := cutString(data)
+	for parameter := range bytes.SplitSeq(parameters, []byte{0}) {
+		name, value, ok := bytes.Cut(parameter, []byte{'='})
+		if ok && bytes.EqualFold(name, []byte("ENVID")) && len(value) <= maxEnvID {
+			return mail.Clean(string(value), maxEnvID)
+		}
+	}
+	return ""
+}
+
 // connect notes the client. Without an address of the internet addr is the zero one.
 func (s *session) connect(host string, addr netip.Addr) {
 	s.drop()
@@ -123,10 +139,10 @@ func (s *session) connect(host string, addr netip.Addr) {
 }
 
 // mailFrom begins a message.
-func (s *session) mailFrom(from string) *mail.Reply {
+func (s *session) mailFrom(from, envID string) *mail.Reply {
 	s.drop()
 	s.msg = s.newMessage(from)
-	refusal := s.beginSending(s.msg.login)
+	refusal := s.beginSending(s.msg.login, envID)
 	if refusal != nil {
 		s.drop()
 	}
