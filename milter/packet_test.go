@@ -221,6 +221,29 @@ func TestCommandsOutOfOrderDoNoHarm(t *testing.T) {
 	require.Len(t, rec.all(), 6)
 }
 
+func TestTheEndOfAMessageWithoutItsBeginningIsNotTaken(t *testing.T) {
+	var rec recorder
+	s := serve(t, milter.Options{}, rec.source())
+	answers := converse(t, s, packets(everything, packet('R', "<x@y.test>\x00"), packet('E', "body\r\n"), packet('A', ""), conversation("body\r\n")[len(everything):]))
+	require.Equal(t, "Oyic", codes(t, answers))
+	require.Contains(t, string(answers), "451 4.7.1 Try again later")
+	require.Len(t, rec.all(), 1)
+}
+
+func TestTheClientsAddressIsReadAsEveryMTAWritesIt(t *testing.T) {
+	var rec recorder
+	s := serve(t, milter.Options{}, rec.source())
+	for written, want := range map[string]string{
+		"4192.0.2.1": "192.0.2.1", "62001:db8::1": "2001:db8::1", "6IPv6:2001:db8::1": "2001:db8::1", "6ipv6:2001:DB8::2": "2001:db8::2",
+		"6::ffff:192.0.2.7": "192.0.2.7", "6IPv6:::ffff:192.0.2.7": "192.0.2.7", "6IPv6:": "invalid IP", "4unknown": "invalid IP",
+	} {
+		connect := packet('C', "client.test\x00"+written[:1]+"\x04\xd2"+written[1:]+"\x00")
+		raw := bytes.Replace(conversation("body\r\n"), packet('C', "client.test\x004\x04\xd2192.0.2.1\x00"), connect, 1)
+		require.Equal(t, "Oic", codes(t, converse(t, s, raw)), written)
+		require.Equal(t, want, rec.last(t).Client.Addr.String(), written)
+	}
+}
+
 func TestMoreRecipientsThanTheBoundAreRefusedForNow(t *testing.T) {
 	s := serve(t, milter.Options{}, says(mail.Verdict{Action: mail.Quarantine}))
 	raw := packets(packet('M', "<>\x00"), packet('D', "R{rcpt_mailer}\x00lmtp\x00"), bytes.Repeat(packet('R', "<bob@example.test>\x00"), 10_001))
