@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 
 	"github.com/mairust/mairust/internal/mail"
 )
@@ -128,11 +129,17 @@ func validConnect(data []byte) bool {
 	return false
 }
 
+// sendmailIPv6 is what Sendmail writes before an address of IPv6, as SMTP does (RFC 5321, 4.1.3); Postfix does not.
+const sendmailIPv6 = "IPv6:"
+
 // readConnect reads what validConnect has let through; an address that is none is the zero one.
 func readConnect(data []byte) (host string, addr netip.Addr) {
 	host, data = cutString(data)
 	if family := data[0]; family == familyInet || family == familyInet6 {
 		text, _ := cutString(data[3:])
+		if n := len(sendmailIPv6); len(text) > n && strings.EqualFold(text[:n], sendmailIPv6) {
+			text = text[n:]
+		}
 		addr, _ = netip.ParseAddr(text)
 	}
 	return host, addr.Unmap().WithZone("")

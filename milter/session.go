@@ -145,6 +145,7 @@ func (s *session) mailFrom(from, envID string) *mail.Reply {
 	refusal := s.beginSending(s.msg.login, envID)
 	if refusal != nil {
 		s.drop()
+		s.wire.setBusy(false)
 	}
 	return refusal
 }
@@ -202,10 +203,11 @@ func (s *session) body(piece []byte) {
 	}
 }
 
-// end judges the message. A reply refuses it.
+// end judges the message. A reply refuses it. The end of a message that did not begin is one nobody has judged.
 func (s *session) end() *mail.Reply {
 	if s.msg == nil {
-		return nil
+		s.srv.log.Warn("end of a message without its beginning")
+		return &replyTempfail
 	}
 	defer s.drop()
 	s.msg.noteMacros(s.macros)
