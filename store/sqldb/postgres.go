@@ -39,9 +39,6 @@ func openPostgres(ctx context.Context, o Options) (*DB, error) {
 	// A client that hangs in a transaction must not hold locks for ever.
 	setDefault(config.ConnConfig.RuntimeParams, "idle_in_transaction_session_timeout", "60000")
 	setDefault(config.ConnConfig.RuntimeParams, "statement_timeout", "60000")
-	// What deliveries look up is in memory. The server's default, 4, is that of disks that turn: it made plans that read small
-	// tables whole, with all the old versions of rows that deliveries change.
-	setDefault(config.ConnConfig.RuntimeParams, "random_page_cost", "1.1")
 	config.MaxConns, config.MinConns = int32(orDefault(o.MaxConnections, 20)), int32(o.MinConnections) // #nosec G115 -- the configuration has 10,000 at most
 	// A connection costs the server a process: what a burst has opened stays for the next one.
 	config.MaxConnIdleTime, config.PingTimeout = 5*time.Minute, connectTimeout
