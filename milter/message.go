@@ -32,6 +32,7 @@ type message struct {
 	rcpt        []mail.Recipient
 	unknownRcpt bool // there are more, of which nothing is known
 	queueID     string
+	envID       string // of MAIL, empty without one
 	login       string
 	received    time.Time
 	sending     Sending // nil unless it goes out

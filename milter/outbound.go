@@ -46,7 +46,7 @@ func (s *session) beginSending(login string) *mail.Reply {
 	if s.srv.outbound == nil || s.direction(login) == mail.Inbound {
 		return nil
 	}
-	e := mail.Envelope{From: s.msg.from, Host: s.host, Client: s.client}
+	e := mail.Envelope{From: s.msg.from, Host: s.host, EnvID: s.msg.envID, Client: s.client}
 	e.Client.Login = login
 	if s.role == RoleLocal {
 		e.Client.Addr = localClient

@@ -75,7 +75,7 @@ func (s *session) take(c code, data []byte) (goOn bool) {
 		s.client.Helo = mail.Clean(name, 255)
 		s.goOn(noHeloReply)
 	case cmdMail:
-		s.answerUnless(noMailReply, s.mailFrom(path(data)))
+		s.answerUnless(noMailReply, s.mailFrom(path(data), envID(data)))
 	case cmdRcpt:
 		s.answerUnless(noRcptReply, s.rcptTo(path(data)))
 	case cmdField:
@@ -123,9 +123,10 @@ func (s *session) connect(host string, addr netip.Addr) {
 }
 
 // mailFrom begins a message.
-func (s *session) mailFrom(from string) *mail.Reply {
+func (s *session) mailFrom(from, envID string) *mail.Reply {
 	s.drop()
 	s.msg = s.newMessage(from)
+	s.msg.envID = envID
 	refusal := s.beginSending(s.msg.login)
 	if refusal != nil {
 		s.drop()

@@ -52,16 +52,20 @@ const (
 
 // AddNotice stores a notice that waits to be planned. It is sent by whoever runs the notifier, on whichever node.
 func (s *Store) AddNotice(ctx context.Context, n Notice) error {
+	return s.write(ctx, func(_ context.Context, tx *sqldb.Tx) error {
+		n.queue(tx, s.now())
+		return nil
+	})
+}
+
+func (n *Notice) queue(tx *sqldb.Tx, now time.Time) {
 	const query = `INSERT INTO notices (at_us, id, tenant_id, account, kind, facts, state, merged, next_us)
 		VALUES ($1, $2, $3, $4, $5, $6, 'waiting', 0, $7)`
-	if len(n.Facts) > maxFacts {
-		n.Facts = "{}"
+	facts := n.Facts
+	if len(facts) > maxFacts {
+		facts = "{}"
 	}
-	return s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
-		now := micros(s.now())
-		_, err := tx.Exec(ctx, query, now, newID(), string(n.Tenant), cleanKey(n.Account), mail.Clean(n.Kind, maxWord), mail.Clean(n.Facts, 0), now)
-		return err
-	})
+	tx.Queue(query, micros(now), newID(), string(n.Tenant), cleanKey(n.Account), mail.Clean(n.Kind, maxWord), mail.Clean(facts, 0), micros(now))
 }
 
 const noticeColumns = `n.at_us, n.id, n.tenant_id, n.account, n.kind, n.facts, n.merged`

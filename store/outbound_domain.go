@@ -21,7 +21,7 @@ type DomainStop struct {
 
 // StopDomain stops a domain, or changes the stop that is there. Since is set by the store. The caller has made sure that
 // the domain is the tenant's.
-func (s *Store) StopDomain(ctx context.Context, d DomainStop) error {
+func (s *Store) StopDomain(ctx context.Context, d DomainStop, beside Beside) error {
 	const query = `INSERT INTO outbound_domains (tenant_id, domain, reason, ticket, actor_kind, actor, since_us, until_us)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 		ON CONFLICT (tenant_id, domain) DO UPDATE SET reason = excluded.reason, ticket = excluded.ticket,
@@ -33,13 +33,14 @@ func (s *Store) StopDomain(ctx context.Context, d DomainStop) error {
 		tx.Queue(query, string(d.Tenant), h.Name, h.Reason, h.Ticket, h.ActorKind, h.Actor, micros(now), microsOrNull(d.Until))
 		h.queue(tx)
 		s.noteChanged(tx, d.Tenant, ChangedDomain, h.Name)
+		beside.queue(tx, now)
 		return nil
 	})
 }
 
 // ReleaseDomain ends the stop of a domain. ErrNotFound when there is none. Only Tenant, Domain, Reason, Ticket,
 // ActorKind and Actor are looked at.
-func (s *Store) ReleaseDomain(ctx context.Context, d DomainStop) error {
+func (s *Store) ReleaseDomain(ctx context.Context, d DomainStop, beside Beside) error {
 	return s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
 		h := d.event("release", s.now())
 		h.LevelBefore, h.LevelAfter = LevelHardLimit, LevelNormal
@@ -52,6 +53,7 @@ func (s *Store) ReleaseDomain(ctx context.Context, d DomainStop) error {
 		}
 		h.queue(tx)
 		s.noteChanged(tx, d.Tenant, ChangedDomain, h.Name)
+		beside.queue(tx, h.At)
 		return nil
 	})
 }

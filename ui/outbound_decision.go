@@ -45,7 +45,7 @@ func (s *Server) showDecisions(p *page) error {
 		read = s.d.Outbound.DecisionLog
 	}
 	list, err := read(p.ctx(), p.Who, store.DecisionFilter{Account: v.Account, Limited: v.Limited, Before: before, Limit: perPage + 1})
-	if err != nil && !errors.Is(err, store.ErrNotFound) && refusal(err) == "" {
+	if err != nil && !errors.Is(err, store.ErrNotFound) && p.refusal(err) == "" {
 		return err
 	}
 	if len(list) > perPage {

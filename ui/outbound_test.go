@@ -282,7 +282,7 @@ func TestWhoIsStoppedIsToldOnEveryPage(t *testing.T) {
 		}
 		require.NotContains(t, words(r.as(t, r.site.Users["bob"].ID).page(t, "/sending", inLanguage, "en")), "hanako")
 
-		require.NoError(t, r.store.SetOutboundMode(t.Context(), r.site.Tenant.ID, "off", "a test", "user", "root"))
+		require.NoError(t, r.store.SetOutboundMode(t.Context(), r.site.Tenant.ID, "off", store.OutboundBy{Reason: "a test", ActorKind: "user", Actor: "root"}, nil))
 		require.NotContains(t, b.page(t, "/help", inLanguage, "ja"), "送信一時停止中", "in mode off nothing holds")
 	})
 }
@@ -310,7 +310,7 @@ func TestShadowIsSaidPlainly(t *testing.T) {
 		require.Contains(t, said, "Enforce Automatic decisions take effect.")
 		require.Contains(t, said, "Recipients per account and hour limits.user_per_hour 200")
 		require.Contains(t, said, "Stopped from this score on thresholds.hard 0.8")
-		require.NoError(t, r.store.SetOutboundMode(t.Context(), r.site.Tenant.ID, "shadow", "a test", "user", "root"))
+		require.NoError(t, r.store.SetOutboundMode(t.Context(), r.site.Tenant.ID, "shadow", store.OutboundBy{Reason: "a test", ActorKind: "user", Actor: "root"}, nil))
 		require.Contains(t, words(b.page(t, "/outbound/policy", inLanguage, "en")), "Shadow Automatic decisions are recorded only")
 		require.Contains(t, words(b.page(t, "/outbound/suspensions", inLanguage, "en")), "Shadow mode: Automatic decisions are recorded but do not take effect.")
 

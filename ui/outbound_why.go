@@ -13,8 +13,9 @@ import (
 
 // whyView is what the page "why was this account stopped?" shows.
 type whyView struct {
-	Account, AccountURL, Tenant string
-	State                       stateView
+	Tenant              *tenantView
+	Account, AccountURL string
+	State               stateView
 	// Stop tells that the page is about the last stop, else about one decision; ByHand that a person did it; Released
 	// that the account may send again.
 	Stop, ByHand, Released bool
@@ -61,8 +62,12 @@ func (s *Server) why(p *page, status int) error {
 	if err != nil {
 		return err
 	}
+	tenant, err := p.tenant(a.TenantID)
+	if err != nil {
+		return err
+	}
 	v := &whyView{
-		Account: plain(a.Account), AccountURL: accountURL(a.Account), Tenant: p.tenantName(a.TenantID),
+		Account: plain(a.Account), AccountURL: accountURL(a.Account), Tenant: tenant,
 		State: p.newState(a.OutboundAccount, a.DomainStop), Acts: p.newActs(a.OutboundAccount), Checks: checks,
 		Unknowns: unknowns(&x), Reply: x.Reply,
 	}

@@ -29,6 +29,7 @@ type OutboundAccount struct {
 type OutboundAccountDetail struct {
 	OutboundAccount
 	EffectiveMode string `json:"effective_mode,omitempty" enum:"off,shadow,enforce" doc:"The mode that holds for it; absent where the engine is unknown."`
+	InheritedMode string `json:"inherited_mode,omitempty" enum:"off,shadow,enforce" doc:"The mode that would hold without one of its own; absent where the engine is unknown."`
 	// Reply is what the next MAIL FROM gets; empty when mail goes out.
 	Reply string `json:"reply,omitempty" doc:"What the next MAIL FROM is refused with, to the letter; absent when it is not."`
 	// DomainStop is there when the whole domain is stopped.
@@ -106,12 +107,16 @@ type OutboundDecision struct {
 	Reply         string    `json:"reply,omitempty" doc:"What the sender was told, to the letter."`
 }
 
-// OutboundEvent is one line of an account's history.
+// OutboundEvent is one line of the history of an account or a tenant.
 type OutboundEvent struct {
-	ID          string     `json:"id"`
-	At          time.Time  `json:"at"`
-	TenantID    string     `json:"tenant_id"`
-	Act         string     `json:"act"`
+	ID       string    `json:"id"`
+	At       time.Time `json:"at"`
+	TenantID string    `json:"tenant_id"`
+	// Noun and Name say what it happened to.
+	Noun        string     `json:"noun" enum:"account,domain,profile,tenant"`
+	Name        string     `json:"name" doc:"The account, domain, profile or id of the tenant."`
+	Act         string     `json:"act" example:"suspend" doc:"As in an account; also mode (mode is absent when its own was taken away), set or delete for a profile, and profile_join, profile_rate or profile_leave for an account of one."`
+	Detail      string     `json:"detail,omitempty" doc:"Of a profile its rate; of an account and its profile the profile."`
 	LevelBefore string     `json:"level_before,omitempty"`
 	LevelAfter  string     `json:"level_after,omitempty"`
 	Mode        string     `json:"mode,omitempty"`
@@ -218,8 +223,8 @@ type OutboundGroup struct {
 type OutboundAct struct {
 	Reason string `json:"reason" minLength:"1" maxLength:"500" doc:"Why; it is kept in the history and the audit log."`
 	Ticket string `json:"ticket,omitempty" maxLength:"100"`
-	// Revision, when not 0, is that of the account as it was seen.
-	Revision int64 `json:"revision,omitempty" minimum:"0" doc:"The account's revision as it was seen; when it has changed since, the answer is 409."`
+	// Revision, when not 0, is that of the account or profile as it was seen.
+	Revision int64 `json:"revision,omitempty" minimum:"0" doc:"The revision as it was seen; when it has changed since, the answer is 409."`
 }
 
 // OutboundSuspend stops an account.
@@ -267,6 +272,15 @@ type OutboundTenantMode struct {
 	Mode     string `json:"mode,omitempty" doc:"Its own; absent when that of the configuration holds."`
 }
 
+// OutboundTenantModeDetail is the mode of a tenant with what it is without one of its own.
+type OutboundTenantModeDetail struct {
+	OutboundTenantMode
+	Name string `json:"name" doc:"The tenant's name."`
+	// EffectiveMode and InheritedMode are empty where the engine is unknown and the tenant has none of its own.
+	EffectiveMode string `json:"effective_mode,omitempty" enum:"off,shadow,enforce" doc:"The mode that holds for its accounts, but for those with one of their own; absent where it is unknown."`
+	InheritedMode string `json:"inherited_mode,omitempty" enum:"off,shadow,enforce" doc:"The mode of the configuration; absent where the engine is unknown."`
+}
+
 // OutboundDomain is a stop of a whole domain.
 type OutboundDomain struct {
 	TenantID string     `json:"tenant_id"`
@@ -301,6 +315,7 @@ type OutboundProfile struct {
 	Source      string     `json:"source" enum:"config,database" doc:"Those of the configuration are changed there only."`
 	By          string     `json:"by,omitempty"`
 	ChangedAt   *time.Time `json:"changed_at,omitempty"`
+	Revision    int64      `json:"revision,omitempty" doc:"Rises with every change; a change may name the one it was decided on."`
 }
 
 // NewOutboundProfile makes or replaces a profile.
@@ -310,6 +325,9 @@ type NewOutboundProfile struct {
 	Accounts    []string `json:"accounts" minItems:"1" maxItems:"1000" nullable:"false" doc:"Logins with their domain, or client addresses."`
 	MaxRate     string   `json:"max_rate" minLength:"1" maxLength:"60" example:"5000 msgs/hour"`
 	Description string   `json:"description,omitempty" maxLength:"500"`
+	// New wants that there is none of this id yet.
+	New bool `json:"new,omitempty" doc:"When there is a profile of this id already, the answer is 422."`
+	OutboundAct
 }
 
 // OutboundPolicy is what is in force.

@@ -15,82 +15,91 @@ import (
 
 // SuspendDomain stops all accounts of a domain. It needs auth.ManageOutbound; errors as of Suspend.
 func (o *Outbound) SuspendDomain(ctx context.Context, p auth.Principal, domain string, w wire.OutboundDomainSuspend) (wire.OutboundDomain, error) {
-	d, err := o.domainStop(ctx, p, domain, w.OutboundDomainAct)
+	d, was, err := o.domainStop(ctx, p, domain, w.OutboundDomainAct)
 	if err != nil {
 		return wire.OutboundDomain{}, err
 	}
 	if d.Until, err = o.until(w.Hours); err != nil {
 		return wire.OutboundDomain{}, err
 	}
-	if err := o.store.StopDomain(ctx, d); err != nil {
+	beside, err := traces(ctx, p, store.AuditEntry{
+		Tenant: d.Tenant, Action: "outbound_domain.suspend", Target: d.Domain, Reason: d.Reason,
+	}, stopBefore(was), domainWire(d), notify.Notice{Tenant: d.Tenant, Account: "@" + d.Domain, Kind: notify.DomainSuspended, Facts: notify.Facts{
+		Action: string(policy.RefuseSuspended), LevelAfter: store.LevelHardLimit, Reason: d.Reason, By: d.Actor, Until: d.Until,
+	}})
+	if err == nil {
+		err = o.store.StopDomain(ctx, d, beside)
+	}
+	if err != nil {
 		return wire.OutboundDomain{}, err
 	}
 	made, err := o.store.DomainStop(ctx, d.Tenant, d.Domain)
 	if err != nil {
 		return wire.OutboundDomain{}, err
 	}
-	after := domainWire(*made)
-	err = o.auditOutbound(ctx, p, store.AuditEntry{
-		Tenant: d.Tenant, Action: "outbound_domain.suspend", Target: d.Domain, Reason: d.Reason,
-	}, nil, after)
-	if err != nil {
-		return after, err
+	return domainWire(*made), nil
+}
+
+// stopBefore is a stop for the audit log; nil for none.
+func stopBefore(was *store.DomainStop) any {
+	if was == nil {
+		return nil
 	}
-	return after, notify.Enqueue(ctx, o.store, notify.Notice{Tenant: d.Tenant, Account: "@" + d.Domain, Kind: notify.DomainSuspended, Facts: notify.Facts{
-		Action: string(policy.RefuseSuspended), LevelAfter: store.LevelHardLimit, Reason: d.Reason, By: d.Actor, Until: d.Until,
-	}})
+	return domainWire(*was)
 }
 
 // ReleaseDomain ends the stop of a domain. Accounts that are stopped by themselves stay so. store.ErrNotFound when there is none.
 func (o *Outbound) ReleaseDomain(ctx context.Context, p auth.Principal, domain string, w wire.OutboundDomainAct) error {
-	d, err := o.domainStop(ctx, p, domain, w)
+	d, was, err := o.domainStop(ctx, p, domain, w)
 	if err != nil {
 		return err
 	}
-	if err := o.store.ReleaseDomain(ctx, d); err != nil {
-		return err
-	}
-	err = o.auditOutbound(ctx, p, store.AuditEntry{
+	beside, err := traces(ctx, p, store.AuditEntry{
 		Tenant: d.Tenant, Action: "outbound_domain.release", Target: d.Domain, Reason: d.Reason,
-	}, nil, nil)
-	if err != nil {
-		return err
-	}
-	return notify.Enqueue(ctx, o.store, notify.Notice{Tenant: d.Tenant, Account: "@" + d.Domain, Kind: notify.DomainReleased, Facts: notify.Facts{
+	}, stopBefore(was), nil, notify.Notice{Tenant: d.Tenant, Account: "@" + d.Domain, Kind: notify.DomainReleased, Facts: notify.Facts{
 		Action: string(policy.Allow), LevelBefore: store.LevelHardLimit, LevelAfter: store.LevelNormal, Reason: d.Reason, By: d.Actor,
 	}})
+	if err != nil {
+		return err
+	}
+	return o.store.ReleaseDomain(ctx, d, beside)
 }
 
 // domainStop authorises an act on a domain in scope that no operator has stopped, unless it is one who acts.
-func (o *Outbound) domainStop(ctx context.Context, p auth.Principal, domain string, w wire.OutboundDomainAct) (store.DomainStop, error) {
+// The stop that is there, if any, is was.
+func (o *Outbound) domainStop(ctx context.Context, p auth.Principal, domain string, w wire.OutboundDomainAct) (d store.DomainStop, was *store.DomainStop, err error) {
 	if !p.Can(auth.ManageOutbound) {
-		return store.DomainStop{}, auth.ErrForbidden
+		return d, nil, auth.ErrForbidden
 	}
 	if err := checkReason(w.Reason); err != nil {
-		return store.DomainStop{}, err
+		return d, nil, err
 	}
 	parsed, err := mail.ParseAddress("postmaster@" + domain)
 	if err != nil || parsed.Domain == "" {
-		return store.DomainStop{}, refuse("%q is not a domain name", mail.Clean(domain, 80))
+		return d, nil, refuse(notADomain, mail.Clean(domain, 80))
 	}
-	d, err := o.store.DomainByName(ctx, strings.ToLower(parsed.Domain))
-	if err == nil && !p.Scope().All && d.Tenant != p.Scope().Tenant {
+	found, err := o.store.DomainByName(ctx, strings.ToLower(parsed.Domain))
+	if err == nil && !p.Scope().All && found.Tenant != p.Scope().Tenant {
 		err = store.ErrNotFound
 	}
 	if err != nil {
-		return store.DomainStop{}, err
+		return d, nil, err
 	}
-	was, err := o.store.DomainStop(ctx, d.Tenant, d.Name)
+	was, err = o.store.DomainStop(ctx, found.Tenant, found.Name)
 	switch {
 	case err == nil && !mayUndo(p, was.ActorKind):
-		return store.DomainStop{}, refuse("%s was stopped by an operator of the installation: only they can change that", d.Name)
+		return d, nil, refuse(operatorStopped, found.Name)
 	case err != nil && !errors.Is(err, store.ErrNotFound):
-		return store.DomainStop{}, err
+		return d, nil, err
 	}
-	return store.DomainStop{
-		Tenant: d.Tenant, Domain: d.Name, Reason: strings.TrimSpace(w.Reason), Ticket: strings.TrimSpace(w.Ticket),
-		ActorKind: actorKind(p), Actor: p.Actor(),
-	}, nil
+	d = store.DomainStop{
+		Tenant: found.Tenant, Domain: found.Name, Reason: strings.TrimSpace(w.Reason), Ticket: strings.TrimSpace(w.Ticket),
+		ActorKind: actorKind(p), Actor: p.Actor(), Since: o.now().UTC(),
+	}
+	if was != nil {
+		d.Since = was.Since
+	}
+	return d, was, nil
 }
 
 // StoppedDomains lists the stopped domains in scope by name, at most limit of those after the given one. auth.ErrForbidden.

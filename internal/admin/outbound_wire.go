@@ -74,7 +74,7 @@ func padded(digits string) string {
 
 func eventWire(e store.OutboundEvent) wire.OutboundEvent {
 	return wire.OutboundEvent{
-		ID: LogID(e.LogKey), At: e.At, TenantID: string(e.Tenant), Act: e.Act, LevelBefore: e.LevelBefore, LevelAfter: e.LevelAfter,
+		ID: LogID(e.LogKey), At: e.At, TenantID: string(e.Tenant), Noun: e.Noun, Name: e.Name, Act: e.Act, Detail: e.Detail, LevelBefore: e.LevelBefore, LevelAfter: e.LevelAfter,
 		Mode: e.Mode, Reason: e.Reason, Ticket: e.Ticket, By: e.Actor, Automatic: automatic(e.Act), Until: optional(e.Until),
 		CapPerHour: e.CapPerHour, DecisionID: LogID(e.Decision),
 	}

@@ -75,6 +75,8 @@ type Deps struct {
 	// HasFeed tells whether bounces of a Postfix host reach us; decisions about others say that they are unknown. nil is no
 	// opinion.
 	HasFeed func(host string) bool
+	// Letters tells which mails are ours to administrators; they are not judged. nil is that none are.
+	Letters *Letters
 	// Notify is told of what administrators should hear, by the one node that made a change; nil for nobody. It must not block.
 	Notify func(Notice)
 	// Log, Registerer and Now may be left out.
@@ -124,6 +126,7 @@ type Gate struct {
 	filtered bool
 	hasFeed  func(host string) bool
 	notify   func(Notice)
+	letters  *letters
 	dir      string
 	log      *slog.Logger
 	metrics  *metrics
@@ -139,7 +142,7 @@ func New(o policy.Options, own Options, whitelist []policy.Profile, d Deps) (*Ga
 	g := &Gate{
 		repeats:  repeats{list: map[sender]*repeat{}},
 		counters: newCounters(), recent: newRecent(), shared: d.Shared, hash: d.Hash, open: d.Open, filtered: d.Filtered,
-		hasFeed: d.HasFeed, notify: d.Notify, dir: d.Dir, log: d.Log, now: d.Now,
+		hasFeed: d.HasFeed, notify: d.Notify, letters: newLetters(d.Letters), dir: d.Dir, log: d.Log, now: d.Now,
 	}
 	if g.log == nil {
 		g.log = slog.New(slog.DiscardHandler)
@@ -209,6 +212,9 @@ func (g *Gate) Mail(ctx context.Context, e mail.Envelope) (*Transaction, *mail.R
 		return nil, nil
 	}
 	tx := newTransaction(g, s, e)
+	if tx.letter = g.letterOf(e); tx.letter != nil {
+		return tx, nil
+	}
 	if reply := tx.begin(ctx); reply != nil {
 		return nil, reply
 	}

@@ -18,6 +18,7 @@ type metrics struct {
 	storeErrors *prometheus.CounterVec // what
 	lookups     *prometheus.CounterVec // result
 	reads       *prometheus.CounterVec // result
+	letters     *prometheus.CounterVec // result
 }
 
 // What came of looking an address up in the database of countries.
@@ -67,6 +68,10 @@ func newMetrics(reg prometheus.Registerer, g *Gate) *metrics {
 			Name: "mairust_outbound_evicted_total",
 			Help: "Accounts that gave way to others in memory; outbound.max_accounts is too small when this grows fast.",
 		}),
+		letters: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "mairust_outbound_notices_total",
+			Help: "Mails with the proof of a notice of ours: exempt, or refuted and judged like any other.",
+		}, []string{"result"}),
 		written: f.NewCounter(prometheus.CounterOpts{
 			Name: "mairust_outbound_rows_written_total",
 			Help: "Decisions written to the database.",
