@@ -178,6 +178,20 @@ func (m macros) clean(name string) string {
 	return mail.Clean(m.get(name), 1024)
 }
 
+// maxEnvID is how long an ENVID may be (RFC 3461, section 5.4).
+const maxEnvID = 100
+
+// envID finds the ENVID among the parameters of MAIL, which follow the address, each ended by a NUL; empty for none.
+func envID(data []byte) string {
+	for _, parameter := range bytes.Split(data, []byte{0})[1:] {
+		name, value, ok := bytes.Cut(parameter, []byte{'='})
+		if ok && bytes.EqualFold(name, []byte("ENVID")) && len(value) <= maxEnvID {
+			return mail.Clean(string(value), maxEnvID)
+		}
+	}
+	return ""
+}
+
 // cutString gives the string before the first NUL, and what is behind it.
 func cutString(data []byte) (string, []byte) {
 	s, rest, _ := bytes.Cut(data, []byte{0})

@@ -1,7 +1,6 @@
 package milter
 
 import (
-	"bytes"
 	"fmt"
 	"net/netip"
 	"runtime/debug"
@@ -109,21 +108,6 @@ func (s *session) take(c code, data []byte) (goOn bool) {
 func path(data []byte) string {
 	p, _ := cutString(data)
 	return strings.Trim(p, "<>")
-}
-
-// maxEnvID is how long an ENVID may be (RFC 3461, section 5.4).
-const maxEnvID = 100
-
-// envID finds the ENVID among the parameters of MAIL, which follow the address, each ended by a NUL; empty for none.
-func envID(data []byte) string {
-	_, parameters := cutString(data)
-	for parameter := range bytes.SplitSeq(parameters, []byte{0}) {
-		name, value, ok := bytes.Cut(parameter, []byte{'='})
-		if ok && bytes.EqualFold(name, []byte("ENVID")) && len(value) <= maxEnvID {
-			return mail.Clean(string(value), maxEnvID)
-		}
-	}
-	return ""
 }
 
 // connect notes the client. Without an address of the internet addr is the zero one.

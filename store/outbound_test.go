@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -44,7 +45,7 @@ func TestOutboundDataStaysInItsTenant(t *testing.T) {
 		require.NoError(t, err)
 		_, err = s.ChangeOutboundAccount(ctx, suspension(tenant, "bob@one.test", bob.Revision))
 		require.NoError(t, err)
-		require.NoError(t, s.StopDomain(ctx, store.DomainStop{Tenant: tenant, Domain: "one.test", Reason: "x"}, store.Beside{}))
+		require.NoError(t, s.StopDomain(ctx, store.DomainStop{Tenant: tenant, Domain: "one.test", Reason: "x"}, nil))
 		_, _, err = s.SetOutboundProfile(ctx, store.OutboundProfileChange{Profile: store.OutboundProfile{Tenant: tenant, ID: "news", Accounts: []string{"bob@one.test"}}, OutboundBy: store.OutboundBy{ActorKind: "user"}})
 		require.NoError(t, err)
 		require.NoError(t, s.SetOutboundMode(ctx, tenant, "off", store.OutboundBy{Reason: "", ActorKind: "user", Actor: "x"}, nil))
@@ -156,12 +157,12 @@ func TestDomainsAreStoppedAndReleased(t *testing.T) {
 	storetest.Run(t, func(t *testing.T, s *store.Store) {
 		ctx := t.Context()
 		stop := store.DomainStop{Tenant: "t1", Domain: "one.test", Reason: "flood", ActorKind: "user", Actor: "boss", Until: noon}
-		require.NoError(t, s.StopDomain(ctx, stop, store.Beside{}))
+		require.NoError(t, s.StopDomain(ctx, stop, nil))
 		first, err := s.StoppedDomains(ctx, store.System, "", 9)
 		require.NoError(t, err)
 		require.Len(t, first, 1)
 		stop.Reason = "still"
-		require.NoError(t, s.StopDomain(ctx, stop, store.Beside{}))
+		require.NoError(t, s.StopDomain(ctx, stop, nil))
 		again, err := s.StoppedDomains(ctx, store.System, "", 9)
 		require.NoError(t, err)
 		require.Len(t, again, 1)
@@ -173,13 +174,58 @@ func TestDomainsAreStoppedAndReleased(t *testing.T) {
 		assert.Equal(t, again[0], *one)
 		_, err = s.DomainStop(ctx, "t2", "one.test")
 		require.ErrorIs(t, err, store.ErrNotFound)
-		require.ErrorIs(t, s.ReleaseDomain(ctx, store.DomainStop{Tenant: "t2", Domain: "one.test"}, store.Beside{}), store.ErrNotFound)
-		require.NoError(t, s.ReleaseDomain(ctx, stop, store.Beside{}))
-		require.ErrorIs(t, s.ReleaseDomain(ctx, stop, store.Beside{}), store.ErrNotFound)
+		require.ErrorIs(t, s.ReleaseDomain(ctx, store.DomainStop{Tenant: "t2", Domain: "one.test"}, nil), store.ErrNotFound)
+		require.NoError(t, s.ReleaseDomain(ctx, stop, nil))
+		require.ErrorIs(t, s.ReleaseDomain(ctx, stop, nil), store.ErrNotFound)
 		h, err := s.OutboundHistory(ctx, store.System, "domain", "one.test", store.LogKey{}, 9)
 		require.NoError(t, err)
 		require.Len(t, h, 3)
 		assert.Equal(t, "release", h[0].Act)
+	})
+}
+
+// Who may not touch an operator's stop looks in the transaction that would: one that was made a moment ago holds too.
+func TestAStopIsSeenWhereItIsChanged(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		ctx := t.Context()
+		refused := errors.New("an operator has stopped it")
+		mine := func(was *store.DomainStop) (store.Beside, error) {
+			if was != nil && was.ActorKind == "operator" {
+				return store.Beside{}, refused
+			}
+			return store.Beside{}, nil
+		}
+		for i := range 10 {
+			stop := store.DomainStop{Tenant: "t1", Domain: fmt.Sprintf("d%d.test", i), Reason: "flood", ActorKind: "user", Actor: "boss"}
+			operator := stop
+			operator.ActorKind, operator.Actor = "operator", "root"
+			var wg sync.WaitGroup
+			for range 4 {
+				wg.Go(func() {
+					if err := s.StopDomain(ctx, stop, mine); !errors.Is(err, refused) && !errors.Is(err, store.ErrConflict) {
+						assert.NoError(t, err)
+					}
+				})
+				wg.Go(func() {
+					if err := s.ReleaseDomain(ctx, stop, mine); !errors.Is(err, refused) && !errors.Is(err, store.ErrNotFound) {
+						assert.NoError(t, err)
+					}
+				})
+			}
+			wg.Go(func() {
+				for {
+					err := s.StopDomain(ctx, operator, nil)
+					if err == nil || !errors.Is(err, store.ErrConflict) {
+						assert.NoError(t, err)
+						return
+					}
+				}
+			})
+			wg.Wait()
+			is, err := s.DomainStop(ctx, "t1", stop.Domain)
+			require.NoError(t, err)
+			require.Equal(t, "operator", is.ActorKind)
+		}
 	})
 }
 

@@ -175,7 +175,7 @@ func onBadDay(t *testing.T) (*rig, *tab, []outboundSpot) {
 	})
 	require.NoError(t, then.store.StopDomain(t.Context(), store.DomainStop{
 		Tenant: r.site.Tenant.ID, Domain: "branch.example.test", Reason: "Compromised web form, see ticket", Ticket: "HD-2290", ActorKind: "user", Actor: "admin@example.test",
-	}, store.Beside{}))
+	}, nil))
 	_, _, err := r.store.SetOutboundProfile(t.Context(), store.OutboundProfileChange{Profile: store.OutboundProfile{
 		Tenant: r.site.Tenant.ID, ID: "invoices", Accounts: []string{"billing@example.test", "billing2@example.test"}, MaxRate: "2000 msgs/hour",
 		Description: "Monthly invoices",

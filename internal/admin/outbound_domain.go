@@ -2,7 +2,6 @@ package admin
 
 import (
 	"context"
-	"errors"
 	"strings"
 
 	"github.com/mairust/mairust/api/wire"
@@ -15,21 +14,22 @@ import (
 
 // SuspendDomain stops all accounts of a domain. It needs auth.ManageOutbound; errors as of Suspend.
 func (o *Outbound) SuspendDomain(ctx context.Context, p auth.Principal, domain string, w wire.OutboundDomainSuspend) (wire.OutboundDomain, error) {
-	d, was, err := o.domainStop(ctx, p, domain, w.OutboundDomainAct)
+	d, err := o.domainStop(ctx, p, domain, w.OutboundDomainAct)
 	if err != nil {
 		return wire.OutboundDomain{}, err
 	}
 	if d.Until, err = o.until(w.Hours); err != nil {
 		return wire.OutboundDomain{}, err
 	}
-	beside, err := traces(ctx, p, store.AuditEntry{
-		Tenant: d.Tenant, Action: "outbound_domain.suspend", Target: d.Domain, Reason: d.Reason,
-	}, stopBefore(was), domainWire(d), notify.Notice{Tenant: d.Tenant, Account: "@" + d.Domain, Kind: notify.DomainSuspended, Facts: notify.Facts{
-		Action: string(policy.RefuseSuspended), LevelAfter: store.LevelHardLimit, Reason: d.Reason, By: d.Actor, Until: d.Until,
-	}})
-	if err == nil {
-		err = o.store.StopDomain(ctx, d, beside)
-	}
+	err = o.store.StopDomain(ctx, d, func(was *store.DomainStop) (store.Beside, error) {
+		is := d
+		if was != nil {
+			is.Since = was.Since
+		}
+		return domainTraces(ctx, p, "outbound_domain.suspend", d, was, domainWire(is), notify.DomainSuspended, notify.Facts{
+			Action: string(policy.RefuseSuspended), LevelAfter: store.LevelHardLimit, Reason: d.Reason, By: d.Actor, Until: d.Until,
+		})
+	})
 	if err != nil {
 		return wire.OutboundDomain{}, err
 	}
@@ -38,6 +38,18 @@ func (o *Outbound) SuspendDomain(ctx context.Context, p auth.Principal, domain s
 		return wire.OutboundDomain{}, err
 	}
 	return domainWire(*made), nil
+}
+
+// domainTraces are the traces of an act on a domain whose stop was, nil for none, unless an operator has made that: then the act
+// is *Refused, for all but operators.
+func domainTraces(ctx context.Context, p auth.Principal, action string, d store.DomainStop, was *store.DomainStop, after any,
+	kind notify.Kind, facts notify.Facts,
+) (store.Beside, error) {
+	if was != nil && !mayUndo(p, was.ActorKind) {
+		return store.Beside{}, refuse(operatorStopped, d.Domain)
+	}
+	return traces(ctx, p, store.AuditEntry{Tenant: d.Tenant, Action: action, Target: d.Domain, Reason: d.Reason}, stopBefore(was), after,
+		notify.Notice{Tenant: d.Tenant, Account: "@" + d.Domain, Kind: kind, Facts: facts})
 }
 
 // stopBefore is a stop for the audit log; nil for none.
@@ -50,56 +62,40 @@ func stopBefore(was *store.DomainStop) any {
 
 // ReleaseDomain ends the stop of a domain. Accounts that are stopped by themselves stay so. store.ErrNotFound when there is none.
 func (o *Outbound) ReleaseDomain(ctx context.Context, p auth.Principal, domain string, w wire.OutboundDomainAct) error {
-	d, was, err := o.domainStop(ctx, p, domain, w)
+	d, err := o.domainStop(ctx, p, domain, w)
 	if err != nil {
 		return err
 	}
-	beside, err := traces(ctx, p, store.AuditEntry{
-		Tenant: d.Tenant, Action: "outbound_domain.release", Target: d.Domain, Reason: d.Reason,
-	}, stopBefore(was), nil, notify.Notice{Tenant: d.Tenant, Account: "@" + d.Domain, Kind: notify.DomainReleased, Facts: notify.Facts{
-		Action: string(policy.Allow), LevelBefore: store.LevelHardLimit, LevelAfter: store.LevelNormal, Reason: d.Reason, By: d.Actor,
-	}})
-	if err != nil {
-		return err
-	}
-	return o.store.ReleaseDomain(ctx, d, beside)
+	return o.store.ReleaseDomain(ctx, d, func(was *store.DomainStop) (store.Beside, error) {
+		return domainTraces(ctx, p, "outbound_domain.release", d, was, nil, notify.DomainReleased, notify.Facts{
+			Action: string(policy.Allow), LevelBefore: store.LevelHardLimit, LevelAfter: store.LevelNormal, Reason: d.Reason, By: d.Actor,
+		})
+	})
 }
 
-// domainStop authorises an act on a domain in scope that no operator has stopped, unless it is one who acts.
-// The stop that is there, if any, is was.
-func (o *Outbound) domainStop(ctx context.Context, p auth.Principal, domain string, w wire.OutboundDomainAct) (d store.DomainStop, was *store.DomainStop, err error) {
+// domainStop authorises an act on a domain in scope, and gives the stop that it makes.
+func (o *Outbound) domainStop(ctx context.Context, p auth.Principal, domain string, w wire.OutboundDomainAct) (d store.DomainStop, err error) {
 	if !p.Can(auth.ManageOutbound) {
-		return d, nil, auth.ErrForbidden
+		return d, auth.ErrForbidden
 	}
 	if err := checkReason(w.Reason); err != nil {
-		return d, nil, err
+		return d, err
 	}
 	parsed, err := mail.ParseAddress("postmaster@" + domain)
 	if err != nil || parsed.Domain == "" {
-		return d, nil, refuse(notADomain, mail.Clean(domain, 80))
+		return d, refuse(notADomain, mail.Clean(domain, 80))
 	}
 	found, err := o.store.DomainByName(ctx, strings.ToLower(parsed.Domain))
 	if err == nil && !p.Scope().All && found.Tenant != p.Scope().Tenant {
 		err = store.ErrNotFound
 	}
 	if err != nil {
-		return d, nil, err
+		return d, err
 	}
-	was, err = o.store.DomainStop(ctx, found.Tenant, found.Name)
-	switch {
-	case err == nil && !mayUndo(p, was.ActorKind):
-		return d, nil, refuse(operatorStopped, found.Name)
-	case err != nil && !errors.Is(err, store.ErrNotFound):
-		return d, nil, err
-	}
-	d = store.DomainStop{
+	return store.DomainStop{
 		Tenant: found.Tenant, Domain: found.Name, Reason: strings.TrimSpace(w.Reason), Ticket: strings.TrimSpace(w.Ticket),
 		ActorKind: actorKind(p), Actor: p.Actor(), Since: o.now().UTC(),
-	}
-	if was != nil {
-		d.Since = was.Since
-	}
-	return d, was, nil
+	}, nil
 }
 
 // StoppedDomains lists the stopped domains in scope by name, at most limit of those after the given one. auth.ErrForbidden.

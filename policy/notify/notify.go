@@ -36,7 +36,7 @@ const (
 	Released         Kind = "released"
 	DomainSuspended  Kind = "domain_suspended"
 	DomainReleased   Kind = "domain_released"
-	ModeChanged      Kind = "mode_changed" // of an account, or of a whole tenant
+	ModeChanged      Kind = store.NoticeOfMode // of an account, or of a whole tenant
 	ProfileSet       Kind = "profile_set"
 	ProfileDeleted   Kind = "profile_deleted"
 	heartbeatKind    Kind = "heartbeat" // to the monitor only

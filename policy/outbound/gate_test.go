@@ -118,9 +118,9 @@ func TestDomainStopModeAndProfileOfTheDatabaseHoldAtOnce(t *testing.T) {
 		eventually(t, "the profile lifts the limit", func() bool { return n.send(e, "x", 0, "a@x.test").left() == 1 })
 
 		stop := store.DomainStop{Tenant: site.Tenant.ID, Domain: "one.test", Reason: "all phished"}
-		require.NoError(t, db.StopDomain(t.Context(), stop, store.Beside{}))
+		require.NoError(t, db.StopDomain(t.Context(), stop, nil))
 		eventually(t, "the domain is stopped", func() bool { return n.send(e, "x", 0, "a@x.test").mail != nil })
-		require.NoError(t, db.ReleaseDomain(t.Context(), stop, store.Beside{}))
+		require.NoError(t, db.ReleaseDomain(t.Context(), stop, nil))
 		eventually(t, "the domain is released", func() bool { return n.send(e, "x", 0, "a@x.test").left() == 1 })
 
 		require.NoError(t, db.SetOutboundMode(t.Context(), site.Tenant.ID, "off", store.OutboundBy{Reason: "test", ActorKind: "user", Actor: "desk"}, nil))
@@ -141,7 +141,7 @@ func TestProfilesOfTheDatabaseThatClashDoNotHideWhatComesAfter(t *testing.T) {
 			require.NoError(t, err)
 		}
 		n := start(t, setup{options: enforce, db: db})
-		require.NoError(t, db.StopDomain(t.Context(), store.DomainStop{Tenant: site.Tenant.ID, Domain: "one.test", Reason: "all phished"}, store.Beside{}))
+		require.NoError(t, db.StopDomain(t.Context(), store.DomainStop{Tenant: site.Tenant.ID, Domain: "one.test", Reason: "all phished"}, nil))
 		eventually(t, "the domain is stopped", func() bool {
 			return n.send(envelope("tanaka@one.test", "192.0.2.7"), "x", 0, "a@x.test").mail != nil
 		})

@@ -93,16 +93,18 @@ func (u *Upkeep) endDomains(ctx context.Context) error {
 	}
 }
 
+// endDomain does nothing when somebody has released the domain meanwhile, or stopped it for longer.
 func (u *Upkeep) endDomain(ctx context.Context, d store.DomainStop) error {
 	d.Reason, d.Ticket, d.ActorKind, d.Actor = "its time was over", "", actorKind, actor
-	told, err := beside(notify.Notice{Tenant: d.Tenant, Account: "@" + d.Domain, Kind: notify.DomainReleased, Facts: notify.Facts{
-		LevelBefore: store.LevelHardLimit, LevelAfter: store.LevelNormal, Action: "allow",
-	}})
-	if err != nil {
-		return err
-	}
-	err = u.store.ReleaseDomain(ctx, d, told)
-	if errors.Is(err, store.ErrNotFound) {
+	err := u.store.ReleaseDomain(ctx, d, func(was *store.DomainStop) (store.Beside, error) {
+		if !was.Until.Equal(d.Until) {
+			return store.Beside{}, store.ErrConflict
+		}
+		return beside(notify.Notice{Tenant: d.Tenant, Account: "@" + d.Domain, Kind: notify.DomainReleased, Facts: notify.Facts{
+			LevelBefore: store.LevelHardLimit, LevelAfter: store.LevelNormal, Action: "allow",
+		}})
+	})
+	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict) {
 		return nil
 	}
 	if err != nil {

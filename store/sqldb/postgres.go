@@ -47,7 +47,7 @@ func openPostgres(ctx context.Context, o Options) (*DB, error) {
 		return nil, fmt.Errorf("pool of connections to PostgreSQL: %w", err)
 	}
 	pool := stdlib.OpenDBFromPool(connections)
-	closers := []io.Closer{pool, closerFunc(connections.Close)}
+	closers := []io.Closer{pool, poolCloser{connections}}
 	if err := checkPostgres(ctx, pool, o.Log); err != nil {
 		err = fmt.Errorf("open PostgreSQL at %s: %w", config.ConnConfig.Host, err)
 		return nil, errors.Join(err, closeAll(closers))
@@ -55,11 +55,24 @@ func openPostgres(ctx context.Context, o Options) (*DB, error) {
 	return &DB{backend: Postgres, read: pool, closers: closers}, nil
 }
 
-// closerFunc is a Close that has no error.
-type closerFunc func()
+// closePatience is how long statements that are under way may take when the database is closed.
+const closePatience = 5 * time.Second
 
-func (f closerFunc) Close() error {
-	f()
+// poolCloser closes a pool of pgx, which waits for each of its connections to come back.
+type poolCloser struct{ pool *pgxpool.Pool }
+
+// Close does not wait for ever: a server that does not answer would keep the process from ending. What is still under way then
+// ends with the process, and is rolled back.
+func (c poolCloser) Close() error {
+	closed := make(chan struct{})
+	go func() {
+		c.pool.Close()
+		close(closed)
+	}()
+	select {
+	case <-closed:
+	case <-time.After(closePatience):
+	}
 	return nil
 }
 
