@@ -46,7 +46,7 @@ type kind struct {
 const dovecotSettings = `service lmtp {
   process_min_avail = 32
   unix_listener lmtp {
-    mode = 0600
+    mode = 0666
   }
 }`
 

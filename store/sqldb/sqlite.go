@@ -48,6 +48,11 @@ func openSQLite(ctx context.Context, o Options) (*DB, error) {
 	if err == nil {
 		err = syncDir(filepath.Dir(o.Path))
 	}
+	if err == nil {
+		if err := lengthenLog(o.Path); err != nil {
+			o.Log.Warn("SQLite's log is not made long beforehand", "err", err) // it grows as it is needed
+		}
+	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", o.Path, err), writer.Close(), lock.Close())
 	}
