@@ -123,7 +123,8 @@ var english = words{
 	"domain_per_hour": "recipients of the domain in an hour", "tenant_per_hour": "recipients of the tenant in an hour",
 	"profile_max_rate": "max_rate of the bulk profile",
 	"new":              "new recipients", "newlist": "share of new recipients", "invalid": "invalid recipients", "campaign": "same body to many",
-	"repeat": "same campaign again", "url": "listed URL", "place": "new place", "hour": "unusual hour", "filter": "spam filter",
+	"persistence": "more recipients tried after the limit",
+	"repeat":      "same campaign again", "url": "listed URL", "place": "new place", "hour": "unusual hour", "filter": "spam filter",
 	"store": "shared state", "bounces": "bounces",
 }
 
@@ -149,7 +150,7 @@ var japanese = words{
 	"normal": "通常", "soft_limit": "ソフトリミット", "hard_limit": "送信停止", "suspended": "アカウントが送信停止中",
 	"domain_suspended": "ドメインが送信停止中", "user_per_hour": "アカウントの1時間あたり宛先数", "user_per_day": "アカウントの24時間あたり宛先数",
 	"domain_per_hour": "ドメインの1時間あたり宛先数", "tenant_per_hour": "テナントの1時間あたり宛先数", "profile_max_rate": "大量送信プロファイルの max_rate",
-	"volume": "宛先の数", "new": "新規宛先", "newlist": "新規宛先の割合", "invalid": "存在しない宛先", "campaign": "同じ本文の多数送信", "spam": "スパム判定",
+	"volume": "宛先の数", "new": "新規宛先", "newlist": "新規宛先の割合", "invalid": "存在しない宛先", "campaign": "同じ本文の多数送信", "persistence": "制限後に新たに試みた宛先", "spam": "スパム判定",
 	"repeat": "解除後の同じ本文の再送信", "url": "危険なURL", "malware": "マルウェア", "place": "新しい場所", "strikes": "過去の違反", "hour": "普段と違う時間帯",
 	"filter": "スパムフィルター", "store": "共有状態", "bounces": "バウンス",
 	"recipients": "件", "share": "の割合", "breaches": "回", "places": "か所", "messages": "通",
