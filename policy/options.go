@@ -130,7 +130,7 @@ type ContentOptions struct {
 	NewlistFrom   float64 `yaml:"newlist_from"`
 	NewlistFull   float64 `yaml:"newlist_full"`
 	NewlistWeight float64 `yaml:"newlist_weight"`
-	// PersistFrom and PersistFull: different recipients to which mail was tried in a day after a soft limit had begun to refuse (5, 20), at a new place or when
+	// PersistFrom and PersistFull: different recipients to which mail was tried in a day after a soft limit had begun to refuse (3, 15), at a new place or when
 	// something speaks against the content.
 	PersistFrom int `yaml:"persist_from"`
 	PersistFull int `yaml:"persist_full"`

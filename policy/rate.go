@@ -67,10 +67,10 @@ func (j *judgement) rate(s *State, p *Policy, b *bulk, room room) {
 	}
 }
 
-// groupMail says that what left within a short window is one message and nothing else, from a country that is not new and with
-// nothing against its content. All its recipients come within a second, which is no haste of the sender.
+// groupMail says that what left within a short window is one message and nothing else, with nothing against its
+// content. All its recipients come within a second, which is no haste of the sender.
 func (j *judgement) groupMail(s *State, window int) bool {
-	if j.foreign || j.scatter || j.tainted || j.sums[window][messages] > 0 {
+	if j.scatter || j.tainted || j.sums[window][messages] > 0 {
 		return false
 	}
 	open := 0

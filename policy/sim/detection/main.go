@@ -22,7 +22,7 @@ func main() {
 
 func run() error {
 	var o sim.Options
-	flag.Uint64Var(&o.Seed, "seed", 20261101, "first seed of the traffic")
+	flag.Uint64Var(&o.Seed, "seed", 20261201, "first seed of the traffic")
 	seeds := flag.Int("seeds", 3, "how many seeds, from seed on")
 	flag.IntVar(&o.Accounts, "accounts", 1200, "honest accounts of each seed")
 	flag.IntVar(&o.Days, "days", 30, "days that each is watched")
