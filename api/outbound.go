@@ -195,9 +195,10 @@ func (s *Server) outboundDecisions(ctx context.Context, in *decisionsInput) (*on
 	})
 }
 
+func eventID(e wire.OutboundEvent) string { return e.ID }
+
 func (s *Server) outboundHistory(ctx context.Context, in *historyInput) (*one[wire.List[wire.OutboundEvent]], error) {
-	id := func(e wire.OutboundEvent) string { return e.ID }
-	return logPage(ctx, s, "outbound-history", in.Page, []string{in.Account}, id, func(before store.LogKey, limit int) ([]wire.OutboundEvent, error) {
+	return logPage(ctx, s, "outbound-history", in.Page, []string{in.Account}, eventID, func(before store.LogKey, limit int) ([]wire.OutboundEvent, error) {
 		return s.d.Outbound.History(ctx, asker(ctx), in.Account, before, limit)
 	})
 }

@@ -37,7 +37,10 @@ type setProfileOutput struct {
 
 type deleteProfileInput struct {
 	ProfilePath
-	Tenant string `query:"tenant" maxLength:"100" doc:"Name or id. Absent for one's own tenant."`
+	Tenant   string `query:"tenant" maxLength:"100" doc:"Name or id. Absent for one's own tenant."`
+	Reason   string `query:"reason" minLength:"1" maxLength:"500" required:"true" doc:"Why; it is kept in the history and the audit log."`
+	Ticket   string `query:"ticket" maxLength:"100"`
+	Revision int64  `query:"revision" minimum:"0" doc:"The revision as it was seen; when it has changed since, the answer is 409."`
 }
 
 func (s *Server) registerOutboundProfiles(api huma.API) {
@@ -90,7 +93,7 @@ func (s *Server) setProfile(ctx context.Context, in *setProfileInput) (*setProfi
 }
 
 func (s *Server) deleteProfile(ctx context.Context, in *deleteProfileInput) (*struct{}, error) {
-	return nil, s.d.Outbound.DeleteProfile(ctx, asker(ctx), in.Tenant, in.ID)
+	return nil, s.d.Outbound.DeleteProfile(ctx, asker(ctx), in.Tenant, in.ID, wire.OutboundAct{Reason: in.Reason, Ticket: in.Ticket, Revision: in.Revision})
 }
 
 type testInput struct {
@@ -116,6 +119,34 @@ func (s *Server) registerOutboundPolicy(api huma.API) {
 		OperationID: "set-outbound-tenant-mode", Method: http.MethodPost, Path: outboundPath + "/tenants/{tenant}/mode", Tags: outboundTags,
 		Summary: "Give a tenant a mode of its own",
 	}, s.setTenantMode)
+	handle(s, api, auth.ExplainOutbound, huma.Operation{
+		OperationID: "get-outbound-tenant-mode", Method: http.MethodGet, Path: outboundPath + "/tenants/{tenant}/mode", Tags: outboundTags,
+		Summary: "Read the mode of a tenant",
+	}, s.tenantMode)
+	handle(s, api, auth.ExplainOutbound, huma.Operation{
+		OperationID: "list-outbound-tenant-history", Method: http.MethodGet, Path: outboundPath + "/tenants/{tenant}/history", Tags: outboundTags,
+		Summary: "List what was done to a tenant as a whole, newest first", Description: "Its modes, domains and bulk senders.",
+	}, s.outboundTenantHistory)
+}
+
+type tenantInput struct {
+	Tenant string `path:"tenant" maxLength:"100" doc:"Name or id."`
+}
+
+func (s *Server) tenantMode(ctx context.Context, in *tenantInput) (*one[wire.OutboundTenantModeDetail], error) {
+	w, err := s.d.Outbound.TenantMode(ctx, asker(ctx), in.Tenant)
+	return &one[wire.OutboundTenantModeDetail]{Body: w}, err
+}
+
+type tenantHistoryInput struct {
+	Page
+	Tenant string `path:"tenant" maxLength:"100" doc:"Name or id."`
+}
+
+func (s *Server) outboundTenantHistory(ctx context.Context, in *tenantHistoryInput) (*one[wire.List[wire.OutboundEvent]], error) {
+	return logPage(ctx, s, "outbound-tenant-history", in.Page, []string{in.Tenant}, eventID, func(before store.LogKey, limit int) ([]wire.OutboundEvent, error) {
+		return s.d.Outbound.TenantHistory(ctx, asker(ctx), in.Tenant, before, limit)
+	})
 }
 
 func (s *Server) outboundPolicy(ctx context.Context, _ *struct{}) (*one[wire.OutboundPolicy], error) {

@@ -88,15 +88,15 @@ func TestEachRoleDoesWithSendingWhatItMay(t *testing.T) {
 		site := storetest.NewSite(t, r.store, "one", "one.test", "bob")
 		storetest.Blast(t, r.store, site.Tenant.ID, "bob@one.test", time.Now())
 		reads := []string{"/accounts", "/accounts/bob@one.test", "/accounts/bob@one.test/decisions", "/accounts/bob@one.test/series"}
-		explains := []string{"/accounts/bob@one.test/explain", "/accounts/bob@one.test/history", "/suspensions", "/domains", "/profiles"}
+		explains := []string{"/accounts/bob@one.test/explain", "/accounts/bob@one.test/history", "/suspensions", "/domains", "/profiles", "/tenants/one/history", "/tenants/one/mode"}
 		stops := []string{"suspend", "extend", "limit", "release"}
 		manages := []struct{ method, path, body string }{
 			{"POST", "/domains/one.test/suspend", `{"reason":"x"}`},
 			{"POST", "/domains/one.test/release", `{"reason":"x"}`},
 			{"POST", "/accounts/bob@one.test/mode", `{"reason":"x","mode":"shadow"}`},
 			{"POST", "/tenants/one/mode", `{"reason":"x","mode":"enforce"}`},
-			{"PUT", "/profiles/news", `{"tenant":"one","accounts":["bob@one.test"],"max_rate":"5000 msgs/hour"}`},
-			{"DELETE", "/profiles/news?tenant=one", ""},
+			{"PUT", "/profiles/news", `{"tenant":"one","accounts":["bob@one.test"],"max_rate":"5000 msgs/hour","reason":"x"}`},
+			{"DELETE", "/profiles/news?tenant=one&reason=x", ""},
 			{"DELETE", "/accounts/bob@one.test/data?reason=asked", ""},
 		}
 		for role, may := range map[auth.Role]string{
@@ -161,6 +161,11 @@ func TestSendingOfOtherTenantsIsLikeWhatDoesNotExist(t *testing.T) {
 				require.Equal(t, q, p, "%s: %s", who, row.path)
 				require.Contains(t, []int{http.StatusNotFound, http.StatusForbidden}, is.StatusCode)
 			}
+			for _, what := range []string{"history", "mode"} {
+				is, isNot := r.get(t, token, outbound+"/tenants/ours/"+what), r.get(t, token, outbound+"/tenants/nowhere/"+what)
+				require.Equal(t, isNot.StatusCode, is.StatusCode, "%s: %s", who, what)
+				require.Equal(t, isNot.problem(t).Detail, is.problem(t).Detail, "%s: %s", who, what)
+			}
 			for _, list := range []string{"/accounts", "/accounts?prefix=bob", "/suspensions", "/domains", "/profiles"} {
 				require.NotContains(t, string(r.get(t, token, outbound+list).body), "bob@ours.test", "%s: %s", who, list)
 			}
@@ -171,9 +176,9 @@ func TestSendingOfOtherTenantsIsLikeWhatDoesNotExist(t *testing.T) {
 			require.Equal(t, http.StatusNotFound, r.do(t, boss, row.method, outbound+row.path, row.body).StatusCode)
 		}
 		refusals := []struct{ method, path, body string }{
-			{"PUT", "/profiles/news", `{"accounts":["bob@ours.test"],"max_rate":"5 msgs/hour"}`},
-			{"PUT", "/profiles/news", `{"tenant":"ours","accounts":["eve@theirs.test"],"max_rate":"5 msgs/hour"}`},
-			{"DELETE", "/profiles/news?tenant=ours", ""}, {"POST", "/tenants/ours/mode", `{"reason":"x","mode":"off"}`},
+			{"PUT", "/profiles/news", `{"accounts":["bob@ours.test"],"max_rate":"5 msgs/hour","reason":"x"}`},
+			{"PUT", "/profiles/news", `{"tenant":"ours","accounts":["eve@theirs.test"],"max_rate":"5 msgs/hour","reason":"x"}`},
+			{"DELETE", "/profiles/news?tenant=ours&reason=x", ""}, {"POST", "/tenants/ours/mode", `{"reason":"x","mode":"off"}`},
 		}
 		for _, row := range refusals {
 			require.Equal(t, "refused", r.do(t, boss, row.method, outbound+row.path, row.body).problem(t).Code, row.path)
@@ -193,13 +198,13 @@ func TestListsOfSendingArePaged(t *testing.T) {
 		}
 		boss := r.person(t, site.Tenant.ID, "boss@one.test", auth.TenantAdmin)
 		for _, name := range []string{"x", "y", "z"} {
-			a := r.do(t, boss, "PUT", outbound+"/profiles/"+name, `{"accounts":["`+strings.ToUpper(name)+`@one.test","`+name+`@one.test"],"max_rate":"5 msgs/hour"}`)
+			a := r.do(t, boss, "PUT", outbound+"/profiles/"+name, `{"accounts":["`+strings.ToUpper(name)+`@one.test","`+name+`@one.test"],"max_rate":"5 msgs/hour","reason":"x"}`)
 			require.Equal(t, http.StatusCreated, a.StatusCode, string(a.body))
 		}
 		for path, want := range map[string]int{
 			"/accounts?": 3, "/accounts?level=hard_limit&": 3, "/accounts?level=normal&": 0, "/accounts?prefix=b&": 1, "/suspensions?": 3,
 			"/accounts/b@one.test/decisions?": 14, "/accounts/b@one.test/decisions?limited=true&": 1, "/accounts/b@one.test/history?": 1,
-			"/profiles?": 3, "/domains?": 0,
+			"/profiles?": 3, "/domains?": 0, "/tenants/one/history?": 3,
 		} {
 			seen, cursor := 0, ""
 			for {
@@ -243,9 +248,14 @@ func TestBadActsAreRefusedWithAReason(t *testing.T) {
 			{"GET", "/accounts/ann@one.test/explain", "", "not_found"},
 			{"POST", "/domains/a%20b/suspend", `{"reason":"x"}`, "refused"},
 			{"POST", "/domains/one.test/release", `{"reason":"x"}`, "not_found"},
-			{"PUT", "/profiles/News!", `{"accounts":["bob@one.test"],"max_rate":"5 msgs/hour"}`, "refused"},
-			{"PUT", "/profiles/news", `{"accounts":[],"max_rate":"5 msgs/hour"}`, "validation_failed"},
-			{"DELETE", "/profiles/none", "", "not_found"},
+			{"PUT", "/profiles/News!", `{"accounts":["bob@one.test"],"max_rate":"5 msgs/hour","reason":"x"}`, "refused"},
+			{"PUT", "/profiles/news", `{"accounts":[],"max_rate":"5 msgs/hour","reason":"x"}`, "validation_failed"},
+			{"PUT", "/profiles/news", `{"accounts":["bob@one.test"],"max_rate":"5 msgs/hour"}`, "validation_failed"},
+			{"PUT", "/profiles/news", `{"accounts":["bob@one.test"],"max_rate":"fast","reason":"x"}`, "refused"},
+			{"PUT", "/profiles/news", `{"accounts":["bob@one.test"],"max_rate":"5 msgs/hour","reason":"x","revision":77}`, "conflict"},
+			{"DELETE", "/profiles/none?reason=x", "", "not_found"},
+			{"DELETE", "/profiles/none", "", "validation_failed"},
+			{"GET", "/tenants/two/history", "", "not_found"},
 			{"DELETE", bob + "/data", "", "validation_failed"},
 			{"GET", "/policy", "", "no_outbound_engine"},
 			{"POST", "/policy/test", `{"account":"bob@one.test","recipients":["a@b.test"],"message":"eA=="}`, "no_outbound_engine"},

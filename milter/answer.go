@@ -5,8 +5,6 @@ import (
 	"strings"
 	"time"
 
-	gomilter "github.com/emersion/go-milter"
-
 	"github.com/mairust/mairust/internal/mail"
 )
 
@@ -26,23 +24,22 @@ const tagMalformed = "malformed"
 // tagQuarantine marks a message that would have been quarantined, had all its recipients been here.
 const tagQuarantine = "quarantine"
 
-// conclude judges the message in progress and carries out the verdict.
-func (s *session) conclude(mod *gomilter.Modifier) gomilter.Response {
+// conclude judges the message in progress and carries out the verdict. A reply refuses it.
+func (s *session) conclude() *mail.Reply {
 	start := s.srv.now()
 	m := s.facts()
 	v, hold := s.settle(s.verdict(m))
 	v, hold = s.endSending(m, v, hold)
 	v.Tags = mail.CleanTags(v.Tags)
 
-	resp := gomilter.Response(gomilter.RespContinue)
+	var reply *mail.Reply
 	if v.Action >= mail.Tempfail {
-		resp = answer(*replyOf(v))
-	} else if err := s.edit(mod, v, hold); err != nil {
-		s.srv.log.Error("header edits not made", "queue_id", s.msg.queueID, "err", err)
-		resp = answer(replyTempfail)
+		reply = replyOf(v)
+	} else {
+		s.edit(v, hold)
 	}
 	s.report(v, hold, s.srv.now().Sub(start))
-	return resp
+	return reply
 }
 
 // verdict asks the checks, if the message can be read at all.
@@ -144,8 +141,12 @@ func digits(s string) bool {
 	return len(s) >= 1 && len(s) <= 3 && strings.Trim(s, "0123456789") == ""
 }
 
-// answer makes a milter reply. A per cent sign is doubled, as the milter API has it: Postfix takes one
-// out again.
-func answer(r mail.Reply) gomilter.Response {
-	return gomilter.NewResponseStr(byte(gomilter.ActReplyCode), strings.ReplaceAll(r.String(), "%", "%%"))
+// answer refuses with a reply, and says "continue" without one. A per cent sign is doubled, as the milter API has it: Postfix
+// takes one out again.
+func (s *session) answer(r *mail.Reply) {
+	if r == nil {
+		s.wire.say(sayContinue)
+		return
+	}
+	s.wire.say(sayReply, strings.ReplaceAll(r.String(), "%", "%%"), "\x00")
 }

@@ -1,10 +1,8 @@
 package milter
 
 import (
-	"fmt"
+	"encoding/binary"
 	"strings"
-
-	gomilter "github.com/emersion/go-milter"
 
 	"github.com/mairust/mairust/internal/mail"
 )
@@ -22,13 +20,11 @@ const (
 // Position 0 is above Postfix's own Received field (position 1 is below it), so the scan header is
 // the very first field that LMTP sees. Postfix hides the first field from milters that come after
 // this one, so that they neither sign it nor take it for the sender's.
-func (s *session) edit(mod *gomilter.Modifier, v mail.Verdict, hold bool) error {
-	e := newEditor(mod, s.msg.header, s.has(gomilter.OptHeaderLeadingSpace))
+func (s *session) edit(v mail.Verdict, hold bool) {
+	e := newEditor(s.wire, s.msg.header, s.has(leadingSpaces))
 	for _, f := range s.msg.forged {
 		for i := f.count; i >= 1; i-- { // from the last one, so that the numbers of the others stay
-			if err := mod.ChangeHeader(i, f.name, ""); err != nil {
-				return fmt.Errorf("remove %s: %w", f.name, err)
-			}
+			e.change(i, f.name, "")
 		}
 		s.srv.metrics.forged.Add(float64(f.count))
 	}
@@ -41,9 +37,7 @@ func (s *session) edit(mod *gomilter.Modifier, v mail.Verdict, hold bool) error 
 			s.srv.log.Warn("header edit left out", "queue_id", s.msg.queueID, "field", mail.Clean(edit.Name, 80))
 			continue
 		}
-		if err := e.apply(edit); err != nil {
-			return fmt.Errorf("edit %s: %w", edit.Name, err)
-		}
+		e.apply(edit)
 	}
 	scan := mail.Scan{
 		Time:    s.srv.now(),
@@ -55,28 +49,22 @@ func (s *session) edit(mod *gomilter.Modifier, v mail.Verdict, hold bool) error 
 		Sender:  s.msg.from,
 		Body:    s.msg.body.Sum(),
 	}
-	if err := mod.InsertHeader(0, mail.ScanField, e.value(scan.Value(s.srv.mac))); err != nil {
-		return fmt.Errorf("insert %s: %w", mail.ScanField, err)
+	e.insert(0, mail.ScanField, scan.Value(s.srv.mac))
+	if hold {
+		s.wire.say(holdMessage, "quarantined by MaiRust\x00")
 	}
-	if !hold {
-		return nil
-	}
-	if err := mod.Quarantine("quarantined by MaiRust"); err != nil {
-		return fmt.Errorf("hold: %w", err)
-	}
-	return nil
 }
 
 // editor turns edits into milter commands. It keeps count of the fields by name, because the protocol
 // wants every field that goes named by its number.
 type editor struct {
-	mod    *gomilter.Modifier
+	wire   *wire
 	prefix string         // what stands between colon and value
 	count  map[string]int // by lower-case name
 }
 
-func newEditor(mod *gomilter.Modifier, header []mail.Field, leadingSpace bool) *editor {
-	e := &editor{mod: mod, count: map[string]int{}}
+func newEditor(w *wire, header []mail.Field, leadingSpace bool) *editor {
+	e := &editor{wire: w, count: map[string]int{}}
 	if leadingSpace {
 		e.prefix = " "
 	}
@@ -94,14 +82,14 @@ func (e *editor) valid(edit mail.Edit) bool {
 	if strings.IndexFunc(edit.Name, func(c rune) bool { return c <= ' ' || c > '~' || c == ':' }) >= 0 {
 		return false
 	}
-	return !strings.HasPrefix(strings.ToLower(edit.Name), ownPrefix)
+	return edit.Op >= mail.AppendField && edit.Op <= mail.RemoveField && !strings.HasPrefix(strings.ToLower(edit.Name), ownPrefix)
 }
 
 // authResults says what checks of the sender gave. Whoever reads it believes only those above the Received field of
 // our own host (RFC 8601, 4): anybody can have written what is below. So it always goes on top.
 const authResults = "authentication-results"
 
-func (e *editor) apply(edit mail.Edit) error {
+func (e *editor) apply(edit mail.Edit) {
 	name := strings.ToLower(edit.Name)
 	if name == authResults && (edit.Op == mail.AppendField || edit.Op == mail.InsertField) {
 		edit.Op, edit.Index = mail.InsertField, 0
@@ -109,55 +97,70 @@ func (e *editor) apply(edit mail.Edit) error {
 	switch edit.Op {
 	case mail.AppendField:
 		e.count[name]++
-		return e.mod.AddHeader(edit.Name, e.value(edit.Value))
+		e.add(edit.Name, edit.Value)
 	case mail.InsertField:
 		e.count[name]++
-		return e.mod.InsertHeader(edit.Index, edit.Name, e.value(edit.Value))
+		e.insert(edit.Index, edit.Name, edit.Value)
 	case mail.ReplaceField:
-		return e.replace(edit, name)
+		e.replace(edit, name)
 	case mail.RemoveField:
-		return e.remove(edit, name)
+		e.remove(edit, name)
 	}
-	return fmt.Errorf("unknown operation %d", edit.Op)
 }
 
 // replace changes one field or every one of the name. A name that is not there is added.
-func (e *editor) replace(edit mail.Edit, name string) error {
+func (e *editor) replace(edit mail.Edit, name string) {
 	if e.count[name] == 0 {
 		e.count[name]++
-		return e.mod.AddHeader(edit.Name, e.value(edit.Value))
+		e.add(edit.Name, edit.Value)
+		return
 	}
+	first, last := 1, e.count[name]
 	if edit.Index > 0 {
-		return e.mod.ChangeHeader(edit.Index, edit.Name, e.value(edit.Value))
+		first, last = edit.Index, edit.Index
 	}
-	for i := e.count[name]; i >= 1; i-- {
-		if err := e.mod.ChangeHeader(i, edit.Name, e.value(edit.Value)); err != nil {
-			return err
-		}
+	for i := last; i >= first; i-- {
+		e.change(i, edit.Name, e.value(edit.Value))
 	}
-	return nil
 }
 
-// remove takes away one field or every one of the name; the milter protocol knows that as a change to
-// an empty value.
-func (e *editor) remove(edit mail.Edit, name string) error {
+// remove takes away one field or every one of the name.
+func (e *editor) remove(edit mail.Edit, name string) {
 	first, last := 1, e.count[name]
 	if edit.Index > 0 {
 		first, last = edit.Index, min(edit.Index, last)
 	}
 	for i := last; i >= first; i-- {
-		if err := e.mod.ChangeHeader(i, edit.Name, ""); err != nil {
-			return err
-		}
+		e.change(i, edit.Name, "")
 		e.count[name]--
 	}
-	return nil
 }
+
+// add puts a field at the end of the header.
+func (e *editor) add(name, value string) {
+	e.wire.say(addField, name, "\x00", e.value(value), "\x00")
+}
+
+// insert puts a field at a position from the top.
+func (e *editor) insert(at int, name, value string) {
+	e.wire.say(insertField, number(at), name, "\x00", e.value(value), "\x00")
+}
+
+// change gives the i-th field of a name, from 1, this very value; an empty one takes the field away.
+func (e *editor) change(i int, name, value string) {
+	e.wire.say(changeField, number(i), name, "\x00", value, "\x00")
+}
+
+// number is a position as the protocol has it.
+func number(n int) string { return string(binary.BigEndian.AppendUint32(nil, uint32(n))) }
+
+// unsafeBytes makes line ends LF and takes out what no field may have.
+var unsafeBytes = strings.NewReplacer("\r\n", "\n", "\r", "", "\x00", "")
 
 // value makes v safe as a field body: no NUL, no bare CR, and every further line begins with white
 // space, so that it can't be a field of its own.
 func (e *editor) value(v string) string {
-	v = strings.NewReplacer("\r\n", "\n", "\r", "", "\x00", "").Replace(v)
+	v = unsafeBytes.Replace(v)
 	lines := strings.Split(strings.Trim(v, "\n"), "\n")
 	kept := lines[:1]
 	for _, line := range lines[1:] {

@@ -9,8 +9,6 @@ import (
 	"strings"
 	"time"
 
-	gomilter "github.com/emersion/go-milter"
-
 	"github.com/mairust/mairust/internal/mail"
 )
 
@@ -55,27 +53,26 @@ type forgedField struct {
 	count int
 }
 
-func (s *session) newMessage(from string, m *gomilter.Modifier) *message {
+func (s *session) newMessage(from string) *message {
 	msg := &message{
-		from:     sender(from, m.Macros["{mail_addr}"]),
+		from:     sender(from, s.macros.get("{mail_addr}")),
 		received: s.srv.now(),
 		spool:    &spool{dir: s.srv.dir, memory: s.srv.spoolMemory, max: s.srv.spoolMax},
 		body:     mail.NewBodyHash(),
 	}
-	msg.noteMacros(m)
+	msg.noteMacros(s.macros)
 	return msg
 }
 
-// noteMacros keeps what is known only from some stage on, because the library forgets the macros of
-// earlier stages: the login comes with MAIL, the queue id no later than the end of the header.
-func (msg *message) noteMacros(m *gomilter.Modifier) {
-	msg.login = orDefault(msg.login, macro(m, "auth_authen"))
-	msg.queueID = orDefault(macro(m, "i"), msg.queueID)
+// noteMacros keeps what comes at some stages only: the login with MAIL, the queue id no later than the end of the header.
+func (msg *message) noteMacros(m macros) {
+	msg.login = orDefault(msg.login, m.clean("auth_authen"))
+	msg.queueID = orDefault(m.clean("i"), msg.queueID)
 }
 
-func (msg *message) addRecipient(to mail.Address, m *gomilter.Modifier) {
+func (msg *message) addRecipient(to mail.Address, m macros) {
 	msg.noteMacros(m)
-	msg.rcpt = append(msg.rcpt, mail.Recipient{Address: to, Mailer: macro(m, "rcpt_mailer")})
+	msg.rcpt = append(msg.rcpt, mail.Recipient{Address: to, Mailer: m.clean("rcpt_mailer")})
 }
 
 // recipient reads the argument of RCPT, and Postfix's resolved form of it where that can't be read.

@@ -2,9 +2,7 @@
 // runs every configured check at the end of a message within one deadline, merges what they say, and
 // answers with an SMTP reply or with header edits.
 //
-// It is the only package that knows go-milter. What that library loses (macros of earlier stages, the
-// session after some answers, body bytes that ride on the end-of-message packet) is kept here, behind
-// a guard that checks every packet before the library sees it; see guard.go.
+// The protocol is in protocol.go and handshake.go, a connection as packets in wire.go, and what they mean in session.go.
 //
 // The package holds no database: it goes on when everything but Postfix and its sources is gone.
 package milter
@@ -131,7 +129,7 @@ type Server struct {
 	mu        sync.Mutex
 	draining  bool
 	listeners map[net.Listener]struct{}
-	conns     map[*guard]struct{}
+	conns     map[*wire]struct{}
 	wg        sync.WaitGroup // connections and checks
 }
 
@@ -154,7 +152,7 @@ func New(o Options, d Deps) (*Server, error) {
 		now:         d.Now,
 		dir:         orDefault(d.SpoolDir, os.TempDir()),
 		listeners:   map[net.Listener]struct{}{},
-		conns:       map[*guard]struct{}{},
+		conns:       map[*wire]struct{}{},
 	}
 	if len(s.mailers) == 0 {
 		s.mailers = []string{"lmtp", "local"}

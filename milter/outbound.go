@@ -5,8 +5,6 @@ import (
 	"net/netip"
 	"time"
 
-	gomilter "github.com/emersion/go-milter"
-
 	"github.com/mairust/mairust/internal/mail"
 )
 
@@ -44,11 +42,11 @@ func (s *session) goingOut() (context.Context, context.CancelFunc) {
 }
 
 // beginSending asks whether the sender may send. Nobody is there to be refused on a RoleLocal listener: such mail is held.
-func (s *session) beginSending(login string) gomilter.Response {
+func (s *session) beginSending(login, envID string) *mail.Reply {
 	if s.srv.outbound == nil || s.direction(login) == mail.Inbound {
 		return nil
 	}
-	e := mail.Envelope{From: s.msg.from, Host: s.host, Client: s.client}
+	e := mail.Envelope{From: s.msg.from, Host: s.host, EnvID: envID, Client: s.client}
 	e.Client.Login = login
 	if s.role == RoleLocal {
 		e.Client.Addr = localClient
@@ -63,20 +61,17 @@ func (s *session) beginSending(login string) gomilter.Response {
 // localClient is the address that mail of local processes is taken to come from.
 var localClient = netip.MustParseAddr("127.0.0.1")
 
-// refuse answers with reply, nil when there is none; where nobody can be refused, the message will be held.
-func (s *session) refuse(reply *mail.Reply) gomilter.Response {
-	if reply == nil {
-		return nil
-	}
-	if s.role == RoleLocal {
+// refuse gives reply back; where nobody can be refused, the message will be held instead.
+func (s *session) refuse(reply *mail.Reply) *mail.Reply {
+	if reply != nil && s.role == RoleLocal {
 		s.msg.hold = true
 		return nil
 	}
-	return answer(*reply)
+	return reply
 }
 
 // sendTo tells the engine of a recipient that the milter would take.
-func (s *session) sendTo(to mail.Address) gomilter.Response {
+func (s *session) sendTo(to mail.Address) *mail.Reply {
 	if s.msg.sending == nil {
 		return nil
 	}
@@ -86,13 +81,13 @@ func (s *session) sendTo(to mail.Address) gomilter.Response {
 }
 
 // noteRefused tells the engine of a recipient that Postfix refused.
-func (s *session) noteRefused(to string, m *gomilter.Modifier) {
+func (s *session) noteRefused(to string) {
 	if s.msg == nil || s.msg.sending == nil {
 		return
 	}
 	ctx, cancel := s.goingOut()
 	defer cancel()
-	s.msg.sending.Refused(ctx, recipient(to, ""), macro(m, "rcpt_host")) // {rcpt_addr} is the reply here
+	s.msg.sending.Refused(ctx, recipient(to, ""), s.macros.clean("rcpt_host")) // {rcpt_addr} is the reply here
 }
 
 // endSending tells the engine what became of the message, and gives what is to become of it now.

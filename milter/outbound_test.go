@@ -189,6 +189,19 @@ func TestStoppedSenderIsRefusedAtMAILAndTheSessionGoesOn(t *testing.T) {
 	require.Equal(t, 250, transaction(t, c, "alice@example.test", "bob@example.test", plain).Code)
 }
 
+func TestShutdownDoesNotWaitForASenderThatWasRefused(t *testing.T) {
+	t.Parallel()
+	s := outboundSite(t, &engine{mail: func(mail.Envelope) *mail.Reply { return &stop }})
+	c, err := lab.DialSMTP(waiting(t), s.pf.SubmissionAddr)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = c.Close() })
+	cmd(t, c, "EHLO x", 250)
+	cmd(t, c, "AUTH PLAIN AGFsaWNlAHB3", 235)
+	cmd(t, c, "MAIL FROM:<alice@example.test>", 550)
+	s.stop(t) // which fails when there is a message to wait for
+	cmd(t, c, "MAIL FROM:<alice@example.test>", 451)
+}
+
 func TestEveryMessageThatEndsEarlyIsReleased(t *testing.T) {
 	t.Parallel()
 	e := &engine{}

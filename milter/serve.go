@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"net"
 	"time"
-
-	gomilter "github.com/emersion/go-milter"
 )
 
 // Serve accepts connections of ln until ctx ends or Shutdown is called, and then returns nil with ln
@@ -37,56 +35,23 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener, role string) error 
 	}
 }
 
-// start gives conn to a go-milter server of its own. That server makes its Milter anew after some
-// answers, which would lose what is known of the connection; with one server for each connection it
-// is always handed the same session.
+// start serves conn in a goroutine of its own.
 func (s *Server) start(conn net.Conn, role string) {
-	g := &guard{Conn: conn, srv: s, buffers: newBuffers(conn)}
-	if !s.addConn(g) {
+	w := &wire{Conn: conn, srv: s, buffers: newBuffers(conn)}
+	if !s.addConn(w) {
+		w.release()
 		_ = conn.Close()
 		return
 	}
-	sess := &session{srv: s, conn: g, role: role}
-	g.ended = sess.drop
+	sess := &session{srv: s, wire: w, role: role}
 	go func() {
-		offered, err := g.readOffer()
-		if err != nil {
-			g.report(err)
-			_ = g.Close()
-			return
-		}
-		accepted, err := accept(offered)
-		if err != nil {
-			s.log.Error("milter handshake refused", "err", err)
-			_ = g.Close()
-			return
-		}
-		sess.accepted = accepted.protocol
-		lib := gomilter.Server{
-			NewMilter: func() gomilter.Milter { return sess },
-			Actions:   accepted.actions,
-			Protocol:  accepted.protocol,
-		}
-		// It returns as soon as the only connection is taken and serves that in a goroutine, whose
-		// end is seen by guard.Close.
-		_ = lib.Serve(&single{conn: g})
+		defer s.dropConn(w)
+		defer w.release()
+		defer sess.drop()
+		sess.serve()
+		_ = conn.Close()
 	}()
 }
-
-// single is a listener with one connection to give.
-type single struct{ conn net.Conn }
-
-func (l *single) Accept() (net.Conn, error) {
-	if l.conn == nil {
-		return nil, net.ErrClosed
-	}
-	c := l.conn
-	l.conn = nil
-	return c, nil
-}
-
-func (l *single) Close() error   { return nil }
-func (l *single) Addr() net.Addr { return &net.UnixAddr{Net: "unix"} }
 
 // Shutdown stops accepting, closes connections that have no message in progress, and waits for the
 // others to come to the end of their message. When ctx ends first, checks are cancelled, what is left
@@ -118,10 +83,10 @@ func (s *Server) Shutdown(ctx context.Context) error {
 func (s *Server) drain() {
 	s.mu.Lock()
 	s.draining = true
-	var idle []*guard
-	for g := range s.conns {
-		if !g.busy {
-			idle = append(idle, g)
+	var idle []*wire
+	for w := range s.conns {
+		if !w.busy {
+			idle = append(idle, w)
 		}
 	}
 	listeners := s.listeners
@@ -131,16 +96,16 @@ func (s *Server) drain() {
 	for ln := range listeners {
 		_ = ln.Close()
 	}
-	for _, g := range idle {
-		_ = g.Conn.Close() // its reader sees that and closes the guard
+	for _, w := range idle {
+		_ = w.Close() // its reader sees that
 	}
 }
 
 func (s *Server) closeConns() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for g := range s.conns {
-		_ = g.Conn.Close()
+	for w := range s.conns {
+		_ = w.Close()
 	}
 }
 
@@ -170,21 +135,21 @@ func (s *Server) dropListener(ln net.Listener) {
 	}
 }
 
-func (s *Server) addConn(g *guard) bool {
+func (s *Server) addConn(w *wire) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.draining {
 		return false
 	}
-	s.conns[g] = struct{}{}
+	s.conns[w] = struct{}{}
 	s.wg.Add(1)
 	s.metrics.connections.Inc()
 	return true
 }
 
-func (s *Server) dropConn(g *guard) {
+func (s *Server) dropConn(w *wire) {
 	s.mu.Lock()
-	delete(s.conns, g)
+	delete(s.conns, w)
 	s.mu.Unlock()
 	s.metrics.connections.Dec()
 	s.wg.Done()

@@ -2,24 +2,20 @@ package milter
 
 import (
 	"fmt"
-	"net"
 	"net/netip"
-	"net/textproto"
 	"runtime/debug"
 	"strings"
-
-	gomilter "github.com/emersion/go-milter"
 
 	"github.com/mairust/mairust/internal/mail"
 )
 
-// session is one connection of Postfix, that is one SMTP session (two after XCLIENT). go-milter calls
-// its methods one at a time, in the order of SMTP.
+// session is one connection of Postfix, that is one SMTP session (two after XCLIENT).
 type session struct {
-	srv      *Server
-	conn     *guard
-	role     string
-	accepted gomilter.OptProtocol
+	srv     *Server
+	wire    *wire
+	role    string
+	options options // as agreed upon
+	macros  macros  // of the command that comes
 
 	host   string // {j}
 	daemon string // {daemon_name}
@@ -27,119 +23,180 @@ type session struct {
 	msg    *message // nil between messages
 }
 
-// Connect notes the client.
-func (s *session) Connect(host, _ string, _ uint16, addr net.IP, m *gomilter.Modifier) (resp gomilter.Response, _ error) {
-	defer s.rescue(&resp)
+// serve agrees on what is told and then takes commands until the connection ends.
+func (s *session) serve() {
+	if !s.shakeHands() {
+		return
+	}
+	for {
+		c, data, err := s.wire.next()
+		if err != nil {
+			s.wire.report(err)
+			return
+		}
+		if !s.take(c, data) {
+			return
+		}
+	}
+}
+
+// shakeHands takes the first packet; false when nothing comes of it.
+func (s *session) shakeHands() bool {
+	c, data, err := s.wire.next()
+	if err == nil && c != cmdNegotiate {
+		err = fmt.Errorf("%w: it begins with %q and not a handshake", errMalformed, byte(c))
+	}
+	if err != nil {
+		s.wire.report(err)
+		return false
+	}
+	ours, err := s.accept(readOffer(data))
+	if err != nil {
+		s.srv.log.Error("milter handshake refused", "err", err)
+		return false
+	}
+	s.options = ours.options
+	s.wire.say(cmdNegotiate, ours.String())
+	return true
+}
+
+// take does what a command wants, and answers; false ends the connection, which Postfix answers with 451 when a message is in
+// progress. It never says "accept", which would end the filtering of what else comes.
+func (s *session) take(c code, data []byte) (goOn bool) {
+	defer s.rescue(&goOn)
+	switch c {
+	case cmdMacros:
+		s.macros = append(s.macros[:0], data[1:]...)
+	case cmdConnect:
+		s.connect(readConnect(data))
+		s.goOn(noConnReply)
+	case cmdHelo:
+		name, _ := cutString(data)
+		s.client.Helo = mail.Clean(name, 255)
+		s.goOn(noHeloReply)
+	case cmdMail:
+		s.answerUnless(noMailReply, s.mailFrom(path(data), envID(data)))
+	case cmdRcpt:
+		s.answerUnless(noRcptReply, s.rcptTo(path(data)))
+	case cmdField:
+		name, rest := cutString(data)
+		value, _ := cutString(rest)
+		s.field(name, value)
+		s.goOn(noFieldReply)
+	case cmdEndOfHeader:
+		s.endOfHeader()
+		s.goOn(noEOHReply)
+	case cmdBody:
+		s.body(data)
+		s.goOn(noBodyReply)
+	case cmdEnd:
+		s.body(data) // Postfix 3.7 sends the last piece before, others with it
+		s.answer(s.end())
+	case cmdAbort:
+		s.macros = s.macros[:0]
+		s.drop()
+	case cmdQuit:
+		return false
+	default: // a second handshake
+		s.wire.report(fmt.Errorf("%w: command %q out of place", errMalformed, byte(c)))
+		return false
+	}
+	return true
+}
+
+// path is the argument of MAIL or RCPT without its brackets.
+func path(data []byte) string {
+	p, _ := cutString(data)
+	return strings.Trim(p, "<>")
+}
+
+// connect notes the client. Without an address of the internet addr is the zero one.
+func (s *session) connect(host string, addr netip.Addr) {
 	s.drop()
-	s.host = macro(m, "j")
-	s.daemon = macro(m, "daemon_name")
+	s.host = s.macros.clean("j")
+	s.daemon = s.macros.clean("daemon_name")
 	s.client = mail.Client{}
 	if s.role != RoleLocal { // there Postfix names itself as the client
-		a, _ := netip.AddrFromSlice(addr)
-		s.client.Addr = a.Unmap()
+		s.client.Addr = addr
 		s.client.Name = clientName(host)
 	}
-	return s.silence(gomilter.OptNoConnReply), nil
 }
 
-// Helo notes the name, which may come again.
-func (s *session) Helo(name string, _ *gomilter.Modifier) (resp gomilter.Response, _ error) {
-	defer s.rescue(&resp)
-	s.client.Helo = mail.Clean(name, 255)
-	return s.silence(gomilter.OptNoHeloReply), nil
-}
-
-// MailFrom begins a message.
-func (s *session) MailFrom(from string, m *gomilter.Modifier) (resp gomilter.Response, _ error) {
-	defer s.rescue(&resp)
+// mailFrom begins a message.
+func (s *session) mailFrom(from, envID string) *mail.Reply {
 	s.drop()
-	s.msg = s.newMessage(from, m)
-	if refusal := s.beginSending(s.msg.login); refusal != nil {
+	s.msg = s.newMessage(from)
+	refusal := s.beginSending(s.msg.login, envID)
+	if refusal != nil {
 		s.drop()
-		return refusal, nil
+		s.wire.setBusy(false)
 	}
-	return gomilter.RespContinue, nil
+	return refusal
 }
 
-// RcptTo takes a recipient, or notes that Postfix has refused it.
-func (s *session) RcptTo(to string, m *gomilter.Modifier) (resp gomilter.Response, _ error) {
-	defer s.rescue(&resp)
-	if refusedByPostfix(m) {
-		s.noteRefused(to, m)
-		return gomilter.RespContinue, nil
+// tooMany refuses a recipient beyond the bound.
+var tooMany = mail.Reply{Code: 452, Enhanced: "4.5.3", Text: "Too many recipients"}
+
+// rcptTo takes a recipient, or notes that Postfix has refused it.
+func (s *session) rcptTo(to string) *mail.Reply {
+	if refusedByPostfix(s.macros) {
+		s.noteRefused(to)
+		return nil
 	}
 	if s.msg == nil {
-		return gomilter.RespContinue, nil
+		return nil
 	}
 	if len(s.msg.rcpt) >= maxRecipients {
-		if s.role != RoleLocal {
-			return answer(mail.Reply{Code: 452, Enhanced: "4.5.3", Text: "Too many recipients"}), nil
+		if s.role != RoleLocal && !s.has(noRcptReply) {
+			return &tooMany
 		}
 		s.msg.unknownRcpt = true
-		return gomilter.RespContinue, nil
+		return nil
 	}
-	rcpt := recipient(to, m.Macros["{rcpt_addr}"])
+	rcpt := recipient(to, s.macros.get("{rcpt_addr}"))
 	if refusal := s.sendTo(rcpt); refusal != nil {
-		return refusal, nil
+		return refusal
 	}
-	s.msg.addRecipient(rcpt, m)
-	return gomilter.RespContinue, nil
+	s.msg.addRecipient(rcpt, s.macros)
+	return nil
 }
 
-// Header takes one field as it is.
-func (s *session) Header(name, value string, _ *gomilter.Modifier) (resp gomilter.Response, _ error) {
-	defer s.rescue(&resp)
-	if s.msg != nil {
-		if !s.has(gomilter.OptHeaderLeadingSpace) {
-			value = " " + value // which the MTA took off
-		}
-		s.msg.addField(name, value)
+// field takes a header field as it is.
+func (s *session) field(name, value string) {
+	if s.msg == nil {
+		return
 	}
-	return s.silence(gomilter.OptNoHeaderReply), nil
+	if !s.has(leadingSpaces) {
+		value = " " + value // which the MTA took off
+	}
+	s.msg.addField(name, value)
 }
 
-// Headers ends the header. The queue id is known by now.
-func (s *session) Headers(_ textproto.MIMEHeader, m *gomilter.Modifier) (resp gomilter.Response, _ error) {
-	defer s.rescue(&resp)
+// endOfHeader: the queue id is known by now.
+func (s *session) endOfHeader() {
 	if s.msg != nil {
-		s.msg.noteMacros(m)
+		s.msg.noteMacros(s.macros)
 		s.msg.endHeader()
 	}
-	return s.silence(gomilter.OptNoEOHReply), nil
 }
 
-// BodyChunk takes a piece of the body.
-func (s *session) BodyChunk(chunk []byte, _ *gomilter.Modifier) (resp gomilter.Response, _ error) {
-	defer s.rescue(&resp)
-	if s.msg != nil {
-		s.msg.addBody(chunk)
+// body takes a piece of the body.
+func (s *session) body(piece []byte) {
+	if s.msg != nil && len(piece) > 0 {
+		s.msg.addBody(piece)
 	}
-	if s.conn.split {
-		return nil, nil
-	}
-	return s.silence(gomilter.OptNoBodyReply), nil
 }
 
-// Body judges the message and answers for it. It says Continue and never Accept, which would end the
-// filtering of what else comes on the connection.
-func (s *session) Body(m *gomilter.Modifier) (resp gomilter.Response, _ error) {
-	defer s.rescue(&resp)
+// end judges the message. A reply refuses it. The end of a message that did not begin is one nobody has judged.
+func (s *session) end() *mail.Reply {
 	if s.msg == nil {
-		return gomilter.RespContinue, nil
+		s.srv.log.Warn("end of a message without its beginning")
+		return &replyTempfail
 	}
 	defer s.drop()
-	s.msg.noteMacros(m)
+	s.msg.noteMacros(s.macros)
 	s.msg.endHeader()
-	return s.conclude(m), nil
-}
-
-// Abort ends a message. Postfix sends it after every message, delivered or not, so that there may be
-// nothing left to let go of.
-func (s *session) Abort(*gomilter.Modifier) error {
-	var resp gomilter.Response
-	defer s.rescue(&resp)
-	s.drop()
-	return nil
+	return s.conclude()
 }
 
 // drop forgets the message in progress. It never panics: it is called after a panic, and when the connection has ended, too.
@@ -163,26 +220,26 @@ func (s *session) drop() {
 	msg.sending.Release()
 }
 
-// silence is the answer to a command that needs none: nothing at all if that was agreed upon.
-func (s *session) silence(opt gomilter.OptProtocol) gomilter.Response {
-	if s.has(opt) {
-		return nil
+// goOn says "continue", unless it was agreed that this needs no answer.
+func (s *session) goOn(silent options) { s.answerUnless(silent, nil) }
+
+func (s *session) answerUnless(silent options, r *mail.Reply) {
+	if !s.has(silent) {
+		s.answer(r)
 	}
-	return gomilter.RespContinue
 }
 
-func (s *session) has(opt gomilter.OptProtocol) bool { return s.accepted&opt != 0 }
+func (s *session) has(o options) bool { return s.options&o != 0 }
 
-// rescue turns a panic into the end of the connection, which Postfix answers with 451.
-func (s *session) rescue(resp *gomilter.Response) {
+// rescue turns a panic into the end of the connection.
+func (s *session) rescue(goOn *bool) {
 	v := recover()
 	if v == nil {
 		return
 	}
 	s.notePanic(v)
 	s.drop()
-	_ = s.conn.Conn.Close()
-	*resp = nil
+	*goOn = false
 }
 
 func (s *session) notePanic(v any) {
@@ -205,22 +262,14 @@ func (s *session) direction(login string) mail.Direction {
 	return mail.Inbound
 }
 
-// macro reads a macro of this stage; Postfix puts long names in braces.
-func macro(m *gomilter.Modifier, name string) string {
-	if len(name) > 1 {
-		name = "{" + name + "}"
-	}
-	return mail.Clean(m.Macros[name], 1024)
-}
-
 // refusedByPostfix tells whether RCPT is only told for information. The transport "error" alone does
 // not say so: it is also that of an accepted recipient in a virtual alias domain. Of a refused one,
 // {rcpt_host} is the enhanced status code and {rcpt_addr} the reply.
-func refusedByPostfix(m *gomilter.Modifier) bool {
-	if macro(m, "rcpt_mailer") != "error" {
+func refusedByPostfix(m macros) bool {
+	if m.get("{rcpt_mailer}") != "error" {
 		return false
 	}
-	class, rest, _ := strings.Cut(macro(m, "rcpt_host"), ".")
+	class, rest, _ := strings.Cut(m.clean("rcpt_host"), ".")
 	return (class == "4" || class == "5") && validDetail(rest)
 }
 

@@ -42,6 +42,9 @@ func newSources(list []Source) ([]source, error) {
 
 // judge asks all sources and merges what they say. It takes no longer than the server's timeout.
 func (s *Server) judge(m *mail.Message) mail.Verdict {
+	if len(s.sources) == 0 {
+		return mail.Verdict{}
+	}
 	ctx, cancel := s.deadline()
 	defer cancel()
 

@@ -90,6 +90,7 @@ type judgement struct {
 	known   bool // history enough to call a place new
 	scatter bool // many places at once
 	foreign bool // more than a new network in a known country
+	where   whereabouts
 	// second are the second kinds of evidence; tainted are those of them that are about content.
 	second  [pieceCount]bool
 	tainted bool

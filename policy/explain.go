@@ -42,6 +42,8 @@ type Explanation struct {
 	// Trust is home (a place known for days), away (neither that nor new), new, cold (too little history to say) or
 	// doubt (the content speaks against the account).
 	Trust string `json:"trust"`
+	// Country is where the client is (ISO 3166); empty when unknown.
+	Country string `json:"country,omitempty"`
 	// Limit is the plain limit or cap that was met.
 	Limit *Limit `json:"limit,omitempty"`
 	// Profile is the id of the bulk profile.
@@ -86,6 +88,10 @@ type Evidence struct {
 	WindowSeconds int64 `json:"window_s,omitempty"`
 	// Fingerprint of the campaign, in hexadecimal digits.
 	Fingerprint string `json:"fingerprint,omitempty"`
+	// Kind says what is new about a place: country, network, or many of them at once (countries, networks). Countries are those
+	// that it is about, as far as they are known.
+	Kind      string   `json:"kind,omitempty"`
+	Countries []string `json:"countries,omitempty"`
 }
 
 // Limit is a limit that was met.
@@ -107,6 +113,7 @@ func (c *step) explain() *Explanation {
 		Version: 1, AtUS: c.now, On: kindNames[c.e.Kind], Policy: c.p.hash, QueueHost: c.e.QueueHost, QueueID: c.e.QueueID,
 		Mode: c.mode, Action: c.d.Action, Reason: c.d.Reason, Before: c.d.Before, After: c.d.After,
 		Score: c.j.score, ColdStart: c.j.cold, Trust: trustNames[c.j.trust], Limit: c.limit,
+		Country:  countryText(countryOf(c.e.Place.Country)),
 		Messages: c.j.sums.windows(messages), Recipients: c.j.sums.windows(copies), New: c.j.sums.windows(fresh),
 	}
 	if c.d.Would != c.d.Action {
@@ -140,6 +147,9 @@ func (j *judgement) tell(x *Explanation) {
 		}
 		if m.print != 0 {
 			e.Fingerprint = strconv.FormatUint(m.print, 16)
+		}
+		if i == newPlace {
+			e.Kind, e.Countries = j.where.kind, j.where.texts()
 		}
 		x.Evidence = append(x.Evidence, e)
 	}

@@ -53,7 +53,11 @@ func (j *judgement) places(s *State, r *historyRules) {
 		}
 		if s.isNew(p.firstMinute, p.uses, j.now, r) {
 			fresh++
-			strongest = max(strongest, s.newness(p, j.now, r))
+			// Of those that weigh the same, where the message comes from is the one to tell of.
+			if weight := s.newness(p, j.now, r); weight > strongest || weight == strongest && i+1 == int(s.here) {
+				strongest = weight
+				j.where = whereabouts{kind: s.kindOf(p, j.now, r), countries: [placeCount]uint16{p.country}}
+			}
 		}
 		if j.now-int64(p.lastMinute)*minuteUS >= r.manyUS {
 			continue
@@ -69,9 +73,10 @@ func (j *judgement) places(s *State, r *historyRules) {
 		}
 	}
 	m := measure{value: strongest, raw: fresh, windowUS: r.newPlaceUS}
-	if countries >= r.manyCountries && recent > 0 || recentNew >= r.manyNetworks {
+	if many := countries >= r.manyCountries && recent > 0; many || recentNew >= r.manyNetworks {
 		m = measure{value: Micro, raw: max(countries, recentNew), windowUS: r.manyUS}
 		j.scatter = true
+		j.where = s.lately(many, j.now, r)
 	}
 	j.pieces[newPlace] = m
 }
@@ -79,10 +84,56 @@ func (j *judgement) places(s *State, r *historyRules) {
 // newness is the evidence of a place. A new country is full evidence for everybody. A new network in a known country is less,
 // or one whose country nobody knows, because people change networks; and little for an account that does so all the time.
 func (s *State) newness(p *place, nowUS int64, r *historyRules) int64 {
-	if p.country != 0 && s.isNew(p.countryFirst, p.countryUses, nowUS, r) {
+	if s.countryIsNew(p, nowUS, r) {
 		return r.newPlace
 	}
 	return r.newNetwork - mul(s.wandering(r), max(r.newNetwork-r.habitNetwork, 0))
+}
+
+// whereabouts tell people of the evidence of places: they decide nothing.
+type whereabouts struct {
+	kind      string
+	countries [placeCount]uint16 // 0 is none
+}
+
+// What is new about places, as Evidence.Kind has it.
+const (
+	kindCountry   = "country"
+	kindNetwork   = "network"
+	kindCountries = "countries"
+	kindNetworks  = "networks"
+)
+
+func (s *State) kindOf(p *place, nowUS int64, r *historyRules) string {
+	if s.countryIsNew(p, nowUS, r) {
+		return kindCountry
+	}
+	return kindNetwork
+}
+
+// lately are the countries of the places that were used within the time of many.
+func (s *State) lately(manyCountries bool, nowUS int64, r *historyRules) whereabouts {
+	w := whereabouts{kind: kindNetworks}
+	if manyCountries {
+		w.kind = kindCountries
+	}
+	for i := range s.places {
+		p := &s.places[i]
+		if p.country != 0 && nowUS-int64(p.lastMinute)*minuteUS < r.manyUS && s.firstOfCountry(i, nowUS, r) {
+			w.countries[i] = p.country
+		}
+	}
+	return w
+}
+
+// texts are the codes of the countries.
+func (w *whereabouts) texts() (list []string) {
+	for _, c := range w.countries {
+		if c != 0 {
+			list = append(list, countryText(c))
+		}
+	}
+	return list
 }
 
 // firstOfCountry says that no place before i is in its country and was used as lately.

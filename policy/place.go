@@ -43,6 +43,14 @@ func countryOf(s string) uint16 {
 	return uint16(s[0])<<8 | uint16(s[1])
 }
 
+// countryText is the code again; empty for 0.
+func countryText(country uint16) string {
+	if country == 0 {
+		return ""
+	}
+	return string([]byte{byte(country >> 8), byte(country)})
+}
+
 // visit notes that the account is at a place now, and says whether it is one that the account is not remembered by.
 // Unknown places are not noted.
 func (s *State) visit(at Place, nowUS int64) (fresh bool) {
@@ -81,25 +89,62 @@ func (s *State) used(familiar bool, r *historyRules, nowUS int64) {
 // placeOf finds or makes the entry and makes it the current one. A new one takes the place of that with the least
 // worth; what is known of a country survives in its other networks.
 func (s *State) placeOf(network uint64, country uint16, minute uint32) *place {
-	worst := -1
+	if i := s.placeAt(network, country); i >= 0 {
+		s.here = uint8(i) + 1
+		if p := &s.places[i]; p.country == 0 && country != 0 {
+			s.locate(p, country)
+		}
+		return &s.places[i]
+	}
+	worst := 0
 	fresh := place{network: network, country: country, firstMinute: minute, lastMinute: minute, countryFirst: minute}
 	for i := range s.places {
 		p := &s.places[i]
-		if p.firstMinute != 0 && p.network == network && p.country == country {
-			s.here = uint8(i) + 1
-			return p
-		}
 		if p.firstMinute != 0 && country != 0 && p.country == country {
 			fresh.countryFirst = min(fresh.countryFirst, p.countryFirst)
 			fresh.countryUses = p.countryUses
 		}
-		if worst < 0 || p.worth() < s.places[worst].worth() {
+		if p.worth() < s.places[worst].worth() {
 			worst = i
 		}
 	}
 	s.places[worst] = fresh
 	s.here = uint8(worst) + 1
 	return &s.places[worst]
+}
+
+// placeAt gives the index of a place, -1 when it is not known. A network whose country is not known, now or then, is the same place
+// all the same: the day on which a site gets a database of countries, or loses it, makes nobody a stranger.
+func (s *State) placeAt(network uint64, country uint16) int {
+	found := -1
+	for i := range s.places {
+		p := &s.places[i]
+		switch {
+		case p.firstMinute == 0 || p.network != network:
+		case p.country == country:
+			return i
+		case network != 0 && (country == 0 || p.country == 0) && (found < 0 || p.worth() > s.places[found].worth()):
+			found = i
+		}
+	}
+	return found
+}
+
+// locate gives a place the country that was not known when it was first used. What is known of the country is then one for all
+// its networks.
+func (s *State) locate(p *place, country uint16) {
+	first, uses := p.firstMinute, p.uses
+	p.country = country
+	for i := range s.places {
+		if q := &s.places[i]; q != p && q.country == country {
+			first, uses = min(first, q.countryFirst), max(uses, q.countryUses)
+		}
+	}
+	for i := range s.places {
+		if q := &s.places[i]; q.country == country {
+			q.countryFirst, q.countryUses = first, uses
+		}
+	}
 }
 
 // worth is how long ago the place was last used, with a day's credit for each use, up to 30.
@@ -129,6 +174,11 @@ func (s *State) isNew(first uint32, uses uint16, nowUS int64, r *historyRules) b
 	}
 	age := nowUS - int64(first)*minuteUS
 	return age < r.newPlaceUS || age < quietUS && int64(uses) < r.newPlaceUses
+}
+
+// countryIsNew says that a place's country is known, and was first seen a short while ago.
+func (s *State) countryIsNew(p *place, nowUS int64, r *historyRules) bool {
+	return p.country != 0 && s.isNew(p.countryFirst, p.countryUses, nowUS, r)
 }
 
 // isHome says that the current place has been used for days.

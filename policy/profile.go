@@ -30,6 +30,9 @@ type Rate struct {
 	WindowUS int64
 }
 
+// MaxRateCopies is the most that a rate may say.
+const MaxRateCopies = maxCount
+
 // ParseRate reads "5000 msgs/hour": a number and msgs, then /minute, /hour or /day. The word msgs may be left out.
 func ParseRate(s string) (Rate, error) {
 	wrong := fmt.Errorf("max_rate: %q is not like \"5000 msgs/hour\" (minute, hour or day; 1 to %d)", s, maxCount)

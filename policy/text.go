@@ -42,6 +42,9 @@ func (x *Explanation) Text(lang string) string {
 	list("corroborators", x.Corroborators)
 	list("unknown", x.Unknown)
 	list("degraded", x.Degraded)
+	if x.Country != "" {
+		line(w["from"], x.Country)
+	}
 	if x.ColdStart {
 		line("%s", w["cold_start"])
 	}
@@ -60,6 +63,12 @@ func (e *Evidence) text(w words) string {
 	}
 	if e.Usual > 0 {
 		s += fmt.Sprintf(w["usual"], usual)
+	}
+	if e.Kind != "" {
+		s += w["comma"] + w.of("new_"+e.Kind)
+	}
+	if len(e.Countries) > 0 {
+		s += w["comma"] + strings.Join(e.Countries, w["comma"])
 	}
 	return s
 }
@@ -111,6 +120,7 @@ var english = words{
 	"degraded":      "was missing: %s",
 	"cold_start":    "there is too little history of this account to compare with",
 	"counts":        "messages %d in an hour, %d in 24 hours; recipients %d and %d; new ones %d and %d",
+	"from":          "sent from %s",
 	"within":        " within %s",
 	"full_at":       ", full evidence at %s",
 	"usual":         ", usually at most %s",
@@ -126,6 +136,8 @@ var english = words{
 	"persistence": "more recipients tried after the limit",
 	"repeat":      "same campaign again", "url": "listed URL", "place": "new place", "hour": "unusual hour", "filter": "spam filter",
 	"store": "shared state", "bounces": "bounces",
+	"new_country": "first mail from this country", "new_network": "first mail from this network",
+	"new_countries": "many countries at once", "new_networks": "many networks at once",
 }
 
 var japanese = words{
@@ -140,6 +152,7 @@ var japanese = words{
 	"degraded":      "取得できなかったもの: %s",
 	"cold_start":    "このアカウントの履歴が少ないため、普段との比較はしていません",
 	"counts":        "メール 1時間 %d 通・24時間 %d 通、宛先 %d 件・%d 件、新規宛先 %d 件・%d 件",
+	"from":          "送信元の国 %s",
 	"within":        "(%s 以内)",
 	"full_at":       "、%s で最大",
 	"usual":         "、普段の最大 %s",
@@ -153,5 +166,7 @@ var japanese = words{
 	"volume": "宛先の数", "new": "新規宛先", "newlist": "新規宛先の割合", "invalid": "存在しない宛先", "campaign": "同じ本文の多数送信", "persistence": "制限後に新たに試みた宛先", "spam": "スパム判定",
 	"repeat": "解除後の同じ本文の再送信", "url": "危険なURL", "malware": "マルウェア", "place": "新しい場所", "strikes": "過去の違反", "hour": "普段と違う時間帯",
 	"filter": "スパムフィルター", "store": "共有状態", "bounces": "バウンス",
+	"new_country": "この国からは初めて", "new_network": "このネットワークからは初めて",
+	"new_countries": "同時に多くの国から", "new_networks": "同時に多くのネットワークから",
 	"recipients": "件", "share": "の割合", "breaches": "回", "places": "か所", "messages": "通",
 }

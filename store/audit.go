@@ -31,15 +31,19 @@ const maxAuditText = 16 << 10
 
 // Audit appends an entry to the audit log.
 func (s *Store) Audit(ctx context.Context, e AuditEntry) error {
+	return s.write(ctx, func(_ context.Context, tx *sqldb.Tx) error {
+		e.queue(tx, s.now())
+		return nil
+	})
+}
+
+func (e *AuditEntry) queue(tx *sqldb.Tx, now time.Time) {
 	const query = `INSERT INTO audit_log (at_us, id, tenant_id, actor_kind, actor, action, target, reason, before, after, request_id)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`
-	return s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
-		_, err := tx.Exec(ctx, query, micros(s.now()), newID(), textOrNull(string(e.Tenant)),
-			mail.Clean(e.ActorKind, maxWord), mail.Clean(e.Actor, maxAddress), mail.Clean(e.Action, maxWord),
-			mail.Clean(e.Target, maxAddress), mail.Clean(e.Reason, maxSubject),
-			mail.Clean(e.Before, maxAuditText), mail.Clean(e.After, maxAuditText), mail.Clean(e.RequestID, maxWord))
-		return err
-	})
+	tx.Queue(query, micros(now), newID(), textOrNull(string(e.Tenant)),
+		mail.Clean(e.ActorKind, maxWord), mail.Clean(e.Actor, maxAddress), mail.Clean(e.Action, maxWord),
+		mail.Clean(e.Target, maxAddress), mail.Clean(e.Reason, maxSubject),
+		mail.Clean(e.Before, maxAuditText), mail.Clean(e.After, maxAuditText), mail.Clean(e.RequestID, maxWord))
 }
 
 // AuditLog lists entries in scope, newest first, older than before (zero: from the newest), at most limit.

@@ -45,6 +45,9 @@ type NoticeChannel struct {
 	Error string
 }
 
+// NoticeOfMode is the kind of notices about modes.
+const NoticeOfMode = "mode_changed"
+
 const (
 	maxFacts       = 8 << 10
 	maxNoticeError = 500
@@ -52,16 +55,20 @@ const (
 
 // AddNotice stores a notice that waits to be planned. It is sent by whoever runs the notifier, on whichever node.
 func (s *Store) AddNotice(ctx context.Context, n Notice) error {
+	return s.write(ctx, func(_ context.Context, tx *sqldb.Tx) error {
+		n.queue(tx, s.now())
+		return nil
+	})
+}
+
+func (n *Notice) queue(tx *sqldb.Tx, now time.Time) {
 	const query = `INSERT INTO notices (at_us, id, tenant_id, account, kind, facts, state, merged, next_us)
 		VALUES ($1, $2, $3, $4, $5, $6, 'waiting', 0, $7)`
-	if len(n.Facts) > maxFacts {
-		n.Facts = "{}"
+	facts := n.Facts
+	if len(facts) > maxFacts {
+		facts = "{}"
 	}
-	return s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
-		now := micros(s.now())
-		_, err := tx.Exec(ctx, query, now, newID(), string(n.Tenant), cleanKey(n.Account), mail.Clean(n.Kind, maxWord), mail.Clean(n.Facts, 0), now)
-		return err
-	})
+	tx.Queue(query, micros(now), newID(), string(n.Tenant), cleanKey(n.Account), mail.Clean(n.Kind, maxWord), mail.Clean(facts, 0), micros(now))
 }
 
 const noticeColumns = `n.at_us, n.id, n.tenant_id, n.account, n.kind, n.facts, n.merged`
@@ -94,7 +101,7 @@ type NoticeLimits struct {
 
 // PlanNotice gives a waiting notice to the channels, if the limits of its account allow it now; else it waits until they
 // do. Older notices about the account that wait too are merged into it; it is merged itself when a newer one waits, as
-// that says what is true now. planned is whether it was given to the channels.
+// that says what is true now. A mode says nothing of a level, nor a level of a mode: of these two, each is merged with its like. planned is whether it was given to the channels.
 func (s *Store) PlanNotice(ctx context.Context, n Notice, channels []string, l NoticeLimits) (planned bool, err error) {
 	err = s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
 		planned = false
@@ -126,13 +133,14 @@ func (s *Store) PlanNotice(ctx context.Context, n Notice, channels []string, l N
 // mergeNotices merges what waits about the account into the newest notice. merged counts what n took in; isLast is false
 // when n itself was merged, or is not waiting any more.
 func mergeNotices(ctx context.Context, tx *sqldb.Tx, n Notice) (merged int64, isLast bool, err error) {
-	query := `SELECT at_us, id, merged FROM notices WHERE tenant_id = $1 AND account = $2 AND state = 'waiting' ORDER BY at_us, id` + tx.ForUpdate()
+	query := `SELECT at_us, id, merged FROM notices WHERE tenant_id = $1 AND account = $2 AND state = 'waiting'
+		AND (kind = '` + NoticeOfMode + `') = ($3 = '` + NoticeOfMode + `') ORDER BY at_us, id` + tx.ForUpdate()
 	type waiting struct {
 		at, merged int64
 		id         string
 	}
 	var list []waiting
-	err = tx.Each(ctx, query, []any{string(n.Tenant), n.Account}, func(scan sqldb.Scan) error {
+	err = tx.Each(ctx, query, []any{string(n.Tenant), n.Account, n.Kind}, func(scan sqldb.Scan) error {
 		var w waiting
 		err := scan(&w.at, &w.id, &w.merged)
 		list = append(list, w)

@@ -95,6 +95,29 @@ func TestNoticesAreTenMinutesApartAndTheLastOneIsSent(t *testing.T) {
 	})
 }
 
+func TestAModeAndALevelAreToldBoth(t *testing.T) {
+	withClock(t, func(ctx context.Context, t *testing.T, s *store.Store, c *clock) {
+		addNotice(ctx, t, s, "a", "suspended")
+		require.Equal(t, []string{"a suspended 0"}, planAll(ctx, t, s))
+		for _, kind := range []string{store.NoticeOfMode, "released", store.NoticeOfMode, "suspended_by_hand", "released"} {
+			c.pass(time.Second)
+			addNotice(ctx, t, s, "a", kind)
+		}
+		require.Empty(t, planAll(ctx, t, s))
+		c.pass(10 * time.Minute)
+		require.Len(t, planAll(ctx, t, s), 1)
+		c.pass(10 * time.Minute)
+		require.Len(t, planAll(ctx, t, s), 1)
+		sends, err := s.NoticeSends(ctx, store.System, store.LogKey{}, 99)
+		require.NoError(t, err)
+		told := map[string]int64{}
+		for _, n := range sends {
+			told[n.Kind] = n.Merged
+		}
+		assert.Equal(t, map[string]int64{"suspended": 0, store.NoticeOfMode: 1, "released": 2}, told)
+	})
+}
+
 func TestNoticesOfAnAccountAreTwentyFourADay(t *testing.T) {
 	withClock(t, func(ctx context.Context, t *testing.T, s *store.Store, c *clock) {
 		for range 23 * 6 { // for 23 hours

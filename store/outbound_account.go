@@ -185,6 +185,12 @@ func (a *OutboundAccount) Change(act string) OutboundChange {
 // ChangeOutboundAccount changes an account, writes its history and tells other processes, all or nothing, and returns
 // what it is now. ErrConflict when the revision is another one by now.
 func (s *Store) ChangeOutboundAccount(ctx context.Context, c OutboundChange) (*OutboundAccount, error) {
+	return s.ActOnOutboundAccount(ctx, c, func(_, _ OutboundAccount) (Beside, error) { return Beside{}, nil })
+}
+
+// ActOnOutboundAccount is ChangeOutboundAccount with what is to be written in the same transaction. beside sees the account
+// before and after, may be called again, and its error ends the act.
+func (s *Store) ActOnOutboundAccount(ctx context.Context, c OutboundChange, beside func(was, is OutboundAccount) (Beside, error)) (*OutboundAccount, error) {
 	c.clean()
 	var made OutboundAccount
 	err := s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
@@ -207,7 +213,9 @@ func (s *Store) ChangeOutboundAccount(ctx context.Context, c OutboundChange) (*O
 		}
 		h.queue(tx)
 		s.noteChanged(tx, c.Tenant, ChangedAccount, c.Account)
-		return nil
+		more, err := beside(was, made)
+		more.queue(tx, now)
+		return err
 	})
 	if errors.Is(err, sqldb.ErrConflict) { // two nodes made the row at once
 		err = ErrConflict

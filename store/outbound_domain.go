@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/mairust/mairust/internal/mail"
@@ -20,39 +21,68 @@ type DomainStop struct {
 }
 
 // StopDomain stops a domain, or changes the stop that is there. Since is set by the store. The caller has made sure that
-// the domain is the tenant's.
-func (s *Store) StopDomain(ctx context.Context, d DomainStop) error {
-	const query = `INSERT INTO outbound_domains (tenant_id, domain, reason, ticket, actor_kind, actor, since_us, until_us)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-		ON CONFLICT (tenant_id, domain) DO UPDATE SET reason = excluded.reason, ticket = excluded.ticket,
-		actor_kind = excluded.actor_kind, actor = excluded.actor, until_us = excluded.until_us`
-	return s.write(ctx, func(_ context.Context, tx *sqldb.Tx) error {
-		now := s.now()
-		h := d.event("suspend", now)
+// the domain is the tenant's. beside says what is to be written in the same transaction: it sees the stop as it is then, nil for
+// none, so that it can refuse to touch somebody else's; it may be called again and may be nil. ErrConflict when two stop it at once.
+func (s *Store) StopDomain(ctx context.Context, d DomainStop, beside func(was *DomainStop) (Beside, error)) error {
+	const update = `UPDATE outbound_domains SET reason = $3, ticket = $4, actor_kind = $5, actor = $6, until_us = $7 WHERE tenant_id = $1 AND domain = $2`
+	const insert = `INSERT INTO outbound_domains (tenant_id, domain, reason, ticket, actor_kind, actor, until_us, since_us)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`
+	err := s.actOnDomain(ctx, d, "suspend", beside, func(tx *sqldb.Tx, was *DomainStop, h *OutboundEvent) error {
 		h.LevelAfter = LevelHardLimit
-		tx.Queue(query, string(d.Tenant), h.Name, h.Reason, h.Ticket, h.ActorKind, h.Actor, micros(now), microsOrNull(d.Until))
-		h.queue(tx)
-		s.noteChanged(tx, d.Tenant, ChangedDomain, h.Name)
+		args := []any{string(d.Tenant), h.Name, h.Reason, h.Ticket, h.ActorKind, h.Actor, microsOrNull(d.Until)}
+		if was != nil {
+			tx.Queue(update, args...)
+		} else {
+			tx.Queue(insert, append(args, micros(h.At))...)
+		}
+		return nil
+	})
+	if errors.Is(err, sqldb.ErrConflict) {
+		err = ErrConflict
+	}
+	return err
+}
+
+// ReleaseDomain ends the stop of a domain; beside is as in StopDomain. ErrNotFound when there is none. Only Tenant, Domain,
+// Reason, Ticket, ActorKind and Actor are looked at.
+func (s *Store) ReleaseDomain(ctx context.Context, d DomainStop, beside func(was *DomainStop) (Beside, error)) error {
+	return s.actOnDomain(ctx, d, "release", beside, func(tx *sqldb.Tx, was *DomainStop, h *OutboundEvent) error {
+		if was == nil {
+			return ErrNotFound
+		}
+		h.LevelBefore, h.LevelAfter = LevelHardLimit, LevelNormal
+		tx.Queue(`DELETE FROM outbound_domains WHERE tenant_id = $1 AND domain = $2`, string(d.Tenant), h.Name)
 		return nil
 	})
 }
 
-// ReleaseDomain ends the stop of a domain. ErrNotFound when there is none. Only Tenant, Domain, Reason, Ticket,
-// ActorKind and Actor are looked at.
-func (s *Store) ReleaseDomain(ctx context.Context, d DomainStop) error {
+// actOnDomain locks the stop of a domain, lets act change it, and writes its history and what beside says.
+func (s *Store) actOnDomain(ctx context.Context, d DomainStop, verb string, beside func(was *DomainStop) (Beside, error),
+	act func(tx *sqldb.Tx, was *DomainStop, h *OutboundEvent) error,
+) error {
 	return s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
-		h := d.event("release", s.now())
-		h.LevelBefore, h.LevelAfter = LevelHardLimit, LevelNormal
-		n, err := tx.Exec(ctx, `DELETE FROM outbound_domains WHERE tenant_id = $1 AND domain = $2`, string(d.Tenant), h.Name)
-		if err == nil && n == 0 {
-			err = ErrNotFound
-		}
+		var was *DomainStop
+		query := selectDomainStops + `tenant_id = $1 AND domain = $2` + tx.ForUpdate()
+		err := tx.Each(ctx, query, []any{string(d.Tenant), cleanKey(d.Domain)}, func(scan sqldb.Scan) error {
+			found, err := scanDomainStop(scan)
+			was = &found
+			return err
+		})
 		if err != nil {
+			return err
+		}
+		h := d.event(verb, s.now())
+		if err := act(tx, was, &h); err != nil {
 			return err
 		}
 		h.queue(tx)
 		s.noteChanged(tx, d.Tenant, ChangedDomain, h.Name)
-		return nil
+		if beside == nil {
+			return nil
+		}
+		more, err := beside(was)
+		more.queue(tx, h.At)
+		return err
 	})
 }
 
@@ -88,13 +118,17 @@ func (s *Store) DomainStop(ctx context.Context, tenant TenantID, domain string) 
 func (s *Store) domainStops(ctx context.Context, query string, args ...any) ([]DomainStop, error) {
 	var list []DomainStop
 	err := s.each(ctx, query, args, func(scan sqldb.Scan) error {
-		var d DomainStop
-		var since int64
-		var until *int64
-		err := scan(&d.Tenant, &d.Domain, &d.Reason, &d.Ticket, &d.ActorKind, &d.Actor, &since, &until)
-		d.Since, d.Until = fromMicros(since), fromNull(until)
+		d, err := scanDomainStop(scan)
 		list = append(list, d)
 		return err
 	})
 	return list, err
+}
+
+func scanDomainStop(scan sqldb.Scan) (d DomainStop, err error) {
+	var since int64
+	var until *int64
+	err = scan(&d.Tenant, &d.Domain, &d.Reason, &d.Ticket, &d.ActorKind, &d.Actor, &since, &until)
+	d.Since, d.Until = fromMicros(since), fromNull(until)
+	return d, err
 }

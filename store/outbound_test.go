@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -44,10 +45,10 @@ func TestOutboundDataStaysInItsTenant(t *testing.T) {
 		require.NoError(t, err)
 		_, err = s.ChangeOutboundAccount(ctx, suspension(tenant, "bob@one.test", bob.Revision))
 		require.NoError(t, err)
-		require.NoError(t, s.StopDomain(ctx, store.DomainStop{Tenant: tenant, Domain: "one.test", Reason: "x"}))
-		_, err = s.SetOutboundProfile(ctx, store.OutboundProfile{Tenant: tenant, ID: "news", Accounts: []string{"bob@one.test"}}, "user")
+		require.NoError(t, s.StopDomain(ctx, store.DomainStop{Tenant: tenant, Domain: "one.test", Reason: "x"}, nil))
+		_, _, err = s.SetOutboundProfile(ctx, store.OutboundProfileChange{Profile: store.OutboundProfile{Tenant: tenant, ID: "news", Accounts: []string{"bob@one.test"}}, OutboundBy: store.OutboundBy{ActorKind: "user"}})
 		require.NoError(t, err)
-		require.NoError(t, s.SetOutboundMode(ctx, tenant, "off", "", "user", "x"))
+		require.NoError(t, s.SetOutboundMode(ctx, tenant, "off", store.OutboundBy{Reason: "", ActorKind: "user", Actor: "x"}, nil))
 
 		for name, row := range map[string]struct {
 			scope      store.Scope
@@ -80,7 +81,7 @@ func TestOutboundDataStaysInItsTenant(t *testing.T) {
 			assert.Len(t, replay, want, name)
 			history, err := s.OutboundHistory(ctx, row.scope, "account", "bob@one.test", store.LogKey{}, 9)
 			require.NoError(t, err)
-			assert.Len(t, history, want, name)
+			assert.Len(t, history, 2*want, "%s: the stop, and the profile", name)
 			series, err := s.OutboundSeries(ctx, row.scope, "bob@one.test", noon, noon.Add(time.Hour), time.Minute)
 			require.NoError(t, err)
 			assert.Len(t, series, want, name)
@@ -96,17 +97,23 @@ func TestOutboundDataStaysInItsTenant(t *testing.T) {
 			profiles, err := s.OutboundProfiles(ctx, row.scope, "", "", 9)
 			require.NoError(t, err)
 			assert.Len(t, profiles, want, name)
+			_, err = s.OutboundProfile(ctx, row.scope, tenant, "news")
+			assert.Equal(t, row.admin, err == nil, name)
 			history, err = s.OutboundHistory(ctx, row.scope, "domain", "one.test", store.LogKey{}, 9)
 			require.NoError(t, err)
 			assert.Len(t, history, want, name)
+			history, err = s.OutboundTenantHistory(ctx, row.scope, tenant, store.LogKey{}, 9)
+			require.NoError(t, err)
+			assert.Len(t, history, 3*want, "%s: domain, profile and mode", name)
 		}
 		modes, err := s.OutboundModes(ctx, store.Scope{Tenant: two.Tenant.ID})
 		require.NoError(t, err)
 		assert.Empty(t, modes)
-		_, err = s.SetOutboundProfile(ctx, store.OutboundProfile{Tenant: two.Tenant.ID, ID: "news"}, "user")
+		_, _, err = s.SetOutboundProfile(ctx, store.OutboundProfileChange{Profile: store.OutboundProfile{Tenant: two.Tenant.ID, ID: "news"}, OutboundBy: store.OutboundBy{ActorKind: "user"}})
 		require.NoError(t, err)
-		require.NoError(t, s.DeleteOutboundProfile(ctx, two.Tenant.ID, "news", "user", "x"))
-		assert.ErrorIs(t, s.DeleteOutboundProfile(ctx, two.Tenant.ID, "news", "user", "x"), store.ErrNotFound)
+		news := store.OutboundProfileChange{Profile: store.OutboundProfile{Tenant: two.Tenant.ID, ID: "news"}}
+		require.NoError(t, s.DeleteOutboundProfile(ctx, news))
+		assert.ErrorIs(t, s.DeleteOutboundProfile(ctx, news), store.ErrNotFound)
 		profiles, err := s.OutboundProfiles(ctx, store.System, "", "", 9)
 		require.NoError(t, err)
 		require.Len(t, profiles, 1)
@@ -150,12 +157,12 @@ func TestDomainsAreStoppedAndReleased(t *testing.T) {
 	storetest.Run(t, func(t *testing.T, s *store.Store) {
 		ctx := t.Context()
 		stop := store.DomainStop{Tenant: "t1", Domain: "one.test", Reason: "flood", ActorKind: "user", Actor: "boss", Until: noon}
-		require.NoError(t, s.StopDomain(ctx, stop))
+		require.NoError(t, s.StopDomain(ctx, stop, nil))
 		first, err := s.StoppedDomains(ctx, store.System, "", 9)
 		require.NoError(t, err)
 		require.Len(t, first, 1)
 		stop.Reason = "still"
-		require.NoError(t, s.StopDomain(ctx, stop))
+		require.NoError(t, s.StopDomain(ctx, stop, nil))
 		again, err := s.StoppedDomains(ctx, store.System, "", 9)
 		require.NoError(t, err)
 		require.Len(t, again, 1)
@@ -167,9 +174,9 @@ func TestDomainsAreStoppedAndReleased(t *testing.T) {
 		assert.Equal(t, again[0], *one)
 		_, err = s.DomainStop(ctx, "t2", "one.test")
 		require.ErrorIs(t, err, store.ErrNotFound)
-		require.ErrorIs(t, s.ReleaseDomain(ctx, store.DomainStop{Tenant: "t2", Domain: "one.test"}), store.ErrNotFound)
-		require.NoError(t, s.ReleaseDomain(ctx, stop))
-		require.ErrorIs(t, s.ReleaseDomain(ctx, stop), store.ErrNotFound)
+		require.ErrorIs(t, s.ReleaseDomain(ctx, store.DomainStop{Tenant: "t2", Domain: "one.test"}, nil), store.ErrNotFound)
+		require.NoError(t, s.ReleaseDomain(ctx, stop, nil))
+		require.ErrorIs(t, s.ReleaseDomain(ctx, stop, nil), store.ErrNotFound)
 		h, err := s.OutboundHistory(ctx, store.System, "domain", "one.test", store.LogKey{}, 9)
 		require.NoError(t, err)
 		require.Len(t, h, 3)
@@ -177,10 +184,55 @@ func TestDomainsAreStoppedAndReleased(t *testing.T) {
 	})
 }
 
+// Who may not touch an operator's stop looks in the transaction that would: one that was made a moment ago holds too.
+func TestAStopIsSeenWhereItIsChanged(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		ctx := t.Context()
+		refused := errors.New("an operator has stopped it")
+		mine := func(was *store.DomainStop) (store.Beside, error) {
+			if was != nil && was.ActorKind == "operator" {
+				return store.Beside{}, refused
+			}
+			return store.Beside{}, nil
+		}
+		for i := range 10 {
+			stop := store.DomainStop{Tenant: "t1", Domain: fmt.Sprintf("d%d.test", i), Reason: "flood", ActorKind: "user", Actor: "boss"}
+			operator := stop
+			operator.ActorKind, operator.Actor = "operator", "root"
+			var wg sync.WaitGroup
+			for range 4 {
+				wg.Go(func() {
+					if err := s.StopDomain(ctx, stop, mine); !errors.Is(err, refused) && !errors.Is(err, store.ErrConflict) {
+						assert.NoError(t, err)
+					}
+				})
+				wg.Go(func() {
+					if err := s.ReleaseDomain(ctx, stop, mine); !errors.Is(err, refused) && !errors.Is(err, store.ErrNotFound) {
+						assert.NoError(t, err)
+					}
+				})
+			}
+			wg.Go(func() {
+				for {
+					err := s.StopDomain(ctx, operator, nil)
+					if err == nil || !errors.Is(err, store.ErrConflict) {
+						assert.NoError(t, err)
+						return
+					}
+				}
+			})
+			wg.Wait()
+			is, err := s.DomainStop(ctx, "t1", stop.Domain)
+			require.NoError(t, err)
+			require.Equal(t, "operator", is.ActorKind)
+		}
+	})
+}
+
 func TestFollowersSeeEachChangeOnceAndNoneFromBefore(t *testing.T) {
 	storetest.Run(t, func(t *testing.T, s *store.Store) {
 		ctx := t.Context()
-		require.NoError(t, s.SetOutboundMode(ctx, "t1", "off", "", "user", "x"))
+		require.NoError(t, s.SetOutboundMode(ctx, "t1", "off", store.OutboundBy{Reason: "", ActorKind: "user", Actor: "x"}, nil))
 		follow := s.Follow()
 		first, err := follow.Next(ctx)
 		require.NoError(t, err)
@@ -188,7 +240,7 @@ func TestFollowersSeeEachChangeOnceAndNoneFromBefore(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range 40 {
 			wg.Go(func() {
-				assert.NoError(t, s.SetOutboundMode(ctx, store.TenantID(fmt.Sprintf("t%d", i)), "shadow", "", "user", "x"))
+				assert.NoError(t, s.SetOutboundMode(ctx, store.TenantID(fmt.Sprintf("t%d", i)), "shadow", store.OutboundBy{}, nil))
 			})
 		}
 		seen := map[string]int{}
@@ -213,7 +265,7 @@ func TestFollowersSeeEachChangeOnceAndNoneFromBefore(t *testing.T) {
 		modes, err := s.OutboundModes(ctx, store.System)
 		require.NoError(t, err)
 		assert.Len(t, modes, 40)
-		require.NoError(t, s.SetOutboundMode(ctx, "t1", "", "", "user", "x"))
+		require.NoError(t, s.SetOutboundMode(ctx, "t1", "", store.OutboundBy{Reason: "", ActorKind: "user", Actor: "x"}, nil))
 		modes, err = s.OutboundModes(ctx, store.System)
 		require.NoError(t, err)
 		assert.NotContains(t, modes, store.TenantID("t1"))

@@ -48,6 +48,26 @@ func (s *Store) tenant(ctx context.Context, column, value string) (*Tenant, erro
 	return &t, nil
 }
 
+// NamesOfTenants gives the names of tenants in scope by their ids; what is not in scope is left out.
+func (s *Store) NamesOfTenants(ctx context.Context, sc Scope, ids []TenantID) (map[TenantID]string, error) {
+	values := make([]any, 0, len(ids))
+	for _, id := range ids {
+		values = append(values, mail.Clean(string(id), maxWord))
+	}
+	names := map[TenantID]string{}
+	err := chunks(values, 1, func(piece []any, n int) error {
+		query := `SELECT id, name FROM tenants WHERE ($1 = 1 OR id = $2) AND id IN (` + placeholders(3, n) + `)`
+		return s.each(ctx, query, append([]any{boolInt(sc.All), string(sc.Tenant)}, piece...), func(scan sqldb.Scan) error {
+			var id TenantID
+			var name string
+			err := scan(&id, &name)
+			names[id] = name
+			return err
+		})
+	})
+	return names, err
+}
+
 // EnsureTenant finds or makes a tenant.
 func (s *Store) EnsureTenant(ctx context.Context, name string) (t *Tenant, created bool, err error) {
 	const query = `INSERT INTO tenants (id, name, name_fold, state, created_us) VALUES ($1, $2, $3, $4, $5)

@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,6 +22,7 @@ import (
 type Outbound interface {
 	Senders
 	Stops
+	Rules
 }
 
 // Senders tells how accounts send, and why one was stopped.
@@ -37,7 +39,11 @@ type Senders interface {
 	StoppedDomains(ctx context.Context, p auth.Principal, after string, limit int) ([]wire.OutboundDomain, error)
 	Profiles(ctx context.Context, p auth.Principal, after store.OutboundKey, limit int) ([]wire.OutboundProfile, error)
 	ConfigProfiles(ctx context.Context, p auth.Principal) ([]wire.OutboundProfile, error)
+	Profile(ctx context.Context, p auth.Principal, tenant, id string) (wire.OutboundProfile, error)
 	Policy(ctx context.Context, p auth.Principal) (wire.OutboundPolicy, error)
+	TenantMode(ctx context.Context, p auth.Principal, tenant string) (wire.OutboundTenantModeDetail, error)
+	TenantHistory(ctx context.Context, p auth.Principal, tenant string, before store.LogKey, limit int) ([]wire.OutboundEvent, error)
+	TenantNames(ctx context.Context, p auth.Principal, ids ...store.TenantID) (map[store.TenantID]string, error)
 	// InForce are the settings with their defaults, which may change while MaiRust runs; false for the defaults alone.
 	InForce() (policy.Options, bool)
 }
@@ -50,6 +56,14 @@ type Stops interface {
 	Limit(ctx context.Context, p auth.Principal, account string, w wire.OutboundLimitAct) (wire.OutboundAccount, error)
 	SuspendDomain(ctx context.Context, p auth.Principal, domain string, w wire.OutboundDomainSuspend) (wire.OutboundDomain, error)
 	ReleaseDomain(ctx context.Context, p auth.Principal, domain string, w wire.OutboundDomainAct) error
+}
+
+// Rules changes what holds for whom.
+type Rules interface {
+	SetMode(ctx context.Context, p auth.Principal, account string, w wire.OutboundMode) (wire.OutboundAccount, error)
+	SetTenantMode(ctx context.Context, p auth.Principal, tenant string, w wire.OutboundTenantModeAct) (wire.OutboundTenantMode, error)
+	SetProfile(ctx context.Context, p auth.Principal, id string, w wire.NewOutboundProfile) (made wire.OutboundProfile, created bool, err error)
+	DeleteProfile(ctx context.Context, p auth.Principal, tenant, id string, w wire.OutboundAct) error
 }
 
 // SeesOutbound tells whether the role sees how others send, and why.
@@ -108,7 +122,10 @@ func knownMode(mode string) string {
 	return ""
 }
 
-var acts = []string{"", "suspend", "release", "extend", "limit", "mode", "auto_suspend", "auto_limit", "auto_reenable", "recover"}
+var acts = []string{
+	"", "suspend", "release", "extend", "limit", "mode", "auto_suspend", "auto_limit", "auto_reenable", "recover",
+	"set", "delete", "profile_join", "profile_rate", "profile_leave",
+}
 
 func knownAct(act string) string {
 	if slices.Contains(acts, act) {
@@ -132,12 +149,31 @@ func timeAt(t *time.Time) time.Time {
 	return *t
 }
 
-// tenantName tells a tenant to those who see several.
-func (p *page) tenantName(tenant string) string {
-	if !p.Who.Scope().All || tenant == string(p.Who.Tenant) {
-		return ""
+// tenantView is a tenant for those who see several.
+type tenantView struct{ ID, Name string }
+
+// tenants gives what tells tenants by their ids; nil for whose who see one tenant only, and for what belongs to none.
+func (p *page) tenants(ids ...string) (func(id string) *tenantView, error) {
+	if !p.Who.Scope().All {
+		return func(string) *tenantView { return nil }, nil
 	}
-	return tenant
+	list := make([]store.TenantID, 0, len(ids))
+	for _, id := range ids {
+		list = append(list, store.TenantID(id))
+	}
+	names, err := p.s.d.Outbound.TenantNames(p.ctx(), p.Who, list...)
+	return func(id string) *tenantView {
+		if id == "" {
+			return nil
+		}
+		return &tenantView{ID: plain(id), Name: plain(cmp.Or(names[store.TenantID(id)], id))}
+	}, err
+}
+
+// tenant is tenants for one.
+func (p *page) tenant(id string) (*tenantView, error) {
+	tell, err := p.tenants(id)
+	return tell(id), err
 }
 
 // stateView is the level of an account, as the line under its name tells it.
@@ -197,11 +233,11 @@ func (p *page) newActs(a wire.OutboundAccount) *actsView {
 	return v
 }
 
-// refusal is the sentence of an error about what was asked, as package admin has them; empty for other errors.
-func refusal(err error) string {
-	var r interface{ Refusal() string }
-	if errors.As(err, &r) {
-		return r.Refusal()
+// refusal is the sentence of an error about what was asked, in the page's language; empty for other errors.
+func (p *page) refusal(err error) string {
+	var refused *admin.Refused
+	if errors.As(err, &refused) {
+		return refused.In(p.Lang)
 	}
 	return ""
 }

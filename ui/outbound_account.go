@@ -26,6 +26,7 @@ type accountsView struct {
 
 // accountRow is an account in a list.
 type accountRow struct {
+	Tenant                                *tenantView
 	Account, URL, Level, Mode, Act, Score string
 	Cause, Lasting                        string
 	By                                    actor
@@ -57,15 +58,28 @@ func (s *Server) showAccounts(p *page) error {
 			"q": {v.Query}, "level": {v.Level}, "tenant": {last.TenantID}, "after": {last.Account},
 		})
 	}
+	tenant, err := p.tenants(tenantsOf(list)...)
+	if err != nil {
+		return err
+	}
 	for _, a := range list {
 		row, err := s.accountRow(p, a)
 		if err != nil {
 			return err
 		}
+		row.Tenant = tenant(a.TenantID)
 		v.Rows = append(v.Rows, row)
 	}
 	p.Title = p.T("outbound.accounts")
 	return p.show(http.StatusOK, "accounts", v)
+}
+
+// tenantsOf are the tenants of accounts.
+func tenantsOf(list []wire.OutboundAccount) (ids []string) {
+	for _, a := range list {
+		ids = append(ids, a.TenantID)
+	}
+	return ids
 }
 
 func (s *Server) accountRow(p *page, a wire.OutboundAccount) (accountRow, error) {
@@ -86,7 +100,11 @@ func (s *Server) accountRow(p *page, a wire.OutboundAccount) (accountRow, error)
 
 // accountView is what the page of an account shows.
 type accountView struct {
-	Account, Tenant, Why, Profile, Score, Mode string
+	Tenant                             *tenantView
+	Account, Why, Profile, Score, Mode string
+	// OwnMode tells that the mode is its own; SetMode is nil for those who may not change it.
+	OwnMode bool
+	SetMode *modeForm
 	// Known tells whether it has ever sent.
 	Known        bool
 	State        stateView
@@ -121,9 +139,12 @@ func (s *Server) account(p *page, status int) error {
 		return err
 	}
 	v := accountView{
-		Account: plain(a.Account), Tenant: p.tenantName(a.TenantID), Known: a.SentAt != nil, State: p.newState(a.OutboundAccount, a.DomainStop),
+		Account: plain(a.Account), OwnMode: a.Mode != "", SetMode: p.accountMode(a), Known: a.SentAt != nil, State: p.newState(a.OutboundAccount, a.DomainStop),
 		Acts: p.newActs(a.OutboundAccount), Sent: timeAt(a.SentAt), Profile: plain(a.Profile), Mode: knownMode(a.EffectiveMode),
 		AllDecisions: pathWith("/outbound/decisions", url.Values{"account": {a.Account}}),
+	}
+	if v.Tenant, err = p.tenant(a.TenantID); err != nil {
+		return err
 	}
 	if a.Level == store.LevelHardLimit || a.DecisionID != "" {
 		v.Why = accountURL(a.Account) + "/why"
@@ -132,12 +153,12 @@ func (s *Server) account(p *page, status int) error {
 	if err != nil {
 		return err
 	}
-	v.History = historyRows(a.Account, history)
+	v.History = p.historyRows(a.Account, history)
 	decisions, err := s.d.Outbound.Decisions(p.ctx(), p.Who, store.DecisionFilter{Account: a.Account, Limit: decisionsLength})
 	if err != nil {
 		return err
 	}
-	v.Decisions = decisionRows(decisions, "")
+	v.Decisions = p.decisionRows(decisions, "")
 	if len(decisions) > 0 {
 		v.Score = scoreText(decisions[0].Score)
 	}
@@ -187,17 +208,19 @@ func (s *Server) dayPlot(p *page, a wire.OutboundAccountDetail, history []wire.O
 type historyRow struct {
 	At, Until                       time.Time
 	Act, Level, Reason, Ticket, Why string
-	By                              actor
-	Cap                             int64
+	// Noun and Name are what it happened to, in a history of more than one account; Detail is what is told beside the act.
+	Noun, Name, Detail string
+	By                 actor
+	Cap                int64
 }
 
-func historyRows(account string, history []wire.OutboundEvent) (rows []historyRow) {
+func (p *page) historyRows(account string, history []wire.OutboundEvent) (rows []historyRow) {
 	for _, e := range history {
 		row := historyRow{
-			At: e.At, Until: timeAt(e.Until), Act: knownAct(e.Act), Reason: plain(e.Reason), Ticket: plain(e.Ticket),
+			Detail: p.eventDetail(e), At: e.At, Until: timeAt(e.Until), Act: knownAct(e.Act), Reason: plain(e.Reason), Ticket: plain(e.Ticket),
 			By: actor{Automatic: e.Automatic, Name: plain(e.By)}, Cap: e.CapPerHour,
 		}
-		if e.LevelAfter != "" && !slices.Contains([]string{"suspend", "auto_suspend", "limit", "auto_limit", "recover"}, e.Act) { // they say it
+		if e.LevelAfter != "" && !slices.Contains([]string{"suspend", "auto_suspend", "limit", "auto_limit", "recover", "mode"}, e.Act) { // they say it
 			row.Level = knownLevel(e.LevelAfter)
 		}
 		if e.DecisionID != "" {
@@ -206,4 +229,12 @@ func historyRows(account string, history []wire.OutboundEvent) (rows []historyRo
 		rows = append(rows, row)
 	}
 	return rows
+}
+
+// eventDetail is the mode, rate or profile that an act is about; empty for none.
+func (p *page) eventDetail(e wire.OutboundEvent) string {
+	if e.Act == store.ActMode {
+		return p.modeWord(e.Mode)
+	}
+	return plain(e.Detail)
 }

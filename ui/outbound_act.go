@@ -79,7 +79,7 @@ func tickedChecks(list []string) string {
 
 // actFault says what was wrong with an act, for the page it came from; empty for an error that gets a page of its own.
 func (p *page) actFault(err error) (status int, warn string) {
-	switch sentence := refusal(err); {
+	switch sentence := p.refusal(err); {
 	case sentence != "":
 		return http.StatusUnprocessableEntity, p.T("outbound.refused_act", "sentence", sentence)
 	case errors.Is(err, store.ErrConflict):

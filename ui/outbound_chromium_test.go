@@ -1,6 +1,8 @@
 package ui_test
 
 import (
+	"fmt"
+	"os"
 	"testing"
 
 	"github.com/chromedp/cdproto/input"
@@ -89,5 +91,40 @@ func TestAStopIsReleasedWithTheKeyboard(t *testing.T) {
 	a, err := r.store.OutboundAccount(t.Context(), store.System, stolen)
 	require.NoError(t, err)
 	require.Equal(t, int64(20), a.CapPerHour, "as it was filled in")
+	b.clean(t)
+}
+
+func TestAModeIsChangedInABrowser(t *testing.T) {
+	t.Parallel()
+	r, b, _ := onBadDay(t)
+	b.cookie(t, "mairust", r.session(t, r.person(t, "admin@example.test", "tenant_admin")))
+	for i, look := range [][2]string{{"en", "shadow"}, {"ja", "enforce"}} {
+		b.look(t, look[0], "light")
+		b.size(t, 1280, 900)
+		b.open(t, "/outbound/policy")
+		b.do(t, chromedp.Click(chromedp.CSS(".mode-change > summary")))
+		b.until(t, `document.querySelector("#mode-reason").checkVisibility()`)
+		b.do(t, chromedp.Click(chromedp.CSS(`input[name=mode][value=`+look[1]+`]`)))
+		b.do(t, chromedp.SendKeys(chromedp.ID("mode-reason"), "two weeks are over"))
+		if os.Getenv("MAIRUST_SCREENSHOTS") != "" {
+			b.shoot(t, "out-mode-form-"+look[0])
+		}
+		b.do(t, chromedp.Click(chromedp.CSS(".mode-change button.primary")))
+		b.until(t, `location.pathname === "/outbound/modes" && document.querySelector("input[name=confirm]")`)
+		b.do(t, chromedp.Evaluate[chromedp.Void](axe+";undefined"))
+		require.Empty(t, eval[[]string](t, b, axeRun("")), look[0])
+		for _, width := range []int64{390, 1280} {
+			b.size(t, width, 800)
+			require.False(t, eval[bool](t, b, sidewaysScroll))
+			if os.Getenv("MAIRUST_SCREENSHOTS") != "" {
+				b.shoot(t, fmt.Sprintf("out-mode-confirm-%s-%d", look[0], width))
+			}
+		}
+		b.do(t, chromedp.Click(chromedp.CSS("main form button")))
+		b.until(t, `location.pathname === "/outbound/policy" && document.querySelector(".note[role=status]")`)
+		events, err := r.store.OutboundTenantHistory(t.Context(), store.System, r.site.Tenant.ID, store.LogKey{}, 1)
+		require.NoError(t, err)
+		require.Equal(t, look[1]+" two weeks are over", events[0].Mode+" "+events[0].Reason, "round %d", i)
+	}
 	b.clean(t)
 }

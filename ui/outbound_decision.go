@@ -26,7 +26,7 @@ type decisionRow struct {
 	At                              time.Time
 	URL, Account, AccountURL        string
 	Action, Score, Client, MailFrom string
-	Queue                           string
+	Country, Queue                  string
 	Recipients                      int64
 	// Shadow is set when the action did not take effect.
 	Shadow bool
@@ -45,7 +45,7 @@ func (s *Server) showDecisions(p *page) error {
 		read = s.d.Outbound.DecisionLog
 	}
 	list, err := read(p.ctx(), p.Who, store.DecisionFilter{Account: v.Account, Limited: v.Limited, Before: before, Limit: perPage + 1})
-	if err != nil && !errors.Is(err, store.ErrNotFound) && refusal(err) == "" {
+	if err != nil && !errors.Is(err, store.ErrNotFound) && p.refusal(err) == "" {
 		return err
 	}
 	if len(list) > perPage {
@@ -56,17 +56,17 @@ func (s *Server) showDecisions(p *page) error {
 		}
 		v.Next = pathWith("/outbound/decisions", next)
 	}
-	v.Rows = decisionRows(list, "all")
+	v.Rows = p.decisionRows(list, "all")
 	p.Title = p.T("outbound.decisions")
 	return p.show(http.StatusOK, "decisions", v)
 }
 
 // decisionRows prepares decisions for a list; whose is empty when all are of one account.
-func decisionRows(list []wire.OutboundDecision, whose string) (rows []decisionRow) {
+func (p *page) decisionRows(list []wire.OutboundDecision, whose string) (rows []decisionRow) {
 	for _, d := range list {
 		row := decisionRow{
 			At: d.At, URL: decisionURL(d.Account, d.ID), Action: knownAction(d.Action), Score: scoreText(d.Score),
-			Client: plain(d.Client), MailFrom: plain(d.MailFrom), Queue: plain(d.QueueID), Recipients: d.Recipients,
+			Client: plain(d.Client), Country: p.country(d.Country), MailFrom: plain(d.MailFrom), Queue: plain(d.QueueID), Recipients: d.Recipients,
 		}
 		if d.Would != "" {
 			row.Action, row.Shadow = knownAction(d.Would), true

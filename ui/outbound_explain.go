@@ -6,8 +6,10 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/mairust/mairust/api/wire"
+	"github.com/mairust/mairust/internal/admin"
 )
 
 // factorRow is one piece of evidence as the table of factors tells it. Limit and Usual are empty where there is none.
@@ -75,10 +77,24 @@ func knownEvidence(name string) bool {
 
 func (p *page) evidenceName(e wire.OutboundEvidence) string {
 	name := p.T("outbound.evidence_of." + e.Name)
+	if len(e.Countries) > 0 {
+		return p.T("outbound.evidence_from", "what", name, "countries", p.countries(e.Countries))
+	}
 	if e.WindowSeconds > 0 && (e.Name == "volume" || e.Name == "new") {
 		return p.T("outbound.evidence_in", "what", name, "window", p.window(e.WindowSeconds))
 	}
 	return name
+}
+
+// country names a country by its code; empty for none.
+func (p *page) country(code string) string { return plain(admin.Country(code, p.Lang)) }
+
+func (p *page) countries(codes []string) string {
+	names := make([]string, len(codes))
+	for i, code := range codes {
+		names[i] = p.country(code)
+	}
+	return strings.Join(names, " · ")
 }
 
 // window tells the length of a window.

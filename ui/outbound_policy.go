@@ -9,13 +9,23 @@ import (
 	"github.com/mairust/mairust/api/wire"
 	"github.com/mairust/mairust/internal/admin"
 	"github.com/mairust/mairust/policy"
-	"github.com/mairust/mairust/store"
 )
 
 // policyView is what the page about the policy shows; all is empty when the engine runs elsewhere.
 type policyView struct {
 	Mode, Hash, Settings string
 	Groups               []settingGroup
+	// Tenant is whose mode is shown; nil when it is that of the configuration. Given is set when it was asked for by name.
+	Tenant *wire.OutboundTenantModeDetail
+	Given  bool
+	// SetMode is nil for those who may not.
+	SetMode *modeForm
+	// All tells that who looks sees all tenants; Modes are those of tenants that have one of their own.
+	All     bool
+	Asked   string
+	Modes   []tenantModeRow
+	History []historyRow
+	Older   string
 }
 
 // settingGroup are settings that belong together.
@@ -45,8 +55,11 @@ func (p *page) modeIn(w wire.OutboundPolicy) string {
 	return knownMode(w.Mode)
 }
 
-// showPolicy tells the settings. They belong to the configuration and are only read here.
-func (s *Server) showPolicy(p *page) error {
+// showPolicy tells the settings, which belong to the configuration and are only read here, and the modes of tenants.
+func (s *Server) showPolicy(p *page) error { return s.policy(p, http.StatusOK) }
+
+// policy shows the page, with what went wrong with an act.
+func (s *Server) policy(p *page, status int) error {
 	var v policyView
 	w, err := s.d.Outbound.Policy(p.ctx(), p.Who)
 	switch {
@@ -57,8 +70,14 @@ func (s *Server) showPolicy(p *page) error {
 		o, _ := s.d.Outbound.InForce()
 		v = policyView{Hash: w.Hash, Settings: w.Settings, Groups: p.settingGroups(o), Mode: p.modeIn(w)}
 	}
+	if err := s.policyModes(p, w, &v); err != nil {
+		return err
+	}
+	if p.Warn != "" && status == http.StatusOK {
+		status = http.StatusNotFound
+	}
 	p.Title = p.T("outbound.policy")
-	return p.show(http.StatusOK, "policy", v)
+	return p.show(status, "policy", v)
 }
 
 func (p *page) settingGroups(o policy.Options) []settingGroup {
@@ -94,48 +113,4 @@ func (p *page) hoursOrNever(hours int) string {
 		return p.T("outbound.never")
 	}
 	return p.Lasting(time.Duration(hours) * time.Hour)
-}
-
-// profilesView is what the list of bulk senders shows.
-type profilesView struct{ Rows []profileRow }
-
-// profileRow is a bulk sender.
-type profileRow struct {
-	ID, Tenant, Rate, Description, Actor string
-	Accounts                             []string
-	// More is how many accounts are not shown.
-	More     int
-	ReadOnly bool
-	Changed  time.Time
-}
-
-// Bounds on the list of bulk senders.
-const (
-	profilesShown        = 200
-	profileAccountsShown = 10
-)
-
-func (s *Server) showProfiles(p *page) error {
-	list, err := s.d.Outbound.ConfigProfiles(p.ctx(), p.Who)
-	if err != nil {
-		return err
-	}
-	more, err := s.d.Outbound.Profiles(p.ctx(), p.Who, store.OutboundKey{}, profilesShown)
-	if err != nil {
-		return err
-	}
-	var v profilesView
-	for _, w := range append(list, more...) {
-		row := profileRow{
-			ID: plain(w.ID), Tenant: p.tenantName(w.TenantID), Rate: plain(w.MaxRate), Description: plain(w.Description), Actor: plain(w.By),
-			ReadOnly: w.Source == "config", Changed: timeAt(w.ChangedAt),
-		}
-		for _, account := range w.Accounts[:min(len(w.Accounts), profileAccountsShown)] {
-			row.Accounts = append(row.Accounts, plain(account))
-		}
-		row.More = len(w.Accounts) - len(row.Accounts)
-		v.Rows = append(v.Rows, row)
-	}
-	p.Title = p.T("outbound.profiles")
-	return p.show(http.StatusOK, "profiles", v)
 }

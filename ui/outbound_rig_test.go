@@ -136,11 +136,11 @@ func explanation(t testing.TB, at time.Time) string {
 			{Name: "campaign", Factor: "content", Value: 960_000, Raw: 398, Limit: 30, Unit: "recipients", WindowSeconds: 3600, Fingerprint: "7d1f0aa95bc4e210"},
 			{Name: "new", Factor: "rate", Value: 880_000, Raw: 391, Usual: 2, Limit: 15, Unit: "recipients", WindowSeconds: 3600},
 			{Name: "invalid", Factor: "content", Value: 810_000, Raw: 148_000, Limit: 75_000, Unit: "share", WindowSeconds: 3600},
-			{Name: "place", Factor: "history", Value: 600_000, Raw: 1, Unit: "places"},
+			{Name: "place", Factor: "history", Value: 600_000, Raw: 1, Unit: "places", Kind: "country", Countries: []string{"NG"}},
 			{Name: "spam", Factor: "content", Value: 500_000, Raw: 7_400_000, Usual: 300_000, Limit: 6_000_000, Unit: "score"},
 			{Name: "hour", Factor: "history", Value: 100_000, Raw: 4_000, Limit: 10_000, Unit: "share"},
 		},
-		Corroborators: []string{"place", "invalid", "spam"}, Unknown: []string{"new"}, Degraded: []string{"bounces"}, Trust: "new",
+		Corroborators: []string{"place", "invalid", "spam"}, Unknown: []string{"new"}, Degraded: []string{"bounces"}, Trust: "new", Country: "NG",
 		Messages: policy.Windows{Hour: 104, Day: 121}, Recipients: policy.Windows{Hour: 412, Day: 440}, New: policy.Windows{Hour: 391, Day: 393},
 	})
 	require.NoError(t, err)
@@ -175,13 +175,18 @@ func onBadDay(t *testing.T) (*rig, *tab, []outboundSpot) {
 	})
 	require.NoError(t, then.store.StopDomain(t.Context(), store.DomainStop{
 		Tenant: r.site.Tenant.ID, Domain: "branch.example.test", Reason: "Compromised web form, see ticket", Ticket: "HD-2290", ActorKind: "user", Actor: "admin@example.test",
-	}))
-	_, err := r.store.SetOutboundProfile(t.Context(), store.OutboundProfile{
+	}, nil))
+	_, _, err := r.store.SetOutboundProfile(t.Context(), store.OutboundProfileChange{Profile: store.OutboundProfile{
 		Tenant: r.site.Tenant.ID, ID: "invoices", Accounts: []string{"billing@example.test", "billing2@example.test"}, MaxRate: "2000 msgs/hour",
-		Description: "Monthly invoices", Actor: "admin@example.test",
-	}, "user")
+		Description: "Monthly invoices",
+	}, OutboundBy: store.OutboundBy{ActorKind: "user", Actor: "admin@example.test", Reason: "Agreed with accounting"}})
 	require.NoError(t, err)
 	help, boss := r.person(t, "help@example.test", auth.Helpdesk), r.person(t, "admin@example.test", auth.TenantAdmin)
+	root := r.superAdmin(t)
+	profilePage := "/outbound/profiles/" + string(r.site.Tenant.ID) + "/invoices"
+	require.NoError(t, r.store.SetOutboundMode(t.Context(), r.site.Tenant.ID, "enforce", store.OutboundBy{
+		Reason: "2 週間の観察で誤停止なし", Ticket: "HD-2301", ActorKind: "user", Actor: "admin@example.test",
+	}, nil))
 	hanako, bob := r.site.Users["hanako"].ID, r.site.Users["bob"].ID
 	r.fill(t)
 	list, err := r.store.OutboundDecisions(t.Context(), store.System, store.DecisionFilter{Account: "bob@example.test", Limit: 1})
@@ -199,7 +204,15 @@ func onBadDay(t *testing.T) (*rig, *tab, []outboundSpot) {
 		{spot{path: "/outbound/accounts/new@example.test", who: help}, "account-new", 800},
 		{spot{path: "/outbound/decisions", who: help}, "decisions", 1000},
 		{spot{path: "/outbound/profiles", who: boss}, "profiles", 700},
+		{spot{path: "/outbound/new-profile", who: boss}, "profile-new", 900},
+		{spot{path: profilePage, who: boss}, "profile", 900},
+		{spot{path: profilePage, who: help}, "profile-read", 600},
 		{spot{path: "/outbound/policy", who: boss}, "policy", 1200},
+		{spot{path: "/outbound/policy", who: root}, "policy-all", 1000},
+		{spot{path: "/outbound/policy?tenant=" + string(r.site.Tenant.ID), who: root}, "policy-tenant", 1400},
+		{spot{path: "/outbound/profiles", who: root}, "profiles-all", 700},
+		{spot{path: "/outbound/new-profile", who: root}, "profile-new-all", 900},
+		{spot{path: "/outbound/accounts", who: root}, "accounts-all", 700},
 		{spot{path: "/sending", who: hanako}, "sending-stopped", 1400},
 		{spot{path: "/sending", who: bob}, "sending-limited", 1200},
 		{spot{path: "/mail/hanako@example.test", who: hanako}, "banner-mail", 700},

@@ -23,6 +23,7 @@ type suspensionsView struct {
 
 // domainRow is a domain that is stopped.
 type domainRow struct {
+	Tenant                              *tenantView
 	ID, Domain, Release, Reason, Ticket string
 	Since, Until                        time.Time
 	By                                  actor
@@ -44,6 +45,18 @@ func (s *Server) suspensions(p *page, status int) error {
 		list = list[:perPage]
 		v.Next = olderSuspensions(list[perPage-1])
 	}
+	ids := tenantsOf(list)
+	domains, err := s.d.Outbound.StoppedDomains(p.ctx(), p.Who, "", maxDomains)
+	if err != nil {
+		return err
+	}
+	for _, d := range domains {
+		ids = append(ids, d.TenantID)
+	}
+	tenant, err := p.tenants(ids...)
+	if err != nil {
+		return err
+	}
 	for _, a := range list {
 		row, err := s.accountRow(p, a)
 		if err != nil {
@@ -55,15 +68,12 @@ func (s *Server) suspensions(p *page, status int) error {
 			}
 			row.Cause = plain(row.Cause)
 		}
+		row.Tenant = tenant(a.TenantID)
 		v.Rows = append(v.Rows, row)
-	}
-	domains, err := s.d.Outbound.StoppedDomains(p.ctx(), p.Who, "", maxDomains)
-	if err != nil {
-		return err
 	}
 	for _, d := range domains {
 		v.Domains = append(v.Domains, domainRow{
-			ID: "release-" + d.Domain, Domain: plain(d.Domain), Release: "/outbound/domains/" + url.PathEscape(d.Domain) + "/release",
+			Tenant: tenant(d.TenantID), ID: "release-" + d.Domain, Domain: plain(d.Domain), Release: "/outbound/domains/" + url.PathEscape(d.Domain) + "/release",
 			Reason: plain(d.Reason), Ticket: plain(d.Ticket), Since: d.Since, Until: timeAt(d.Until), By: actor{Name: plain(d.By)},
 		})
 	}

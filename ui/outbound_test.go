@@ -35,6 +35,8 @@ func TestWhyAnAccountWasStoppedIsToldWithItsEvidence(t *testing.T) {
 			"412 recipients in 1 h; the usual peak of this account is 7. The same text went to 398 recipients.",
 			"Score 0.87 (stop at 0.80) rate 0.38 content 0.31 history 0.18",
 			"Recipients in an hour 412 80 7 0.20", "Same text 398 30 – 0.13", "Spam score second kind of evidence 7.4 6.0 0.3 0.07",
+			"Sign-in place: Nigeria (NG) second kind of evidence 1 – –",
+			"From address 203.0.113.77 Nigeria (NG)",
 			"20 of 108 messages of the hour before, grouped by text.", "97 messages with the text 7d1f0aa9",
 			"Whether the password leaked.", "How many recipients bounced: no bounce log reached us.", "The password was changed",
 			policy.TextSuspended, "Release…", "Keep stopped", "Limit to 20/h",
@@ -47,14 +49,19 @@ func TestWhyAnAccountWasStoppedIsToldWithItsEvidence(t *testing.T) {
 		require.Contains(t, page, `data-limit="16.666`, "200 an hour is 17 in 5 minutes")
 		require.Contains(t, page, `<span data-event="stop">stopped</span>`)
 		require.Contains(t, page, `<bdi data-place="203.0.113.77">`)
-		require.Contains(t, words(b.page(t, stolenURL+"/why", inLanguage, "ja")), "送信停止中 開始: 20")
+		japanese := words(b.page(t, stolenURL+"/why", inLanguage, "ja"))
+		for _, want := range []string{
+			"送信停止中 開始: 20", "接続元の変化（ナイジェリア (NG)）", "接続元 203.0.113.77 ナイジェリア (NG)",
+		} {
+			require.Contains(t, japanese, want)
+		}
 
 		list := words(b.page(t, "/outbound/suspensions", inLanguage, "en"))
 		require.Regexp(t, `hanako@example.test .* automatic 412 recipients in 1 h.* when somebody releases it Why\?`, list)
 		list = words(b.page(t, "/outbound/accounts?q=HANA&level=hard_limit", inLanguage, "en"))
 		require.Regexp(t, `hanako@example.test Stopped 0.87 .* Stopped · automatic`, list)
 		require.Contains(t, words(b.page(t, "/outbound/accounts?q=nobody", inLanguage, "en")), "No account matches")
-		require.Contains(t, words(b.page(t, stolenURL, inLanguage, "en")), "Refused: stopped 0 0.87 203.0.113.77 hanako@example.test")
+		require.Contains(t, words(b.page(t, stolenURL, inLanguage, "en")), "Refused: stopped 0 0.87 203.0.113.77 Nigeria (NG) hanako@example.test")
 	})
 }
 
@@ -275,7 +282,7 @@ func TestWhoIsStoppedIsToldOnEveryPage(t *testing.T) {
 		}
 		require.NotContains(t, words(r.as(t, r.site.Users["bob"].ID).page(t, "/sending", inLanguage, "en")), "hanako")
 
-		require.NoError(t, r.store.SetOutboundMode(t.Context(), r.site.Tenant.ID, "off", "a test", "user", "root"))
+		require.NoError(t, r.store.SetOutboundMode(t.Context(), r.site.Tenant.ID, "off", store.OutboundBy{Reason: "a test", ActorKind: "user", Actor: "root"}, nil))
 		require.NotContains(t, b.page(t, "/help", inLanguage, "ja"), "送信一時停止中", "in mode off nothing holds")
 	})
 }
@@ -303,7 +310,7 @@ func TestShadowIsSaidPlainly(t *testing.T) {
 		require.Contains(t, said, "Enforce Automatic decisions take effect.")
 		require.Contains(t, said, "Recipients per account and hour limits.user_per_hour 200")
 		require.Contains(t, said, "Stopped from this score on thresholds.hard 0.8")
-		require.NoError(t, r.store.SetOutboundMode(t.Context(), r.site.Tenant.ID, "shadow", "a test", "user", "root"))
+		require.NoError(t, r.store.SetOutboundMode(t.Context(), r.site.Tenant.ID, "shadow", store.OutboundBy{Reason: "a test", ActorKind: "user", Actor: "root"}, nil))
 		require.Contains(t, words(b.page(t, "/outbound/policy", inLanguage, "en")), "Shadow Automatic decisions are recorded only")
 		require.Contains(t, words(b.page(t, "/outbound/suspensions", inLanguage, "en")), "Shadow mode: Automatic decisions are recorded but do not take effect.")
 

@@ -13,8 +13,9 @@ import (
 
 // whyView is what the page "why was this account stopped?" shows.
 type whyView struct {
-	Account, AccountURL, Tenant string
-	State                       stateView
+	Tenant              *tenantView
+	Account, AccountURL string
+	State               stateView
 	// Stop tells that the page is about the last stop, else about one decision; ByHand that a person did it; Released
 	// that the account may send again.
 	Stop, ByHand, Released bool
@@ -42,7 +43,7 @@ type decisionFacts struct {
 	// Would is the level after it in mode enforce, empty when that is After.
 	Would                                        string
 	Before, After, Mode, Client, MailFrom, Queue string
-	Action, PolicyHash                           string
+	Action, PolicyHash, Country                  string
 }
 
 // showWhy explains why an account was stopped, or one decision.
@@ -61,8 +62,12 @@ func (s *Server) why(p *page, status int) error {
 	if err != nil {
 		return err
 	}
+	tenant, err := p.tenant(a.TenantID)
+	if err != nil {
+		return err
+	}
 	v := &whyView{
-		Account: plain(a.Account), AccountURL: accountURL(a.Account), Tenant: p.tenantName(a.TenantID),
+		Account: plain(a.Account), AccountURL: accountURL(a.Account), Tenant: tenant,
 		State: p.newState(a.OutboundAccount, a.DomainStop), Acts: p.newActs(a.OutboundAccount), Checks: checks,
 		Unknowns: unknowns(&x), Reply: x.Reply,
 	}
@@ -97,6 +102,7 @@ func (v *whyView) explain(p *page, x *wire.OutboundExplanation) {
 	v.Facts = decisionFacts{
 		At: d.At, Before: knownLevel(d.LevelBefore), After: knownLevel(d.LevelAfter), Mode: knownMode(d.Mode), Client: plain(d.Client),
 		MailFrom: plain(d.MailFrom), Queue: plain(d.QueueID), Action: knownAction(d.Action), PolicyHash: plain(x.Policy),
+		Country: p.country(x.Country),
 	}
 	if v.Facts.Mode == "" {
 		v.Facts.Mode = string(policy.Enforce)
@@ -133,6 +139,7 @@ type evidenceGroup struct {
 type evidenceRow struct {
 	At                                       time.Time
 	URL, MailFrom, Spam, Size, Client, Queue string
+	Country                                  string
 	Recipients, New, Refused                 int64
 }
 
@@ -155,7 +162,7 @@ func (v *whyView) evidence(p *page, x *wire.OutboundExplanation) {
 
 func (p *page) evidenceRow(d wire.OutboundDecision) evidenceRow {
 	r := evidenceRow{
-		At: d.At, URL: decisionURL(d.Account, d.ID), MailFrom: plain(d.MailFrom), Size: p.Size(d.SizeBytes), Client: plain(d.Client),
+		At: d.At, URL: decisionURL(d.Account, d.ID), MailFrom: plain(d.MailFrom), Size: p.Size(d.SizeBytes), Client: plain(d.Client), Country: p.country(d.Country),
 		Queue: plain(d.QueueID), Recipients: d.Recipients, New: d.NewRecipients, Refused: d.Refused + d.Bounced,
 	}
 	if d.SpamScore != nil {

@@ -162,7 +162,8 @@ func (p *page) doneNote() string {
 		n := parseCount(query.Get("n"))
 		return p.T("done."+done, "n", n)
 	case "none", "password", "app_password_deleted", "preferences",
-		"out_suspended", "out_released", "out_extended", "out_limited", "out_domain_suspended", "out_domain_released":
+		"out_suspended", "out_released", "out_extended", "out_limited", "out_domain_suspended", "out_domain_released",
+		"out_mode", "out_profile_added", "out_profile_changed", "out_profile_deleted":
 		return p.T("done." + done)
 	default:
 		return ""

@@ -252,11 +252,17 @@ func (b *browser) page(t testing.TB, path string, header ...string) string {
 // post sends a form: names and values in turn.
 func (b *browser) post(t testing.TB, path string, pairs ...string) answer {
 	t.Helper()
+	return b.postIn(t, "", path, pairs...)
+}
+
+// postIn is post of a browser in a language.
+func (b *browser) postIn(t testing.TB, language, path string, pairs ...string) answer {
+	t.Helper()
 	form := url.Values{}
 	for i := 0; i+1 < len(pairs); i += 2 {
 		form.Add(pairs[i], pairs[i+1])
 	}
-	return b.do(t, http.MethodPost, path, form.Encode())
+	return b.do(t, http.MethodPost, path, form.Encode(), inLanguage, language)
 }
 
 // act posts a form that must be answered by a redirect, and follows it.

@@ -203,18 +203,25 @@ func (s *Server) routes() http.Handler {
 // outboundRoutes lists the pages about who may send.
 func (s *Server) outboundRoutes(mux *http.ServeMux) {
 	for pattern, h := range map[string]handler{
-		"GET /outbound":                           s.showOutbound,
-		"GET /outbound/accounts":                  s.showAccounts,
-		"GET /outbound/accounts/{account}":        s.showAccount,
-		"GET /outbound/accounts/{account}/why":    s.showWhy,
-		"POST /outbound/accounts/{account}/{act}": s.actOnAccount,
-		"GET /outbound/suspensions":               s.showSuspensions,
-		"POST /outbound/suspensions":              s.suspendNamed,
-		"POST /outbound/domains":                  s.suspendDomain,
-		"POST /outbound/domains/{domain}/release": s.releaseDomain,
-		"GET /outbound/decisions":                 s.showDecisions,
-		"GET /outbound/profiles":                  s.showProfiles,
-		"GET /outbound/policy":                    s.showPolicy,
+		"GET /outbound":                                s.showOutbound,
+		"GET /outbound/accounts":                       s.showAccounts,
+		"GET /outbound/accounts/{account}":             s.showAccount,
+		"GET /outbound/accounts/{account}/why":         s.showWhy,
+		"POST /outbound/accounts/{account}/{act}":      s.actOnAccount,
+		"GET /outbound/suspensions":                    s.showSuspensions,
+		"POST /outbound/suspensions":                   s.suspendNamed,
+		"POST /outbound/domains":                       s.suspendDomain,
+		"POST /outbound/domains/{domain}/release":      s.releaseDomain,
+		"GET /outbound/decisions":                      s.showDecisions,
+		"POST /outbound/accounts/{account}/mode":       s.setAccountMode,
+		"GET /outbound/profiles":                       s.showProfiles,
+		"GET /outbound/new-profile":                    s.newProfile,
+		"POST /outbound/new-profile":                   s.addProfile,
+		"GET /outbound/profiles/{tenant}/{id}":         s.showProfile,
+		"POST /outbound/profiles/{tenant}/{id}":        s.changeProfile,
+		"POST /outbound/profiles/{tenant}/{id}/delete": s.deleteProfile,
+		"GET /outbound/policy":                         s.showPolicy,
+		"POST /outbound/modes":                         s.setTenantMode,
 	} {
 		mux.Handle(pattern, s.handle(s.seesOutbound(h)))
 	}

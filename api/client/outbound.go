@@ -98,6 +98,11 @@ func (c *Client) OutboundHistory(ctx context.Context, account string, p Page) (w
 	return list[wire.OutboundEvent](ctx, c, accountPath(account, "/history"), p.query())
 }
 
+// OutboundTenantHistory lists what was done to a tenant, by name or id, as a whole, newest first.
+func (c *Client) OutboundTenantHistory(ctx context.Context, tenant string, p Page) (wire.List[wire.OutboundEvent], error) {
+	return list[wire.OutboundEvent](ctx, c, outbound+"/tenants/"+url.PathEscape(tenant)+"/history", p.query())
+}
+
 // OutboundSeries sums what an account did by steps of time. Zero values are the server's defaults.
 func (c *Client) OutboundSeries(ctx context.Context, account string, from, to time.Time, step time.Duration) (wire.OutboundSeries, error) {
 	q := url.Values{}
@@ -178,9 +183,13 @@ func (c *Client) SetProfile(ctx context.Context, id string, w wire.NewOutboundPr
 }
 
 // DeleteProfile deletes a bulk sender; tenant is a name or id, empty is one's own.
-func (c *Client) DeleteProfile(ctx context.Context, tenant, id string) error {
-	q := url.Values{}
+func (c *Client) DeleteProfile(ctx context.Context, tenant, id string, w wire.OutboundAct) error {
+	q := url.Values{"reason": {w.Reason}}
 	set(q, "tenant", tenant)
+	set(q, "ticket", w.Ticket)
+	if w.Revision != 0 {
+		q.Set("revision", strconv.FormatInt(w.Revision, 10))
+	}
 	return c.call(ctx, http.MethodDelete, outbound+"/profiles/"+url.PathEscape(id), q, nil, nil)
 }
 

@@ -29,6 +29,7 @@ type OutboundAccount struct {
 type OutboundAccountDetail struct {
 	OutboundAccount
 	EffectiveMode string `json:"effective_mode,omitempty" enum:"off,shadow,enforce" doc:"The mode that holds for it; absent where the engine is unknown."`
+	InheritedMode string `json:"inherited_mode,omitempty" enum:"off,shadow,enforce" doc:"The mode that would hold without one of its own; absent where the engine is unknown."`
 	// Reply is what the next MAIL FROM gets; empty when mail goes out.
 	Reply string `json:"reply,omitempty" doc:"What the next MAIL FROM is refused with, to the letter; absent when it is not."`
 	// DomainStop is there when the whole domain is stopped.
@@ -85,6 +86,7 @@ type OutboundDecision struct {
 	QueueHost     string    `json:"queue_host,omitempty"`
 	QueueID       string    `json:"queue_id,omitempty"`
 	Client        string    `json:"client,omitempty"`
+	Country       string    `json:"country,omitempty" example:"JP" doc:"Where the client was, as an ISO 3166 code, by the database of countries of that time; absent when it is unknown."`
 	MailFrom      string    `json:"mail_from,omitempty"`
 	Messages      int64     `json:"messages" doc:"1 for a message that was let through."`
 	Recipients    int64     `json:"recipients"`
@@ -105,12 +107,16 @@ type OutboundDecision struct {
 	Reply         string    `json:"reply,omitempty" doc:"What the sender was told, to the letter."`
 }
 
-// OutboundEvent is one line of an account's history.
+// OutboundEvent is one line of the history of an account or a tenant.
 type OutboundEvent struct {
-	ID          string     `json:"id"`
-	At          time.Time  `json:"at"`
-	TenantID    string     `json:"tenant_id"`
-	Act         string     `json:"act"`
+	ID       string    `json:"id"`
+	At       time.Time `json:"at"`
+	TenantID string    `json:"tenant_id"`
+	// Noun and Name say what it happened to.
+	Noun        string     `json:"noun" enum:"account,domain,profile,tenant"`
+	Name        string     `json:"name" doc:"The account, domain, profile or id of the tenant."`
+	Act         string     `json:"act" example:"suspend" doc:"As in an account; also mode (mode is absent when its own was taken away), set or delete for a profile, and profile_join, profile_rate or profile_leave for an account of one."`
+	Detail      string     `json:"detail,omitempty" doc:"Of a profile its rate; of an account and its profile the profile."`
 	LevelBefore string     `json:"level_before,omitempty"`
 	LevelAfter  string     `json:"level_after,omitempty"`
 	Mode        string     `json:"mode,omitempty"`
@@ -145,6 +151,7 @@ type OutboundExplanation struct {
 	Degraded      []string       `json:"degraded" nullable:"false" doc:"What was missing: filter, store, bounces."`
 	ColdStart     bool           `json:"cold_start" doc:"There was too little history to compare with."`
 	Trust         string         `json:"trust,omitempty" enum:"home,away,new,doubt,cold" doc:"What the room for strangers rests on: a place known for days, one that is neither, a new one, none since the content speaks against the account, or too little history."`
+	Country       string         `json:"country,omitempty" example:"JP" doc:"Where the client was, as an ISO 3166 code; absent when it is unknown."`
 	Limit         *OutboundLimit `json:"limit,omitempty" doc:"The plain limit or cap that was met."`
 	Profile       string         `json:"profile,omitempty"`
 	Policy        string         `json:"policy,omitempty" doc:"The hash of the policy that decided."`
@@ -188,6 +195,9 @@ type OutboundEvidence struct {
 	Unit          string  `json:"unit" enum:"recipients,score,share,breaches,places,messages"`
 	WindowSeconds int64   `json:"window_seconds,omitempty"`
 	Fingerprint   string  `json:"fingerprint,omitempty"`
+	// Kind and Countries are of the evidence "place".
+	Kind      string   `json:"kind,omitempty" enum:"country,network,countries,networks" doc:"What is new about a place: its country, its network, or that there are many at once."`
+	Countries []string `json:"countries,omitempty" doc:"The countries of a new place, or of many, as ISO 3166 codes."`
 }
 
 // OutboundLimit is a limit that was met.
@@ -213,8 +223,8 @@ type OutboundGroup struct {
 type OutboundAct struct {
 	Reason string `json:"reason" minLength:"1" maxLength:"500" doc:"Why; it is kept in the history and the audit log."`
 	Ticket string `json:"ticket,omitempty" maxLength:"100"`
-	// Revision, when not 0, is that of the account as it was seen.
-	Revision int64 `json:"revision,omitempty" minimum:"0" doc:"The account's revision as it was seen; when it has changed since, the answer is 409."`
+	// Revision, when not 0, is that of the account or profile as it was seen.
+	Revision int64 `json:"revision,omitempty" minimum:"0" doc:"The revision as it was seen; when it has changed since, the answer is 409."`
 }
 
 // OutboundSuspend stops an account.
@@ -262,6 +272,15 @@ type OutboundTenantMode struct {
 	Mode     string `json:"mode,omitempty" doc:"Its own; absent when that of the configuration holds."`
 }
 
+// OutboundTenantModeDetail is the mode of a tenant with what it is without one of its own.
+type OutboundTenantModeDetail struct {
+	OutboundTenantMode
+	Name string `json:"name" doc:"The tenant's name."`
+	// EffectiveMode and InheritedMode are empty where the engine is unknown and the tenant has none of its own.
+	EffectiveMode string `json:"effective_mode,omitempty" enum:"off,shadow,enforce" doc:"The mode that holds for its accounts, but for those with one of their own; absent where it is unknown."`
+	InheritedMode string `json:"inherited_mode,omitempty" enum:"off,shadow,enforce" doc:"The mode of the configuration; absent where the engine is unknown."`
+}
+
 // OutboundDomain is a stop of a whole domain.
 type OutboundDomain struct {
 	TenantID string     `json:"tenant_id"`
@@ -296,6 +315,7 @@ type OutboundProfile struct {
 	Source      string     `json:"source" enum:"config,database" doc:"Those of the configuration are changed there only."`
 	By          string     `json:"by,omitempty"`
 	ChangedAt   *time.Time `json:"changed_at,omitempty"`
+	Revision    int64      `json:"revision,omitempty" doc:"Rises with every change; a change may name the one it was decided on."`
 }
 
 // NewOutboundProfile makes or replaces a profile.
@@ -305,6 +325,9 @@ type NewOutboundProfile struct {
 	Accounts    []string `json:"accounts" minItems:"1" maxItems:"1000" nullable:"false" doc:"Logins with their domain, or client addresses."`
 	MaxRate     string   `json:"max_rate" minLength:"1" maxLength:"60" example:"5000 msgs/hour"`
 	Description string   `json:"description,omitempty" maxLength:"500"`
+	// New wants that there is none of this id yet.
+	New bool `json:"new,omitempty" doc:"When there is a profile of this id already, the answer is 422."`
+	OutboundAct
 }
 
 // OutboundPolicy is what is in force.

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mairust/mairust/api/wire"
+	"github.com/mairust/mairust/cmd/internal/command"
 )
 
 func apiKeyCommand() *cobra.Command {
@@ -30,10 +31,10 @@ report bounces and do nothing else (docs/bounces.md).`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if want.Role == "" {
-				return misuse(cmd, errors.New("--role is required"))
+				return command.Misuse(cmd, errors.New("--role is required"))
 			}
 			if want.ExpiresDays < 0 {
-				return misuse(cmd, fmt.Errorf("--expires-days is %d: use 0 for never, or a number of days", want.ExpiresDays))
+				return command.Misuse(cmd, fmt.Errorf("--expires-days is %d: use 0 for never, or a number of days", want.ExpiresDays))
 			}
 			c, _, err := loadConfig(cmd)
 			if err != nil {

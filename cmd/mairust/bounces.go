@@ -17,6 +17,7 @@ import (
 
 	"github.com/mairust/mairust/api/client"
 	"github.com/mairust/mairust/api/wire"
+	"github.com/mairust/mairust/cmd/internal/command"
 	"github.com/mairust/mairust/internal/config"
 	"github.com/mairust/mairust/internal/listen"
 	"github.com/mairust/mairust/policy/bounce"
@@ -59,7 +60,7 @@ unless --from-start is given. docs/bounces.md tells how to run it as a service.`
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := o.check(cmd); err != nil {
-				return misuse(cmd, err)
+				return command.Misuse(cmd, err)
 			}
 			return runBounces(cmd.Context(), o, cmd.ErrOrStderr())
 		},

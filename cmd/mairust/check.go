@@ -29,7 +29,7 @@ import (
 
 func checkCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "check", Short: "Check the installation: configuration, keyring, database, storage, encryption, disk, clock, rspamd, listeners, certificates",
+		Use: "check", Short: "Check the installation: configuration, keyring, database, storage, encryption, disk, clock, rspamd, notices, listeners, certificates",
 		Long: `Checks everything that the daemon needs and prints a line for each: PASS, WARN or FAIL, with what mends it. It may run
 beside the daemon. The exit code is 1 when anything fails.`,
 		Example: "  mairust check --config /etc/mairust/config.yaml", Args: cobra.NoArgs,
@@ -86,8 +86,10 @@ func (r *checkReport) all(ctx context.Context, c *config.Config) {
 	r.clock()
 	r.rspamd(ctx, c)
 	r.outbound(c)
+	r.geoip(c)
 	r.bounces(c)
 	r.redis(ctx, c)
+	r.notices(ctx, c)
 	r.listeners(ctx, c, running)
 	r.alerts(running)
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/mairust/mairust/cmd/internal/command"
 	"github.com/mairust/mairust/internal/lab"
 )
 
@@ -35,7 +36,7 @@ goes straight to LMTP.`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if cmd.Flags().Changed("config") {
-				return misuse(cmd, errors.New("the demo writes a configuration of its own: leave --config out"))
+				return command.Misuse(cmd, errors.New("the demo writes a configuration of its own: leave --config out"))
 			}
 			if o.reset {
 				return resetDemo(o.dir, cmd.OutOrStdout())

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
+	"github.com/mairust/mairust/cmd/internal/command"
 	"github.com/mairust/mairust/internal/config"
 	"github.com/mairust/mairust/internal/keyring"
 	"github.com/mairust/mairust/store/fsck"
@@ -50,10 +51,10 @@ Exit codes: 0 all is well, 1 problems were found and all mended, 2 problems are 
   mairust fsck --rebuild --config /etc/mairust/config.yaml
   mairust fsck -o json | jq '.problems[] | select(.mended | not) | .key'`,
 		Args:        cobra.NoArgs,
-		Annotations: map[string]string{usageExit: fmt.Sprint(fsckFailed)},
+		Annotations: map[string]string{command.UsageExit: fmt.Sprint(fsckFailed)},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := o.check(); err != nil {
-				return misuse(cmd, err)
+				return command.Misuse(cmd, err)
 			}
 			c, _, err := loadConfig(cmd)
 			if err == nil {

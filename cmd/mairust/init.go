@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mairust/mairust/api/wire"
+	"github.com/mairust/mairust/cmd/internal/command"
 	"github.com/mairust/mairust/internal/config"
 	"github.com/mairust/mairust/store/sqldb"
 )
@@ -29,16 +30,16 @@ the admin. A random password is printed once, and nowhere kept.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if want.Tenant == "" || len(want.Domains) == 0 {
-				return misuse(cmd, errors.New("--tenant and --domain are required"))
+				return command.Misuse(cmd, errors.New("--tenant and --domain are required"))
 			}
 			if output != "text" && output != "json" {
-				return misuse(cmd, errors.New("--output must be text or json"))
+				return command.Misuse(cmd, errors.New("--output must be text or json"))
 			}
 			if adminFile != "" && want.Admin == "" {
-				return misuse(cmd, errors.New("--password-file needs --admin"))
+				return command.Misuse(cmd, errors.New("--password-file needs --admin"))
 			}
 			if mailboxFile != "" && len(want.Mailboxes) == 0 {
-				return misuse(cmd, errors.New("--mailbox-password-file needs --mailbox"))
+				return command.Misuse(cmd, errors.New("--mailbox-password-file needs --mailbox"))
 			}
 			var err error
 			if want.AdminPassword, err = readPassword(adminFile, cmd.InOrStdin()); err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/mairust/mairust/cmd/internal/command"
 	"github.com/mairust/mairust/store/blob/crypt"
 )
 
@@ -37,7 +38,7 @@ prints the lines for the configuration. Who loses that file loses all mail: keep
 		Example: "  mairust keys generate --output /etc/mairust/operator.key", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if path == "" {
-				return misuse(cmd, errors.New("--output is required"))
+				return command.Misuse(cmd, errors.New("--output is required"))
 			}
 			file, recipient, err := crypt.NewOperator(time.Now())
 			if err == nil {
@@ -144,7 +145,7 @@ No message is touched.`,
 
 func needsTenant(cmd *cobra.Command, q *keysRequest) error {
 	if q.Tenant == "" {
-		return misuse(cmd, errors.New("--tenant is required"))
+		return command.Misuse(cmd, errors.New("--tenant is required"))
 	}
 	return nil
 }
@@ -163,7 +164,7 @@ func keysAct(cmd *cobra.Command, q keysRequest, before func(*cobra.Command, *key
 	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if output != "text" && output != "json" {
-			return misuse(cmd, errors.New("--output must be text or json"))
+			return command.Misuse(cmd, errors.New("--output must be text or json"))
 		}
 		if before != nil {
 			if err := before(cmd, &q); err != nil {

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mairust/mairust/api/wire"
+	"github.com/mairust/mairust/cmd/internal/command"
 	"github.com/mairust/mairust/internal/auth"
 	"github.com/mairust/mairust/ui"
 )
@@ -21,7 +22,7 @@ and whoever has it comes in: hand it over like a password. Its making is written
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if want.Login == "" {
-				return misuse(cmd, errors.New("--user is required"))
+				return command.Misuse(cmd, errors.New("--user is required"))
 			}
 			c, _, err := loadConfig(cmd)
 			if err != nil {

@@ -8,10 +8,11 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
-	"strconv"
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/mairust/mairust/cmd/internal/command"
 )
 
 // version is set by the build (-ldflags "-X main.version=…").
@@ -40,9 +41,6 @@ type exitError struct {
 
 func (e *exitError) Unwrap() error { return e.error }
 
-// usageExit is the annotation of a command that has another exit code than 2 for a wrong call.
-const usageExit = "usage-exit"
-
 // run is main with an exit code: 0, 1 for a failure, 2 for a wrong call; a command may have others.
 func run(args []string) int {
 	// What this process makes is for its user alone; what others need is opened up one by one.
@@ -52,14 +50,14 @@ func run(args []string) int {
 	cmd := rootCommand()
 	cmd.SetArgs(args)
 	err := cmd.ExecuteContext(ctx)
-	var usage *usageError
+	var usage *command.UsageError
 	var exit *exitError
 	switch {
 	case err == nil:
 		return 0
 	case errors.As(err, &usage):
-		fmt.Fprintf(os.Stderr, "mairust: %v\n%s\n", err, usage.hint)
-		return usage.code
+		fmt.Fprintf(os.Stderr, "mairust: %v\n%s\n", err, usage.Hint)
+		return usage.Exit
 	case !errors.Is(err, errSilent):
 		fmt.Fprintf(os.Stderr, "mairust: %v\n", err)
 	}
@@ -67,13 +65,6 @@ func run(args []string) int {
 		return exit.code
 	}
 	return 1
-}
-
-// usageError is a wrong call; hint says where help is.
-type usageError struct {
-	error
-	hint string
-	code int
 }
 
 func rootCommand() *cobra.Command {
@@ -91,34 +82,10 @@ Start with "mairust init", then "mairust run". "mairust demo" shows all of it in
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.PersistentFlags().String("config", "", "configuration `FILE`; default: /etc/mairust/config.yaml, else ~/.config/mairust/config.yaml, else ./config.yaml, else embedded defaults")
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return misuse(cmd, err) })
 	root.AddCommand(
 		runCommand(), milterCommand(), lmtpCommand(), serveCommand(), workerCommand(),
 		initCommand(), apiKeyCommand(), loginLinkCommand(), configCommand(), bouncesCommand(), migrateCommand(), migrateStorageCommand(), reloadCommand(), checkCommand(), fsckCommand(), keysCommand(), outboundCommand(), postfixCommand(), demoCommand(),
 	)
-	strictArgs(root)
+	command.Strict(root)
 	return root
-}
-
-// strictArgs turns wrong arguments of every command into a usageError.
-func strictArgs(cmd *cobra.Command) {
-	if check := cmd.Args; check != nil {
-		cmd.Args = func(cmd *cobra.Command, args []string) error {
-			if err := check(cmd, args); err != nil {
-				return misuse(cmd, err)
-			}
-			return nil
-		}
-	}
-	for _, sub := range cmd.Commands() {
-		strictArgs(sub)
-	}
-}
-
-func misuse(cmd *cobra.Command, err error) error {
-	code := 2
-	if own, err := strconv.Atoi(cmd.Annotations[usageExit]); err == nil {
-		code = own
-	}
-	return &usageError{error: err, hint: fmt.Sprintf("see: %s --help", cmd.CommandPath()), code: code}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/mairust/mairust/cmd/internal/command"
 	"github.com/mairust/mairust/internal/config"
 	"github.com/mairust/mairust/store/blob/move"
 	"github.com/mairust/mairust/store/fsck"
@@ -37,7 +38,7 @@ Exit codes: 0 everything is in the new store, 1 something is not.`,
 				return err
 			}
 			if err := o.check(c); err != nil {
-				return misuse(cmd, err)
+				return command.Misuse(cmd, err)
 			}
 			return o.run(cmd, c)
 		},

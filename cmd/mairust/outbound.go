@@ -12,8 +12,10 @@ import (
 	"github.com/mairust/mairust/internal/config"
 	"github.com/mairust/mairust/internal/keyring"
 	"github.com/mairust/mairust/internal/mail"
+	"github.com/mairust/mairust/internal/mailer"
 	"github.com/mairust/mairust/milter"
 	"github.com/mairust/mairust/policy"
+	"github.com/mairust/mairust/policy/geoip"
 	"github.com/mairust/mairust/policy/outbound"
 	"github.com/mairust/mairust/policy/redis"
 	"github.com/mairust/mairust/store"
@@ -46,7 +48,7 @@ func (d *daemon) buildOutbound() error {
 	e := &outboundEngine{}
 	deps := outbound.Deps{
 		Hash: d.site.ring.Hash(keyring.Recipient), Dir: filepath.Join(c.DataDir, d.outboundDir()), Filtered: c.Milter.Rspamd.URL != "",
-		Log: log, Registerer: d.registry,
+		Log: log, Registerer: d.registry, Letters: d.letters(),
 	}
 	switch {
 	case d.site.store != nil:
@@ -92,6 +94,27 @@ func (d *daemon) buildOutbound() error {
 		return nil
 	}
 	return d.buildBounces(late)
+}
+
+// letters are the mails to administrators; nil when there are none.
+func (d *daemon) letters() *outbound.Letters {
+	o := d.config.Notify.SMTP
+	if o.Address == "" {
+		return nil
+	}
+	return &outbound.Letters{Username: o.Username, To: o.To, Verify: func(mac string, fields ...string) error {
+		return d.site.ring.Verify(keyring.Letter, mac, fields...)
+	}}
+}
+
+// mailer sends letters to administrators, with the proof that they are ours.
+func (d *daemon) mailer(hostname string) (*mailer.Mailer, error) {
+	m, err := mailer.New(d.config.Notify.SMTP, hostname)
+	if err != nil {
+		return nil, err
+	}
+	m.Prove(func(fields ...string) string { return d.site.ring.MAC(keyring.Letter, fields...) })
+	return m, nil
 }
 
 // outboundDir is the folder of the engine's files. A process without the milter has files of its own, so that it may share
@@ -160,6 +183,28 @@ func (r *checkReport) outbound(c *config.Config) {
 		return
 	}
 	r.pass("outbound", text)
+}
+
+// oldCountries is when a database of countries is so old that it tells wrong ones: networks move.
+const oldCountries = 90 * 24 * time.Hour
+
+// geoip reads the database of countries.
+func (r *checkReport) geoip(c *config.Config) {
+	path := c.Outbound.Gate.GeoIP
+	if path == "" {
+		return
+	}
+	d, err := geoip.Read(path)
+	if err != nil {
+		r.fail("geoip", fmt.Errorf("outbound.geoip: %w", err), "put a database of countries (MMDB) there; until then places are networks, and mail flows")
+		return
+	}
+	text := fmt.Sprintf("%s of %s, %.1f MB", d.Type, d.Built.Format(time.DateOnly), float64(d.SizeBytes)/1e6)
+	if time.Since(d.Built) > oldCountries {
+		r.warn("geoip", text+": networks have moved since", "have it updated every month, as by geoipupdate; a new file is taken by itself")
+		return
+	}
+	r.pass("geoip", text)
 }
 
 // redis asks the Redis that nodes share.

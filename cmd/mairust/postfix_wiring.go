@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/mairust/mairust/cmd/internal/command"
 	"github.com/mairust/mairust/internal/config"
 	"github.com/mairust/mairust/internal/listen"
 	"github.com/mairust/mairust/internal/postfix"
@@ -76,7 +77,7 @@ type wiring struct {
 func newWiring(cmd *cobra.Command, o wiringOptions) (*wiring, error) {
 	mode, err := o.check()
 	if err != nil {
-		return nil, misuse(cmd, err)
+		return nil, command.Misuse(cmd, err)
 	}
 	w := &wiring{flags: o, options: postfix.Options{Mode: mode, Domains: o.domains}}
 	if o.recipients != "" {

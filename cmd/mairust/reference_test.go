@@ -5,9 +5,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"io"
 	"log/slog"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -15,10 +13,9 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/spf13/cobra"
-	"github.com/spf13/cobra/doc"
 	"github.com/stretchr/testify/require"
 
+	"github.com/mairust/mairust/cmd/internal/command/commandtest"
 	"github.com/mairust/mairust/internal/config"
 	"github.com/mairust/mairust/internal/listen"
 	"github.com/mairust/mairust/store/blob/crypt"
@@ -30,26 +27,8 @@ var update = flag.Bool("update", false, "rewrite the generated references in doc
 func TestCommandReferenceIsCurrent(t *testing.T) {
 	var b bytes.Buffer
 	b.WriteString("# Commands\n\nGenerated from the commands' own help; `go test ./cmd/mairust -run Reference -update` rewrites it.\n")
-	writeCommands(t, &b, rootCommand())
-	compareReference(t, "../../docs/cli.md", b.Bytes())
-}
-
-// writeCommands writes the help of a command and of those below it, each as a section.
-func writeCommands(t *testing.T, w io.Writer, cmd *cobra.Command) {
-	t.Helper()
-	cmd.DisableAutoGenTag = true
-	cmd.InitDefaultHelpCmd()
-	cmd.InitDefaultCompletionCmd()
-	var section bytes.Buffer
-	require.NoError(t, doc.GenMarkdownCustom(cmd, &section, func(link string) string {
-		return "#" + strings.ReplaceAll(strings.TrimSuffix(link, ".md"), "_", "-")
-	}))
-	fmt.Fprintf(w, "\n%s", section.Bytes())
-	for _, sub := range cmd.Commands() {
-		if sub.Name() != "help" && sub.Name() != "completion" {
-			writeCommands(t, w, sub)
-		}
-	}
+	commandtest.WriteReference(t, &b, rootCommand())
+	commandtest.Compare(t, "../../docs/cli.md", b.Bytes(), *update)
 }
 
 func TestMetricsReferenceIsCurrent(t *testing.T) {
@@ -76,7 +55,7 @@ func TestMetricsReferenceIsCurrent(t *testing.T) {
 	for _, line := range describeMetrics(t, d.registry) {
 		b.WriteString(line + "\n")
 	}
-	compareReference(t, "../../docs/metrics.md", b.Bytes())
+	commandtest.Compare(t, "../../docs/metrics.md", b.Bytes(), *update)
 }
 
 // descriptor is how a prometheus.Desc prints itself, which is the only way to its parts.
@@ -100,16 +79,4 @@ func describeMetrics(t *testing.T, r *prometheus.Registry) []string {
 	}
 	slices.Sort(lines)
 	return slices.Compact(lines)
-}
-
-// compareReference holds a generated file to what the code says, or rewrites it.
-func compareReference(t *testing.T, path string, want []byte) {
-	t.Helper()
-	if *update {
-		require.NoError(t, os.WriteFile(path, want, 0o644))
-		return
-	}
-	has, err := os.ReadFile(path)
-	require.NoError(t, err)
-	require.Equal(t, string(want), string(has), "%s is not current: go test ./cmd/mairust -run Reference -update", path)
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/mairust/mairust/cmd/internal/command"
 	"github.com/mairust/mairust/internal/config"
 	"github.com/mairust/mairust/policy"
 	"github.com/mairust/mairust/store"
@@ -53,7 +54,7 @@ The log reaches back 30 days unless retention is set to less. With SQLite the ru
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			q, err := o.request(time.Now)
 			if err != nil {
-				return misuse(cmd, err)
+				return command.Misuse(cmd, err)
 			}
 			c, _, err := loadConfig(cmd)
 			if err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"github.com/spf13/cobra"
 
+	"github.com/mairust/mairust/cmd/internal/command"
 	"github.com/mairust/mairust/internal/config"
 	"github.com/mairust/mairust/store/sqldb"
 )
@@ -54,7 +55,7 @@ func roleCommand(name, short, long, example string, roles ...role) *cobra.Comman
 			case "json", "text":
 				c.Log.Format = logFormat
 			default:
-				return misuse(cmd, errLogFormat)
+				return command.Misuse(cmd, errLogFormat)
 			}
 			if len(roles) == 1 && roles[0] != roleMilter && c.Database.Backend == sqldb.SQLite {
 				return errSplitSQLite

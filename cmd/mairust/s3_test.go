@@ -115,6 +115,25 @@ func TestMailInS3IsStoredOnceForAllAndReadBackByteForByte(t *testing.T) {
 	}
 }
 
+// TestBucketWithAHostOfItsOwn is how AWS and Wasabi are asked: the bucket is in the name of the host, not in the path.
+func TestBucketWithAHostOfItsOwn(t *testing.T) {
+	b := newBucketSite(t, labtest.MinIO(t))
+	t.Setenv("HTTP_PROXY", b.server.URL()) // instead of a name server; only the daemon's
+	_, port, found := strings.Cut(b.server.Addr, ":")
+	require.True(t, found)
+	options := strings.ReplaceAll(b.options(""), "path_style: true", "path_style: false")
+	options = strings.ReplaceAll(options, b.proxy.URL(), "http://"+lab.MinIODomain+":"+port)
+	site := newTestSite(t, siteOptions{Backend: "sqlite", Mailboxes: []string{"bob"}, Extra: "storage: {backend: s3, options: " + options + "}\n"})
+	assert.NotContains(t, site.run(t, "check"), "FAIL")
+	daemon := site.start(t)
+	acked := &acknowledged{}
+	for _, size := range []int{100, 300_000} {
+		require.True(t, acked.send(t, site, "bob", bigMessage[:size/18*18]).Accepted())
+	}
+	acked.check(t, daemon, "bob")
+	require.Len(t, b.messages(t), 2)
+}
+
 func TestFsckMendsABucket(t *testing.T) {
 	b := newBucketSite(t, labtest.MinIO(t))
 	o := b.site("sqlite", "")

@@ -15,11 +15,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// tortureEncryption is set when everything is to be encrypted.
+const tortureEncryption = "MAIRUST_TORTURE_ENCRYPTION"
+
 // withEncryption adds encryption to the configuration of a site that is going to be hurt, if MAIRUST_TORTURE_ENCRYPTION is
 // set. operator is nil when it is not.
 func withEncryption(t testing.TB, o *siteOptions) (operator *age.X25519Identity) {
 	t.Helper()
-	if os.Getenv("MAIRUST_TORTURE_ENCRYPTION") == "" {
+	if os.Getenv(tortureEncryption) == "" {
 		return nil
 	}
 	operator, err := age.GenerateX25519Identity()

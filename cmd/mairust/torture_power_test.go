@@ -25,6 +25,9 @@ func torturePower(t *testing.T, report *tortureReport, backend string) {
 	r := newRigOnDisk(t, backend)
 	report.cuts(t, r, "power cut under load", backend, tortureRounds(t, "CUT", 3, 200), cutUnderLoad)
 	report.cuts(t, r, "power cut right after one acknowledgement", backend, tortureRounds(t, "CUT_ONE", 3, 50), cutAfterOne)
+	if os.Getenv(tortureEncryption) == "" {
+		t.Run("encrypted", func(t *testing.T) { tortureEncryptedPower(t, report, backend) })
+	}
 	if t.Failed() {
 		return
 	}
@@ -34,6 +37,19 @@ func torturePower(t *testing.T, report *tortureReport, backend string) {
 		}
 		t.Run("mutant/"+m.name, func(t *testing.T) { report.mutants = append(report.mutants, loseWith(t, r, report.seed, backend, m)) })
 	}
+}
+
+// tortureEncryptedPower cuts the power where objects are encrypted: they, their keys beside them and those in the database
+// must all be there. Short runs have no time for it.
+func tortureEncryptedPower(t *testing.T, report *tortureReport, backend string) {
+	underLoad, afterOne := tortureRounds(t, "CUT_ENCRYPTED", 0, 60), tortureRounds(t, "CUT_ONE_ENCRYPTED", 0, 20)
+	if underLoad+afterOne == 0 {
+		t.Skip("SKIPPED: part of make torture")
+	}
+	t.Setenv(tortureEncryption, "1")
+	r := newRigOnDisk(t, backend)
+	report.cuts(t, r, "encrypted: power cut under load", backend, underLoad, cutUnderLoad)
+	report.cuts(t, r, "encrypted: power cut right after one acknowledgement", backend, afterOne, cutAfterOne)
 }
 
 // cutRound has mail acknowledged and returns at the moment at which the power shall go.

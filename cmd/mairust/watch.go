@@ -14,7 +14,6 @@ import (
 
 	"github.com/mairust/mairust/internal/alert"
 	"github.com/mairust/mairust/internal/listen"
-	"github.com/mairust/mairust/internal/mailer"
 )
 
 // slowPatience is for parts that nobody waits for: an alert can wait until it is sure.
@@ -63,7 +62,7 @@ func (d *daemon) mailSink() (alert.Sink, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := mailer.New(d.config.Notify.SMTP, hostname)
+	m, err := d.mailer(hostname)
 	if err != nil {
 		return nil, err
 	}

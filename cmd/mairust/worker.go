@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/mairust/mairust/internal/mailer"
 	"github.com/mairust/mairust/policy/notify"
 	"github.com/mairust/mairust/policy/upkeep"
 )
@@ -41,7 +40,7 @@ func (d *daemon) buildWorker() error {
 	}
 	c := d.config.Notify
 	if c.SMTP.Address != "" {
-		if deps.Mailer, err = mailer.New(c.SMTP, deps.Hostname); err != nil {
+		if deps.Mailer, err = d.mailer(deps.Hostname); err != nil {
 			return err
 		}
 	}

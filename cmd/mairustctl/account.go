@@ -9,6 +9,7 @@ import (
 
 	"github.com/mairust/mairust/api/client"
 	"github.com/mairust/mairust/api/wire"
+	"github.com/mairust/mairust/cmd/internal/command"
 )
 
 func accountCommand() *cobra.Command {
@@ -132,7 +133,7 @@ func accountHistoryCommand() *cobra.Command {
 					if e.Automatic {
 						by = s.header("automatic")
 					}
-					return []string{exact(e.At), s.header(e.Act), s.header(e.LevelAfter), by, first(e.Ticket, "-"), e.Reason}
+					return []string{exact(e.At), s.happened(e), s.header(e.LevelAfter), by, first(e.Ticket, "-"), e.Reason}
 				}))
 			})
 		})
@@ -172,7 +173,7 @@ func accountModeCommand() *cobra.Command {
 				return err
 			}
 			if !isMode(w.Mode) {
-				return misuse(cmd, errors.New("--set is off, shadow, enforce or default"))
+				return command.Misuse(cmd, errors.New("--set is off, shadow, enforce or default"))
 			}
 			a, err := s.SetAccountMode(cmd.Context(), account, w)
 			if err != nil {

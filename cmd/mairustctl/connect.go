@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mairust/mairust/api/client"
+	"github.com/mairust/mairust/cmd/internal/command"
 )
 
 // defaultSocket is where the daemon has its admin socket when it runs as a service.
@@ -37,11 +38,11 @@ func connect(cmd *cobra.Command) (*session, error) {
 	text := func(name string) string { return cmd.Flag(name).Value.String() }
 	p, err := newPrinter(cmd, text("output"), text("lang"))
 	if err != nil {
-		return nil, misuse(cmd, err)
+		return nil, command.Misuse(cmd, err)
 	}
 	timeout, err := cmd.Flags().GetDuration("timeout")
 	if err != nil || timeout <= 0 {
-		return nil, misuse(cmd, errors.New("--timeout is more than 0, such as 30s"))
+		return nil, command.Misuse(cmd, errors.New("--timeout is more than 0, such as 30s"))
 	}
 	o := client.Options{
 		URL: first(text("url"), os.Getenv("MAIRUST_URL")), Socket: first(text("socket"), os.Getenv("MAIRUST_SOCKET"), defaultSocket),
@@ -49,18 +50,18 @@ func connect(cmd *cobra.Command) (*session, error) {
 	}
 	if cmd.Flag("socket").Changed {
 		if cmd.Flag("url").Changed {
-			return nil, misuse(cmd, errors.New("give --url or --socket, not both"))
+			return nil, command.Misuse(cmd, errors.New("give --url or --socket, not both"))
 		}
 		o.URL = ""
 	}
 	if o.URL != "" {
 		if err := addCredentials(&o, text("api-key"), text("ca-file")); err != nil {
-			return nil, misuse(cmd, err)
+			return nil, command.Misuse(cmd, err)
 		}
 	}
 	c, err := client.New(o)
 	if err != nil {
-		return nil, misuse(cmd, err)
+		return nil, command.Misuse(cmd, err)
 	}
 	return &session{Client: c, printer: p}, nil
 }

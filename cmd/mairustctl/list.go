@@ -7,6 +7,7 @@ import (
 
 	"github.com/mairust/mairust/api/client"
 	"github.com/mairust/mairust/api/wire"
+	"github.com/mairust/mairust/cmd/internal/command"
 )
 
 // defaultLimit is how many rows a list shows unless told otherwise.
@@ -19,7 +20,7 @@ func addLimit(cmd *cobra.Command, limit *int) {
 // collect reads pages until there are limit things, or all for 0, and notes when there are more.
 func collect[T any](cmd *cobra.Command, s *session, limit int, read func(client.Page) (wire.List[T], error)) (wire.List[T], error) {
 	if limit < 0 {
-		return wire.List[T]{}, misuse(cmd, errors.New("--limit is 0 or more"))
+		return wire.List[T]{}, command.Misuse(cmd, errors.New("--limit is 0 or more"))
 	}
 	all := wire.List[T]{Data: []T{}}
 	page := client.Page{Limit: 100}

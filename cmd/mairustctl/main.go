@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mairust/mairust/api/client"
+	"github.com/mairust/mairust/cmd/internal/command"
 )
 
 // version is set by the build (-ldflags "-X main.version=…").
@@ -54,12 +55,6 @@ const exitHelp = `Exit codes:
   7  somebody else changed it meanwhile: look again
   8  "policy test": the message would be refused or held`
 
-// usageError is a wrong call; hint says where help is.
-type usageError struct {
-	error
-	hint string
-}
-
 // errKeptBack ends "policy test" for a message that would not be sent. It has been told already.
 var errKeptBack = errors.New("the message would not be sent")
 
@@ -70,13 +65,13 @@ func run(args []string) int {
 	cmd := rootCommand()
 	cmd.SetArgs(args)
 	err := cmd.ExecuteContext(ctx)
-	var usage *usageError
+	var usage *command.UsageError
 	switch {
 	case err == nil:
 		return 0
 	case errors.Is(err, errKeptBack):
 	case errors.As(err, &usage):
-		fmt.Fprintf(os.Stderr, "mairustctl: %s\n%s\n", clean(err.Error()), usage.hint)
+		fmt.Fprintf(os.Stderr, "mairustctl: %s\n%s\n", clean(err.Error()), usage.Hint)
 	default:
 		fmt.Fprintf(os.Stderr, "mairustctl: %s\n", clean(err.Error()))
 		if hint := hintFor(err); hint != "" {
@@ -96,7 +91,7 @@ func hintFor(err error) string {
 }
 
 func exitCode(err error) int {
-	var usage *usageError
+	var usage *command.UsageError
 	var problem *client.Problem
 	var unreachable *client.UnreachableError
 	switch {
@@ -147,9 +142,8 @@ From elsewhere give --url and --api-key, or MAIRUST_URL and MAIRUST_API_KEY; "ma
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	addGlobalFlags(root)
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return misuse(cmd, err) })
 	root.AddCommand(suspensionCommand(), accountCommand(), domainCommand(), policyCommand(), profileCommand())
-	strictArgs(root)
+	command.Strict(root)
 	return root
 }
 
@@ -162,23 +156,4 @@ func group(use, short string, below ...*cobra.Command) *cobra.Command {
 	}
 	cmd.AddCommand(below...)
 	return cmd
-}
-
-// strictArgs turns wrong arguments of every command into a usageError.
-func strictArgs(cmd *cobra.Command) {
-	if check := cmd.Args; check != nil {
-		cmd.Args = func(cmd *cobra.Command, args []string) error {
-			if err := check(cmd, args); err != nil {
-				return misuse(cmd, err)
-			}
-			return nil
-		}
-	}
-	for _, sub := range cmd.Commands() {
-		strictArgs(sub)
-	}
-}
-
-func misuse(cmd *cobra.Command, err error) error {
-	return &usageError{error: err, hint: fmt.Sprintf("see: %s --help", cmd.CommandPath())}
 }

@@ -11,11 +11,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/mairust/mairust/api/client"
 	"github.com/mairust/mairust/api/wire"
+	"github.com/mairust/mairust/cmd/internal/command"
 )
 
 func policyCommand() *cobra.Command {
-	return group("policy", "What is in force, and what it would do", policyShowCommand(), policyTestCommand(), policyModeCommand())
+	return group("policy", "What is in force, and what it would do", policyShowCommand(), policyTestCommand(), policyModeCommand(), policyHistoryCommand())
 }
 
 func policyShowCommand() *cobra.Command {
@@ -70,10 +72,10 @@ It ends with exit code 8 when the message would be refused or held.`,
 				return err
 			}
 			if w.Account == "" {
-				return misuse(cmd, errors.New("--as is required: the account that would send it"))
+				return command.Misuse(cmd, errors.New("--as is required: the account that would send it"))
 			}
 			if err := readMessage(cmd, args[0], &w); err != nil {
-				return misuse(cmd, err)
+				return command.Misuse(cmd, err)
 			}
 			w.Timezone = hostTimezone()
 			r, err := s.TestPolicy(cmd.Context(), w)
@@ -179,7 +181,7 @@ func policyModeCommand() *cobra.Command {
 				return err
 			}
 			if !isMode(w.Mode) {
-				return misuse(cmd, errors.New("--set is off, shadow, enforce or default"))
+				return command.Misuse(cmd, errors.New("--set is off, shadow, enforce or default"))
 			}
 			m, err := s.SetTenantMode(cmd.Context(), args[0], w)
 			if err != nil {
@@ -193,4 +195,44 @@ func policyModeCommand() *cobra.Command {
 	actFlags(cmd, &w.Reason, &w.Ticket)
 	cmd.Flags().StringVar(&w.Mode, "set", "", "the `MODE`: off, shadow, enforce or default; required")
 	return cmd
+}
+
+func policyHistoryCommand() *cobra.Command {
+	var limit int
+	cmd := &cobra.Command{
+		Use: "history TENANT", Short: "List what was done to a tenant as a whole, newest first", Args: cobra.ExactArgs(1),
+		Long:    "Lists changes of the tenant's mode, stops and releases of its domains, and changes of its bulk senders.",
+		Example: "  mairustctl policy history example",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := connect(cmd)
+			if err != nil {
+				return err
+			}
+			list, err := collect(cmd, s, limit, func(p client.Page) (wire.List[wire.OutboundEvent], error) {
+				return s.OutboundTenantHistory(cmd.Context(), args[0], p)
+			})
+			if err != nil {
+				return err
+			}
+			return s.show(list, func() error {
+				return s.table([]string{"at", "what", "act", "by", "ticket", "reason"}, rows(s, list.Data, func(e wire.OutboundEvent) []string {
+					name := e.Name
+					if e.Noun == "tenant" {
+						name = args[0]
+					}
+					return []string{exact(e.At), s.header("noun_"+e.Noun) + " " + name, s.happened(e), e.By, first(e.Ticket, "-"), e.Reason}
+				}))
+			})
+		},
+	}
+	addLimit(cmd, &limit)
+	return cmd
+}
+
+// happened is what an act did, with the mode, rate or profile that it is about.
+func (p printer) happened(e wire.OutboundEvent) string {
+	if e.Act == "mode" {
+		return p.header("act_mode") + " " + first(e.Mode, "default")
+	}
+	return strings.TrimSpace(p.header(e.Act) + " " + e.Detail)
 }

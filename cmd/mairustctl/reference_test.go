@@ -3,15 +3,12 @@ package main
 import (
 	"bytes"
 	"flag"
-	"fmt"
-	"io"
-	"os"
-	"strings"
 	"testing"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/cobra/doc"
 	"github.com/stretchr/testify/require"
+
+	"github.com/mairust/mairust/cmd/internal/command/commandtest"
 )
 
 var update = flag.Bool("update", false, "rewrite the generated reference in docs/")
@@ -19,33 +16,8 @@ var update = flag.Bool("update", false, "rewrite the generated reference in docs
 func TestCommandReferenceIsCurrent(t *testing.T) {
 	var b bytes.Buffer
 	b.WriteString("# mairustctl\n\nGenerated from the commands' own help; `go test ./cmd/mairustctl -run Reference -update` rewrites it.\n")
-	writeCommands(t, &b, rootCommand())
-	const path = "../../docs/mairustctl.md"
-	if *update {
-		require.NoError(t, os.WriteFile(path, b.Bytes(), 0o644))
-		return
-	}
-	has, err := os.ReadFile(path)
-	require.NoError(t, err)
-	require.Equal(t, b.String(), string(has), "%s is not current: go test ./cmd/mairustctl -run Reference -update", path)
-}
-
-// writeCommands writes the help of a command and of those below it, each as a section.
-func writeCommands(t *testing.T, w io.Writer, cmd *cobra.Command) {
-	t.Helper()
-	cmd.DisableAutoGenTag = true
-	cmd.InitDefaultHelpCmd()
-	cmd.InitDefaultCompletionCmd()
-	var section bytes.Buffer
-	require.NoError(t, doc.GenMarkdownCustom(cmd, &section, func(link string) string {
-		return "#" + strings.ReplaceAll(strings.TrimSuffix(link, ".md"), "_", "-")
-	}))
-	fmt.Fprintf(w, "\n%s", section.Bytes())
-	for _, sub := range cmd.Commands() {
-		if sub.Name() != "help" && sub.Name() != "completion" {
-			writeCommands(t, w, sub)
-		}
-	}
+	commandtest.WriteReference(t, &b, rootCommand())
+	commandtest.Compare(t, "../../docs/mairustctl.md", b.Bytes(), *update)
 }
 
 func TestEveryCommandHasAnExample(t *testing.T) {

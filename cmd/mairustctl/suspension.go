@@ -11,6 +11,7 @@ import (
 
 	"github.com/mairust/mairust/api/client"
 	"github.com/mairust/mairust/api/wire"
+	"github.com/mairust/mairust/cmd/internal/command"
 )
 
 func suspensionCommand() *cobra.Command {
@@ -152,11 +153,11 @@ func actFlags(cmd *cobra.Command, reason, ticket *string) {
 
 func checkAct(cmd *cobra.Command, reason string, hours ...int) error {
 	if strings.TrimSpace(reason) == "" {
-		return misuse(cmd, errors.New("--reason is required"))
+		return command.Misuse(cmd, errors.New("--reason is required"))
 	}
 	for _, h := range hours {
 		if h < 0 || h > 8760 {
-			return misuse(cmd, errors.New("hours are 0 to 8760"))
+			return command.Misuse(cmd, errors.New("hours are 0 to 8760"))
 		}
 	}
 	return nil
@@ -235,7 +236,7 @@ func suspensionExtendCommand() *cobra.Command {
 				return err
 			}
 			if !cmd.Flag("hours").Changed {
-				return misuse(cmd, errors.New("--hours is required"))
+				return command.Misuse(cmd, errors.New("--hours is required"))
 			}
 			a, err := s.Extend(cmd.Context(), account, w)
 			if err != nil {

@@ -33,18 +33,6 @@ func New(o Options) *Admin {
 	return &Admin{store: o.Store, now: o.Now}
 }
 
-// Refused is an error about what was asked, with a sentence for whoever asked.
-type Refused struct{ Sentence string }
-
-func (e *Refused) Error() string { return e.Sentence }
-
-// Refusal is the sentence, for fronts that tell it to the asker.
-func (e *Refused) Refusal() string { return e.Sentence }
-
-func refuse(format string, args ...any) error {
-	return &Refused{Sentence: fmt.Sprintf(format, args...)}
-}
-
 // audit records what p did. after is stored as JSON and must hold no secret.
 func (a *Admin) audit(ctx context.Context, p auth.Principal, tenant store.TenantID, action, target string, after any) error {
 	raw, err := json.Marshal(after)

@@ -49,19 +49,19 @@ func (a *Admin) CreateAPIKey(ctx context.Context, p auth.Principal, want wire.Ne
 func (a *Admin) keyTenant(ctx context.Context, p auth.Principal, role auth.Role, name string) (store.TenantID, error) {
 	switch {
 	case (role == auth.SuperAdmin || role == auth.Postfix) && name != "":
-		return "", refuse("a %s key belongs to no tenant: leave the tenant out", role)
+		return "", refuse("key_without_tenant", role)
 	case role == auth.SuperAdmin, role == auth.Postfix:
 		return "", nil
 	case name == "" && p.Scope().Tenant != "":
 		return p.Scope().Tenant, nil
 	case name == "":
-		return "", refuse("a key of the role %s needs a tenant", role)
+		return "", refuse("key_needs_tenant", role)
 	case store.TenantID(name) == p.Scope().Tenant:
 		return p.Scope().Tenant, nil
 	}
 	t, err := a.store.TenantByName(ctx, name)
 	if errors.Is(err, store.ErrNotFound) || err == nil && !p.Scope().All && t.ID != p.Scope().Tenant {
-		return "", refuse("there is no tenant %q", name) // not even whether another tenant exists is told
+		return "", refuse(noTenant, name) // not even whether another tenant exists is told
 	}
 	if err != nil {
 		return "", err

@@ -29,7 +29,7 @@ func (b *Bounces) Report(ctx context.Context, p auth.Principal, w wire.BounceRep
 	}
 	err := b.sink.Report(ctx, r)
 	if errors.Is(err, bounce.ErrRefused) {
-		return refuse("%s", err)
+		return refuse("bounce_report", err)
 	}
 	return err
 }

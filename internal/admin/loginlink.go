@@ -20,11 +20,11 @@ func (a *Admin) CreateLoginLink(ctx context.Context, p auth.Principal, want wire
 	u, err := a.store.UserByLogin(ctx, want.Login)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		return wire.LoginLinkCreated{}, refuse("there is no user %q", mail.Clean(want.Login, 80))
+		return wire.LoginLinkCreated{}, refuse("no_such_user", mail.Clean(want.Login, 80))
 	case err != nil:
 		return wire.LoginLinkCreated{}, fmt.Errorf("find user: %w", err)
 	case u.Disabled:
-		return wire.LoginLinkCreated{}, refuse("the user %s is disabled", u.Login)
+		return wire.LoginLinkCreated{}, refuse("user_disabled", u.Login)
 	}
 	link, expires := auth.NewLinkToken(), a.now().Add(auth.LinkLifetime)
 	if err := a.store.CreateLoginLink(ctx, link.Hash, u.ID, expires); err != nil {

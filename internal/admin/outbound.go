@@ -13,6 +13,7 @@ import (
 	"github.com/mairust/mairust/api/wire"
 	"github.com/mairust/mairust/internal/auth"
 	"github.com/mairust/mairust/policy"
+	"github.com/mairust/mairust/policy/notify"
 	"github.com/mairust/mairust/store"
 )
 
@@ -57,7 +58,7 @@ func NewOutbound(a *Admin, e Engine) *Outbound { return &Outbound{Admin: a, engi
 func accountName(text string) (string, error) {
 	name := strings.ToLower(strings.TrimSpace(text))
 	if name == "" || len(name) > maxAccount || strings.ContainsAny(name, " \t\r\n\x00") {
-		return "", refuse("an account is a login with its domain, or a client address: 1 to %d bytes without blanks", maxAccount)
+		return "", refuse("account_name", maxAccount)
 	}
 	return name, nil
 }
@@ -111,7 +112,7 @@ func (o *Outbound) tenantNamed(ctx context.Context, p auth.Principal, name strin
 	case name == "" && sc.Tenant != "":
 		return sc.Tenant, nil
 	case name == "":
-		return "", refuse("say which tenant: you see all of them")
+		return "", refuse("which_tenant")
 	case store.TenantID(name) == sc.Tenant:
 		return sc.Tenant, nil
 	}
@@ -120,7 +121,7 @@ func (o *Outbound) tenantNamed(ctx context.Context, p auth.Principal, name strin
 		t, err = o.store.Tenant(ctx, store.TenantID(name))
 	}
 	if errors.Is(err, store.ErrNotFound) || err == nil && !sc.All && t.ID != sc.Tenant {
-		return "", refuse("there is no tenant %q", name) // not even whether another tenant exists is told
+		return "", refuse(noTenant, name) // not even whether another tenant exists is told
 	}
 	if err != nil {
 		return "", err
@@ -128,10 +129,20 @@ func (o *Outbound) tenantNamed(ctx context.Context, p auth.Principal, name strin
 	return t.ID, nil
 }
 
+// tenantShown is tenantNamed for what is shown: a tenant that is not there, or not in scope, is store.ErrNotFound.
+func (o *Outbound) tenantShown(ctx context.Context, p auth.Principal, name string) (store.TenantID, error) {
+	tenant, err := o.tenantNamed(ctx, p, name)
+	var refused *Refused
+	if errors.As(err, &refused) && refused.Code == noTenant {
+		err = store.ErrNotFound
+	}
+	return tenant, err
+}
+
 // checkReason is *Refused for an act without a reason.
 func checkReason(reason string) error {
 	if strings.TrimSpace(reason) == "" {
-		return refuse("say why: the reason is kept in the history")
+		return refuse("reason")
 	}
 	return nil
 }
@@ -139,7 +150,7 @@ func checkReason(reason string) error {
 // until is the end of something that lasts hours from now; zero for 0.
 func (o *Outbound) until(hours int) (time.Time, error) {
 	if hours < 0 || hours > maxHours {
-		return time.Time{}, refuse("hours are 0 to %d", maxHours)
+		return time.Time{}, refuse("hours", maxHours)
 	}
 	if hours == 0 {
 		return time.Time{}, nil
@@ -149,16 +160,28 @@ func (o *Outbound) until(hours int) (time.Time, error) {
 
 const maxHours = 8760
 
-// auditOutbound records an act with what was before and after it, as JSON; nil is nothing.
-func (o *Outbound) auditOutbound(ctx context.Context, p auth.Principal, e store.AuditEntry, before, after any) error {
+// traces are what is written in the transaction of an act: the line of the audit log, with what was before and after it as JSON
+// (nil is nothing), and what administrators are told; a notice without a kind is none.
+func traces(ctx context.Context, p auth.Principal, e store.AuditEntry, before, after any, n notify.Notice) (store.Beside, error) {
+	entry, err := auditEntry(ctx, p, e, before, after)
+	b := store.Beside{Audit: &entry}
+	if err != nil || n.Kind == "" {
+		return b, err
+	}
+	row, err := n.Row()
+	b.Notice = &row
+	return b, err
+}
+
+func auditEntry(ctx context.Context, p auth.Principal, e store.AuditEntry, before, after any) (store.AuditEntry, error) {
 	var err, err2 error
 	e.Before, err = jsonText(before)
 	e.After, err2 = jsonText(after)
 	if err := errors.Join(err, err2); err != nil {
-		return fmt.Errorf("audit %s: %w", e.Action, err)
+		return e, fmt.Errorf("audit %s: %w", e.Action, err)
 	}
 	e.ActorKind, e.Actor, e.RequestID = string(p.Kind), p.Actor(), auth.AuditID(ctx)
-	return o.store.Audit(ctx, e)
+	return e, nil
 }
 
 func jsonText(value any) (string, error) {
@@ -200,10 +223,10 @@ func optional(t time.Time) *time.Time {
 // automatic tells an act of the engine from one of a person.
 func automatic(act string) bool {
 	switch act {
-	case "suspend", "release", "extend", "limit", store.ActMode:
-		return false
+	case "auto_suspend", "auto_limit", "auto_reenable", "recover":
+		return true
 	}
-	return true
+	return false
 }
 
 // accountWire shows an account; those who may not know why see less.

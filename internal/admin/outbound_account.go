@@ -55,7 +55,11 @@ func (o *Outbound) Account(ctx context.Context, p auth.Principal, account string
 	if err != nil {
 		return w, err
 	}
-	w.EffectiveMode = string(mode)
+	_, inherited, err := o.modesAround(ctx, a, "")
+	if err != nil {
+		return w, err
+	}
+	w.EffectiveMode, w.InheritedMode = string(mode), string(inherited)
 	if mode != policy.Off && (a.Level == store.LevelHardLimit || w.DomainStop != nil) {
 		w.Reply = policy.TextSuspended
 	}
@@ -142,11 +146,37 @@ func (o *Outbound) History(ctx context.Context, p auth.Principal, account string
 		return nil, err
 	}
 	rows, err := o.store.OutboundHistory(ctx, store.Scope{Tenant: a.Tenant}, "account", a.Account, before, limit)
+	return eventsWire(rows), err
+}
+
+// TenantHistory lists what was done to a tenant as a whole, newest first: its modes, domains and profiles. The tenant is named as
+// in SetTenantMode; empty is the principal's own. store.ErrNotFound.
+func (o *Outbound) TenantHistory(ctx context.Context, p auth.Principal, tenantName string, before store.LogKey, limit int) ([]wire.OutboundEvent, error) {
+	if !p.Can(auth.ExplainOutbound) {
+		return nil, auth.ErrForbidden
+	}
+	tenant, err := o.tenantShown(ctx, p, tenantName)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := o.store.OutboundTenantHistory(ctx, p.Scope(), tenant, before, limit)
+	return eventsWire(rows), err
+}
+
+func eventsWire(rows []store.OutboundEvent) []wire.OutboundEvent {
 	list := make([]wire.OutboundEvent, 0, len(rows))
 	for _, e := range rows {
 		list = append(list, eventWire(e))
 	}
-	return list, err
+	return list
+}
+
+// TenantNames gives the names of those of the tenants that are in scope, by their ids. auth.ErrForbidden.
+func (o *Outbound) TenantNames(ctx context.Context, p auth.Principal, ids ...store.TenantID) (map[store.TenantID]string, error) {
+	if !p.Can(auth.ExplainOutbound) {
+		return nil, auth.ErrForbidden
+	}
+	return o.store.NamesOfTenants(ctx, p.Scope(), ids)
 }
 
 // Bounds of a series.
@@ -171,7 +201,7 @@ func (o *Outbound) Series(ctx context.Context, p auth.Principal, account string,
 		step = seriesStep
 	}
 	if !from.Before(to) || to.Sub(from) > maxColumns*step {
-		return wire.OutboundSeries{}, refuse("the time must have 1 to %d columns of %s", maxColumns, step)
+		return wire.OutboundSeries{}, refuse("columns", maxColumns, step)
 	}
 	a, err := o.find(ctx, p, account)
 	if err != nil {

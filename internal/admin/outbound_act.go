@@ -38,14 +38,14 @@ func (o *Outbound) Release(ctx context.Context, p auth.Principal, account string
 	}
 	until, err := o.until(hours)
 	if err == nil && hours == 0 && w.CapPerHour > 0 {
-		err = refuse("a cap needs a probation: give its hours too")
+		err = refuse("cap_alone")
 	}
 	if err != nil {
 		return wire.OutboundAccount{}, err
 	}
 	return o.act(ctx, p, account, "release", w.OutboundAct, func(a *store.OutboundAccount, c *store.OutboundChange) error {
 		if a.Level == store.LevelNormal {
-			return refuse("%s is neither stopped nor limited", a.Account)
+			return refuse(notLimited, a.Account)
 		}
 		c.Level, c.Until, c.CapPerHour = store.LevelNormal, time.Time{}, 0
 		if hours > 0 {
@@ -63,7 +63,7 @@ func (o *Outbound) Extend(ctx context.Context, p auth.Principal, account string,
 	}
 	return o.act(ctx, p, account, "extend", w.OutboundAct, func(a *store.OutboundAccount, c *store.OutboundChange) error {
 		if a.Level == store.LevelNormal {
-			return refuse("%s is neither stopped nor limited", a.Account)
+			return refuse(notLimited, a.Account)
 		}
 		c.Until, c.Decision = until, a.Decision
 		return nil
@@ -93,7 +93,7 @@ func (o *Outbound) SetMode(ctx context.Context, p auth.Principal, account string
 	}
 	return o.act(ctx, p, account, store.ActMode, w.OutboundAct, func(a *store.OutboundAccount, c *store.OutboundChange) error {
 		c.Mode = mode
-		becomes, err := o.effectiveMode(ctx, &store.OutboundAccount{Tenant: a.Tenant, Account: a.Account, Mode: mode})
+		_, becomes, err := o.modesAround(ctx, a, mode)
 		if err != nil {
 			return err
 		}
@@ -108,13 +108,13 @@ func ownMode(text string) (string, error) {
 	case "default":
 		return "", nil
 	}
-	return "", refuse("a mode is off, shadow, enforce or default")
+	return "", refuse("mode_word")
 }
 
 // mayBecome is *Refused where somebody who does not see all tenants makes the mode off: what operators stop would go out.
 func mayBecome(p auth.Principal, mode policy.Mode) error {
 	if mode == policy.Off && !p.Scope().All {
-		return refuse("only operators of the installation can set the mode off: shadow judges without refusing")
+		return refuse("mode_off")
 	}
 	return nil
 }
@@ -135,7 +135,7 @@ func mayUndo(p auth.Principal, kind string) bool { return p.Scope().All || kind 
 // actTries is how often an act is decided again because the account changed meanwhile.
 const actTries = 3
 
-// act authorises, changes, audits and notifies. change sees the account as it is and says what it becomes.
+// act authorises, and changes, audits and notifies in one transaction. change sees the account as it is and says what it becomes.
 func (o *Outbound) act(ctx context.Context, p auth.Principal, account, verb string, w wire.OutboundAct,
 	change func(*store.OutboundAccount, *store.OutboundChange) error,
 ) (wire.OutboundAccount, error) {
@@ -146,61 +146,74 @@ func (o *Outbound) act(ctx context.Context, p auth.Principal, account, verb stri
 		return wire.OutboundAccount{}, err
 	}
 	for try := 1; ; try++ {
-		was, is, err := o.tryAct(ctx, p, account, verb, w, change)
+		is, err := o.tryAct(ctx, p, account, verb, w, change)
 		if errors.Is(err, store.ErrConflict) && w.Revision == 0 && try < actTries {
 			continue
 		}
 		if err != nil {
 			return wire.OutboundAccount{}, err
 		}
-		after := accountWire(p, *is)
-		err = o.auditOutbound(ctx, p, store.AuditEntry{
-			Tenant: is.Tenant, Action: "outbound_account." + verb, Target: is.Account, Reason: w.Reason,
-		}, accountWire(p, *was), after)
-		if err != nil {
-			return after, err
-		}
-		return after, o.notifyAct(ctx, verb, was, is)
+		return accountWire(p, *is), nil
 	}
 }
 
-// notifyAct tells administrators of a change of level.
-func (o *Outbound) notifyAct(ctx context.Context, verb string, was, is *store.OutboundAccount) error {
-	kinds := map[string]notify.Kind{"suspend": notify.SuspendedByHand, "limit": notify.LimitedByHand, "release": notify.Released}
-	kind, told := kinds[verb]
-	if !told {
-		return nil
+// tellAct tells administrators of a change of level or mode; nothing for other acts.
+func tellAct(verb string, was, is store.OutboundAccount, c *store.OutboundChange) notify.Notice {
+	kinds := map[string]notify.Kind{
+		"suspend": notify.SuspendedByHand, "limit": notify.LimitedByHand, "release": notify.Released, store.ActMode: notify.ModeChanged,
 	}
 	action := policy.Allow
 	if is.Level == store.LevelHardLimit {
 		action = policy.RefuseSuspended
 	}
-	return notify.Enqueue(ctx, o.store, notify.Notice{Tenant: is.Tenant, Account: is.Account, Kind: kind, Facts: notify.Facts{
-		Action: string(action), LevelBefore: was.Level, LevelAfter: is.Level, Reason: is.Reason, By: is.Actor, Until: is.Until,
-	}})
+	return notify.Notice{Tenant: is.Tenant, Account: is.Account, Kind: kinds[verb], Facts: notify.Facts{
+		Action: string(action), LevelBefore: was.Level, LevelAfter: is.Level, Reason: c.Reason, By: c.Actor, Until: is.Until,
+	}}
 }
 
 func (o *Outbound) tryAct(ctx context.Context, p auth.Principal, account, verb string, w wire.OutboundAct,
 	change func(*store.OutboundAccount, *store.OutboundChange) error,
-) (was, is *store.OutboundAccount, err error) {
-	was, err = o.find(ctx, p, account)
+) (is *store.OutboundAccount, err error) {
+	was, err := o.find(ctx, p, account)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if w.Revision != 0 && w.Revision != was.Revision {
-		return nil, nil, store.ErrConflict
+		return nil, store.ErrConflict
 	}
 	if was.Level == store.LevelHardLimit && !mayUndo(p, was.ActorKind) {
-		return nil, nil, refuse("%s was stopped by an operator of the installation: only they can change that", was.Account)
+		return nil, refuse(operatorStopped, was.Account)
 	}
 	c := was.Change(verb)
 	c.Reason, c.Ticket = strings.TrimSpace(w.Reason), strings.TrimSpace(w.Ticket)
 	c.ActorKind, c.Actor = actorKind(p), p.Actor()
 	if err := change(was, &c); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	is, err = o.store.ChangeOutboundAccount(ctx, c)
-	return was, is, err
+	before, after, err := o.modesAround(ctx, was, c.Mode)
+	if err != nil {
+		return nil, err
+	}
+	return o.store.ActOnOutboundAccount(ctx, c, func(was, is store.OutboundAccount) (store.Beside, error) {
+		notice := tellAct(verb, was, is, &c)
+		if verb == store.ActMode {
+			notice.Facts.ModeBefore, notice.Facts.Mode = string(before), string(after)
+		}
+		return traces(ctx, p, store.AuditEntry{
+			Tenant: is.Tenant, Action: "outbound_account." + verb, Target: is.Account, Reason: c.Reason,
+		}, accountWire(p, was), accountWire(p, is), notice)
+	})
+}
+
+// modesAround are the modes that hold for an account now and with another mode of its own.
+func (o *Outbound) modesAround(ctx context.Context, a *store.OutboundAccount, own string) (before, after policy.Mode, err error) {
+	if before, err = o.effectiveMode(ctx, a); err != nil {
+		return "", "", err
+	}
+	b := *a
+	b.Mode = own
+	after, err = o.effectiveMode(ctx, &b)
+	return before, after, err
 }
 
 // Forget deletes what is kept of an account's sending. It needs auth.ManageOutbound. A stop or limit stays.
@@ -224,7 +237,11 @@ func (o *Outbound) Forget(ctx context.Context, p auth.Principal, account, reason
 		return wire.OutboundForgotten{}, err
 	}
 	done := wire.OutboundForgotten{Rows: n + notices}
-	return done, o.auditOutbound(ctx, p, store.AuditEntry{
+	entry, err := auditEntry(ctx, p, store.AuditEntry{
 		Tenant: a.Tenant, Action: "outbound_account.forget", Target: a.Account, Reason: reason,
 	}, nil, done)
+	if err != nil {
+		return done, err
+	}
+	return done, o.store.Audit(ctx, entry)
 }

@@ -2,7 +2,6 @@ package admin
 
 import (
 	"context"
-	"errors"
 	"strings"
 
 	"github.com/mairust/mairust/api/wire"
@@ -22,23 +21,43 @@ func (o *Outbound) SuspendDomain(ctx context.Context, p auth.Principal, domain s
 	if d.Until, err = o.until(w.Hours); err != nil {
 		return wire.OutboundDomain{}, err
 	}
-	if err := o.store.StopDomain(ctx, d); err != nil {
+	err = o.store.StopDomain(ctx, d, func(was *store.DomainStop) (store.Beside, error) {
+		is := d
+		if was != nil {
+			is.Since = was.Since
+		}
+		return domainTraces(ctx, p, "outbound_domain.suspend", d, was, domainWire(is), notify.DomainSuspended, notify.Facts{
+			Action: string(policy.RefuseSuspended), LevelAfter: store.LevelHardLimit, Reason: d.Reason, By: d.Actor, Until: d.Until,
+		})
+	})
+	if err != nil {
 		return wire.OutboundDomain{}, err
 	}
 	made, err := o.store.DomainStop(ctx, d.Tenant, d.Domain)
 	if err != nil {
 		return wire.OutboundDomain{}, err
 	}
-	after := domainWire(*made)
-	err = o.auditOutbound(ctx, p, store.AuditEntry{
-		Tenant: d.Tenant, Action: "outbound_domain.suspend", Target: d.Domain, Reason: d.Reason,
-	}, nil, after)
-	if err != nil {
-		return after, err
+	return domainWire(*made), nil
+}
+
+// domainTraces are the traces of an act on a domain whose stop was, nil for none, unless an operator has made that: then the act
+// is *Refused, for all but operators.
+func domainTraces(ctx context.Context, p auth.Principal, action string, d store.DomainStop, was *store.DomainStop, after any,
+	kind notify.Kind, facts notify.Facts,
+) (store.Beside, error) {
+	if was != nil && !mayUndo(p, was.ActorKind) {
+		return store.Beside{}, refuse(operatorStopped, d.Domain)
 	}
-	return after, notify.Enqueue(ctx, o.store, notify.Notice{Tenant: d.Tenant, Account: "@" + d.Domain, Kind: notify.DomainSuspended, Facts: notify.Facts{
-		Action: string(policy.RefuseSuspended), LevelAfter: store.LevelHardLimit, Reason: d.Reason, By: d.Actor, Until: d.Until,
-	}})
+	return traces(ctx, p, store.AuditEntry{Tenant: d.Tenant, Action: action, Target: d.Domain, Reason: d.Reason}, stopBefore(was), after,
+		notify.Notice{Tenant: d.Tenant, Account: "@" + d.Domain, Kind: kind, Facts: facts})
+}
+
+// stopBefore is a stop for the audit log; nil for none.
+func stopBefore(was *store.DomainStop) any {
+	if was == nil {
+		return nil
+	}
+	return domainWire(*was)
 }
 
 // ReleaseDomain ends the stop of a domain. Accounts that are stopped by themselves stay so. store.ErrNotFound when there is none.
@@ -47,49 +66,35 @@ func (o *Outbound) ReleaseDomain(ctx context.Context, p auth.Principal, domain s
 	if err != nil {
 		return err
 	}
-	if err := o.store.ReleaseDomain(ctx, d); err != nil {
-		return err
-	}
-	err = o.auditOutbound(ctx, p, store.AuditEntry{
-		Tenant: d.Tenant, Action: "outbound_domain.release", Target: d.Domain, Reason: d.Reason,
-	}, nil, nil)
-	if err != nil {
-		return err
-	}
-	return notify.Enqueue(ctx, o.store, notify.Notice{Tenant: d.Tenant, Account: "@" + d.Domain, Kind: notify.DomainReleased, Facts: notify.Facts{
-		Action: string(policy.Allow), LevelBefore: store.LevelHardLimit, LevelAfter: store.LevelNormal, Reason: d.Reason, By: d.Actor,
-	}})
+	return o.store.ReleaseDomain(ctx, d, func(was *store.DomainStop) (store.Beside, error) {
+		return domainTraces(ctx, p, "outbound_domain.release", d, was, nil, notify.DomainReleased, notify.Facts{
+			Action: string(policy.Allow), LevelBefore: store.LevelHardLimit, LevelAfter: store.LevelNormal, Reason: d.Reason, By: d.Actor,
+		})
+	})
 }
 
-// domainStop authorises an act on a domain in scope that no operator has stopped, unless it is one who acts.
-func (o *Outbound) domainStop(ctx context.Context, p auth.Principal, domain string, w wire.OutboundDomainAct) (store.DomainStop, error) {
+// domainStop authorises an act on a domain in scope, and gives the stop that it makes.
+func (o *Outbound) domainStop(ctx context.Context, p auth.Principal, domain string, w wire.OutboundDomainAct) (d store.DomainStop, err error) {
 	if !p.Can(auth.ManageOutbound) {
-		return store.DomainStop{}, auth.ErrForbidden
+		return d, auth.ErrForbidden
 	}
 	if err := checkReason(w.Reason); err != nil {
-		return store.DomainStop{}, err
+		return d, err
 	}
 	parsed, err := mail.ParseAddress("postmaster@" + domain)
 	if err != nil || parsed.Domain == "" {
-		return store.DomainStop{}, refuse("%q is not a domain name", mail.Clean(domain, 80))
+		return d, refuse(notADomain, mail.Clean(domain, 80))
 	}
-	d, err := o.store.DomainByName(ctx, strings.ToLower(parsed.Domain))
-	if err == nil && !p.Scope().All && d.Tenant != p.Scope().Tenant {
+	found, err := o.store.DomainByName(ctx, strings.ToLower(parsed.Domain))
+	if err == nil && !p.Scope().All && found.Tenant != p.Scope().Tenant {
 		err = store.ErrNotFound
 	}
 	if err != nil {
-		return store.DomainStop{}, err
-	}
-	was, err := o.store.DomainStop(ctx, d.Tenant, d.Name)
-	switch {
-	case err == nil && !mayUndo(p, was.ActorKind):
-		return store.DomainStop{}, refuse("%s was stopped by an operator of the installation: only they can change that", d.Name)
-	case err != nil && !errors.Is(err, store.ErrNotFound):
-		return store.DomainStop{}, err
+		return d, err
 	}
 	return store.DomainStop{
-		Tenant: d.Tenant, Domain: d.Name, Reason: strings.TrimSpace(w.Reason), Ticket: strings.TrimSpace(w.Ticket),
-		ActorKind: actorKind(p), Actor: p.Actor(),
+		Tenant: found.Tenant, Domain: found.Name, Reason: strings.TrimSpace(w.Reason), Ticket: strings.TrimSpace(w.Ticket),
+		ActorKind: actorKind(p), Actor: p.Actor(), Since: o.now().UTC(),
 	}, nil
 }
 

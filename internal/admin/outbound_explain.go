@@ -154,6 +154,7 @@ func readExplanation(x *wire.OutboundExplanation, text string) error {
 
 func fillExplanation(x *wire.OutboundExplanation, said *policy.Explanation) {
 	x.Score, x.ColdStart, x.Trust, x.Profile, x.Policy = fraction(said.Score), said.ColdStart, said.Trust, said.Profile, said.Policy
+	x.Country = said.Country
 	x.Corroborators = append(x.Corroborators, said.Corroborators...)
 	x.Unknown = append(x.Unknown, said.Unknown...)
 	x.Degraded = append(x.Degraded, said.Degraded...)
@@ -176,6 +177,7 @@ func fillExplanation(x *wire.OutboundExplanation, said *policy.Explanation) {
 		w := wire.OutboundEvidence{
 			Name: e.Name, Factor: e.Factor, Value: fraction(e.Value), Raw: measured(e.Raw, e.Unit), Usual: measured(e.Usual, e.Unit),
 			Limit: measured(e.Limit, e.Unit), Unit: e.Unit, WindowSeconds: e.WindowSeconds, Fingerprint: padded(e.Fingerprint),
+			Kind: e.Kind, Countries: e.Countries,
 		}
 		if sum := sums[e.Factor]; sum > 0 {
 			w.Share = fraction(shares[e.Factor]) * float64(e.Value) / float64(sum)

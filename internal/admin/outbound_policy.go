@@ -1,14 +1,17 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/netip"
+	"strings"
 
 	"github.com/mairust/mairust/api/wire"
 	"github.com/mairust/mairust/internal/auth"
 	"github.com/mairust/mairust/internal/mail"
 	"github.com/mairust/mairust/policy"
+	"github.com/mairust/mairust/policy/notify"
 	"github.com/mairust/mairust/store"
 )
 
@@ -68,18 +71,54 @@ func (o *Outbound) SetTenantMode(ctx context.Context, p auth.Principal, tenantNa
 	if err != nil {
 		return is, err
 	}
-	modes, err := o.store.OutboundModes(ctx, store.Scope{Tenant: tenant})
+	name, err := o.tenantName(ctx, tenant)
 	if err != nil {
 		return is, err
 	}
-	if err := o.store.SetOutboundMode(ctx, tenant, mode, w.Reason, string(p.Kind), p.Actor()); err != nil {
-		return is, err
-	}
-	was := wire.OutboundTenantMode{TenantID: string(tenant), Mode: modes[tenant]}
+	by := actBy(p, w.Reason, w.Ticket)
 	is = wire.OutboundTenantMode{TenantID: string(tenant), Mode: mode}
-	return is, o.auditOutbound(ctx, p, store.AuditEntry{
-		Tenant: tenant, Action: "outbound_mode.set", Target: string(tenant), Reason: w.Reason,
-	}, was, is)
+	err = o.store.SetOutboundMode(ctx, tenant, mode, by, func(was string) (store.Beside, error) {
+		return traces(ctx, p, store.AuditEntry{
+			Tenant: tenant, Action: "outbound_mode.set", Target: string(tenant), Reason: by.Reason,
+		}, wire.OutboundTenantMode{TenantID: string(tenant), Mode: was}, is, notify.Notice{
+			Tenant: tenant, Account: notify.WholeTenant, Kind: notify.ModeChanged, Facts: notify.Facts{
+				Tenant: name, ModeBefore: string(o.tenantMode(tenant, was)), Mode: string(o.tenantMode(tenant, mode)), Reason: by.Reason, By: by.Actor,
+			},
+		})
+	})
+	return is, err
+}
+
+// actBy is who does something, and why, as the store keeps it.
+func actBy(p auth.Principal, reason, ticket string) store.OutboundBy {
+	return store.OutboundBy{Reason: strings.TrimSpace(reason), Ticket: strings.TrimSpace(ticket), ActorKind: string(p.Kind), Actor: p.Actor()}
+}
+
+// tenantName is the name of a tenant; its id when it has none any more.
+func (o *Outbound) tenantName(ctx context.Context, id store.TenantID) (string, error) {
+	names, err := o.store.NamesOfTenants(ctx, store.System, []store.TenantID{id})
+	return cmp.Or(names[id], string(id)), err
+}
+
+// TenantMode shows the mode of a tenant, named as in SetTenantMode; empty is the principal's own. It needs auth.ExplainOutbound.
+// store.ErrNotFound.
+func (o *Outbound) TenantMode(ctx context.Context, p auth.Principal, tenantName string) (wire.OutboundTenantModeDetail, error) {
+	var w wire.OutboundTenantModeDetail
+	if !p.Can(auth.ExplainOutbound) {
+		return w, auth.ErrForbidden
+	}
+	tenant, err := o.tenantShown(ctx, p, tenantName)
+	if err != nil {
+		return w, err
+	}
+	modes, err := o.store.OutboundModes(ctx, store.Scope{Tenant: tenant})
+	if err != nil {
+		return w, err
+	}
+	w.TenantID, w.Mode = string(tenant), modes[tenant]
+	w.EffectiveMode, w.InheritedMode = string(o.tenantMode(tenant, w.Mode)), string(o.tenantMode(tenant, ""))
+	w.Name, err = o.tenantName(ctx, tenant)
+	return w, err
 }
 
 // tenantMode is what holds for a tenant with a mode of its own, or with none; empty when the engine is unknown.
@@ -136,11 +175,11 @@ func (o *Outbound) Test(ctx context.Context, p auth.Principal, w wire.OutboundTe
 func checkTest(w wire.OutboundTest) error {
 	if w.Client != "" {
 		if _, err := netip.ParseAddr(w.Client); err != nil {
-			return refuse("%q is not an IP address", mail.Clean(w.Client, 64))
+			return refuse("not_an_ip", mail.Clean(w.Client, 64))
 		}
 	}
 	if len(w.Recipients) == 0 || len(w.Recipients) > 1000 {
-		return refuse("name 1 to 1000 recipients")
+		return refuse("trial_rcpt")
 	}
 	for _, text := range w.Recipients {
 		if _, err := parseAddress(text); err != nil {
@@ -148,7 +187,7 @@ func checkTest(w wire.OutboundTest) error {
 		}
 	}
 	if len(w.Message) == 0 || len(w.Message) > maxTrialMessage {
-		return refuse("the message must have 1 byte to %d MiB", maxTrialMessage>>20)
+		return refuse("trial_size", maxTrialMessage>>20)
 	}
 	return nil
 }

@@ -2,13 +2,17 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/mairust/mairust/api/wire"
 	"github.com/mairust/mairust/internal/auth"
+	"github.com/mairust/mairust/internal/mail"
 	"github.com/mairust/mairust/policy"
+	"github.com/mairust/mairust/policy/notify"
 	"github.com/mairust/mairust/store"
 )
 
@@ -53,10 +57,26 @@ func (o *Outbound) ConfigProfiles(ctx context.Context, p auth.Principal) ([]wire
 	return list, nil
 }
 
+// Profile reads one bulk profile of the database, of a tenant in scope by name or id. auth.ErrForbidden or store.ErrNotFound.
+func (o *Outbound) Profile(ctx context.Context, p auth.Principal, tenantName, id string) (wire.OutboundProfile, error) {
+	if !p.Can(auth.ExplainOutbound) {
+		return wire.OutboundProfile{}, auth.ErrForbidden
+	}
+	tenant, err := o.tenantShown(ctx, p, tenantName)
+	if err != nil {
+		return wire.OutboundProfile{}, err
+	}
+	row, err := o.store.OutboundProfile(ctx, p.Scope(), tenant, id)
+	if err != nil {
+		return wire.OutboundProfile{}, err
+	}
+	return profileWire(*row), nil
+}
+
 func profileWire(row store.OutboundProfile) wire.OutboundProfile {
 	return wire.OutboundProfile{
 		ID: row.ID, TenantID: string(row.Tenant), Accounts: row.Accounts, MaxRate: row.MaxRate, Description: row.Description,
-		Source: "database", By: row.Actor, ChangedAt: optional(row.Changed),
+		Source: "database", By: row.Actor, ChangedAt: optional(row.Changed), Revision: row.Revision,
 	}
 }
 
@@ -64,29 +84,65 @@ var profileID = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,59}$`)
 
 // SetProfile makes a bulk profile of a tenant or replaces it; created tells which. It needs auth.ManageOutbound; errors as of Suspend.
 func (o *Outbound) SetProfile(ctx context.Context, p auth.Principal, id string, w wire.NewOutboundProfile) (made wire.OutboundProfile, created bool, err error) {
-	if !p.Can(auth.ManageOutbound) {
-		return made, false, auth.ErrForbidden
-	}
-	tenant, err := o.tenantNamed(ctx, p, w.Tenant)
+	c, err := o.profileAct(ctx, p, w.Tenant, id, w.OutboundAct)
 	if err != nil {
 		return made, false, err
 	}
-	row := store.OutboundProfile{Tenant: tenant, ID: id, MaxRate: w.MaxRate, Description: strings.TrimSpace(w.Description), Actor: p.Actor()}
-	if row.Accounts, err = o.profileAccounts(ctx, tenant, w.Accounts); err != nil {
+	c.Profile.MaxRate, c.Profile.Description, c.New = strings.TrimSpace(w.MaxRate), strings.TrimSpace(w.Description), w.New
+	if c.Profile.Accounts, err = o.profileAccounts(ctx, c.Profile.Tenant, w.Accounts); err == nil {
+		err = o.checkProfile(c.Profile)
+	}
+	if err == nil {
+		err = o.checkWithOthers(ctx, p, c.Profile)
+	}
+	if err != nil {
 		return made, false, err
 	}
-	if err := o.checkProfile(row); err != nil {
+	is, created, err := o.store.SetOutboundProfile(ctx, c)
+	if errors.Is(err, store.ErrExists) {
+		err = refuse("profile_exists", id)
+	}
+	if err != nil {
 		return made, false, err
 	}
-	if err := o.checkWithOthers(ctx, p, row); err != nil {
-		return made, false, err
+	return profileWire(*is), created, nil
+}
+
+// profileAct authorises an act on a profile, and says what is written beside it.
+func (o *Outbound) profileAct(ctx context.Context, p auth.Principal, tenantName, id string, w wire.OutboundAct) (store.OutboundProfileChange, error) {
+	c := store.OutboundProfileChange{OutboundBy: actBy(p, w.Reason, w.Ticket), Revision: w.Revision}
+	if !p.Can(auth.ManageOutbound) {
+		return c, auth.ErrForbidden
 	}
-	if created, err = o.store.SetOutboundProfile(ctx, row, string(p.Kind)); err != nil {
-		return made, false, err
+	if err := checkReason(w.Reason); err != nil {
+		return c, err
 	}
-	row.Changed = o.now().UTC()
-	made = profileWire(row)
-	return made, created, o.auditOutbound(ctx, p, store.AuditEntry{Tenant: tenant, Action: "outbound_profile.set", Target: id}, nil, made)
+	tenant, err := o.tenantNamed(ctx, p, tenantName)
+	if err != nil {
+		return c, err
+	}
+	name, err := o.tenantName(ctx, tenant)
+	c.Profile.Tenant, c.Profile.ID = tenant, id
+	c.Beside = func(was, is *store.OutboundProfile) (store.Beside, error) {
+		n := notify.Notice{Tenant: tenant, Account: notify.OfProfile(id), Kind: notify.ProfileDeleted, Facts: notify.Facts{
+			Tenant: name, Profile: id, Reason: c.Reason, By: c.Actor,
+		}}
+		action := "outbound_profile.delete"
+		if is != nil {
+			n.Kind, n.Facts.MaxRate, n.Facts.ProfileAccounts = notify.ProfileSet, is.MaxRate, len(is.Accounts)
+			action = "outbound_profile.set"
+		}
+		return traces(ctx, p, store.AuditEntry{Tenant: tenant, Action: action, Target: id, Reason: c.Reason}, profileText(was), profileText(is), n)
+	}
+	return c, err
+}
+
+// profileText is a profile for the audit log; nil for none.
+func profileText(row *store.OutboundProfile) any {
+	if row == nil {
+		return nil
+	}
+	return profileWire(*row)
 }
 
 // profileAccounts are accounts of the tenant, each once.
@@ -99,14 +155,17 @@ func (o *Outbound) profileAccounts(ctx context.Context, tenant store.TenantID, t
 		}
 		owner, err := o.tenantOf(ctx, policy.Account(name))
 		if err != nil || owner != tenant { // not even whether it is another tenant's is told
-			return nil, refuse("%s is no account of this tenant", name)
+			return nil, refuse("profile_foreign", name)
 		}
 		if !slices.Contains(accounts, name) {
 			accounts = append(accounts, name)
 		}
 	}
-	if len(accounts) == 0 {
-		return nil, refuse("name at least one account")
+	switch {
+	case len(accounts) == 0:
+		return nil, refuse("profile_empty")
+	case len(accounts) > store.MaxProfileAccounts:
+		return nil, refuse("profile_many", store.MaxProfileAccounts)
 	}
 	return accounts, nil
 }
@@ -114,25 +173,26 @@ func (o *Outbound) profileAccounts(ctx context.Context, tenant store.TenantID, t
 // checkProfile is *Refused for what the engine would not take.
 func (o *Outbound) checkProfile(row store.OutboundProfile) error {
 	if !profileID.MatchString(row.ID) {
-		return refuse("a profile's id has 1 to 60 of a-z, 0-9, dot, hyphen and underscore")
+		return refuse("profile_id")
 	}
-	var options policy.Options
 	if o.engine != nil {
-		options, _ = o.engine.InForce()
 		for _, c := range o.engine.ConfigProfiles() {
 			if c.ID == row.ID {
-				return refuse("the profile %s belongs to the configuration: change it there, or take another id", row.ID)
+				return refuse("profile_config", row.ID)
 			}
 		}
 	}
-	_, err := policy.Compile(options, []policy.Profile{{
-		ID: row.ID, Accounts: row.Accounts, MaxRate: row.MaxRate, Description: row.Description, Tenant: string(row.Tenant),
-	}})
-	if err != nil {
-		return refuse("%v", err)
+	if _, err := policy.ParseRate(row.MaxRate); err != nil {
+		return refuse("profile_rate", mail.Clean(row.MaxRate, 60), policy.MaxRateCopies)
+	}
+	if utf8.RuneCountInString(row.Description) > maxDescription {
+		return refuse("profile_text", maxDescription)
 	}
 	return nil
 }
+
+// maxDescription is how long the text of a profile may be, in characters.
+const maxDescription = 500
 
 // checkWithOthers is *Refused for an account that another profile of the tenant has already, and for profiles of somebody who
 // does not see all tenants that together allow more than the limit of the tenant, which does not count bulk senders.
@@ -152,7 +212,7 @@ func (o *Outbound) checkWithOthers(ctx context.Context, p auth.Principal, row st
 			perHour += profilePerHour(other)
 			for _, account := range row.Accounts {
 				if slices.Contains(other.Accounts, account) {
-					return refuse("%s has the profile %s already: take it out of that one first", account, other.ID)
+					return refuse("profile_taken", account, other.ID)
 				}
 			}
 		}
@@ -161,7 +221,7 @@ func (o *Outbound) checkWithOthers(ctx context.Context, p auth.Principal, row st
 		}
 	}
 	if limit := o.tenantPerHour(); perHour > limit && !p.Scope().All {
-		return refuse("the accounts of all profiles could send %d recipients an hour: more than %d, the limit of a tenant, is for operators of the installation to allow",
+		return refuse("profile_sum",
 			perHour, limit)
 	}
 	return nil
@@ -189,16 +249,11 @@ func (o *Outbound) tenantPerHour() int64 {
 const profilePage = 500
 
 // DeleteProfile removes a bulk profile of the database. It needs auth.ManageOutbound. store.ErrNotFound, or a *Refused.
-func (o *Outbound) DeleteProfile(ctx context.Context, p auth.Principal, tenantName, id string) error {
-	if !p.Can(auth.ManageOutbound) {
-		return auth.ErrForbidden
-	}
-	tenant, err := o.tenantNamed(ctx, p, tenantName)
+// Errors as of Suspend.
+func (o *Outbound) DeleteProfile(ctx context.Context, p auth.Principal, tenantName, id string, w wire.OutboundAct) error {
+	c, err := o.profileAct(ctx, p, tenantName, id, w)
 	if err != nil {
 		return err
 	}
-	if err := o.store.DeleteOutboundProfile(ctx, tenant, id, string(p.Kind), p.Actor()); err != nil {
-		return err
-	}
-	return o.auditOutbound(ctx, p, store.AuditEntry{Tenant: tenant, Action: "outbound_profile.delete", Target: id}, nil, nil)
+	return o.store.DeleteOutboundProfile(ctx, c)
 }

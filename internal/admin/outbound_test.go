@@ -162,7 +162,7 @@ func TestAnAccountHasOneProfile(t *testing.T) {
 		storetest.NewSite(t, s, "one", "one.test")
 		storetest.NewSite(t, s, "two", "two.test")
 		set := func(id, tenant string, accounts ...string) error {
-			_, _, err := o.SetProfile(t.Context(), root, id, wire.NewOutboundProfile{Tenant: tenant, Accounts: accounts, MaxRate: "5 msgs/hour"})
+			_, _, err := o.SetProfile(t.Context(), root, id, wire.NewOutboundProfile{Tenant: tenant, Accounts: accounts, MaxRate: "5 msgs/hour", OutboundAct: because("x")})
 			return err
 		}
 		require.NoError(t, set("a", "one", "news@one.test"))
@@ -250,7 +250,7 @@ func TestATenantDoesNotTurnTheEngineOff(t *testing.T) {
 		require.ErrorAs(t, err, &refused, "it would be off as its tenant is")
 
 		profile := func(p auth.Principal, id, rate string, accounts ...string) error {
-			_, _, err := o.SetProfile(ctx, p, id, wire.NewOutboundProfile{Tenant: "one", MaxRate: rate, Accounts: accounts})
+			_, _, err := o.SetProfile(ctx, p, id, wire.NewOutboundProfile{Tenant: "one", MaxRate: rate, Accounts: accounts, OutboundAct: because("x")})
 			return err
 		}
 		require.ErrorAs(t, profile(boss, "huge", "10001 msgs/hour", "a@one.test"), &refused)

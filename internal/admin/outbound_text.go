@@ -117,7 +117,7 @@ func (t *teller) evidence(e wire.OutboundEvidence) string {
 	case "malware":
 		return t.say("The spam filter found malware.", "マルウェアが検出されました。")
 	case "place":
-		return t.say("It came from a place where this account was not seen before.", "このアカウントでは見たことのない場所から送信されました。")
+		return t.place(e)
 	case "strikes":
 		return fmt.Sprintf(t.say("There were breaches before (%s).", "過去にも違反があります（%s）。"), raw)
 	case "hour":
@@ -173,6 +173,7 @@ func (t *teller) factors() {
 	if x.ColdStart {
 		t.line("%s", t.say("There was too little history to compare with.", "比較できる履歴がまだ少ない状態でした。"))
 	}
+	t.list(t.say("Country", "送信元の国"), t.country(x.Country))
 	if x.Trust != "" {
 		t.list(t.say("Trust", "信頼の根拠"), t.word(trustWords, x.Trust))
 	}
@@ -203,6 +204,9 @@ func (t *teller) measure(e wire.OutboundEvidence) string {
 	}
 	if e.Limit > 0 {
 		beside = append(beside, fmt.Sprintf(t.say("full evidence from %s", "%s 以上で最大"), quantity(e.Limit, e.Unit)))
+	}
+	if len(e.Countries) > 0 {
+		beside = append(beside, t.countries(e.Countries))
 	}
 	if len(beside) > 0 {
 		text += t.say(" (", "（") + strings.Join(beside, t.say(", ", "、")) + t.say(")", "）")
@@ -236,7 +240,7 @@ func (t *teller) message(m wire.OutboundDecision) string {
 		spam = strconv.FormatFloat(*m.SpamScore, 'f', 1, 64)
 	}
 	return fmt.Sprintf(t.say("%s  %s  from %q at %s  %d recipients  spam %s  %s", "%s  %s  差出人 %q  接続元 %s  宛先 %d  迷惑度 %s  %s"),
-		t.clock(m.At), dash(m.QueueID), m.MailFrom, dash(m.Client), m.Recipients, spam, t.outcome(m))
+		t.clock(m.At), dash(m.QueueID), m.MailFrom, t.client(m), m.Recipients, spam, t.outcome(m))
 }
 
 // outcome is what became of a message.

@@ -68,3 +68,40 @@ func TestNumbersForPeople(t *testing.T) {
 	assert.Equal(t, "1 h 10 min 24 h 90 s all", strings.Join([]string{en.window(3600), en.window(600), en.window(86400), en.window(90), en.window(0)}, " "))
 	assert.Equal(t, "24 時間", ja.window(86400))
 }
+
+func TestNewPlacesAreToldWithTheirCountries(t *testing.T) {
+	for _, c := range []struct {
+		kind      string
+		countries []string
+		en, ja    string
+	}{
+		{"country", []string{"NG"}, "This is the first mail of this account from Nigeria (NG).", "このアカウントのナイジェリア (NG)からの送信は初めてです。"},
+		{"network", []string{"JP"}, "It came from a network in Japan (JP) where this account was not seen before.", "ネットワーク（日本 (JP)）"},
+		{"network", nil, "It came from a place where this account was not seen before.", "見たことのない場所"},
+		{"", nil, "It came from a place where this account was not seen before.", "見たことのない場所"}, // what is kept from before
+		{"countries", []string{"JP", "NG", "QQ"}, "several countries within 6 h: Japan (JP), Nigeria (NG), QQ.", "6 時間以内に複数の国から送信しています：日本 (JP)、ナイジェリア (NG)、QQ。"},
+		{"networks", []string{"JP"}, "several new networks within 6 h.", "6 時間以内に複数の新しいネットワーク"},
+	} {
+		for language, want := range map[string]string{"en": c.en, "ja": c.ja} {
+			x := wire.OutboundExplanation{
+				Country: "NG", Factors: []wire.OutboundFactor{{Name: "history", Value: 0.6, Weight: 0.2, Share: 0.12}},
+				Evidence: []wire.OutboundEvidence{{
+					Name: "place", Factor: "history", Value: 0.6, Share: 0.12, Raw: 1, Unit: "places", WindowSeconds: 21600, Kind: c.kind, Countries: c.countries,
+				}},
+			}
+			tell(&x, language, nil)
+			assert.Contains(t, x.Sentence, want)
+			assert.Contains(t, x.Text, map[string]string{"en": "Country: Nigeria (NG)\n", "ja": "送信元の国：ナイジェリア (NG)\n"}[language])
+			if len(c.countries) > 0 {
+				assert.Contains(t, x.Text, Country(c.countries[len(c.countries)-1], language)+map[string]string{"en": ")  →", "ja": "）  →"}[language], c.kind)
+			}
+		}
+	}
+}
+
+func TestCountriesHaveNamesInBothLanguages(t *testing.T) {
+	assert.Equal(t, "Germany (DE)", Country("DE", "en"))
+	assert.Equal(t, "ドイツ (DE)", Country("DE", "ja"))
+	assert.Empty(t, Country("", "en"))
+	assert.Equal(t, "?!", Country("?!", "ja"))
+}

@@ -39,7 +39,7 @@ func fraction(micro int64) float64 { return float64(micro) / policy.Micro }
 func decisionWire(d store.OutboundDecision) wire.OutboundDecision {
 	w := wire.OutboundDecision{
 		ID: LogID(d.LogKey), At: d.At, TenantID: string(d.Tenant), Account: d.Account, On: d.Kind, QueueHost: d.QueueHost, QueueID: d.QueueID,
-		Client: d.Client, MailFrom: d.MailFrom, Messages: d.Messages, Recipients: d.Recipients, NewRecipients: d.NewRecipients,
+		Client: d.Client, Country: countryOf(d.Explanation), MailFrom: d.MailFrom, Messages: d.Messages, Recipients: d.Recipients, NewRecipients: d.NewRecipients,
 		Refused: d.Refused, Bounced: d.Bounced, SizeBytes: d.SizeBytes, Fingerprint: fingerprintText(d.Fingerprint), Action: d.Action,
 		Reason: d.Reason, LevelBefore: d.LevelBefore, LevelAfter: d.LevelAfter, Mode: d.Mode, Score: fraction(d.ScoreMicro), Reply: d.Reply,
 	}
@@ -74,7 +74,7 @@ func padded(digits string) string {
 
 func eventWire(e store.OutboundEvent) wire.OutboundEvent {
 	return wire.OutboundEvent{
-		ID: LogID(e.LogKey), At: e.At, TenantID: string(e.Tenant), Act: e.Act, LevelBefore: e.LevelBefore, LevelAfter: e.LevelAfter,
+		ID: LogID(e.LogKey), At: e.At, TenantID: string(e.Tenant), Noun: e.Noun, Name: e.Name, Act: e.Act, Detail: e.Detail, LevelBefore: e.LevelBefore, LevelAfter: e.LevelAfter,
 		Mode: e.Mode, Reason: e.Reason, Ticket: e.Ticket, By: e.Actor, Automatic: automatic(e.Act), Until: optional(e.Until),
 		CapPerHour: e.CapPerHour, DecisionID: LogID(e.Decision),
 	}

@@ -49,18 +49,18 @@ func newSetup(a *Admin, p auth.Principal, want wire.Setup) (*setup, error) {
 	w := &setup{Admin: a, by: p, want: want, result: wire.SetupResult{Things: []wire.Made{}}}
 	w.want.Tenant = strings.TrimSpace(want.Tenant)
 	if w.want.Tenant == "" || strings.ContainsAny(w.want.Tenant, "\r\n\t\x00") || len(w.want.Tenant) > 100 {
-		return nil, refuse("the tenant's name must have 1 to 100 bytes in one line")
+		return nil, refuse("tenant_name")
 	}
 	if strings.EqualFold(w.want.Tenant, store.TenantSystem) {
-		return nil, refuse("the tenant name %q is reserved", store.TenantSystem)
+		return nil, refuse("tenant_reserved", store.TenantSystem)
 	}
 	if len(want.Domains) == 0 {
-		return nil, refuse("name at least one domain")
+		return nil, refuse("domains_empty")
 	}
 	for _, d := range want.Domains {
 		parsed, err := mail.ParseAddress("postmaster@" + d)
 		if err != nil || parsed.Domain == "" {
-			return nil, refuse("%q is not a domain name", mail.Clean(d, 80))
+			return nil, refuse(notADomain, mail.Clean(d, 80))
 		}
 		w.domains = append(w.domains, parsed.Domain)
 	}
@@ -90,7 +90,7 @@ func (w *setup) parseAddresses() error {
 func parseAddress(text string) (mail.Address, error) {
 	address, err := mail.ParseAddress(strings.TrimSpace(text))
 	if err != nil || address.IsZero() || address.Domain == "" {
-		return mail.Address{}, refuse("%q is not a mail address", mail.Clean(text, 80))
+		return mail.Address{}, refuse("not_an_address", mail.Clean(text, 80))
 	}
 	return address, nil
 }
@@ -101,7 +101,7 @@ func (w *setup) checkPasswords() error {
 		w.mailboxHash, err = auth.HashPassword(w.want.MailboxPassword)
 	}
 	if errors.Is(err, auth.ErrPassword) {
-		return refuse("the mailbox password cannot be used: %v", err)
+		return refuse("mailbox_password", err)
 	}
 	return err
 }
@@ -128,7 +128,7 @@ func (w *setup) makeDomains(ctx context.Context) error {
 	for _, name := range w.domains {
 		d, created, err := w.store.EnsureDomain(ctx, w.tenant.ID, name, "")
 		if errors.Is(err, store.ErrExists) {
-			return refuse("the domain %s belongs to another tenant, or is an alias", name)
+			return refuse("domain_taken", name)
 		}
 		if err != nil {
 			return fmt.Errorf("domain %s: %w", name, err)
@@ -157,9 +157,9 @@ func (w *setup) makeMailboxes(ctx context.Context) error {
 		m, created, err := w.store.EnsureMailbox(ctx, w.tenant.ID, address, user)
 		switch {
 		case errors.Is(err, store.ErrNotFound):
-			return refuse("the domain of %s is not one of the tenant's: add it with --domain", address)
+			return refuse("domain_foreign", address)
 		case errors.Is(err, store.ErrExists):
-			return refuse("%s is an alias, or belongs to another tenant", address)
+			return refuse("address_taken", address)
 		case err != nil:
 			return err
 		}
@@ -178,7 +178,7 @@ func (w *setup) makeUser(ctx context.Context, login mail.Address, role auth.Role
 	case err == nil && u.Tenant == w.tenant.ID && (u.Role == string(role) || role == auth.User):
 		return u.ID, w.made(ctx, wire.Made{Kind: "user", ID: string(u.ID), Name: u.Login})
 	case err == nil:
-		return "", refuse("the user %s exists with another role or in another tenant", name)
+		return "", refuse("user_elsewhere", name)
 	case !errors.Is(err, store.ErrNotFound):
 		return "", fmt.Errorf("user %s: %w", name, err)
 	}
@@ -190,7 +190,7 @@ func (w *setup) makeUser(ctx context.Context, login mail.Address, role auth.Role
 	if hash == "" {
 		var err error
 		if hash, err = auth.HashPassword(password); errors.Is(err, auth.ErrPassword) {
-			return "", refuse("the password of %s cannot be used: %v", name, err)
+			return "", refuse("user_password_bad", name, err)
 		} else if err != nil {
 			return "", err
 		}

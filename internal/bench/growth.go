@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/mairust/mairust/store/sqldb"
 	"github.com/mairust/mairust/store/storetest"
@@ -73,12 +75,27 @@ func (o *objects) add(path string) error {
 	}
 	o.original = path
 	o.links++
-	return errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, message(4<<10), 0o600))
+	return errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, fmt.Appendf(nil, "%-*s", storetest.FillBytes, message(storetest.FillBytes/2)), 0o600))
 }
 
 // kind is the server with the crowd in it.
 func (c crowd) kind(program, backend string) kind {
-	return kind{name: names[backend], start: installed(program, backend, c.fill), mailboxes: c.mailboxes, domain: "crowd.test"}
+	return kind{name: names[backend], start: installed(program, backend, c.fill), mailboxes: c.mailboxes, domain: "crowd.test", check: true}
+}
+
+// fsck is how many objects a second the program compares with their messages, while the daemon runs.
+func (s *site) fsck(ctx context.Context) (float64, error) {
+	began := time.Now()
+	out, err := tool(ctx, s.program, "fsck", "--config", s.config(), "--min-age", "1s", "--output", "json")
+	if err != nil {
+		return 0, err
+	}
+	took := time.Since(began)
+	var report struct {
+		Objects int64 `json:"objects"`
+	}
+	err = json.Unmarshal(out, &report)
+	return float64(report.Objects) / took.Seconds(), err
 }
 
 // growing are sizes that are compared with one another.
@@ -109,7 +126,7 @@ func growth(b *bench) *part {
 		}
 	}
 	p.run = func(ctx context.Context) (*table, error) {
-		t := &table{columns: []string{"server", "stored before", "msg/s", "CPU µs/msg", "of it database", "p50 ms", "p99 ms", "× rate", "× CPU", "goal"}}
+		t := &table{columns: []string{"server", "stored before", "msg/s", "CPU µs/msg", "of it database", "p50 ms", "p99 ms", "fsck objects/s", "× rate", "× CPU", "goal"}}
 		for _, g := range all {
 			if err := b.grow(ctx, t, g); err != nil {
 				return nil, err
@@ -137,7 +154,7 @@ func (b *bench) grow(ctx context.Context, t *table, g growing) error {
 	for i, c := range g.crowds {
 		f := median(runs[i])
 		row := []string{names[g.backend], c.String(), fmt.Sprintf("%.0f", f.rate), fmt.Sprintf("%.0f", f.allCPU()), fmt.Sprintf("%.0f", f.database),
-			fmt.Sprintf("%.2f", f.p50), fmt.Sprintf("%.2f", f.p99)}
+			fmt.Sprintf("%.2f", f.p50), fmt.Sprintf("%.2f", f.p99), fmt.Sprintf("%.0f", f.checked)}
 		if i > 0 {
 			cost := f.allCPU() / first.allCPU()
 			row = append(row, fmt.Sprintf("%.2f", f.rate/first.rate), fmt.Sprintf("%.2f", cost), verdict(fmt.Sprintf("CPU ≤ %g", flatness), cost <= flatness))

@@ -35,6 +35,8 @@ type figures struct {
 	cpu, database, mta, own float64
 	// p50 and p99 are milliseconds.
 	p50, p99 float64
+	// checked is how many objects a second `mairust fsck` compares.
+	checked float64
 }
 
 // allCPU is the CPU time per message of the server and its database.
@@ -65,6 +67,7 @@ func median(runs []figures) figures {
 		rate: of(func(f figures) float64 { return f.rate }), cpu: of(func(f figures) float64 { return f.cpu }),
 		database: of(func(f figures) float64 { return f.database }), mta: of(func(f figures) float64 { return f.mta }), own: of(func(f figures) float64 { return f.own }),
 		p50: of(func(f figures) float64 { return f.p50 }), p99: of(func(f figures) float64 { return f.p99 }),
+		checked: of(func(f figures) float64 { return f.checked }),
 	}
 }
 
@@ -96,6 +99,9 @@ func (b *bench) measure(ctx context.Context, k kind, l load) (f figures, err err
 			return err
 		}
 		f, err = s.measure(ctx, l, b.lasting)
+		if err == nil && k.check {
+			f.checked, err = s.fsck(ctx)
+		}
 		return err
 	})
 	return f, err

@@ -25,6 +25,8 @@ type server struct {
 	// pid is its main process; database that of the database server, mta that of the Postfix in front of it, or 0.
 	pid, database, mta int
 	close              func() error
+	// fsck says how many objects a second it compares; nil for other programs.
+	fsck func(ctx context.Context) (float64, error)
 }
 
 // kind is a mail store that can be measured.
@@ -35,6 +37,8 @@ type kind struct {
 	// mailboxes and domain are whom loads are sent to; default mailboxCount and defaultDomain.
 	mailboxes int
 	domain    string
+	// check measures fsck too.
+	check bool
 }
 
 // dovecotSettings let Dovecot do its best: a process for each connection from the start (one process serves one
@@ -122,7 +126,7 @@ func (s *site) start(ctx context.Context, fill filling) (*server, error) {
 	if err := s.run(ctx); err != nil {
 		return nil, err
 	}
-	started := &server{addr: s.socket(), pid: s.daemon.Process.Pid, close: s.Close}
+	started := &server{addr: s.socket(), pid: s.daemon.Process.Pid, close: s.Close, fsck: s.fsck}
 	if s.postgres != nil {
 		started.database = s.postgres.Pid()
 	}

@@ -184,17 +184,10 @@ func (ck *checker) storage(s Storage) {
 	switch {
 	case p.Backend != s.Backend:
 	case p.Backend == BackendFS && nestedFolders(p.Options.BasePath, s.Options.BasePath):
-		ck.report("storage.previous", "is the same folder as storage, or one of the two is inside the other; move it elsewhere, or remove it")
+		ck.report("storage.previous", "is the same folder as storage, or one of the two is inside the other (perhaps by a symbolic link or a mount); move it elsewhere, or remove it")
 	case p.Backend == BackendS3 && p.Options.S3.Nested(s.Options.S3):
 		ck.report("storage.previous", "is the same part of a bucket as storage, or one of the two prefixes begins with the other; take another bucket, or remove it")
 	}
-}
-
-// nestedFolders says that files of one folder are in the other too.
-func nestedFolders(a, b string) bool {
-	down, err := filepath.Rel(a, b)
-	up, err2 := filepath.Rel(b, a)
-	return err == nil && filepath.IsLocal(down) || err2 == nil && filepath.IsLocal(up)
 }
 
 // backend checks the options of the chosen backend, and that those of the other are not given.

@@ -27,6 +27,7 @@ func parse(src Source, data []byte, root bool) (*Config, Source, error) {
 	d := decoder{src: src}
 	d.document(data, c)
 	c.derive(root)
+	c.keepKeyFiles()
 	d.findings = append(d.findings, c.resolveSecrets(src)...)
 	for _, f := range c.check(src) {
 		if !d.findings.covers(f.Key) {

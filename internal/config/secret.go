@@ -32,6 +32,26 @@ func (c *Config) resolveSecrets(src Source) Findings {
 	return findings
 }
 
+// keepKeyFiles lets the object stores read the files of their keys again, so that keys can be changed without a restart.
+// It comes before resolveSecrets.
+func (c *Config) keepKeyFiles() {
+	stores := []*StorageOptions{&c.Storage.Options}
+	if c.Storage.Previous != nil {
+		stores = append(stores, &c.Storage.Previous.Options)
+	}
+	for _, o := range stores {
+		id, secret := o.S3.AccessKeyID, o.S3.SecretAccessKey
+		if !strings.HasPrefix(id, "file:") && !strings.HasPrefix(secret, "file:") {
+			continue
+		}
+		o.S3.Keys = func() (string, string, error) {
+			idNow, err := resolve(id)
+			secretNow, err2 := resolve(secret)
+			return idNow, secretNow, errors.Join(err, err2)
+		}
+	}
+}
+
 // Secret reads a secret from where it is: env:NAME or file:PATH. A secret itself is refused, since others could read it
 // where this was given. The error never holds it.
 func Secret(ref string) (string, error) {

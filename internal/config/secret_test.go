@@ -64,3 +64,25 @@ func TestAPrintedConfigShowsNoSecret(t *testing.T) {
 		require.Contains(t, text, "(secret)")
 	}
 }
+
+func TestKeysOfAnObjectStoreAreReadAgainFromTheirFiles(t *testing.T) {
+	dir := t.TempDir()
+	id, secret := filepath.Join(dir, "id"), filepath.Join(dir, "secret")
+	keep := func(path, content string) { require.NoError(t, os.WriteFile(path, []byte(content), 0o600)) }
+	keep(id, "one\n")
+	keep(secret, "first\n")
+	options := fmt.Sprintf("{bucket: mail, region: r, access_key_id: 'file:%s', secret_access_key: 'file:%s'}", id, secret)
+	c, _, err := config.Load(write(t, "storage:\n  previous: {backend: s3, options: "+options+"}\n"))
+	require.NoError(t, err)
+	o := c.Storage.Previous.Options.S3
+	require.Equal(t, "first", o.SecretAccessKey)
+	keep(id, "two\n")
+	keep(secret, "second\n")
+	nowID, nowSecret, err := o.Keys()
+	require.NoError(t, err)
+	require.Equal(t, []string{"two", "second"}, []string{nowID, nowSecret})
+	require.NoError(t, os.Remove(secret))
+	_, _, err = o.Keys()
+	require.ErrorContains(t, err, "does not exist")
+	require.Nil(t, c.Storage.Options.S3.Keys, "it has none")
+}

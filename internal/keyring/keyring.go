@@ -29,6 +29,8 @@ const (
 	Cursor Purpose = "cursor"
 	// Recipient is the hash of recipient addresses in what the outbound engine remembers.
 	Recipient Purpose = "recipient"
+	// Letter is the proof that a mail to administrators is ours.
+	Letter Purpose = "letter"
 )
 
 // VerifyFor says how long MACs of a key stay valid once a newer key exists.

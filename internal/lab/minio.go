@@ -26,6 +26,10 @@ type MinIO struct {
 	kms     bool
 }
 
+// MinIODomain is where each bucket has a name of its own, for requests that are not path style. Nothing resolves it: the
+// server is its own proxy (HTTP_PROXY).
+const MinIODomain = "s3.lab.test"
+
 // MinIOOptions choose how a MinIO is run.
 type MinIOOptions struct {
 	// Dir is where its directory is made; "" is the usual place.
@@ -84,7 +88,7 @@ func (m *MinIO) URL() string { return "http://" + m.Addr }
 func (m *MinIO) Start(ctx context.Context) error {
 	args := []string{
 		"HOME=" + m.inst.dir, "CI=true", "MINIO_ROOT_USER=" + m.User, "MINIO_ROOT_PASSWORD=" + m.Password,
-		"MINIO_UPDATE=off", "MINIO_BROWSER=off", "MINIO_API_ODIRECT=off",
+		"MINIO_UPDATE=off", "MINIO_BROWSER=off", "MINIO_API_ODIRECT=off", "MINIO_DOMAIN=" + MinIODomain,
 	}
 	if m.kms {
 		key := base64.StdEncoding.EncodeToString([]byte("a key of the lab with 32 bytes !"))

@@ -6,6 +6,7 @@ type bodySink struct {
 	decoder transfer
 	scratch []byte
 	count   int64
+	lines   evenLines
 	limit   int
 	// into is where the text goes, nil when it is not kept.
 	into        *textStart
@@ -27,7 +28,7 @@ func (b *bodySink) reset() {
 
 // begin starts with part p; text in attached messages is not kept.
 func (b *bodySink) begin(p *Part, inMessage bool, limit int) {
-	b.decoder, b.count, b.into, b.limit = newTransfer(p.Encoding), 0, nil, limit
+	b.decoder, b.count, b.into, b.limit, b.lines = newTransfer(p.Encoding), 0, nil, limit, evenLines{}
 	if inMessage || p.Disposition == "attachment" {
 		return
 	}
@@ -45,6 +46,7 @@ func (b *bodySink) begin(p *Part, inMessage bool, limit int) {
 func (b *bodySink) write(p []byte) {
 	if b.decoder != nil {
 		b.scratch = b.decoder.decode(b.scratch[:0], p)
+		b.lines.add(p, len(b.scratch))
 		p = b.scratch
 		b.count += int64(len(p))
 	}

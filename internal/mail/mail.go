@@ -20,6 +20,8 @@ type Envelope struct {
 	QueueID string
 	// Host is the Postfix host ({j} or LHLO), for telling queue ids of several hosts apart.
 	Host string
+	// EnvID is the ENVID of MAIL (RFC 3461), as the client wrote it; empty for none.
+	EnvID string
 	// Client is who speaks to Postfix. Its facts come from Postfix, never from the message.
 	Client Client
 }

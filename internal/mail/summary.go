@@ -177,6 +177,9 @@ type Part struct {
 	Size   int64 `json:"size"`
 	// DecodedSize is the length after transfer decoding.
 	DecodedSize int64 `json:"decoded_size"`
+	// LineDigits is how many digits each line of a base64 body has, without its CRLF, but for the last line that has any; 0
+	// when they differ, and in what older versions have stored.
+	LineDigits int `json:"line_digits,omitempty"`
 	// Depth is 0 for the root.
 	Depth int `json:"depth"`
 }

@@ -227,6 +227,9 @@ func (w *walker) endLeaf(end int64) {
 	p := &w.sum.Parts[w.leaf]
 	p.Size = max(end-p.Offset, 0)
 	p.DecodedSize = w.body.end(p.Size)
+	if p.Encoding == "base64" {
+		p.LineDigits = w.body.lines.end()
+	}
 	w.leaf = -1
 }
 

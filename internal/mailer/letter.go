@@ -23,19 +23,20 @@ type Letter struct {
 	ID string
 }
 
-// compose writes the mail.
-func (m *Mailer) compose(l Letter) []byte {
+// compose writes the mail, with what a proof of it is made of.
+func (m *Mailer) compose(l Letter) ([]byte, Received) {
 	id := l.ID
 	if id == "" {
 		id = rand.Text()
 	}
+	is := Received{From: m.options.From, To: m.options.To, Subject: encodeSubject(l.Subject), MessageID: "<" + id + "@" + m.hostname + ">"}
 	var b bytes.Buffer
 	for _, field := range [][2]string{
 		{"From", "<" + m.options.From + ">"},
 		{"To", "<" + strings.Join(m.options.To, ">, <") + ">"},
-		{"Subject", encodeSubject(l.Subject)},
+		{"Subject", is.Subject},
 		{"Date", l.At.UTC().Format(time.RFC1123Z)},
-		{"Message-ID", "<" + id + "@" + m.hostname + ">"},
+		{"Message-ID", is.MessageID},
 		{"Auto-Submitted", "auto-generated"}, // RFC 3834: nobody's program is to answer
 		{"MIME-Version", "1.0"},
 		{"Content-Type", "text/plain; charset=utf-8"},
@@ -44,10 +45,12 @@ func (m *Mailer) compose(l Letter) []byte {
 		fmt.Fprintf(&b, "%s: %s\r\n", field[0], field[1])
 	}
 	b.WriteString("\r\n")
+	head := b.Len()
 	body := quotedprintable.NewWriter(&b)
 	_, _ = body.Write([]byte(l.Text)) // a Buffer takes everything
 	_ = body.Close()
-	return b.Bytes()
+	is.Body = bytes.NewReader(b.Bytes()[head:])
+	return b.Bytes(), is
 }
 
 // encodeSubject writes encoded words (RFC 2047), one a line, where ASCII does not do.

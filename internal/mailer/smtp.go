@@ -55,7 +55,7 @@ func (o Options) Validate() error {
 	if !slices.Contains([]string{"", TLSAuto, TLSNone, TLSStartTLS, TLSImplicit}, o.TLS) {
 		return errors.New("tls wants auto, none, starttls or implicit")
 	}
-	if o.Username != "" && o.TLS == TLSNone && !o.local() {
+	if o.Username != "" && o.TLS == TLSNone && !o.Local() {
 		return errors.New("a password is sent over TLS or to this host only: set tls to starttls or implicit")
 	}
 	return nil
@@ -63,11 +63,11 @@ func (o Options) Validate() error {
 
 // startTLS says whether TLS begins with the command.
 func (o Options) startTLS() bool {
-	return o.TLS == TLSStartTLS || (o.TLS == "" || o.TLS == TLSAuto) && !o.local()
+	return o.TLS == TLSStartTLS || (o.TLS == "" || o.TLS == TLSAuto) && !o.Local()
 }
 
-// local says whether the server is on this host.
-func (o Options) local() bool {
+// Local says whether the server is on this host, where it may be the one whose mail is judged here.
+func (o Options) Local() bool {
 	host, _, err := net.SplitHostPort(o.Address)
 	ip := net.ParseIP(host)
 	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
@@ -80,6 +80,7 @@ const sendTimeout = 30 * time.Second
 type Mailer struct {
 	options  Options
 	hostname string
+	mac      func(fields ...string) string
 }
 
 // New makes a Mailer; hostname names this installation in Message-ID and EHLO.
@@ -93,26 +94,51 @@ func New(o Options, hostname string) (*Mailer, error) {
 	return &Mailer{options: o, hostname: hostname}, nil
 }
 
+// Prove makes the letters tell a milter of this installation that they are ours; mac is of its keyring. It is called before the
+// first Send.
+func (m *Mailer) Prove(mac func(fields ...string) string) { m.mac = mac }
+
 // Hostname is what the Mailer was made with.
 func (m *Mailer) Hostname() string { return m.hostname }
 
 // Send sends one mail to all addresses. An error means that not all of them were told.
 func (m *Mailer) Send(ctx context.Context, l Letter) error {
-	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
-	defer cancel()
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", m.options.Address)
-	if err != nil {
-		return fmt.Errorf("notify by mail: %w", err)
-	}
-	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
-	if err := m.talk(conn, l); err != nil {
-		return fmt.Errorf("notify by mail to %s: %w", m.options.Address, errors.Join(err, ctx.Err()))
+	if err := m.connected(ctx, func(c *smtp.Client) error { return m.talk(c, l) }); err != nil {
+		return fmt.Errorf("notify by mail to %s: %w", m.options.Address, err)
 	}
 	return nil
 }
 
-// talk closes conn.
-func (m *Mailer) talk(conn net.Conn, l Letter) error {
+// ErrNoEnvID says that the server takes no ENVID: a milter of this installation behind it does not know letters as ours.
+var ErrNoEnvID = errors.New("the server does not offer DSN (RFC 3461)")
+
+// Probe connects and logs in as for a letter, and sends none. ErrNoEnvID, or what would keep a letter back.
+func (m *Mailer) Probe(ctx context.Context) error {
+	dsn := false
+	err := m.connected(ctx, func(c *smtp.Client) error {
+		dsn, _ = c.Extension("DSN")
+		return nil
+	})
+	if err == nil && !dsn {
+		err = ErrNoEnvID
+	}
+	return err
+}
+
+// connected calls talk with a connection that is logged in.
+func (m *Mailer) connected(ctx context.Context, talk func(c *smtp.Client) error) error {
+	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
+	defer cancel()
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", m.options.Address)
+	if err != nil {
+		return err
+	}
+	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+	return errors.Join(m.loggedIn(conn, talk), ctx.Err())
+}
+
+// loggedIn closes conn.
+func (m *Mailer) loggedIn(conn net.Conn, talk func(c *smtp.Client) error) error {
 	host, _, err := net.SplitHostPort(m.options.Address)
 	if err != nil {
 		return errors.Join(err, conn.Close())
@@ -128,7 +154,17 @@ func (m *Mailer) talk(conn net.Conn, l Letter) error {
 	if err := m.begin(c, host); err != nil {
 		return err
 	}
-	if err := c.Mail(m.options.From); err != nil {
+	if err := talk(c); err != nil {
+		return err
+	}
+	// What was to be said is said, whatever becomes of the goodbye.
+	_ = c.Quit()
+	return nil
+}
+
+func (m *Mailer) talk(c *smtp.Client, l Letter) error {
+	raw, letter := m.compose(l)
+	if err := m.mail(c, letter); err != nil {
 		return err
 	}
 	for _, to := range m.options.To {
@@ -140,15 +176,34 @@ func (m *Mailer) talk(conn net.Conn, l Letter) error {
 	if err != nil {
 		return err
 	}
-	if _, err := w.Write(m.compose(l)); err != nil {
+	if _, err := w.Write(raw); err != nil {
 		return err
 	}
-	if err := w.Close(); err != nil {
+	return w.Close()
+}
+
+// mail says MAIL, with the proof where the server takes one.
+func (m *Mailer) mail(c *smtp.Client, letter Received) error {
+	dsn, _ := c.Extension("DSN")
+	proof := ""
+	if m.mac != nil && dsn {
+		proof = prove(letter, time.Now(), m.mac)
+	}
+	if proof == "" {
+		return c.Mail(m.options.From)
+	}
+	command := "MAIL FROM:<%s> ENVID=%s"
+	if utf8, _ := c.Extension("SMTPUTF8"); utf8 {
+		command += " SMTPUTF8"
+	}
+	id, err := c.Text.Cmd(command, m.options.From, proof) // addresses were parsed: there is no line end in them
+	if err != nil {
 		return err
 	}
-	// The mail is taken, whatever becomes of the goodbye.
-	_ = c.Quit()
-	return nil
+	c.Text.StartResponse(id)
+	defer c.Text.EndResponse(id)
+	_, _, err = c.Text.ReadResponse(250)
+	return err
 }
 
 // begin says EHLO, turns TLS on and logs in.

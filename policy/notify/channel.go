@@ -26,6 +26,14 @@ func messageOf(n store.Notice) message {
 	return m
 }
 
+// account is the account or "@domain"; empty for what is about a tenant or a profile.
+func (m message) account() string {
+	if m.facts.Tenant != "" {
+		return ""
+	}
+	return m.Account
+}
+
 // mailTo sends mails to administrators.
 type mailTo struct {
 	mailer *mailer.Mailer
@@ -64,6 +72,13 @@ type webhookBody struct {
 	By          string     `json:"by,omitempty"`
 	Until       *time.Time `json:"until,omitempty"`
 	DecisionID  string     `json:"decision_id,omitempty"`
+	// Tenant and what follows are of modes and bulk profiles.
+	Tenant          string `json:"tenant,omitempty"`
+	ModeBefore      string `json:"mode_before,omitempty"`
+	Mode            string `json:"mode,omitempty"`
+	Profile         string `json:"profile,omitempty"`
+	MaxRate         string `json:"max_rate,omitempty"`
+	ProfileAccounts int    `json:"profile_accounts,omitempty"`
 	// Merged is how many earlier notices this one stands for too.
 	Merged int64  `json:"merged,omitempty"`
 	Text   string `json:"text"`
@@ -84,7 +99,7 @@ type event struct {
 
 func eventOf(m message, hostname string) event {
 	e := event{
-		Event: eventPrefix + m.Kind, ID: m.ID, At: m.At.UTC().Format(time.RFC3339), Installation: hostname, Account: m.Account,
+		Event: eventPrefix + m.Kind, ID: m.ID, At: m.At.UTC().Format(time.RFC3339), Installation: hostname, Account: m.account(),
 		Score: float64(m.facts.ScoreMicro) / 1e6, Action: m.facts.Action,
 	}
 	if m.facts.Counts != (Counts{}) {
@@ -100,7 +115,8 @@ func (c *webhook) send(ctx context.Context, m message) error {
 	body := webhookBody{
 		event: eventOf(m, c.hostname), TenantID: string(m.Tenant), Shadow: m.facts.Shadow, LevelBefore: m.facts.LevelBefore,
 		LevelAfter: m.facts.LevelAfter, Reason: m.facts.Reason, By: m.facts.By, DecisionID: m.facts.DecisionID, Merged: m.Merged,
-		Text: c.headline(m), URL: c.page(m),
+		Text: c.headline(m), URL: c.page(m), Tenant: m.facts.Tenant, ModeBefore: m.facts.ModeBefore, Mode: m.facts.Mode,
+		Profile: m.facts.Profile, MaxRate: m.facts.MaxRate, ProfileAccounts: m.facts.ProfileAccounts,
 	}
 	if !m.facts.Until.IsZero() {
 		until := m.facts.Until.UTC()

@@ -36,6 +36,9 @@ const (
 	Released         Kind = "released"
 	DomainSuspended  Kind = "domain_suspended"
 	DomainReleased   Kind = "domain_released"
+	ModeChanged      Kind = store.NoticeOfMode // of an account, or of a whole tenant
+	ProfileSet       Kind = "profile_set"
+	ProfileDeleted   Kind = "profile_deleted"
 	heartbeatKind    Kind = "heartbeat" // to the monitor only
 	eventPrefix           = "outbound."
 	defaultHeartbeat      = 5 * time.Minute
@@ -44,11 +47,18 @@ const (
 // Notice is something to be told.
 type Notice struct {
 	Tenant store.TenantID
-	// Account is the account, or "@domain" for a whole domain.
+	// Account is the account, "@domain" for a whole domain, or WholeTenant or OfProfile.
 	Account string
 	Kind    Kind
 	Facts   Facts
 }
+
+// WholeTenant stands in place of an account for what is about a whole tenant, which Facts.Tenant names: notices about it have
+// limits of their own.
+const WholeTenant = "*"
+
+// OfProfile stands in place of an account for what is about a bulk profile.
+func OfProfile(id string) string { return WholeTenant + id }
 
 // Facts are what is known about it; what is zero is left out.
 type Facts struct {
@@ -68,6 +78,15 @@ type Facts struct {
 	Until time.Time `json:"until,omitzero"`
 	// DecisionID names the decision behind it.
 	DecisionID string `json:"decision_id,omitempty"`
+	// Tenant is the name of the tenant, where it is about all of it or about a profile.
+	Tenant string `json:"tenant,omitempty"`
+	// ModeBefore and Mode are those that held before and after: off, shadow or enforce.
+	ModeBefore string `json:"mode_before,omitempty"`
+	Mode       string `json:"mode,omitempty"`
+	// Profile is the id of a bulk profile, with its rate and the number of its accounts.
+	Profile         string `json:"profile,omitempty"`
+	MaxRate         string `json:"max_rate,omitempty"`
+	ProfileAccounts int    `json:"profile_accounts,omitempty"`
 }
 
 // Counts are what the account sent of late.
@@ -88,14 +107,20 @@ type Queue interface {
 // Enqueue stores a notice, to be sent by whichever process runs a Notifier. It takes one short transaction; call it where
 // nobody's mail waits for it. The error is the database's.
 func Enqueue(ctx context.Context, q Queue, n Notice) error {
-	facts, err := json.Marshal(n.Facts)
+	row, err := n.Row()
+	if err == nil {
+		err = q.AddNotice(ctx, row)
+	}
 	if err != nil {
 		return fmt.Errorf("notice: %w", err)
 	}
-	if err := q.AddNotice(ctx, store.Notice{Tenant: n.Tenant, Account: n.Account, Kind: string(n.Kind), Facts: string(facts)}); err != nil {
-		return fmt.Errorf("notice: %w", err)
-	}
 	return nil
+}
+
+// Row is the notice as it is stored, for those who store it in the transaction of what it tells.
+func (n Notice) Row() (store.Notice, error) {
+	facts, err := json.Marshal(n.Facts)
+	return store.Notice{Tenant: n.Tenant, Account: n.Account, Kind: string(n.Kind), Facts: string(facts)}, err
 }
 
 // Options of a Notifier: of the section `notify` of the configuration.

@@ -73,6 +73,62 @@ var texts = map[Kind]struct{ headline, shadow, meaning both }{
 		both{"Domain may send again: %s", "ドメイン全体の送信停止を解除しました: %s"}, both{},
 		both{"Accounts that are stopped by themselves remain so.", "個別に停止されているアカウントは、停止されたままです。"},
 	},
+	ModeChanged: {
+		both{"Outbound mode changed by an administrator: %s", "管理者が送信監視のモードを変更しました: %s"}, both{}, both{}, // see modes
+	},
+	ProfileSet: {
+		both{"Bulk sender changed by an administrator: %s", "管理者が一括送信プロファイルを変更しました: %s"}, both{},
+		both{"Up to its rate the accounts are exempt from the plain limits. They are never exempt from a stop.",
+			"登録されたアカウントは、上限に達するまで通常の送信数制限の対象外です。送信停止の対象からは外れません。"},
+	},
+	ProfileDeleted: {
+		both{"Bulk sender deleted by an administrator: %s", "管理者が一括送信プロファイルを削除しました: %s"}, both{},
+		both{"The plain limits hold for its accounts again.", "登録されていたアカウントには、再び通常の送信数制限が適用されます。"},
+	},
+}
+
+// modes are what it means that a mode holds now.
+var modes = map[string]both{
+	"off": {
+		"Nothing is judged, and nothing holds: not even a stop by hand. A stolen account is not stopped.",
+		"判定を行わず、手動の停止も含めて何も適用されません。乗っ取られたアカウントも停止されません。",
+	},
+	"shadow": {
+		"Automatic decisions are recorded and do nothing: a stolen account is not stopped. Stops by hand hold.",
+		"自動判定は記録のみで、実際の制限は行いません。乗っ取られたアカウントも自動では停止されません。手動の停止は有効です。",
+	},
+	"enforce": {"Automatic decisions take effect: accounts are slowed down and stopped.", "自動判定が実際に適用され、アカウントの送信制限や停止が行われます。"},
+}
+
+// meaning says what follows from it.
+func (w writer) meaning(m message) string {
+	if Kind(m.Kind) == ModeChanged {
+		return w.in(modes[m.facts.Mode])
+	}
+	return w.in(texts[Kind(m.Kind)].meaning)
+}
+
+// subject is what it is about.
+func (w writer) subject(m message) string {
+	f := m.facts
+	subject := shown(m.account())
+	switch {
+	case f.Profile != "":
+		subject = shown(f.Profile) + " (" + shown(f.Tenant) + ")"
+	case f.Tenant != "":
+		subject = fmt.Sprintf(w.in(both{"the whole tenant %s", "テナント %s 全体"}), shown(f.Tenant))
+	}
+	if change := w.modes(f); change != "" {
+		subject += ": " + change
+	}
+	return subject
+}
+
+func (w writer) modes(f Facts) string {
+	if f.ModeBefore == "" || f.ModeBefore == f.Mode {
+		return shown(f.Mode)
+	}
+	return shown(f.ModeBefore) + " → " + shown(f.Mode)
 }
 
 // maxShown bounds what a notice shows of anything that a person or a client chose, in bytes.
@@ -87,12 +143,12 @@ func shown(text string) string {
 func (w writer) headline(m message) string {
 	t, ok := texts[Kind(m.Kind)]
 	if !ok {
-		return shown(m.Kind) + ": " + shown(m.Account)
+		return shown(m.Kind) + ": " + w.subject(m)
 	}
 	if line := w.in(t.shadow); m.facts.Shadow && line != "" {
-		return fmt.Sprintf(line, shown(m.Account))
+		return fmt.Sprintf(line, w.subject(m))
 	}
-	return fmt.Sprintf(w.in(t.headline), shown(m.Account))
+	return fmt.Sprintf(w.in(t.headline), w.subject(m))
 }
 
 // text says all that is known, in lines.
@@ -108,9 +164,16 @@ func (w writer) text(m message) string {
 	case f.Shadow:
 		b.WriteString(w.in(both{"Mode is shadow: nothing was done, mail goes on.", "shadow モードのため、実際の制限は行っていません。"}) + "\n\n")
 	default:
-		b.WriteString(w.in(texts[Kind(m.Kind)].meaning) + "\n\n")
+		b.WriteString(w.meaning(m) + "\n\n")
 	}
-	line(both{"Account", "対象"}, shown(m.Account))
+	line(both{"Account", "対象"}, shown(m.account()))
+	line(both{"Tenant", "テナント"}, shown(f.Tenant))
+	line(both{"Bulk sender", "一括送信プロファイル"}, shown(f.Profile))
+	line(both{"Rate", "上限"}, shown(f.MaxRate))
+	if f.ProfileAccounts > 0 {
+		line(both{"Accounts", "アカウント数"}, fmt.Sprint(f.ProfileAccounts))
+	}
+	line(both{"Mode", "モード"}, w.modes(f))
 	line(both{"Time", "日時"}, m.At.UTC().Format(time.RFC3339))
 	line(both{"State", "状態"}, w.levels(f))
 	line(both{"Until", "期限"}, w.until(f))
@@ -165,8 +228,9 @@ func (w writer) levels(f Facts) string {
 }
 
 func (w writer) page(m message) string {
-	if w.link == nil || m.Account == "" || strings.HasPrefix(m.Account, "@") {
+	account := m.account()
+	if w.link == nil || account == "" || strings.HasPrefix(account, "@") {
 		return ""
 	}
-	return w.link(m.Account)
+	return w.link(account)
 }

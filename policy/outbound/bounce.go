@@ -37,7 +37,7 @@ func (g *Gate) BounceOf(ctx context.Context, host, queueID string, at time.Time,
 	}
 	client, _ := netip.ParseAddr(m.client)
 	o := g.decide(ctx, m.sender, policy.Event{
-		Kind: policy.KindBounce, DSN: dsn, Recipients: []uint64{rcptHash}, Place: placeOf(client),
+		Kind: policy.KindBounce, DSN: dsn, Recipients: []uint64{rcptHash}, Place: g.placeOf(client),
 		QueueHost: host, QueueID: queueID,
 	})
 	g.writeActs(m.sender, &o)

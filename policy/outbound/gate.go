@@ -21,6 +21,7 @@ import (
 
 	"github.com/mairust/mairust/internal/mail"
 	"github.com/mairust/mairust/policy"
+	"github.com/mairust/mairust/policy/geoip"
 	"github.com/mairust/mairust/store"
 )
 
@@ -30,6 +31,8 @@ type Options struct {
 	TrustedNetworks []string `yaml:"trusted_networks"`
 	// Tenants say whose a sender is where its domain does not, the most exact match first.
 	Tenants []TenantOptions `yaml:"tenants"`
+	// GeoIP is the path of a database of countries (MMDB), as package geoip reads it; empty is none.
+	GeoIP string `yaml:"geoip"`
 	// MaxAccounts are remembered; the least recently sending are then left to the database. Default 100000. A suspended account
 	// is never left out.
 	MaxAccounts int `yaml:"max_accounts"`
@@ -72,6 +75,8 @@ type Deps struct {
 	// HasFeed tells whether bounces of a Postfix host reach us; decisions about others say that they are unknown. nil is no
 	// opinion.
 	HasFeed func(host string) bool
+	// Letters tells which mails are ours to administrators; they are not judged. nil is that none are.
+	Letters *Letters
 	// Notify is told of what administrators should hear, by the one node that made a change; nil for nobody. It must not block.
 	Notify func(Notice)
 	// Log, Registerer and Now may be left out.
@@ -103,6 +108,8 @@ type Gate struct {
 	settings sync.Mutex // held while policy, senders and standing are made anew
 	options  policy.Options
 	profiles []policy.Profile
+	// countries is nil without a database of them.
+	countries atomic.Pointer[geoip.File]
 
 	states   *states
 	counters *counters
@@ -119,6 +126,7 @@ type Gate struct {
 	filtered bool
 	hasFeed  func(host string) bool
 	notify   func(Notice)
+	letters  *letters
 	dir      string
 	log      *slog.Logger
 	metrics  *metrics
@@ -134,7 +142,7 @@ func New(o policy.Options, own Options, whitelist []policy.Profile, d Deps) (*Ga
 	g := &Gate{
 		repeats:  repeats{list: map[sender]*repeat{}},
 		counters: newCounters(), recent: newRecent(), shared: d.Shared, hash: d.Hash, open: d.Open, filtered: d.Filtered,
-		hasFeed: d.HasFeed, notify: d.Notify, dir: d.Dir, log: d.Log, now: d.Now,
+		hasFeed: d.HasFeed, notify: d.Notify, letters: newLetters(d.Letters), dir: d.Dir, log: d.Log, now: d.Now,
 	}
 	if g.log == nil {
 		g.log = slog.New(slog.DiscardHandler)
@@ -153,6 +161,7 @@ func New(o policy.Options, own Options, whitelist []policy.Profile, d Deps) (*Ga
 	if err := g.restoreStanding(); err != nil {
 		return nil, err
 	}
+	g.beginCountries(own.GeoIP)
 	if err := g.Configure(o, own, whitelist); err != nil {
 		return nil, err
 	}
@@ -181,7 +190,12 @@ func (g *Gate) Configure(o policy.Options, own Options, whitelist []policy.Profi
 	if err != nil {
 		return fmt.Errorf("outbound: %w", err)
 	}
+	countries, err := g.countriesOf(own.GeoIP)
+	if err != nil {
+		return err
+	}
 	g.options, g.profiles = o, whitelist
+	g.countries.Store(countries)
 	g.senders.Store(s)
 	g.policy.Store(p)
 	return nil
@@ -198,6 +212,9 @@ func (g *Gate) Mail(ctx context.Context, e mail.Envelope) (*Transaction, *mail.R
 		return nil, nil
 	}
 	tx := newTransaction(g, s, e)
+	if tx.letter = g.letterOf(e); tx.letter != nil {
+		return tx, nil
+	}
 	if reply := tx.begin(ctx); reply != nil {
 		return nil, reply
 	}

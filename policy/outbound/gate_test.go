@@ -113,17 +113,17 @@ func TestDomainStopModeAndProfileOfTheDatabaseHoldAtOnce(t *testing.T) {
 		require.Equal(t, 3, r.accepted)
 		require.Equal(t, "450 4.7.1 Sending rate limited, please try again later.", r.rcpt.String())
 
-		_, err := db.SetOutboundProfile(t.Context(), store.OutboundProfile{Tenant: site.Tenant.ID, ID: "news", Accounts: []string{"tanaka@one.test"}, MaxRate: "100 msgs/hour"}, "user")
+		_, _, err := db.SetOutboundProfile(t.Context(), store.OutboundProfileChange{Profile: store.OutboundProfile{Tenant: site.Tenant.ID, ID: "news", Accounts: []string{"tanaka@one.test"}, MaxRate: "100 msgs/hour"}, OutboundBy: store.OutboundBy{ActorKind: "user"}})
 		require.NoError(t, err)
 		eventually(t, "the profile lifts the limit", func() bool { return n.send(e, "x", 0, "a@x.test").left() == 1 })
 
 		stop := store.DomainStop{Tenant: site.Tenant.ID, Domain: "one.test", Reason: "all phished"}
-		require.NoError(t, db.StopDomain(t.Context(), stop))
+		require.NoError(t, db.StopDomain(t.Context(), stop, nil))
 		eventually(t, "the domain is stopped", func() bool { return n.send(e, "x", 0, "a@x.test").mail != nil })
-		require.NoError(t, db.ReleaseDomain(t.Context(), stop))
+		require.NoError(t, db.ReleaseDomain(t.Context(), stop, nil))
 		eventually(t, "the domain is released", func() bool { return n.send(e, "x", 0, "a@x.test").left() == 1 })
 
-		require.NoError(t, db.SetOutboundMode(t.Context(), site.Tenant.ID, "off", "test", "user", "desk"))
+		require.NoError(t, db.SetOutboundMode(t.Context(), site.Tenant.ID, "off", store.OutboundBy{Reason: "test", ActorKind: "user", Actor: "desk"}, nil))
 		eventually(t, "nobody is judged", func() bool {
 			tx, reply := n.Mail(t.Context(), e)
 			return tx == nil && reply == nil
@@ -135,13 +135,13 @@ func TestProfilesOfTheDatabaseThatClashDoNotHideWhatComesAfter(t *testing.T) {
 	storetest.Run(t, func(t *testing.T, db *store.Store) {
 		site := storetest.NewSite(t, db, "one", "one.test")
 		for _, id := range []string{"a", "b"} {
-			_, err := db.SetOutboundProfile(t.Context(), store.OutboundProfile{
+			_, _, err := db.SetOutboundProfile(t.Context(), store.OutboundProfileChange{Profile: store.OutboundProfile{
 				Tenant: site.Tenant.ID, ID: id, Accounts: []string{"news@one.test"}, MaxRate: "100 msgs/hour",
-			}, "user")
+			}, OutboundBy: store.OutboundBy{ActorKind: "user"}})
 			require.NoError(t, err)
 		}
 		n := start(t, setup{options: enforce, db: db})
-		require.NoError(t, db.StopDomain(t.Context(), store.DomainStop{Tenant: site.Tenant.ID, Domain: "one.test", Reason: "all phished"}))
+		require.NoError(t, db.StopDomain(t.Context(), store.DomainStop{Tenant: site.Tenant.ID, Domain: "one.test", Reason: "all phished"}, nil))
 		eventually(t, "the domain is stopped", func() bool {
 			return n.send(envelope("tanaka@one.test", "192.0.2.7"), "x", 0, "a@x.test").mail != nil
 		})

@@ -16,7 +16,17 @@ type metrics struct {
 	written     prometheus.Counter
 	dropped     prometheus.Counter
 	storeErrors *prometheus.CounterVec // what
+	lookups     *prometheus.CounterVec // result
+	reads       *prometheus.CounterVec // result
+	letters     *prometheus.CounterVec // result
 }
+
+// What came of looking an address up in the database of countries.
+const (
+	lookupCountry = "country"
+	lookupNone    = "none"
+	lookupError   = "error"
+)
 
 func newMetrics(reg prometheus.Registerer, g *Gate) *metrics {
 	f := promauto.With(reg)
@@ -27,6 +37,7 @@ func newMetrics(reg prometheus.Registerer, g *Gate) *metrics {
 	gauge("mairust_outbound_accounts_stopped", "Accounts of these that are suspended.", func() float64 { return float64(g.states.stopped.Load()) })
 	gauge("mairust_outbound_rows_waiting", "Decisions that are not yet in the database, in memory.", func() float64 { return float64(g.writer.waiting()) })
 	gauge("mairust_outbound_spool_bytes", "Decisions that wait in the file for the database, in bytes.", func() float64 { return float64(g.writer.spool.bytes()) })
+	gauge("mairust_outbound_geoip_built_timestamp_seconds", "When the database of countries in use was made; 0 without one.", g.countriesBuilt)
 	return &metrics{
 		decisions: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "mairust_outbound_decisions_total",
@@ -57,6 +68,10 @@ func newMetrics(reg prometheus.Registerer, g *Gate) *metrics {
 			Name: "mairust_outbound_evicted_total",
 			Help: "Accounts that gave way to others in memory; outbound.max_accounts is too small when this grows fast.",
 		}),
+		letters: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "mairust_outbound_notices_total",
+			Help: "Mails with the proof of a notice of ours: exempt, or refuted and judged like any other.",
+		}, []string{"result"}),
 		written: f.NewCounter(prometheus.CounterOpts{
 			Name: "mairust_outbound_rows_written_total",
 			Help: "Decisions written to the database.",
@@ -69,5 +84,13 @@ func newMetrics(reg prometheus.Registerer, g *Gate) *metrics {
 			Name: "mairust_outbound_store_errors_total",
 			Help: "Errors of the database, by what it was asked for (load, rows, level, states, follow).",
 		}, []string{"what"}),
+		lookups: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "mairust_outbound_geoip_lookups_total",
+			Help: "Addresses looked up in the database of countries: country, none (private or not known), error (the database is damaged).",
+		}, []string{"result"}),
+		reads: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "mairust_outbound_geoip_reads_total",
+			Help: "Files taken for the database of countries, by result (ok, error); one in error leaves the database before it in use.",
+		}, []string{"result"}),
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -153,6 +154,32 @@ func TestRedisAwayMeansThisNodeAloneAndItComesBackMerged(t *testing.T) {
 	eventually(t, "the other node knows", func() bool {
 		return other.send(e, "x", 0, "a@x.test").accepted == 0
 	})
+}
+
+func TestWhatWasReservedBeforeRedisWentAwayIsReleasedWithoutIt(t *testing.T) {
+	t.Parallel()
+	server := labtest.Redis(t)
+	settings := policy.Options{Mode: policy.Enforce, Limits: policy.LimitOptions{UserPerHour: 10, DomainPerHour: 10}}
+	n, other := start(t, setup{options: settings, shared: shared(t, server)}), start(t, setup{options: settings, shared: shared(t, server)})
+	e := envelope("tanaka@one.test", "192.0.2.7")
+	tx, reply := n.Mail(t.Context(), e)
+	require.Nil(t, reply)
+	for range 8 {
+		require.Nil(t, tx.Recipient(t.Context(), address("a@x.test")))
+	}
+	server.Stop()
+	tx.Release()
+	tx.Release() // does no harm
+	ten := slices.Repeat([]string{"a@x.test"}, 10)
+	require.NoError(t, server.Start(t.Context()))
+	eventually(t, "Redis is asked again", func() bool {
+		before := n.metric("mairust_outbound_alone_total")
+		tx, _ := n.Mail(t.Context(), e)
+		tx.Release()
+		return n.metric("mairust_outbound_alone_total") == before
+	})
+	require.Equal(t, 10, n.send(e, "x", 0, ten...).left(), "nothing is reserved any more")
+	require.Zero(t, other.send(e, "x", 0, "a@x.test").accepted, "and the other node knows what was sent")
 }
 
 func TestDatabaseAwayDecisionsGoOnAndAreWrittenLater(t *testing.T) {

@@ -48,7 +48,7 @@ func (g *Gate) keep(s sender, o *outcome, row store.OutboundDecision) {
 		level = slog.LevelWarn
 	}
 	g.log.Log(context.Background(), level, "outbound decision",
-		"kind", row.Kind, "account", row.Account, "tenant_id", string(row.Tenant), "client", row.Client, "queue_id", row.QueueID,
+		"kind", row.Kind, "account", row.Account, "tenant_id", string(row.Tenant), "client", row.Client, "country", o.event.Place.Country, "queue_id", row.QueueID,
 		"action", row.Action, "would", row.Would, "reason", row.Reason, "mode", row.Mode, "level", row.LevelAfter,
 		"level_before", row.LevelBefore, "score_micro", row.ScoreMicro, "rcpt_count", row.Recipients, "new_rcpt_count", row.NewRecipients,
 		"refused_count", row.Refused, "size_bytes", row.SizeBytes, "alone", o.alone, "decision", row.ID, "count", max(o.count, 1))

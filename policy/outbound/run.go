@@ -58,6 +58,7 @@ func (g *Gate) Run(ctx context.Context) {
 		})
 	})
 	group.Go(func() { g.every(ctx, repeatsEvery, nil, g.writeRepeats) })
+	group.Go(func() { g.every(ctx, countriesEvery, nil, g.refreshCountries) })
 	if g.shared != nil {
 		group.Go(func() { g.every(ctx, mergeEvery, nil, func() { g.mergeAll(ctx) }) })
 	}
@@ -214,6 +215,7 @@ func (g *Gate) Check(context.Context) error {
 	if n := g.writer.spool.bytes(); n > 0 {
 		errs = append(errs, fmt.Errorf("decisions wait for the database (%d bytes)", n))
 	}
+	errs = append(errs, g.checkCountries())
 	return errors.Join(errs...)
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
-	"net/netip"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -33,6 +32,9 @@ type Transaction struct {
 	last       outcome // of the last event
 	explained  bool    // a row tells of a refusal at RCPT
 	ended      bool
+
+	letter  *letter     // until it is known that the message is none
+	refusal *mail.Reply // of a message that was no letter after all
 }
 
 // The kinds of rows, as the engine's Explanation.On has them.
@@ -58,14 +60,12 @@ const releasePatience = 3 * time.Second
 
 func newTransaction(g *Gate, s sender, e mail.Envelope) *Transaction {
 	_, bulk := g.policy.Load().Profile(string(s.tenant), s.account)
-	tx := &Transaction{g: g, sender: s, id: random(), place: placeOf(e.Client.Addr), host: e.Host, from: e.From.String(), bulk: bulk}
+	tx := &Transaction{g: g, sender: s, id: random(), place: g.placeOf(e.Client.Addr), host: e.Host, from: e.From.String(), bulk: bulk}
 	if e.Client.Addr.IsValid() {
 		tx.client = e.Client.Addr.Unmap().String()
 	}
 	return tx
 }
-
-func placeOf(a netip.Addr) policy.Place { return policy.Place{Network: policy.NetworkOf(a.Unmap())} }
 
 // random is a number other than 0 that no other transaction has.
 func random() uint64 {
@@ -93,6 +93,12 @@ func (tx *Transaction) begin(ctx context.Context) *mail.Reply {
 
 // Recipient reserves one recipient; a reply refuses it.
 func (tx *Transaction) Recipient(ctx context.Context, to mail.Address) *mail.Reply {
+	if tx.takesLetterTo(to) {
+		return nil
+	}
+	if reply := tx.judge(ctx); reply != nil {
+		return reply
+	}
 	e := policy.Event{Kind: policy.KindReserve, Recipients: []uint64{tx.g.recipient(to)}}
 	var t taken
 	if !tx.bulk {
@@ -122,6 +128,9 @@ func (tx *Transaction) Refused(ctx context.Context, to mail.Address, status stri
 	if !strings.HasPrefix(status, "5.1.") || aboutSender(status) {
 		return
 	}
+	if tx.judge(ctx) != nil {
+		return
+	}
 	tx.refused++
 	o := tx.decide(ctx, policy.Event{Kind: policy.KindRefused, Recipients: []uint64{tx.g.recipient(to)}, DSN: status})
 	if o.decision.Before != o.decision.After || len(tx.records) > maxRecords {
@@ -138,6 +147,13 @@ func aboutSender(status string) bool {
 // End tells what became of the message: one whose verdict is tempfail or reject does not leave, but what the filter found in it
 // counts. A reply refuses it all the same; hold wants it in Postfix's hold queue.
 func (tx *Transaction) End(ctx context.Context, m *mail.Message, v mail.Verdict) (reply *mail.Reply, hold bool) {
+	if tx.isLetter(m) {
+		return nil, false
+	}
+	if reply := tx.judge(ctx); reply != nil {
+		tx.Release()
+		return reply, false
+	}
 	if tx.ended {
 		return nil, false
 	}
@@ -184,7 +200,7 @@ func (tx *Transaction) End(ctx context.Context, m *mail.Message, v mail.Verdict)
 
 // Release gives back what was reserved, unless the message came to its end.
 func (tx *Transaction) Release() {
-	if tx.ended {
+	if tx.ended || tx.letter != nil {
 		return
 	}
 	tx.ended = true

@@ -31,7 +31,7 @@ func (g *Gate) TenantOf(a policy.Account) store.TenantID { return g.tenant(g.sen
 func (g *Gate) Try(ctx context.Context, tenant store.TenantID, a policy.Account, m *mail.Message, v mail.Verdict) policy.Decision {
 	s := sender{account: a, tenant: tenant}
 	k := g.look(ctx, s)
-	base := policy.Event{Transaction: random(), Place: placeOf(m.Client.Addr)}
+	base := policy.Event{Transaction: random(), Place: g.placeOf(m.Client.Addr)}
 	step := func(e policy.Event) policy.Decision {
 		e.Transaction, e.Place = base.Transaction, base.Place
 		var o outcome

@@ -50,7 +50,11 @@ func (u *Upkeep) endAccount(ctx context.Context, a *store.OutboundAccount) error
 	}
 	c.Until, c.CapPerHour = time.Time{}, 0
 	c.Reason, c.ActorKind, c.Actor = "its time was over", actorKind, actor
-	made, err := u.store.ChangeOutboundAccount(ctx, c)
+	made, err := u.store.ActOnOutboundAccount(ctx, c, func(was, is store.OutboundAccount) (store.Beside, error) {
+		return beside(notify.Notice{Tenant: is.Tenant, Account: is.Account, Kind: kind, Facts: notify.Facts{
+			LevelBefore: was.Level, LevelAfter: is.Level, Action: "allow",
+		}})
+	})
 	if errors.Is(err, store.ErrConflict) {
 		return nil
 	}
@@ -59,9 +63,13 @@ func (u *Upkeep) endAccount(ctx context.Context, a *store.OutboundAccount) error
 	}
 	u.ended.WithLabelValues(what).Inc()
 	u.log.Info("time of a level is over", "account", made.Account, "tenant_id", string(made.Tenant), "from", a.Level, "to", made.Level)
-	return notify.Enqueue(ctx, u.store, notify.Notice{Tenant: made.Tenant, Account: made.Account, Kind: kind, Facts: notify.Facts{
-		LevelBefore: a.Level, LevelAfter: made.Level, Action: "allow",
-	}})
+	return nil
+}
+
+// beside is a notice for the transaction of what it tells.
+func beside(n notify.Notice) (store.Beside, error) {
+	row, err := n.Row()
+	return store.Beside{Notice: &row}, err
 }
 
 func (u *Upkeep) endDomains(ctx context.Context) error {
@@ -85,10 +93,18 @@ func (u *Upkeep) endDomains(ctx context.Context) error {
 	}
 }
 
+// endDomain does nothing when somebody has released the domain meanwhile, or stopped it for longer.
 func (u *Upkeep) endDomain(ctx context.Context, d store.DomainStop) error {
 	d.Reason, d.Ticket, d.ActorKind, d.Actor = "its time was over", "", actorKind, actor
-	err := u.store.ReleaseDomain(ctx, d)
-	if errors.Is(err, store.ErrNotFound) {
+	err := u.store.ReleaseDomain(ctx, d, func(was *store.DomainStop) (store.Beside, error) {
+		if !was.Until.Equal(d.Until) {
+			return store.Beside{}, store.ErrConflict
+		}
+		return beside(notify.Notice{Tenant: d.Tenant, Account: "@" + d.Domain, Kind: notify.DomainReleased, Facts: notify.Facts{
+			LevelBefore: store.LevelHardLimit, LevelAfter: store.LevelNormal, Action: "allow",
+		}})
+	})
+	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict) {
 		return nil
 	}
 	if err != nil {
@@ -96,7 +112,5 @@ func (u *Upkeep) endDomain(ctx context.Context, d store.DomainStop) error {
 	}
 	u.ended.WithLabelValues("domain").Inc()
 	u.log.Info("time of a domain's stop is over", "domain", d.Domain, "tenant_id", string(d.Tenant))
-	return notify.Enqueue(ctx, u.store, notify.Notice{Tenant: d.Tenant, Account: "@" + d.Domain, Kind: notify.DomainReleased, Facts: notify.Facts{
-		LevelBefore: store.LevelHardLimit, LevelAfter: store.LevelNormal, Action: "allow",
-	}})
+	return nil
 }

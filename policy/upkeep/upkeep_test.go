@@ -86,7 +86,7 @@ func TestStopsAndLimitsEndAtTheirTimeAndAreTold(t *testing.T) {
 			if domain == "due.test" {
 				d.Until = noon.Add(time.Hour)
 			}
-			require.NoError(t, p.store.StopDomain(ctx, d))
+			require.NoError(t, p.store.StopDomain(ctx, d, nil))
 		}
 		u := p.upkeep(t, upkeep.Options{})
 		require.NoError(t, u.EndDue(ctx))

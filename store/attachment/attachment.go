@@ -76,7 +76,7 @@ func Attachments(m *store.Message) []mail.Part { return (&mail.Summary{Parts: m.
 
 // Open yields n bytes (n < 0: to the end) from offset of a part, decoded; all of it has p.DecodedSize bytes. It asks for a
 // copy to be made if there is none and there shall be one. From the message, what is before offset is decoded and passed
-// over. The caller closes. Errors are those of blob.Verifier.Open, also while it is read.
+// over, but for the lines of base64 before it, when all are as long. The caller closes. Errors are those of blob.Verifier.Open, also while it is read.
 func (o *Opener) Open(ctx context.Context, m *store.Message, p mail.Part, offset, n int64) (io.ReadCloser, error) {
 	switch {
 	case isPlain(p):
@@ -127,12 +127,13 @@ func (o *Opener) openCopy(ctx context.Context, m *store.Message, p mail.Part, of
 
 // openDecoded decodes a part from the message.
 func (o *Opener) openDecoded(ctx context.Context, m *store.Message, p mail.Part, offset, n int64) (io.ReadCloser, error) {
-	r, err := o.openObject(ctx, m, p.Offset, p.Size)
+	encoded, before := p.Lookup(min(offset, p.DecodedSize))
+	r, err := o.openObject(ctx, m, p.Offset+encoded, p.Size-encoded)
 	if err != nil {
 		return nil, err
 	}
 	decoded := p.Decode(r)
-	if _, err := io.CopyN(io.Discard, decoded, min(offset, p.DecodedSize)); err != nil {
+	if _, err := io.CopyN(io.Discard, decoded, before); err != nil {
 		return nil, errors.Join(fmt.Errorf("decode attachment: %w", err), r.Close())
 	}
 	return struct {

@@ -129,7 +129,7 @@ func TestTheFirstByteOfAnAttachmentNeedsLittleOfItsMessage(t *testing.T) {
 	for name, bucket := range backends(t) {
 		m, p := putLong(t, bucket, size)
 		counted := &counting{Bucket: bucket}
-		for _, offset := range []int64{0, 1000} {
+		for _, offset := range []int64{0, 1000, p.DecodedSize / 2, p.DecodedSize - 3} {
 			counted.n = 0
 			r, err := attachment.New(attachment.Options{Objects: counted}).Open(t.Context(), m, p, offset, -1)
 			require.NoError(t, err)

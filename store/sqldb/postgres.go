@@ -10,11 +10,15 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
 // pgx5CommitRollback is pgx's word that the server answered COMMIT with ROLLBACK.
 var pgx5CommitRollback = pgx.ErrTxCommitRollback
+
+// connectTimeout is how long a server may take to take a connection, or to answer on one that was idle.
+const connectTimeout = 5 * time.Second
 
 // minPostgres is the oldest server version that is supported, as server_version_num.
 const minPostgres = 140000
@@ -23,26 +27,53 @@ func openPostgres(ctx context.Context, o Options) (*DB, error) {
 	if o.URL == "" {
 		return nil, errors.New("database.url is missing: it names the PostgreSQL server")
 	}
-	config, err := pgx.ParseConfig(o.URL)
+	config, err := pgxpool.ParseConfig(o.URL)
 	if err != nil {
 		// pgx's own message quotes the URL, and with it the password.
 		return nil, errors.New("database.url cannot be read: use postgres://user:password@host:5432/database")
 	}
-	if config.ConnectTimeout == 0 {
-		config.ConnectTimeout = 5 * time.Second
+	if config.ConnConfig.ConnectTimeout == 0 {
+		config.ConnConfig.ConnectTimeout = connectTimeout
 	}
-	setDefault(config.RuntimeParams, "application_name", "mairust")
+	setDefault(config.ConnConfig.RuntimeParams, "application_name", "mairust")
 	// A client that hangs in a transaction must not hold locks for ever.
-	setDefault(config.RuntimeParams, "idle_in_transaction_session_timeout", "60000")
-	setDefault(config.RuntimeParams, "statement_timeout", "60000")
-	pool := stdlib.OpenDB(*config)
-	pool.SetMaxOpenConns(orDefault(o.MaxConnections, 20))
-	pool.SetMaxIdleConns(max(orDefault(o.MinConnections, 5), 2))
-	pool.SetConnMaxIdleTime(5 * time.Minute)
-	if err := checkPostgres(ctx, pool, o.Log); err != nil {
-		return nil, errors.Join(fmt.Errorf("open PostgreSQL at %s: %w", config.Host, err), pool.Close())
+	setDefault(config.ConnConfig.RuntimeParams, "idle_in_transaction_session_timeout", "60000")
+	setDefault(config.ConnConfig.RuntimeParams, "statement_timeout", "60000")
+	config.MaxConns, config.MinConns = int32(orDefault(o.MaxConnections, 20)), int32(o.MinConnections) // #nosec G115 -- the configuration has 10,000 at most
+	// A connection costs the server a process: what a burst has opened stays for the next one.
+	config.MaxConnIdleTime, config.PingTimeout = 5*time.Minute, connectTimeout
+	connections, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("pool of connections to PostgreSQL: %w", err)
 	}
-	return &DB{backend: Postgres, read: pool, closers: []io.Closer{pool}}, nil
+	pool := stdlib.OpenDBFromPool(connections)
+	closers := []io.Closer{pool, poolCloser{connections}}
+	if err := checkPostgres(ctx, pool, o.Log); err != nil {
+		err = fmt.Errorf("open PostgreSQL at %s: %w", config.ConnConfig.Host, err)
+		return nil, errors.Join(err, closeAll(closers))
+	}
+	return &DB{backend: Postgres, read: pool, closers: closers}, nil
+}
+
+// closePatience is how long statements that are under way may take when the database is closed.
+const closePatience = 5 * time.Second
+
+// poolCloser closes a pool of pgx, which waits for each of its connections to come back.
+type poolCloser struct{ pool *pgxpool.Pool }
+
+// Close does not wait for ever: a server that does not answer would keep the process from ending. What is still under way then
+// ends with the process, and is rolled back.
+func (c poolCloser) Close() error {
+	closed := make(chan struct{})
+	go func() {
+		c.pool.Close()
+		close(closed)
+	}()
+	select {
+	case <-closed:
+	case <-time.After(closePatience):
+	}
+	return nil
 }
 
 func setDefault(params map[string]string, key, value string) {

@@ -74,11 +74,16 @@ func (db *DB) Backend() string { return db.backend }
 // Close closes all connections and gives up the lock.
 func (db *DB) Close() error {
 	db.closed.Store(true)
+	closers := db.closers
+	db.closers = nil
+	return closeAll(closers)
+}
+
+func closeAll(closers []io.Closer) error {
 	var errs []error
-	for _, c := range db.closers {
+	for _, c := range closers {
 		errs = append(errs, c.Close())
 	}
-	db.closers = nil
 	return errors.Join(errs...)
 }
 

@@ -201,6 +201,25 @@ func TestPostgresGoneIsUnavailableAndComesBack(t *testing.T) {
 	require.NoError(t, db.Write(t.Context(), func(tx *sqldb.Tx) error { return insertTenant(t.Context(), tx, "a") }))
 }
 
+func TestClosingWaitsNotForEverForAServerThatHangs(t *testing.T) {
+	db, err := sqldb.Open(t.Context(), sqldb.Options{Backend: "postgres", URL: labtest.Postgres(t).URL()})
+	require.NoError(t, err)
+	over := make(chan error, 1)
+	go func() {
+		over <- db.Each(context.Background(), `SELECT 1 FROM pg_sleep(20)`, nil, func(sqldb.Scan) error { return nil })
+	}()
+	require.Eventually(t, func() bool {
+		var n int
+		err := db.Get(t.Context(), `SELECT COUNT(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%pg_sleep(20)%' AND pid <> pg_backend_pid()`, nil, &n)
+		return err == nil && n > 0
+	}, eventually, tick)
+	began := time.Now()
+	require.NoError(t, db.Close())
+	require.Less(t, time.Since(began), 10*time.Second)
+	require.Empty(t, over, "the statement goes on")
+	<-over
+}
+
 func TestPostgresThatAcknowledgesTooEarlyIsRefused(t *testing.T) {
 	url := labtest.Postgres(t).URL()
 	_, err := sqldb.Open(t.Context(), sqldb.Options{Backend: "postgres", URL: withParam(url, "synchronous_commit=off")})

@@ -63,7 +63,7 @@ func (p *preloader) addMailboxes(n, messages int, crowd *Crowd) error {
 	domain, us := newID(), p.now.UnixMicro()
 	err := p.db.Write(p.ctx, func(tx *sqldb.Tx) error {
 		_, err := tx.Exec(p.ctx, `INSERT INTO tenants (id, name, name_fold, state, used_bytes, created_us)
-			VALUES ($1, 'crowd', 'crowd', 'active', $2, $3)`, p.tenant, int64(messages)*preloadSize, us)
+			VALUES ($1, 'crowd', 'crowd', 'active', $2, $3)`, p.tenant, int64(messages)*FillBytes, us)
 		if err != nil {
 			return err
 		}
@@ -81,7 +81,7 @@ func (p *preloader) addMailboxes(n, messages int, crowd *Crowd) error {
 		if i < messages%n {
 			has++
 		}
-		boxes = append(boxes, []any{box, p.tenant, domain, address, address, has * preloadSize, has, us})
+		boxes = append(boxes, []any{box, p.tenant, domain, address, address, has * FillBytes, has, us})
 		for _, name := range []string{store.Inbox, store.Quarantine, store.Archive, store.Trash} {
 			if name == store.Inbox {
 				folders = append(folders, []any{inbox, p.tenant, box, name, p.now.Unix(), has + 1, has + 1, has, us})
@@ -101,8 +101,8 @@ func (p *preloader) addMailboxes(n, messages int, crowd *Crowd) error {
 	return p.insert("folders (id, tenant_id, mailbox_id, name, uidvalidity, uidnext, modseq, messages, created_us)", folders)
 }
 
-// preloadSize is what each message counts for.
-const preloadSize = 4096
+// FillBytes is the size of each message's object.
+const FillBytes = 4096
 
 const preloadSummary = `{"from":[{"name":"A","address":"a@sender.test"}],"to":[{"name":"","address":"u@crowd.test"}],` +
 	`"message_id":"20260101000000.12345@sender.test","parts":[{"type":"text/plain","charset":"us-ascii","size":4096}]}`
@@ -118,7 +118,7 @@ func (p *preloader) addMessages(n int) error {
 		digest := sha256.Sum256([]byte(id))
 		rows = append(rows, []any{
 			id, p.tenant, p.boxes[box], p.inbox[box], uid, uid + 1, DeliveryID(id, at),
-			fmt.Sprintf("%s/%s/%s.eml", p.tenant, p.boxes[box], id), preloadSize, hex.EncodeToString(digest[:]),
+			fmt.Sprintf("%s/%s/%s.eml", p.tenant, p.boxes[box], id), FillBytes, hex.EncodeToString(digest[:]),
 			at.UnixMicro(), at.UnixMicro(), "Preloaded", "A", "a@sender.test", "Hello, this was here before.", preloadSummary, 0,
 			"a@sender.test", "u@crowd.test", "4XyZ12abc", "mx.example.test", "accept", 0, "[]",
 		})

@@ -56,6 +56,9 @@ const (
 // peekBytes holds the header of every object of ours: keys bound the length of a tenant's name.
 const peekBytes = 1024
 
+// headBytes is how much is read of the beginning: what age's parser asks for at once, so that it asks the backend for nothing.
+const headBytes = 4096
+
 // header is what the header of an object says of its key.
 type header struct {
 	tenant, key string

@@ -57,7 +57,7 @@ type peeked struct {
 }
 
 func (b *Bucket) peek(ctx context.Context, key string) (peeked, error) {
-	r, info, err := b.backend.Get(ctx, key, 0, peekBytes)
+	r, info, err := b.backend.Get(ctx, key, 0, headBytes)
 	if err != nil {
 		return peeked{info: info}, err
 	}

@@ -10,11 +10,13 @@ import (
 )
 
 // random reads an object, as it is stored, from any place. Where the backend's readers can do so themselves, as those of
-// files, one is open; else the one for the wanted range, and others for the header and the last chunk.
+// files, one is open; else the one for the wanted range, and another for the last chunk.
 type random struct {
 	ctx     context.Context //nolint:containedctx // ReadAt has no other way to get it
 	backend blob.Getter
 	key     string
+	// head is the beginning, which has been read already; it may be empty.
+	head []byte
 	// file reads from any place; nil when the backend cannot.
 	file io.ReaderAt
 	open io.ReadCloser
@@ -27,7 +29,7 @@ type random struct {
 // deleted before it is read.
 func (b *Bucket) openPart(ctx context.Context, h header, p peeked, start, n int64) (*random, error) {
 	key := p.info.Key
-	x := &random{ctx: ctx, backend: b.backend, key: key}
+	x := &random{ctx: ctx, backend: b.backend, key: key, head: p.head}
 	first, end := start/chunkBytes*sealedBytes, ((start+n)/chunkBytes+1)*sealedBytes
 	if !p.local {
 		x.at = h.bytes + nonceBytes + first
@@ -60,6 +62,9 @@ func (x *random) ReadAt(p []byte, offset int64) (int, error) {
 }
 
 func (x *random) readAt(p []byte, offset int64) (int, error) {
+	if offset+int64(len(p)) <= int64(len(x.head)) {
+		return copy(p, x.head[offset:]), nil
+	}
 	if x.file != nil {
 		return x.file.ReadAt(p, offset)
 	}

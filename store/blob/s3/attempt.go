@@ -25,7 +25,7 @@ func (b *Bucket) patience(sizeBytes int64) time.Duration {
 func (b *Bucket) try(ctx context.Context, operation string, sizeBytes int64, request func(ctx context.Context) error) error {
 	for attempt := 1; ; attempt++ {
 		err := b.once(ctx, operation, sizeBytes, request)
-		if err == nil || ctx.Err() != nil || attempt >= b.o.Attempts || !mayPass(err) || errors.Is(err, errSlow) && isReading(operation) {
+		if err == nil || ctx.Err() != nil || attempt >= b.o.Attempts || !mayPass(err) && !b.renew(err) || errors.Is(err, errSlow) && isReading(operation) {
 			if err != nil && ctx.Err() != nil {
 				err = errors.Join(ctx.Err(), err)
 			}

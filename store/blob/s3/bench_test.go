@@ -87,10 +87,14 @@ type loop struct {
 }
 
 func bareSDK(o s3.Options) loop {
+	var base *string
+	if o.Endpoint != "" {
+		base = &o.Endpoint
+	}
 	c := sdk.New(sdk.Options{
-		Region: "us-east-1", BaseEndpoint: aws.String(o.Endpoint), UsePathStyle: true,
+		Region: o.WithDefaults().Region, BaseEndpoint: base, UsePathStyle: o.PathStyle,
 		Credentials:                credentials.NewStaticCredentialsProvider(o.AccessKeyID, o.SecretAccessKey, ""),
-		HTTPClient:                 &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256}},
+		HTTPClient:                 &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256, Proxy: http.ProxyFromEnvironment}},
 		RequestChecksumCalculation: aws.RequestChecksumCalculationWhenRequired,
 	})
 	return loop{c, o.Bucket}

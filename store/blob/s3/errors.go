@@ -44,8 +44,6 @@ var (
 	}
 )
 
-const codeTooSmall = "EntityTooSmall"
-
 // explain adds the error that callers test for, and words where S3's own say too little.
 func explain(err error) error {
 	switch c := code(err); {
@@ -56,8 +54,9 @@ func explain(err error) error {
 		return fmt.Errorf("%w: %w", blob.ErrNotFound, err)
 	case status(err) == http.StatusInsufficientStorage, slices.Contains(fullCodes, c):
 		return fmt.Errorf("%w: %w", blob.ErrFull, err)
-	case c == codeTooSmall:
-		return fmt.Errorf("this server takes no part of an upload below 5 MiB, but for the last one: raise multipart_chunk_mb to 5 or more: %w", err)
+	}
+	if more := words(err); more != "" {
+		return fmt.Errorf("%s: %w", more, err)
 	}
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"net/url"
 	"strings"
 	"time"
 
@@ -36,7 +37,7 @@ func (b *Bucket) List(ctx context.Context, prefix string) iter.Seq2[blob.Info, e
 
 // listAll gives all objects below a prefix, ours or not, until do returns false.
 func (b *Bucket) listAll(ctx context.Context, prefix string, do func(types.Object) bool) error {
-	in := &s3.ListObjectsV2Input{Bucket: &b.o.Bucket, Prefix: b.name(prefix)}
+	in := &s3.ListObjectsV2Input{Bucket: &b.o.Bucket, Prefix: b.name(prefix), EncodingType: types.EncodingTypeUrl}
 	for {
 		var page *s3.ListObjectsV2Output
 		err := b.try(ctx, "list", 0, func(ctx context.Context) (err error) {
@@ -50,6 +51,7 @@ func (b *Bucket) listAll(ctx context.Context, prefix string, do func(types.Objec
 			if err := ctx.Err(); err != nil {
 				return err
 			}
+			o.Key = decoded(o.Key, page.EncodingType)
 			if !do(o) {
 				return nil
 			}
@@ -59,6 +61,19 @@ func (b *Bucket) listAll(ctx context.Context, prefix string, do func(types.Objec
 		}
 		in.ContinuationToken = page.NextContinuationToken
 	}
+}
+
+// decoded is a key of a list. Lists are asked for in URL encoding: others may have put a key with a character that XML
+// does not have, which would make the whole list unreadable. Servers that do not know it say so.
+func decoded(key *string, as types.EncodingType) *string {
+	if as != types.EncodingTypeUrl {
+		return key
+	}
+	plain, err := url.QueryUnescape(aws.ToString(key))
+	if err != nil {
+		return key
+	}
+	return &plain
 }
 
 // Tidy gives up uploads that were never finished, and removes probes, and digests whose object is gone.
@@ -95,7 +110,7 @@ func (b *Bucket) tidyUploads(ctx context.Context, before time.Time) (removed int
 // uploads gives the unfinished uploads below our prefix. It asks for all of the bucket: MinIO finds none by the beginning
 // of their key.
 func (b *Bucket) uploads(ctx context.Context, do func(types.MultipartUpload) error) error {
-	in := &s3.ListMultipartUploadsInput{Bucket: &b.o.Bucket}
+	in := &s3.ListMultipartUploadsInput{Bucket: &b.o.Bucket, EncodingType: types.EncodingTypeUrl}
 	for {
 		var page *s3.ListMultipartUploadsOutput
 		err := b.try(ctx, "list_uploads", 0, func(ctx context.Context) (err error) {
@@ -106,6 +121,7 @@ func (b *Bucket) uploads(ctx context.Context, do func(types.MultipartUpload) err
 			return err
 		}
 		for _, u := range page.Uploads {
+			u.Key = decoded(u.Key, page.EncodingType)
 			name, ours := strings.CutPrefix(aws.ToString(u.Key), b.o.Prefix)
 			if !ours || blob.CheckKey(strings.TrimPrefix(name, probeDir)) != nil {
 				continue
@@ -117,7 +133,7 @@ func (b *Bucket) uploads(ctx context.Context, do func(types.MultipartUpload) err
 		if !aws.ToBool(page.IsTruncated) || aws.ToString(page.NextKeyMarker) == "" {
 			return nil
 		}
-		in.KeyMarker, in.UploadIdMarker = page.NextKeyMarker, page.NextUploadIdMarker
+		in.KeyMarker, in.UploadIdMarker = decoded(page.NextKeyMarker, page.EncodingType), page.NextUploadIdMarker
 	}
 }
 

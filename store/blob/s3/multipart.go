@@ -99,9 +99,10 @@ func (u *upload) sendPart(ctx context.Context, id string, number int32, p part) 
 	return done, nil
 }
 
-// complete makes the parts an object, and sees that it is there: a server may answer that it is at work, and fail then.
+// complete makes the parts an object, and sees that it is there: a server may answer that it is at work, and fail then. It
+// gets a second more for each MiB, because some servers copy the parts.
 func (u *upload) complete(ctx context.Context, id string, parts []types.CompletedPart) error {
-	err := u.b.try(ctx, "complete_upload", u.src.sizeBytes, func(ctx context.Context) error {
+	err := u.b.try(ctx, "complete_upload", u.src.sizeBytes/16, func(ctx context.Context) error {
 		_, err := u.b.client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
 			Bucket: &u.b.o.Bucket, Key: u.b.name(u.key), UploadId: &id, IfNoneMatch: u.guard,
 			MultipartUpload: &types.CompletedMultipartUpload{Parts: parts},

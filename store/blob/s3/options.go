@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"regexp"
 	"strings"
 	"time"
 
@@ -49,6 +50,9 @@ type Options struct {
 	// Encryption is sse-s3 (default), sse-kms, client or none. With client nothing is asked of the server: who calls has
 	// encrypted already.
 	Encryption string
+	// Keys gives the keys as they are now, where they may change while the program runs: it is called every minute, and when
+	// the server refuses the ones before. It may be nil.
+	Keys func() (id, secret string, err error)
 	// Log and Registerer may be nil.
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
@@ -81,6 +85,9 @@ func (o Options) WithDefaults() Options {
 	return o
 }
 
+// bucketName is what old buckets of AWS and other servers may have; new ones have 63 at most, and no A-Z and _.
+var bucketName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{2,254}$`)
+
 const (
 	maxPrefixBytes = 100
 	maxPartMB      = 128
@@ -90,8 +97,8 @@ const (
 func (o Options) Validate() error {
 	var errs []error
 	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	if o.Bucket == "" || strings.ContainsAny(o.Bucket, "/?# ") {
-		wrong("bucket: the name of a bucket is required")
+	if !bucketName.MatchString(o.Bucket) {
+		wrong("bucket: want the name of a bucket: 3 to 255 of A-Z a-z 0-9 . _ -")
 	}
 	if o.Region == "" {
 		wrong("region: required without an endpoint")

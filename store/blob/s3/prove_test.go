@@ -7,8 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/stretchr/testify/require"
 
 	"github.com/mairust/mairust/internal/lab"
@@ -89,18 +87,11 @@ func simpler(t *testing.T, headers ...string) s3.Options {
 	t.Helper()
 	m := labtest.MinIO(t)
 	p := labtest.FaultProxy(t, m.Addr)
-	p.Set(lab.Fault{Before: func(w http.ResponseWriter, r *http.Request) bool {
+	p.Set(lab.Fault{Before: func(_ http.ResponseWriter, r *http.Request) bool {
 		for _, name := range headers {
 			r.Header.Del(name)
 		}
-		keys := aws.Credentials{AccessKeyID: m.User, SecretAccessKey: m.Password}
-		r.URL.Scheme, r.URL.Host = "http", r.Host
-		hash := r.Header.Get("X-Amz-Content-Sha256")
-		signer := v4.NewSigner(func(o *v4.SignerOptions) { o.DisableURIPathEscaping = true })
-		if err := signer.SignHTTP(r.Context(), keys, r, hash, "s3", "us-east-1", time.Now()); err != nil {
-			w.WriteHeader(http.StatusInternalServerError)
-			return true
-		}
+		signAnew(r, m)
 		return false
 	}})
 	o := optionsOf(m)

@@ -20,7 +20,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/mairust/mairust/store/blob"
@@ -29,11 +28,14 @@ import (
 // Bucket is a bucket of S3, or what lies below a prefix in one. New makes it; it may be used by many goroutines, and by
 // many processes at once.
 type Bucket struct {
-	o       Options
-	client  *s3.Client
-	http    *http.Transport
-	log     *slog.Logger
-	metrics *metrics
+	o      Options
+	client *s3.Client
+	http   *http.Transport
+	// credentials are those of the client.
+	credentials aws.CredentialsProvider
+	log         *slog.Logger
+	metrics     *metrics
+	lists       recentLists
 	// turns hold those that write the same key one after the other, where the server has no conditional PUT.
 	turns [64]sync.Mutex
 
@@ -65,12 +67,13 @@ func New(ctx context.Context, o Options) (*Bucket, error) {
 		config.WithRetryer(func() aws.Retryer { return aws.NopRetryer{} }),
 	}
 	if o.AccessKeyID != "" {
-		load = append(load, config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider(o.AccessKeyID, o.SecretAccessKey, "")))
+		load = append(load, config.WithCredentialsProvider(&keys{o: o, log: b.log, id: o.AccessKeyID, secret: o.SecretAccessKey}))
 	}
 	c, err := config.LoadDefaultConfig(ctx, load...)
 	if err != nil {
 		return nil, fmt.Errorf("object store: %w", err)
 	}
+	b.credentials = c.Credentials
 	b.http = o.transport(c.HTTPClient)
 	b.client = s3.NewFromConfig(c, func(s *s3.Options) {
 		s.HTTPClient = &http.Client{Transport: b.http, CheckRedirect: func(*http.Request, []*http.Request) error {
@@ -138,7 +141,7 @@ func (b *Bucket) Stat(ctx context.Context, key string) (blob.Info, error) {
 	if errors.Is(err, blob.ErrNotFound) {
 		// The answer has no words: it may be the bucket that is missing.
 		if gone := b.exists(ctx); gone != nil {
-			err = fmt.Errorf("bucket %s: %s", b.o.Bucket, gone.Error()) // in words: no ErrNotFound is in it
+			err = gone
 		}
 	}
 	if err != nil {
@@ -169,10 +172,14 @@ func (b *Bucket) delete(ctx context.Context, key string) error {
 	})
 }
 
-// exists asks whether the bucket is there and we may look into it.
+// exists asks whether the bucket is there and we may look into it. Its error is no ErrNotFound, which is about objects.
 func (b *Bucket) exists(ctx context.Context) error {
-	return b.try(ctx, "head_bucket", 0, func(ctx context.Context) error {
+	err := b.try(ctx, "head_bucket", 0, func(ctx context.Context) error {
 		_, err := b.client.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &b.o.Bucket})
 		return err
 	})
+	if errors.Is(err, blob.ErrNotFound) {
+		return fmt.Errorf("bucket %s: %s: %s", b.o.Bucket, wordsOf["NoSuchBucket"], err.Error())
+	}
+	return err
 }

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 )
@@ -102,6 +103,9 @@ func (b *Bucket) readChunks(ctx context.Context, key, value string, count int64)
 	if !elsewhere {
 		return base64.RawStdEncoding.DecodeString(value)
 	}
+	if list := b.lists.get(of); list != nil {
+		return list, nil
+	}
 	var list []byte
 	err := b.try(ctx, "get", count*sha256.Size, func(ctx context.Context) error {
 		out, err := b.client.GetObject(ctx, &s3.GetObjectInput{Bucket: &b.o.Bucket, Key: b.name(sumsDir + key)})
@@ -118,7 +122,44 @@ func (b *Bucket) readChunks(ctx context.Context, key, value string, count int64)
 	if sum := sha256.Sum256(list); hex.EncodeToString(sum[:]) != of {
 		return nil, errors.New("the list is another one")
 	}
+	b.lists.add(of, list)
 	return list, nil
+}
+
+// recentLists keeps lists of digests that were read a moment ago, by their own digest: reading a part of a large object that
+// is encrypted opens it several times.
+type recentLists struct {
+	mu    sync.Mutex
+	lists [16]struct {
+		of   string
+		list []byte
+	}
+	next int
+}
+
+// maxRecentBytes is the length of a list that is kept: that of an object of 2 GiB.
+const maxRecentBytes = 2048 * sha256.Size
+
+// get gives nil for a list that is not kept. Nobody may change it.
+func (r *recentLists) get(of string) []byte {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, l := range r.lists {
+		if l.of == of {
+			return l.list
+		}
+	}
+	return nil
+}
+
+func (r *recentLists) add(of string, list []byte) {
+	if len(list) > maxRecentBytes {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lists[r.next].of, r.lists[r.next].list = of, list
+	r.next = (r.next + 1) % len(r.lists)
 }
 
 // putChunks stores the digests of an object's chunks, before the object: one without the other does no harm.

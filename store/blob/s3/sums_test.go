@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"io"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +15,7 @@ import (
 	sdk "github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/stretchr/testify/require"
 
+	"github.com/mairust/mairust/internal/lab"
 	"github.com/mairust/mairust/internal/lab/labtest"
 	"github.com/mairust/mairust/store/blob"
 	"github.com/mairust/mairust/store/blob/s3"
@@ -109,6 +112,9 @@ func TestLongObjectsHaveTheirDigestsBeside(t *testing.T) {
 	require.ElementsMatch(t, []string{"t/a", "t/b", "t/c"}, keys, "digests are no objects")
 
 	hands.alter(t, prefix+".sums/t/a", 5)
+	o := optionsOf(labtest.MinIO(t))
+	o.Prefix = prefix
+	b = open(t, o) // one that has not read them before
 	_, info, err := b.Get(t.Context(), "t/a", 0, 10)
 	require.NoError(t, err)
 	require.Empty(t, info.Digest, "its digests cannot be believed")
@@ -126,6 +132,24 @@ func TestLongObjectsHaveTheirDigestsBeside(t *testing.T) {
 	_, info, err = b.Get(t.Context(), "t/c", 0, 10)
 	require.NoError(t, err)
 	require.NotEmpty(t, info.Digest)
+}
+
+func TestDigestsOfALongObjectAreReadOnceForAllItsRanges(t *testing.T) {
+	faulty, _, p := behindProxy(t, nil)
+	data := content(41 << 20)
+	putBytes(t, faulty, "t/a", data)
+	p.Set(lab.Fault{Only: func(r *http.Request) bool {
+		return r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/.sums/")
+	}})
+	for offset := range int64(5) {
+		r, info, err := faulty.Get(t.Context(), "t/a", offset<<20+5, 10)
+		require.NoError(t, err)
+		require.NotEmpty(t, info.Digest)
+		got, err := io.ReadAll(r)
+		require.NoError(t, errors.Join(err, r.Close()))
+		require.Equal(t, data[offset<<20+5:offset<<20+15], got)
+	}
+	require.Equal(t, 1, p.Hits())
 }
 
 func TestObjectThatOtherHandsPutBackIsRead(t *testing.T) {
