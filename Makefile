@@ -10,7 +10,7 @@ BENCH_REPEAT  ?= 3
 BENCH_OUT     ?=
 BENCHFLAGS    ?=
 DEMO_DIR    ?= ./mairust-demo
-# make detection: -seed, -accounts, -days, -attacks, -date, -out.
+# make detection: -seed, -seeds, -accounts, -days, -attacks, -date, -out.
 DETECTIONFLAGS ?=
 
 # Pinned, so that the same tree has the same findings everywhere.

@@ -164,6 +164,9 @@ func (c *checker) content(o ContentOptions) {
 	c.pair("content.newlist", o.NewlistFrom, o.NewlistFull)
 	c.part("content.newlist_full", o.NewlistFull)
 	c.part("content.newlist_weight", o.NewlistWeight)
+	c.whole("content.persist_from", o.PersistFrom, 0, maxCount)
+	c.pair("content.persist", float64(o.PersistFrom), float64(o.PersistFull))
+	c.whole("content.persist_full", o.PersistFull, 1, maxCampaign)
 	c.whole("content.home_multiple", o.HomeMultiple, 1, 20)
 	c.whole("content.home_day_multiple", o.HomeDayMultiple, 1, 20)
 	c.whole("content.away_multiple", o.AwayMultiple, 1, 20)
@@ -175,8 +178,10 @@ const maxCampaign = 1000
 
 func (c *checker) history(o HistoryOptions) {
 	c.part("history.new_place", o.NewPlace)
+	c.part("history.habit_network", o.HabitNetwork)
+	c.real("history.habit_days", o.HabitDays, 1, 20)
 	c.part("history.new_network", o.NewNetwork)
-	c.whole("history.new_place_minutes", o.NewPlaceMinutes, 1, 24*60)
+	c.whole("history.new_place_minutes", o.NewPlaceMinutes, 1, 7*24*60)
 	c.whole("history.new_place_uses", o.NewPlaceUses, 1, 1000)
 	c.whole("history.home_hours", o.HomeHours, 1, 24*30)
 	c.whole("history.many_countries", o.ManyCountries, 2, placeCount)

@@ -6,11 +6,11 @@ import (
 )
 
 // stateVersion is the first byte of an encoded state.
-const stateVersion = 1
+const stateVersion = 2
 
 // AppendBinary appends the versioned encoding of s, at most MaxStateBytes. It never fails.
 func (s *State) AppendBinary(b []byte) ([]byte, error) {
-	c := codec{b: append(b, stateVersion), write: true}
+	c := codec{b: append(b, stateVersion), version: stateVersion, write: true}
 	copied := *s
 	c.state(&copied)
 	return c.b, nil
@@ -25,11 +25,11 @@ func ParseState(b []byte) (State, error) {
 	if len(b) == 0 {
 		return State{}, nil
 	}
-	if b[0] != stateVersion || len(b) > MaxStateBytes {
+	if b[0] < 1 || b[0] > stateVersion || len(b) > MaxStateBytes {
 		return State{}, ErrState
 	}
 	var s State
-	c := codec{b: b[1:]}
+	c := codec{b: b[1:], version: b[0]}
 	c.state(&s)
 	if c.bad || len(c.b) > 0 {
 		return State{}, ErrState
@@ -42,6 +42,8 @@ type codec struct {
 	b     []byte
 	write bool
 	bad   bool
+	// version of what is read; 1 had no refused recipients and no habit.
+	version uint8
 }
 
 func (c *codec) state(s *State) {
@@ -71,6 +73,11 @@ func (c *codec) state(s *State) {
 	c.u64(&s.total)
 	c.reservations(&s.open)
 	c.failedOnes(s)
+	if c.version >= 2 {
+		c.refusedOnes(&s.refused)
+		c.i64(&s.habit.usual, 0, maxHabit)
+		c.flag(&s.habit.today)
+	}
 }
 
 // minUS is a year after 1970: 0 stands for never in many places, and shorter times are differences.
@@ -271,6 +278,18 @@ func (c *codec) failedOnes(s *State) {
 			c.fixed(&s.failed[i])
 			c.bad = c.bad || s.failed[i] == 0
 		}
+	}
+}
+
+// refusedOnes are nothing for those whom no soft limit refused anything.
+func (c *codec) refusedOnes(r *refused) {
+	c.time(&r.sinceUS)
+	if r.sinceUS == 0 {
+		return
+	}
+	c.i64(&r.again, 0, maxCount)
+	for i := range r.words {
+		c.fixed(&r.words[i])
 	}
 }
 

@@ -9,6 +9,7 @@ type contentRules struct {
 	templateUS                                                int64
 	invalidFrom, invalidFull, leastBad                        int64
 	newlistFrom, newlistFull                                  int64
+	persistFrom, persistFull                                  int64
 	homeMultiple, homeDayMultiple, awayMultiple, coldMultiple int64
 }
 
@@ -22,6 +23,7 @@ func (o ContentOptions) rules() contentRules {
 		campaignWeight: micro(o.CampaignWeight), newlistWeight: micro(o.NewlistWeight),
 		templateUS:  int64(o.TemplateDays) * dayUS,
 		invalidFrom: micro(o.InvalidFrom), invalidFull: micro(o.InvalidFull), leastBad: int64(o.InvalidLeast),
+		persistFrom: int64(o.PersistFrom), persistFull: int64(o.PersistFull),
 		newlistFrom: micro(o.NewlistFrom), newlistFull: micro(o.NewlistFull),
 		homeMultiple: int64(o.HomeMultiple), homeDayMultiple: int64(o.HomeDayMultiple), awayMultiple: int64(o.AwayMultiple), coldMultiple: int64(o.ColdMultiple),
 	}
@@ -139,10 +141,13 @@ func (j *judgement) campaigns(s *State, r *contentRules, room room) {
 func (j *judgement) campaign(r *contentRules, room room, q *print, windowUS, times, strangers, all int64) {
 	over := func(n, from, full int64) int64 { return ramp(n*room.den, from*times, full*times) }
 	m := measure{windowUS: windowUS, print: q.id}
+	if j.foreign && q.times > 1 { // not one message to a group
+		strangers += mul(j.pieces[newPlace].value, all-strangers)
+	}
 	m.value, m.raw, m.limit = over(strangers, r.newFrom, r.newFull), strangers, r.newFull*times/room.den
 	j.pieces[campaign].keep(m)
 	if q.times < 2 {
-		return // one message to a group
+		return
 	}
 	weight := r.allWeight
 	if j.trust == unsure {

@@ -19,6 +19,7 @@ const (
 	repeat
 	invalidShare
 	newlist
+	persistence
 	listedURL
 	malware
 	newPlace
@@ -42,6 +43,7 @@ var pieces = [pieceCount]pieceInfo{
 	repeat:       {"repeat", contentFactor, "recipients"},
 	invalidShare: {"invalid", contentFactor, "share"},
 	newlist:      {"newlist", contentFactor, "share"},
+	persistence:  {"persistence", contentFactor, "recipients"},
 	listedURL:    {"url", contentFactor, "messages"},
 	malware:      {"malware", contentFactor, "messages"},
 	newPlace:     {"place", historyFactor, "places"},
@@ -87,6 +89,7 @@ type judgement struct {
 	cold    bool
 	known   bool // history enough to call a place new
 	scatter bool // many places at once
+	foreign bool // more than a new network in a known country
 	where   whereabouts
 	// second are the second kinds of evidence; tainted are those of them that are about content.
 	second  [pieceCount]bool
@@ -98,12 +101,13 @@ func (s *State) judge(p *Policy, b *bulk, nowUS int64) judgement {
 	j := judgement{now: nowUS, sums: s.windows.sums()}
 	j.history(s, &p.history)
 	j.facts(s, &p.content)
-	j.corroborate(p.corroboration)
+	j.corroborate(p.corroboration, s.wandering(&p.history) >= Micro/2, p.history.newNetwork)
 	j.trustIn(s, &p.history)
 	room := p.room(j.trust, j.scatter, b)
-	j.rate(s, &p.rate, b, room)
+	j.rate(s, p, b, room)
 	j.campaigns(s, &p.content, room)
 	j.newlist(s, p, room)
+	j.persists(s, p)
 	j.add(p)
 	return j
 }
@@ -112,7 +116,7 @@ func (s *State) judge(p *Policy, b *bulk, nowUS int64) judgement {
 func (j *judgement) add(p *Policy) {
 	v := func(i int) int64 { return j.pieces[i].value }
 	j.factors[rateFactor] = nor(v(volume), mul(p.rate.newWeight, v(newcomers)))
-	j.factors[contentFactor] = nor(v(spam), v(malware), v(listedURL), v(repeat), v(invalidShare),
+	j.factors[contentFactor] = nor(v(spam), v(malware), v(listedURL), v(repeat), v(invalidShare), v(persistence),
 		mul(p.content.campaignWeight, v(campaign)), mul(p.content.newlistWeight, v(newlist)))
 	j.factors[historyFactor] = nor(v(newPlace), v(strikes), v(oddHour))
 	for i, f := range j.factors {
@@ -120,13 +124,15 @@ func (j *judgement) add(p *Policy) {
 	}
 }
 
-// corroborate finds the second kinds of evidence.
-func (j *judgement) corroborate(least int64) {
+// corroborate finds the second kinds of evidence. A new network is none for an account that changes networks as a habit
+// (wanders); a new country is.
+func (j *judgement) corroborate(least int64, wanders bool, newNetwork int64) {
 	for _, i := range []int{spam, malware, listedURL, repeat, invalidShare} {
 		j.second[i] = j.pieces[i].value > 0 && j.pieces[i].value >= least
 		j.tainted = j.tainted || j.second[i]
 	}
-	j.second[newPlace] = j.pieces[newPlace].value > 0 // however little a new network weighs
+	j.foreign = j.pieces[newPlace].value > newNetwork
+	j.second[newPlace] = j.pieces[newPlace].value > 0 && (!wanders || j.foreign) // however little a new network weighs to others
 }
 
 func (j *judgement) corroborated() bool { return j.tainted || j.second[newPlace] }

@@ -71,7 +71,7 @@ type Factor struct {
 
 // Evidence is one piece of a factor.
 type Evidence struct {
-	// Name is volume, new, spam, campaign, repeat (of a campaign that was forgiven once), invalid, newlist, url,
+	// Name is volume, new, spam, campaign, repeat (of a campaign that was forgiven once), invalid, newlist, persistence, url,
 	// malware, place, strikes or hour.
 	Name string `json:"name"`
 	// Factor it belongs to.

@@ -3,6 +3,7 @@ package policy
 // historyRules are HistoryOptions made ready.
 type historyRules struct {
 	newPlace, newNetwork        int64
+	habitNetwork, habitDays     int64
 	newPlaceUS, newPlaceUses    int64
 	homeUS                      int64
 	manyCountries, manyNetworks int64
@@ -15,6 +16,7 @@ type historyRules struct {
 func (o HistoryOptions) rules() historyRules {
 	return historyRules{
 		newPlace: micro(o.NewPlace), newNetwork: micro(o.NewNetwork), newPlaceUS: int64(o.NewPlaceMinutes) * minuteUS, newPlaceUses: int64(o.NewPlaceUses),
+		habitNetwork: micro(o.HabitNetwork), habitDays: micro(o.HabitDays),
 		homeUS:        int64(o.HomeHours) * hourUS,
 		manyCountries: int64(o.ManyCountries), manyNetworks: int64(o.ManyNetworks), manyUS: int64(o.ManyHours) * hourUS,
 		strike: micro(o.Strike), strikeUS: int64(o.StrikeHalfLifeHours) * hourUS,
@@ -79,12 +81,13 @@ func (j *judgement) places(s *State, r *historyRules) {
 	j.pieces[newPlace] = m
 }
 
-// newness is the evidence of a new network: less in a country that is not new, where telephones change networks.
+// newness is the evidence of a place. A new country is full evidence for everybody. A new network in a known country is less,
+// or one whose country nobody knows, because people change networks; and little for an account that does so all the time.
 func (s *State) newness(p *place, nowUS int64, r *historyRules) int64 {
-	if p.country != 0 && !s.countryIsNew(p, nowUS, r) {
-		return r.newNetwork
+	if s.countryIsNew(p, nowUS, r) {
+		return r.newPlace
 	}
-	return r.newPlace
+	return r.newNetwork - mul(s.wandering(r), max(r.newNetwork-r.habitNetwork, 0))
 }
 
 // whereabouts tell people of the evidence of places: they decide nothing.

@@ -15,21 +15,27 @@ const (
 
 type filter [knownWords]uint64
 
-// has looks hash up. Its bits must be evenly spread, which those of a keyed hash are.
-func (f *filter) has(hash uint64) bool {
+func (f *filter) has(hash uint64) bool { return hasBits(f[:], hash) }
+func (f *filter) add(hash uint64)      { addBits(f[:], hash) }
+
+// hasBits looks hash up in a Bloom filter of len(words), a power of two. Its bits must be evenly spread, which those of a
+// keyed hash are.
+func hasBits(words []uint64, hash uint64) bool {
+	size := uint64(len(words)) * 64
 	for range knownHashes {
-		if f[hash%knownBits/64]&(1<<(hash%64)) == 0 {
+		if words[hash%size/64]&(1<<(hash%64)) == 0 {
 			return false
 		}
-		hash /= knownBits
+		hash /= size
 	}
 	return true
 }
 
-func (f *filter) add(hash uint64) {
+func addBits(words []uint64, hash uint64) {
+	size := uint64(len(words)) * 64
 	for range knownHashes {
-		f[hash%knownBits/64] |= 1 << (hash % 64)
-		hash /= knownBits
+		words[hash%size/64] |= 1 << (hash % 64)
+		hash /= size
 	}
 }
 

@@ -56,18 +56,22 @@ func (c *step) weigh(sent bool) {
 	}
 	over := sent && score >= c.p.hard && c.p.suspend
 	switch {
-	case over && (c.j.corroborated() || !c.p.corroborate) && c.level < hard:
+	case over && (c.j.corroborated() && !c.untold() || !c.p.corroborate) && c.level < hard:
 		c.put(hard)
 		c.d.Notice = NoticeSuspended
 	case c.level < soft:
 		c.put(soft)
 		c.d.Notice = NoticeSoftLimit
 	}
-	if over && c.level == soft && (c.noticedUS == 0 || c.now-c.noticedUS >= dayUS) {
+	if over && c.level == soft && !c.j.corroborated() && (c.noticedUS == 0 || c.now-c.noticedUS >= dayUS) {
 		c.noticedUS = c.now
 		c.d.Notice = NoticeUncorroborated
 	}
 }
+
+// untold says that nothing speaks against the account but numbers and its place, and that it did not go on yet after a soft
+// limit refused something. Its message is refused, but it is not suspended: a person stops here, a thief goes on.
+func (c *step) untold() bool { return !c.j.tainted && c.refused.again == 0 }
 
 // breach notes that the score is over the soft threshold, as a strike at most once in an hour.
 func (c *step) breach() {
@@ -112,7 +116,8 @@ func (c *step) overCap(pass bool) bool {
 		return false
 	}
 	c.limit = c.caps().met(&c.j.sums)
-	if c.limit == nil {
+	tooFar := c.j.score >= c.p.hard && c.j.corroborated() && c.untold() && c.p.corroborate
+	if c.limit == nil && !tooFar {
 		return false
 	}
 	if c.p.hold && c.e.Kind == KindCommit {
@@ -165,6 +170,7 @@ func (c *step) forgive() {
 	c.windows = windows{}
 	c.windows.turn(c.now)
 	c.open = [reservationCount]reservation{}
+	c.refused = refused{}
 	c.scores, c.next = [scoreCount]spamScore{}, 0
 	c.spamMinute, c.malwareMinute, c.urlMinute = 0, 0, 0
 	c.strikes, c.strikeUS, c.breachUS, c.noticedUS = 0, 0, 0, 0

@@ -130,6 +130,10 @@ type ContentOptions struct {
 	NewlistFrom   float64 `yaml:"newlist_from"`
 	NewlistFull   float64 `yaml:"newlist_full"`
 	NewlistWeight float64 `yaml:"newlist_weight"`
+	// PersistFrom and PersistFull: different recipients to which mail was tried in a day after a soft limit had begun to refuse (3, 15), at a new place or when
+	// something speaks against the content.
+	PersistFrom int `yaml:"persist_from"`
+	PersistFull int `yaml:"persist_full"`
 	// HomeMultiple raises the limits for new recipients and campaigns in an hour at a place known for days (5), and
 	// HomeDayMultiple those in 24 hours (3), as long as nothing speaks against the content. AwayMultiple raises all of
 	// them at a place that is neither new nor known for days (2), ColdMultiple for an account without history (4).
@@ -141,13 +145,18 @@ type ContentOptions struct {
 
 // HistoryOptions shape the history factor.
 type HistoryOptions struct {
-	// NewPlace is the evidence of a new country, or of a new network when countries are not known (0.6); NewNetwork
-	// that of a new network in a known country (0.45). It is new for NewPlaceMinutes (120), and for a week while
-	// mail came from there in fewer than NewPlaceUses different hours (5).
+	// NewPlace is the evidence of a new country (0.6), NewNetwork that of a new network in a known country or without a
+	// database of countries (0.45). It is new for NewPlaceMinutes (1,440, a day), and for a week while there were fewer than
+	// NewPlaceUses different hours (5) in which mail went from there to somebody known before.
 	NewPlace        float64 `yaml:"new_place"`
 	NewNetwork      float64 `yaml:"new_network"`
 	NewPlaceMinutes int     `yaml:"new_place_minutes"`
 	NewPlaceUses    int     `yaml:"new_place_uses"`
+	// HabitNetwork is what a new network comes to for an account whose networks change as a habit (0.2): when there
+	// was one on HabitDays (4) of the past days, each of which counts a twentieth less every day. From half as many on it counts
+	// less and less.
+	HabitNetwork float64 `yaml:"habit_network"`
+	HabitDays    float64 `yaml:"habit_days"`
 	// HomeHours after its first use, and after NewPlaceUses, a place is home (72).
 	HomeHours int `yaml:"home_hours"`
 	// ManyCountries (3), one of them new, or ManyNetworks (4) new ones within ManyHours (6) are full evidence.

@@ -51,24 +51,32 @@ func countryText(country uint16) string {
 	return string([]byte{byte(country >> 8), byte(country)})
 }
 
-// visit notes that the account is at a place now. Unknown places are not noted.
-func (s *State) visit(at Place, nowUS int64) {
+// visit notes that the account is at a place now, and says whether it is one that the account is not remembered by.
+// Unknown places are not noted.
+func (s *State) visit(at Place, nowUS int64) (fresh bool) {
 	country := countryOf(at.Country)
 	if at.Network == 0 && country == 0 {
-		return
+		return false
 	}
 	minute := uint32(nowUS / minuteUS)
 	p := s.placeOf(at.Network, country, minute)
+	fresh = p.lastUse == 0 && p.firstMinute == minute
 	p.lastMinute = max(p.lastMinute, minute)
+	return fresh
 }
 
-// used notes that a message left from the current place. An hour counts once, so that no flood makes itself at home.
-func (s *State) used(nowUS int64) {
+// used notes that a message left from the current place. An hour counts once, so that no flood makes itself at home, and
+// at a new place only when somebody is written to who was written to before, or with the account's own template (familiar):
+// the owner does that soon, a thief with a list of strangers never.
+func (s *State) used(familiar bool, r *historyRules, nowUS int64) {
 	h := uint32(nowUS / hourUS)
 	if s.here == 0 || s.places[s.here-1].lastUse == h {
 		return
 	}
 	p := &s.places[s.here-1]
+	if !familiar && s.isNew(p.firstMinute, p.uses, nowUS, r) {
+		return
+	}
 	p.lastUse = h
 	p.uses = min(p.uses, 1<<16-2) + 1
 	for i := range s.places {

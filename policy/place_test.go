@@ -46,7 +46,7 @@ func TestANetworkWithoutACountryIsToldAsOne(t *testing.T) {
 	s := established(t, policy.Options{})
 	x := s.from("", 7)
 	e := s.evidence("place")
-	require.EqualValues(t, 600_000, e.Value)
+	require.EqualValues(t, 450_000, e.Value, "nobody knows whether its country is new")
 	require.Equal(t, "network", e.Kind)
 	require.Empty(t, e.Countries)
 	require.Empty(t, x.Country)
@@ -86,10 +86,10 @@ func TestTheDayOnWhichASiteLearnsOfCountriesMakesNobodyAStranger(t *testing.T) {
 	require.Equal(t, []string{"NG"}, e.Countries)
 }
 
-func TestANetworkThatWasNewBeforeItsCountryWasKnownIsLessNewWithIt(t *testing.T) {
+func TestANetworkThatWasNewBeforeItsCountryWasKnownIsNoNewerWithIt(t *testing.T) {
 	s := withoutCountries(t)
 	s.from("", 7)
-	require.EqualValues(t, 600_000, s.evidence("place").Value)
+	require.EqualValues(t, 450_000, s.evidence("place").Value)
 	s.from("JP", 1)
 	s.from("JP", 7)
 	require.EqualValues(t, 450_000, s.evidence("place").Value)

@@ -37,7 +37,8 @@ func (r *rateRules) over(count, limit int64) int64 {
 var newWindows = [2]int{windowHour, windowDay}
 
 // rate measures volume in every window, and new recipients.
-func (j *judgement) rate(s *State, r *rateRules, b *bulk, room room) {
+func (j *judgement) rate(s *State, p *Policy, b *bulk, room room) {
+	r := &p.rate
 	usual := s.usual.all
 	if b != nil {
 		usual = b.peaks
@@ -47,11 +48,16 @@ func (j *judgement) rate(s *State, r *rateRules, b *bulk, room room) {
 		strangers := min(c[fresh], c[copies])
 		weighed := (strangers+c[tried])*Micro + (c[copies]-strangers)*r.knownPart
 		limit := r.limit(r.floors[w], usual[w], 1, room.den)
+		value := r.over(weighed, limit)
+		if w < windowHour && j.groupMail(s, w) {
+			value /= 2
+		}
 		j.pieces[volume].keep(measure{
-			value: r.over(weighed, limit), raw: c[copies] + c[tried], usual: usual[w] / Micro, limit: limit / Micro,
+			value: value, raw: c[copies] + c[tried], usual: usual[w] / Micro, limit: limit / Micro,
 			windowUS: windowLengthUS[w],
 		})
 	}
+	j.overrun(s, p, b)
 	for i, w := range newWindows {
 		count, limit := j.sums[w][fresh], r.limit(r.newFloors[i], s.usual.newOnes[i], room.strangers[i], room.den)
 		j.pieces[newcomers].keep(measure{
@@ -59,6 +65,21 @@ func (j *judgement) rate(s *State, r *rateRules, b *bulk, room room) {
 			windowUS: windowLengthUS[w],
 		})
 	}
+}
+
+// groupMail says that what left within a short window is one message and nothing else, with nothing against its
+// content. All its recipients come within a second, which is no haste of the sender.
+func (j *judgement) groupMail(s *State, window int) bool {
+	if j.scatter || j.tainted || j.sums[window][messages] > 0 {
+		return false
+	}
+	open := 0
+	for i := range s.open {
+		if s.open[i].transaction != 0 {
+			open++
+		}
+	}
+	return open <= 1
 }
 
 // peaks are the highest counts of each window, in micro-copies.
@@ -97,5 +118,6 @@ func (s *State) turnPeaks(r *rateRules, nowUS int64) {
 		}
 		s.today = peaks{}
 	}
+	s.turnHabit(day)
 	s.peakDay = max(s.peakDay, day)
 }

@@ -37,6 +37,9 @@ type State struct {
 	open       [reservationCount]reservation
 	failed     [failedCount]uint64 // hashes of the last invalid recipients
 	failedNext uint8
+
+	refused refused
+	habit   habit
 }
 
 // standing is the level and what led to it.
@@ -130,6 +133,7 @@ func (w *sums) windows(kind int) Windows {
 func (s *State) turn(nowUS int64) {
 	s.windows.turn(nowUS)
 	s.known.turn(nowUS)
+	s.refused.turn(nowUS)
 	for i := range s.open {
 		if r := &s.open[i]; r.transaction != 0 && nowUS-r.atUS >= reservationUS {
 			s.giveBack(r)

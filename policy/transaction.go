@@ -2,13 +2,13 @@ package policy
 
 // mail is MAIL FROM.
 func (c *step) mail() {
-	c.visit(c.e.Place, c.now)
+	c.arrive()
 	c.stopped()
 }
 
 // reserve is RCPT: the recipient counts from now on, until it is released.
 func (c *step) reserve() {
-	c.visit(c.e.Place, c.now)
+	c.arrive()
 	if len(c.e.Recipients) == 0 || c.stopped() {
 		return
 	}
@@ -17,7 +17,7 @@ func (c *step) reserve() {
 	c.windows.add(copies, n)
 	c.windows.add(fresh, strangers)
 	c.judge()
-	c.weigh(c.level == soft && c.now-c.levelUS >= reservationUS)
+	c.weigh(c.level == soft && (c.now-c.levelUS >= reservationUS || c.j.pieces[persistence].value == Micro))
 	if c.stopped() {
 		c.windows.giveBack(copies, n, c.now)
 		c.windows.giveBack(fresh, strangers, c.now)
@@ -31,7 +31,7 @@ func (c *step) reserve() {
 	c.windows.giveBack(copies, n, c.now)
 	c.windows.giveBack(fresh, strangers, c.now)
 	if c.d.Reason == ReasonSoftLimit {
-		c.windows.add(tried, n)
+		c.refuseAll(c.e.Recipients[:1], c.find(max(c.e.Transaction, 1)) == nil)
 	}
 }
 
@@ -47,7 +47,7 @@ func (c *step) count(recipients []uint64) (n, strangers int64) {
 
 // commit is the end of a message.
 func (c *step) commit() {
-	c.visit(c.e.Place, c.now)
+	c.arrive()
 	held := c.take(c.e.Transaction)
 	n, strangers := c.settle(held)
 	c.d.New = strangers
@@ -56,16 +56,15 @@ func (c *step) commit() {
 		return
 	}
 	c.note(&c.e.Content, &c.p.content, c.now)
-	before := c.usePrint(n, strangers)
+	c.usePrint(n, strangers)
 	c.judge()
 	c.weigh(true)
 	if c.stopped() || c.overCap(false) {
 		c.giveBack(&reservation{copies: uint32(n), fresh: uint32(strangers), atUS: held.atUS})
-		c.windows.add(tried, n)
-		c.retryPrint(before, n, strangers)
+		c.refuseAll(c.e.Recipients, c.level == soft && held.atUS > c.levelUS)
 		return
 	}
-	c.sent()
+	c.sent(n > strangers)
 }
 
 // settle makes what is counted equal to what the message has, and gives its recipients and the new ones.
@@ -85,12 +84,12 @@ func (c *step) settle(held reservation) (n, strangers int64) {
 	return n, min(strangers, hadFresh)
 }
 
-// sent remembers a message that goes out.
-func (c *step) sent() {
+// sent remembers a message that goes out; familiar says that some of its recipients were known before.
+func (c *step) sent(familiar bool) {
 	c.windows.add(messages, 1)
 	c.total++
 	c.countHour(c.now)
-	c.used(c.now)
+	c.used(familiar || c.ownTemplate(), &c.p.history, c.now)
 	c.known.turn(c.now)
 	for _, r := range c.e.Recipients {
 		c.known.now.add(r)
@@ -100,30 +99,21 @@ func (c *step) sent() {
 	}
 }
 
-// usePrint counts the message's body, and gives what was counted before.
-func (c *step) usePrint(n, strangers int64) print {
-	if c.e.Content.Fingerprint == 0 {
-		return print{}
-	}
-	p := c.seen(c.e.Content.Fingerprint, c.now)
-	before := *p
-	before.turn(c.now)
-	p.use(c.now, n, strangers)
-	return before
-}
-
-// retryPrint counts a refused message at most once, however often it is tried again.
-func (c *step) retryPrint(before print, n, strangers int64) {
+// usePrint counts the message's body. One that a soft limit refused and that is tried again was counted then.
+func (c *step) usePrint(n, strangers int64) {
 	if c.e.Content.Fingerprint == 0 {
 		return
 	}
 	p := c.seen(c.e.Content.Fingerprint, c.now)
-	p.times = max(before.times, 1)
-	once := func(old pair, n int64) pair {
-		return pair{now: max(old.now, uint16(min(n, maxPrint))), before: old.before}
+	if p.times == 0 || !c.triedAgain() {
+		p.use(c.now, n, strangers)
 	}
-	p.all, p.dayAll = once(before.all, n), once(before.dayAll, n)
-	p.strang, p.dayStrang = once(before.strang, strangers), once(before.dayStrang, strangers)
+}
+
+// ownTemplate says that the account has used the message's body for days.
+func (c *step) ownTemplate() bool {
+	id := c.e.Content.Fingerprint
+	return id != 0 && c.seen(id, c.now).template(c.now, &c.p.content)
 }
 
 // release ends a transaction without a message.

@@ -68,7 +68,7 @@ func (p *page) factorRows(x *wire.OutboundExplanation) (rows []factorRow) {
 
 func knownEvidence(name string) bool {
 	switch name {
-	case "volume", "new", "spam", "campaign", "repeat", "invalid", "newlist", "url", "malware", "place", "strikes", "hour":
+	case "volume", "new", "spam", "campaign", "repeat", "invalid", "newlist", "persistence", "url", "malware", "place", "strikes", "hour":
 		return true
 	default:
 		return false

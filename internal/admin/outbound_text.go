@@ -110,6 +110,8 @@ func (t *teller) evidence(e wire.OutboundEvidence) string {
 		return fmt.Sprintf(t.say("%s of the recipients do not exist.", "宛先の %s は存在しません。"), raw)
 	case "newlist":
 		return fmt.Sprintf(t.say("%s of the recipients had never been written to.", "宛先の %s は初めての相手です。"), raw)
+	case "persistence":
+		return fmt.Sprintf(t.say("After the limit had begun to refuse, it tried %s more recipients.", "制限がかかった後も、さらに %s 件の宛先へ送信しようとしました。"), raw)
 	case "url":
 		return t.say("The spam filter found a link that is on a block list.", "ブロックリストに載っているリンクが含まれていました。")
 	case "malware":

@@ -8,51 +8,51 @@ import (
 
 // Families are the kinds of attacks.
 var Families = []Family{
-	{"fast spam blast", true, func(t *thief) {
+	{"fast spam blast", true, false, func(t *thief) {
 		t.fast()
 		t.spam, t.spread = t.normal(9, 2.5), 2
 		t.invalid = 0.05 + 0.2*t.Float64()
 		t.from(0.05)
 	}},
-	{"50-recipient BCC", true, func(t *thief) {
+	{"50-recipient BCC", true, false, func(t *thief) {
 		t.size, t.gap = 50, t.span(2*second, 40*second)
 		t.spam, t.spread = t.normal(3.5, 3), 1.5
 		t.invalid = 0.03 + 0.12*t.Float64()
 		t.from(0.05)
 	}},
-	{"clean phishing blast", true, func(t *thief) {
+	{"clean phishing blast", true, false, func(t *thief) {
 		t.fast()
 		t.spam, t.spread = t.normal(0.5, 0.8), 0.8
 		t.invalid = 0.02 + 0.1*t.Float64()
 		t.from(0.05)
 	}},
-	{"blast after a test message", true, func(t *thief) {
+	{"blast after a test message", true, false, func(t *thief) {
 		t.fast()
 		t.spam, t.spread = t.normal(3, 3), 1.5
 		t.invalid = 0.03 + 0.15*t.Float64()
 		t.from(0)
 		t.rest = t.span(20*minute, 48*hour)
 	}},
-	{"blast through a broken web form", true, func(t *thief) {
+	{"blast through a broken web form", true, false, func(t *thief) {
 		t.fast()
 		t.spam, t.spread = t.normal(8, 2.5), 2
 		t.invalid = 0.05 + 0.2*t.Float64()
 		t.places = t.victim.homes[:1]
 	}},
-	{"slow, from many countries", false, func(t *thief) {
+	{"slow, from many countries", false, false, func(t *thief) {
 		t.slow()
 		t.spam, t.spread = t.normal(3, 2.5), 1.5
 		t.invalid = 0.02 + 0.12*t.Float64()
 		t.places = t.countries(t.between(6, 40))
 		t.variants = t.between(1, 50)
 	}},
-	{"known contacts only", false, func(t *thief) {
+	{"known contacts only", false, false, func(t *thief) {
 		t.knownOnly = true
 		t.spam, t.spread = t.normal(0.5, 1), 1
 		t.size, t.gap = []int{1, 1, 20}[t.IntN(3)], t.span(second, minute)
 		t.from(0.05)
 	}},
-	{"unique clean text from the home country", false, func(t *thief) {
+	{"unique clean text from the home country", false, false, func(t *thief) {
 		t.slow()
 		t.spam, t.spread = t.normal(0.3, 0.5), 0.7
 		t.invalid = 0.01 + 0.08*t.Float64()
@@ -62,7 +62,14 @@ var Families = []Family{
 			t.places = t.victim.homes[:1]
 		}
 	}},
-	{"mixture of all of these", false, func(t *thief) {
+	{"answers to known contacts, each its own text", false, true, func(t *thief) {
+		t.knownOnly = true
+		t.spam, t.spread = t.normal(0.5, 0.8), 0.8
+		t.gap = t.span(30*second, 6*minute)
+		t.variants = 1 << 30
+		t.from(0.05)
+	}},
+	{"mixture of all of these", false, false, func(t *thief) {
 		if t.chance(0.5) {
 			t.fast()
 		} else {
@@ -87,6 +94,8 @@ type Family struct {
 	Name string
 	// Blast says that it is fast.
 	Blast bool
+	// Extra says that it is harder than what the targets were set for, and measured beside them.
+	Extra bool
 	setup func(t *thief)
 }
 
@@ -159,6 +168,9 @@ func (t *thief) corroborated() bool {
 func (t *thief) own() bool {
 	return len(t.places) == 1 && slices.Contains(t.victim.homes, t.places[0])
 }
+
+// hidden says that nothing in the attack differs from the victim's own mail: from the own network to the own contacts.
+func (t *thief) hidden() bool { return t.own() && t.knownOnly }
 
 // patience is how long a thief waits after a temporary refusal.
 const patience = 2 * minute

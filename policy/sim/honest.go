@@ -11,11 +11,12 @@ import (
 
 // Behaviours are the kinds of honest accounts, with their part of all.
 var Behaviours = []Behaviour{
-	{"person in an office", 0.46, office},
+	{"person in an office", 0.44, office},
 	{"person who writes little", 0.18, light},
 	{"sales, recruiting: many new recipients", 0.08, sales},
 	{"person who travels and attends conferences", 0.06, traveller},
 	{"person on mobile networks", 0.03, mobile},
+	{"person behind a VPN with exits abroad", 0.02, tunnelled},
 	{"person who now and then mails very many", 0.05, massMailer},
 	{"owner of a mailing list", 0.03, listOwner},
 	{"forwards all mail elsewhere", 0.02, forwarder},
@@ -44,6 +45,7 @@ type honest struct {
 	prints    []uint64
 	awayUntil int // day
 	abroad    policy.Place
+	exits     []policy.Place
 	vacation  int // day it ends
 	list      []uint64
 	out       []letter
@@ -208,6 +210,9 @@ func (a *honest) ordinary(d int, n, fresh float64) {
 	if a.chance(1.0 / 500) {
 		a.moved(d)
 	}
+	if a.chance(1.0 / 120) { // another provider, another office
+		a.homes[a.IntN(len(a.homes))] = a.network(japan)
+	}
 }
 
 // moved tells everybody of a new address: one body to all contacts, some of them gone, in batches or one by one.
@@ -280,6 +285,19 @@ func traveller(a *honest, d int) {
 func mobile(a *honest, d int) {
 	if a.chance(0.3) {
 		a.homes[len(a.homes)-1] = a.network(japan)
+	}
+	a.ordinary(d, a.busy, 0.05)
+}
+
+// tunnelled is at home on some days, and behind one of a few exits of a VPN on the others.
+func tunnelled(a *honest, d int) {
+	if a.exits == nil {
+		for _, country := range []string{"US", "NL", "SG", "DE", "GB", "US"}[:a.between(3, 6)] {
+			a.exits = append(a.exits, a.network(country))
+		}
+	}
+	if a.chance(0.6) {
+		a.awayUntil, a.abroad = d+1, a.exits[a.IntN(len(a.exits))]
 	}
 	a.ordinary(d, a.busy, 0.05)
 }

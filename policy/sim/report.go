@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"io"
+	"math"
 	"strings"
 )
 
@@ -16,32 +17,36 @@ func (r *Result) Tables(w io.Writer) error {
 	return err
 }
 
+// yes and no as the tables write them.
+var verdicts = map[bool]string{true: "met", false: "**missed**"}
+
 func (r *Result) targets(b *strings.Builder) {
-	all := r.SumHonest(func(HonestRun) bool { return true })
-	blasts := r.SumAttacks(func(a AttackRun) bool { return Blast(a.Family) })
-	slow := r.SumAttacks(func(a AttackRun) bool { return !Blast(a.Family) })
-	any := r.SumAttacks(func(AttackRun) bool { return true })
-	soft, hard := rate(all.Soft, all.Days), rate(all.Hard, all.Days)
-	q := func(list []int, p float64) interval { return quantileOf(list, p, r.Options.Seed) }
-	fmt.Fprint(b, "| target | wanted | measured (95 % interval) | |\n| --- | --- | --- | --- |\n")
-	line := func(name, wanted string, i interval, format string, met bool) {
-		fmt.Fprintf(b, "| %s | %s | %s | %s |\n", name, wanted, i.text(format), map[bool]string{true: "met", false: "**missed**"}[met])
+	fmt.Fprint(b, "| target | wanted | measured (95 % interval) | range over seeds | |\n| --- | --- | --- | --- | --- |\n")
+	for _, t := range targets {
+		m := t.of(r)
+		fmt.Fprintf(b, "| %s | %s | %s | %s | %s |\n", t.name, t.wanted, m.text(t.format), r.spread(t), verdicts[t.met(m.value)])
 	}
-	m := q(blasts.Leaked, 0.5)
-	line("blasts: leaked recipients, median", "≤ 20", m, "%.0f", m.value <= 20)
-	m = q(blasts.Leaked, 0.95)
-	line("blasts: leaked recipients, p95", "≤ 50", m, "%.0f", m.value <= 50)
-	m = q(slow.Leaked, 0.95)
-	line("slow attacks and mixtures: leaked recipients, p95", "≤ 100", m, "%.0f", m.value <= 100)
-	m = share(any.Contained, len(any.Leaked))
-	line("contained, of all attacks", "≥ 99 %", m, "%.1f %%", m.value >= 99)
-	m = share(blasts.SecondSuspended, blasts.Second)
-	line("suspended, of blasts with a second kind of evidence", "≥ 95 %", m, "%.1f %%", m.value >= 95)
-	m = share(slow.SecondSuspended, slow.Second)
-	line("suspended, of slow attacks with a second kind of evidence", "≥ 95 %", m, "%.1f %%", m.value >= 95)
-	line("wrong suspensions per 1,000 account-days", "≤ 0.1", hard, "%.2f", hard.value <= 0.1)
-	line("wrong soft limits per 1,000 account-days", "≤ 1", soft, "%.2f", soft.value <= 1)
-	fmt.Fprintf(b, "| account-days | ≥ 30,000 | %d | %s |\n", all.Days, map[bool]string{true: "met", false: "**missed**"}[all.Days >= 30_000])
+	days := r.SumHonest(everybody).Days
+	fmt.Fprintf(b, "| account-days | ≥ 30,000 | %d | | %s |\n", days, verdicts[days >= 30_000])
+	s, all := r.SumAttacks(isTargeted), r.SumAttacks(func(AttackRun) bool { return true })
+	fmt.Fprintf(b, "\nIn %d of %d attacks (%.2f %%) nothing differs from the victim's own mail, and %d of these reach more than %d: who misses just them "+
+		"contains %.1f %%. With the attacks beyond the targets, %s of all are contained.\n", s.Hidden, len(s.Leaked), percent(s.Hidden, len(s.Leaked)),
+		s.HiddenPassed, Small, 100-percent(s.HiddenPassed, len(s.Leaked)), share(all.Contained, len(all.Leaked)).text("%.1f %%"))
+}
+
+func percent(k, n int) float64 { return 100 * float64(k) / float64(max(n, 1)) }
+
+// spread is the least and the greatest figure of single seeds.
+func (r *Result) spread(t target) string {
+	if len(r.Parts) < 2 {
+		return "–"
+	}
+	low, high := math.Inf(1), math.Inf(-1)
+	for _, part := range r.Parts {
+		v := t.of(part).value
+		low, high = min(low, v), max(high, v)
+	}
+	return fmt.Sprintf(t.format+" – "+t.format, low, high)
 }
 
 func (r *Result) attacks(b *strings.Builder) {
@@ -50,8 +55,12 @@ func (r *Result) attacks(b *strings.Builder) {
 	fmt.Fprint(b, "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n")
 	for _, f := range Families {
 		s := r.SumAttacks(func(a AttackRun) bool { return a.Family == f.Name })
+		name := f.Name
+		if f.Extra {
+			name += " (beyond the targets)"
+		}
 		q := func(list []int, p float64) interval { return quantileOf(list, p, r.Options.Seed) }
-		fmt.Fprintf(b, "| %s | %d | %s | %s | %.0f | %s | %s | %s | %d (%d) | %.0f | %.0f |\n", f.Name, len(s.Leaked),
+		fmt.Fprintf(b, "| %s | %d | %s | %s | %.0f | %s | %s | %s | %d (%d) | %.0f | %.0f |\n", name, len(s.Leaked),
 			q(s.Leaked, 0.5).text("%.0f"), q(s.Leaked, 0.95).text("%.0f"), q(s.Leaked, 1).value,
 			share(s.Contained, len(s.Leaked)).text("%.1f %%"), share(s.Suspended, len(s.Leaked)).text("%.0f %%"),
 			share(s.SecondSuspended, s.Second).text("%.0f %%"), s.Above, s.AboveOwn, q(s.Fixed, 0.5).value, q(s.Fixed, 0.95).value)
@@ -74,5 +83,5 @@ func (r *Result) honest(b *strings.Builder) {
 	for _, x := range Behaviours {
 		line(x.Name, r.SumHonest(func(h HonestRun) bool { return h.Behaviour == x.Name }))
 	}
-	line("**all**", r.SumHonest(func(HonestRun) bool { return true }))
+	line("**all**", r.SumHonest(everybody))
 }

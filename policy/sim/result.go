@@ -7,6 +7,8 @@ type Result struct {
 	Policy  string
 	Honest  []HonestRun
 	Attacks []AttackRun
+	// Parts are the runs that were taken together, one of each seed; nil when there was one.
+	Parts []*Result
 }
 
 // HonestSum are all accounts of one behaviour, or of all.
@@ -45,6 +47,9 @@ type AttackSum struct {
 	// Second are those with a second kind of evidence, SecondSuspended those of them that
 	// were suspended.
 	Contained, Suspended, Second, SecondSuspended int
+	// Hidden are those in which nothing differs from the victim's own mail, HiddenPassed those of them that reach more
+	// than Small where only fixed limits hold.
+	Hidden, HiddenPassed int
 	// Above counts those with more than 100 recipients, AboveOwn those of them from the victim's own network.
 	Above, AboveOwn int
 }
@@ -67,6 +72,8 @@ func (r *Result) SumAttacks(keep func(AttackRun) bool) (s AttackSum) {
 		s.Suspended += one(a.Suspended)
 		s.Second += one(a.Corroborated)
 		s.SecondSuspended += one(a.Corroborated && a.Suspended)
+		s.Hidden += one(a.Hidden)
+		s.HiddenPassed += one(a.Hidden && a.Fixed > Small)
 		s.Above += one(a.Leaked > 100)
 		s.AboveOwn += one(a.Leaked > 100 && a.Own)
 	}
@@ -74,11 +81,16 @@ func (r *Result) SumAttacks(keep func(AttackRun) bool) (s AttackSum) {
 }
 
 // Blast says whether a family of that name is fast.
-func Blast(name string) bool {
+func Blast(name string) bool { return familyOf(name).Blast }
+
+// Extra says whether a family of that name is beyond the targets.
+func Extra(name string) bool { return familyOf(name).Extra }
+
+func familyOf(name string) Family {
 	for _, f := range Families {
 		if f.Name == name {
-			return f.Blast
+			return f
 		}
 	}
-	return false
+	return Family{}
 }

@@ -92,6 +92,8 @@ type AttackRun struct {
 	Limited, Suspended, Corroborated bool
 	// Own says that it came from the victim's own network.
 	Own bool
+	// Hidden says that nothing in it differs from the victim's own mail.
+	Hidden bool
 	// Victim is the behaviour of the account that was stolen.
 	Victim string
 	// Minutes from the first message to the limit or the suspension, whichever came first; -1 if neither did.
@@ -108,7 +110,7 @@ func runAttack(o Options, e engines, f Family, i int) AttackRun {
 	}
 	early := a.live(0, o.Warmup)
 	v := newThief(a, f, start+int64(o.Warmup)*day+a.Int64N(day))
-	r := AttackRun{Family: f.Name, Corroborated: v.corroborated(), Own: v.own(), Victim: Behaviours[a.behaviour].Name, Minutes: -1}
+	r := AttackRun{Family: f.Name, Corroborated: v.corroborated(), Own: v.own(), Hidden: v.hidden(), Victim: Behaviours[a.behaviour].Name, Minutes: -1}
 
 	g := &engine{p: e.shadow, account: a.account(i), blind: o.NoCountries}
 	deliver(g, early, func(*letter, outcome) {})

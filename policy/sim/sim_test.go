@@ -34,7 +34,7 @@ func TestShortRunKeepsTheTargets(t *testing.T) {
 	var b strings.Builder
 	require.NoError(t, r.Tables(&b))
 	for _, f := range sim.Families {
-		require.Contains(t, b.String(), "| "+f.Name+" |")
+		require.Contains(t, b.String(), "| "+f.Name)
 	}
 	require.NotContains(t, b.String(), "NaN")
 }

@@ -22,13 +22,17 @@ func main() {
 
 func run() error {
 	var o sim.Options
-	flag.Uint64Var(&o.Seed, "seed", 20240401, "seed of the traffic")
-	flag.IntVar(&o.Accounts, "accounts", 1200, "honest accounts")
+	flag.Uint64Var(&o.Seed, "seed", 20261201, "first seed of the traffic")
+	seeds := flag.Int("seeds", 3, "how many seeds, from seed on")
+	flag.IntVar(&o.Accounts, "accounts", 1200, "honest accounts of each seed")
 	flag.IntVar(&o.Days, "days", 30, "days that each is watched")
-	flag.IntVar(&o.Attacks, "attacks", 300, "attacks of each family")
+	flag.IntVar(&o.Attacks, "attacks", 300, "attacks of each family and seed")
 	out := flag.String("out", "docs/detection.md", "the file, whose part between the marks is rewritten")
 	date := flag.String("date", time.Now().UTC().Format(time.DateOnly), "date of the report")
 	flag.Parse()
+	if *seeds < 1 {
+		return fmt.Errorf("seeds: %d is less than 1", *seeds)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	text, err := os.ReadFile(*out)
@@ -41,16 +45,16 @@ func run() error {
 		blind bool
 	}{{"With a database of countries", false}, {"Without one: places are networks", true}} {
 		o.NoCountries = part.blind
-		fmt.Fprintf(os.Stderr, "%s: %d accounts for %d days, %d attacks of each of %d families\n",
-			part.title, o.Accounts, o.Days, o.Attacks, len(sim.Families))
+		fmt.Fprintf(os.Stderr, "%s: %d seeds, each %d accounts for %d days, %d attacks of each of %d families\n",
+			part.title, *seeds, o.Accounts, o.Days, o.Attacks, len(sim.Families))
 		began := time.Now()
-		r, err := sim.Run(ctx, o)
+		r, err := sim.RunSeeds(ctx, o, *seeds)
 		if err != nil {
 			return err
 		}
 		fmt.Fprintf(os.Stderr, "  took %s\n", time.Since(began).Round(time.Second))
 		if b.Len() == 0 {
-			fmt.Fprintf(&b, "Measured on %s by `make detection`, seed %d, policy %s (the defaults).\n", *date, o.Seed, r.Policy)
+			fmt.Fprintf(&b, "Measured on %s by `make detection`, %d seeds from %d, policy %s (the defaults).\n", *date, *seeds, o.Seed, r.Policy)
 		}
 		fmt.Fprintf(&b, "\n### %s\n\n", part.title)
 		if err := r.Tables(&b); err != nil {
