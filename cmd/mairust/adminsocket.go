@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"github.com/mairust/mairust/api"
+	"github.com/mairust/mairust/api/client"
 	"github.com/mairust/mairust/api/wire"
 	"github.com/mairust/mairust/internal/auth"
 	"github.com/mairust/mairust/internal/listen"
@@ -120,15 +120,11 @@ func (c *socketClient) do(ctx context.Context, method, path string, body any) (i
 	return resp.StatusCode, answer, err
 }
 
-// problemError makes the sentence for people out of a problem (RFC 9457).
+// problemError makes the error for people out of a problem (RFC 9457).
 func problemError(status int, answer []byte) error {
-	var p wire.Problem
-	if json.Unmarshal(answer, &p) != nil || p.Title == "" {
+	var p client.Problem
+	if json.Unmarshal(answer, &p.Problem) != nil || p.Title == "" {
 		return fmt.Errorf("the daemon answered %d: %s", status, bytes.TrimSpace(answer))
 	}
-	text := p.Title
-	if p.Detail != "" {
-		text = p.Detail
-	}
-	return errors.New(text)
+	return &p
 }

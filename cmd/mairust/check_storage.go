@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -25,7 +26,8 @@ func (r *checkReport) previous(ctx context.Context, c *config.Config) {
 		return
 	}
 	r.store(ctx, "previous", p.Backend, p.Options)
-	r.warn("previous", "objects are still read from the store before", "mairust migrate-storage; when it has copied everything, remove storage.previous and restart")
+	r.warn("previous", "objects are still read from the store before",
+		"mairust migrate-storage --to "+cmp.Or(c.Storage.Backend, config.BackendFS)+"; when it has copied everything, remove storage.previous and restart")
 }
 
 func (r *checkReport) store(ctx context.Context, what, backend string, o config.StorageOptions) {

@@ -144,6 +144,9 @@ func TestMailboxMadeWhileTheDaemonRunsTakesMail(t *testing.T) {
 			require.True(t, replies.Accepted(), "%+v", replies)
 			require.Len(t, daemon.messages(t, "new@example.test", ""), 1)
 			assert.NotEmpty(t, site.run(t, "apikey", "create", "--role", "helpdesk", "--tenant", "example"))
+			said, err := site.command(t.Context(), "apikey", "create", "--role", "boss").CombinedOutput()
+			require.Error(t, err)
+			assert.Contains(t, string(said), `role: expected value to be one of "super_admin`)
 			assert.Contains(t, site.run(t, "check"), "PASS  database")
 		})
 	}
