@@ -3,11 +3,13 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/mairust/mairust/api/wire"
 	"github.com/mairust/mairust/cmd/internal/command"
+	"github.com/mairust/mairust/internal/auth"
 )
 
 func apiKeyCommand() *cobra.Command {
@@ -18,6 +20,9 @@ func apiKeyCommand() *cobra.Command {
 	cmd.AddCommand(apiKeyCreateCommand())
 	return cmd
 }
+
+// keyRoles are those that a key may have.
+var keyRoles = []auth.Role{auth.SuperAdmin, auth.TenantAdmin, auth.Helpdesk, auth.Auditor, auth.Postfix}
 
 func apiKeyCreateCommand() *cobra.Command {
 	var want wire.NewAPIKey
@@ -32,6 +37,9 @@ report bounces and do nothing else (docs/bounces.md).`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if want.Role == "" {
 				return command.Misuse(cmd, errors.New("--role is required"))
+			}
+			if !slices.Contains(keyRoles, auth.Role(want.Role)) {
+				return command.Misuse(cmd, fmt.Errorf("--role is %q: use one of %q", want.Role, keyRoles))
 			}
 			if want.ExpiresDays < 0 {
 				return command.Misuse(cmd, fmt.Errorf("--expires-days is %d: use 0 for never, or a number of days", want.ExpiresDays))

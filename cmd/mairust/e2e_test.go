@@ -146,7 +146,7 @@ func TestMailboxMadeWhileTheDaemonRunsTakesMail(t *testing.T) {
 			assert.NotEmpty(t, site.run(t, "apikey", "create", "--role", "helpdesk", "--tenant", "example"))
 			said, err := site.command(t.Context(), "apikey", "create", "--role", "boss").CombinedOutput()
 			require.Error(t, err)
-			assert.Contains(t, string(said), `role: expected value to be one of "super_admin`)
+			assert.Contains(t, string(said), `--role is "boss": use one of ["super_admin"`)
 			assert.Contains(t, site.run(t, "check"), "PASS  database")
 		})
 	}
