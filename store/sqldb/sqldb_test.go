@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -183,6 +184,57 @@ func TestSQLiteLogIsCopiedLongBeforeItsOwnLimit(t *testing.T) {
 	}
 	require.Eventually(t, func() bool { return size() > before+100_000 }, eventually, tick)
 	require.Equal(t, 5000, countTenants(t, db))
+}
+
+// A log that is long from the start holds zeros, which no reader may take for content, not even after a crash.
+func TestZerosBehindTheLogAreNoContent(t *testing.T) {
+	ctx, path, crashed := t.Context(), filepath.Join(t.TempDir(), "mail.db"), filepath.Join(t.TempDir(), "mail.db")
+	db := open(t, sqldb.Options{Path: path})
+	require.NoError(t, db.Write(ctx, func(tx *sqldb.Tx) error { return insertTenant(ctx, tx, "a") }))
+	for i := range 4 {
+		require.NoError(t, db.Write(ctx, func(tx *sqldb.Tx) error {
+			for j := range 100 {
+				tx.Queue(`INSERT INTO tenants (id, name, name_fold, state, created_us) VALUES ($1, $1, $1, 'active', 0)`, fmt.Sprintf("%d-%d", i, j))
+			}
+			return nil
+		}))
+	}
+	for _, end := range []string{"", "-wal"} { // what a power cut leaves
+		b, err := os.ReadFile(path + end)
+		require.NoError(t, err)
+		if end != "" {
+			assert.GreaterOrEqual(t, len(b), 32<<20)
+			assert.Zero(t, b[len(b)-1])
+		}
+		require.NoError(t, os.WriteFile(crashed+end, b, 0o600))
+	}
+	again := open(t, sqldb.Options{Path: crashed})
+	require.Equal(t, 401, countTenants(t, again))
+	require.NoError(t, again.Write(ctx, func(tx *sqldb.Tx) error { return insertTenant(ctx, tx, "b") }))
+	require.Equal(t, 402, countTenants(t, again))
+}
+
+func TestConnectionsOfABurstServeTheNextOne(t *testing.T) {
+	const most = 10
+	db := open(t, sqldb.Options{Backend: "postgres", URL: labtest.Postgres(t).URL(), MaxConnections: most, MinConnections: 1})
+	seen := make(chan int64, 10*most)
+	for range 5 {
+		var burst sync.WaitGroup
+		for range most {
+			burst.Go(func() {
+				var pid int64
+				assert.NoError(t, db.Get(t.Context(), `SELECT pg_backend_pid() FROM pg_sleep(0.05)`, nil, &pid))
+				seen <- pid
+			})
+		}
+		burst.Wait()
+	}
+	close(seen)
+	servers := map[int64]bool{}
+	for pid := range seen {
+		servers[pid] = true
+	}
+	require.LessOrEqual(t, len(servers), most, "each new one costs the server a process")
 }
 
 func TestPostgresGoneIsUnavailableAndComesBack(t *testing.T) {

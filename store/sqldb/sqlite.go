@@ -48,11 +48,6 @@ func openSQLite(ctx context.Context, o Options) (*DB, error) {
 	if err == nil {
 		err = syncDir(filepath.Dir(o.Path))
 	}
-	if err == nil {
-		if err := lengthenLog(o.Path); err != nil {
-			o.Log.Warn("SQLite's log is not made long beforehand", "err", err) // it grows as it is needed
-		}
-	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", o.Path, err), writer.Close(), lock.Close())
 	}
@@ -101,6 +96,8 @@ type sqliteWriter struct {
 	turn   chan struct{}
 	closed bool
 	conn   *sqliteConn
+	// long says that the log has got its length.
+	long bool
 	// full gets a token when enough is in the log to be copied into the database.
 	full chan struct{}
 }
@@ -119,6 +116,10 @@ func (w *sqliteWriter) open() (err error) {
 func (w *sqliteWriter) write(ctx context.Context, fn func(*Tx) error) error {
 	return w.exclusive(ctx, func(conn *sqliteConn) error {
 		err := w.transact(ctx, conn, fn)
+		if conn.changed >= busyRows && !w.long {
+			w.long = true
+			_ = lengthenLog(w.path) // without it the log grows as it is needed
+		}
 		if conn.changed >= checkpointRows {
 			conn.changed = 0
 			select {

@@ -10,13 +10,16 @@ import (
 // logBytes is about how long the write-ahead log becomes between two checkpoints.
 const logBytes = 32 << 20
 
+// busyRows is how many rows a process changes before its log is made that long: most commands change few.
+const busyRows = 256
+
 // roomyDisk is how many times logBytes must be free for the log to be made that long at once.
 const roomyDisk = 20
 
 // lengthenLog writes zeros behind the end of the write-ahead log, up to logBytes. SQLite overwrites them, and takes them for the
 // end of the log until then (sqlite.org/fileformat2.html#walformat). While the log still grows, each commit waits for the file
 // system's own journal, with all that others have in it: behind a Postfix on the same disk that made deliveries half as fast
-// for the first minutes. Nothing is lost without it.
+// for the first minutes. Nothing is lost without it. Nobody else may write meanwhile.
 func lengthenLog(path string) error {
 	f, err := os.OpenFile(path+"-wal", os.O_WRONLY, 0) // #nosec G304 -- beside the database
 	if err != nil {
