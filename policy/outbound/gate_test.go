@@ -37,7 +37,7 @@ func TestABlastIsCutAndTheAccountSuspendedReleasedAndSuspendedAgain(t *testing.T
 		})
 		require.Equal(t, "auto_suspend", row.Act)
 		require.Equal(t, "engine", row.ActorKind)
-		require.Equal(t, 1, n.noticed(policy.NoticeSuspended))
+		eventually(t, "it is told", func() bool { return n.noticed(policy.NoticeSuspended) == 1 })
 		var decision *store.OutboundDecision
 		eventually(t, "the decision that explains it", func() bool {
 			var err error
