@@ -93,10 +93,10 @@ func (g *Gate) heal(s sender, o *outcome, row store.OutboundDecision, notice Not
 }
 
 // outdated tells whether a row that the decision did not know of counts more: what a person did, a stricter level that
-// another node gave, or the end of a stop when this one only writes again what it had decided before. A limit that was written while
-// the stop was on its way is none. The next event of the account learns of it.
+// another node gave, or any level when this one only writes again what it had decided before. The next event of the account
+// learns of it.
 func (c *levelChange) outdated(row *store.OutboundAccount) bool {
-	return row.LevelRevision > c.revision && (row.ActorKind != actorEngine || c.again && row.Act != actLimit || rank(policy.Level(row.Level)) > rank(c.level))
+	return row.LevelRevision > c.revision && (row.ActorKind != actorEngine || c.again || rank(policy.Level(row.Level)) > rank(c.level))
 }
 
 // writeLevel puts a level into the database by compare and set, so that of several nodes one changes it.

@@ -78,7 +78,7 @@ func (w *writer) nudge() {
 // setLevel takes a level to be written. It replaces another one of the account; of the same the first stays, which explains it.
 func (w *writer) setLevel(c levelChange) {
 	w.mu.Lock()
-	if was, waits := w.levels[c.sender.account]; !waits || was.level != c.level || was.revision < c.revision {
+	if was, waits := w.levels[c.sender.account]; !waits || was.level != c.level || was.revision < c.revision || was.again && !c.again {
 		w.levels[c.sender.account] = c
 	}
 	w.mu.Unlock()
