@@ -34,7 +34,11 @@ func TestShortRunKeepsTheTargets(t *testing.T) {
 	var b strings.Builder
 	require.NoError(t, r.Tables(&b))
 	for _, f := range sim.Families {
-		require.Contains(t, b.String(), "| "+f.Name)
+		name := f.Name
+		if f.Extra {
+			name += " (beyond the targets)"
+		}
+		require.Contains(t, b.String(), "| "+name+" |")
 	}
 	require.NotContains(t, b.String(), "NaN")
 }

@@ -30,7 +30,7 @@ type Options struct {
 	URL string `yaml:"url,omitempty"`
 	// MaxConnections bounds the pool of this process (PostgreSQL); default 20.
 	MaxConnections int `yaml:"max_connections"`
-	// MinConnections are kept open (PostgreSQL); default 5.
+	// MinConnections are kept open (PostgreSQL); others that were opened are for five minutes.
 	MinConnections int `yaml:"min_connections"`
 	// Log takes warnings about unsafe server settings; nil discards them.
 	Log *slog.Logger `yaml:"-"`
