@@ -20,9 +20,9 @@ import (
 const sqlitePragmas = "_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(" + sqliteSynchronous +
 	")&_pragma=foreign_keys(1)"
 
-// writerPragmas: the pages that deliveries change again and again stay in memory (up to 64 MB), what a statement may have to
+// writerPragmas: the pages that deliveries change again and again stay in memory (16 MB), what a statement may have to
 // undo does too, and the log is copied by the checkpointer, long before the writer does so itself (256 MB).
-const writerPragmas = "&_pragma=cache_size(-65536)&_pragma=temp_store(MEMORY)&_pragma=wal_autocheckpoint(65536)"
+const writerPragmas = "&_pragma=cache_size(-16384)&_pragma=temp_store(MEMORY)&_pragma=wal_autocheckpoint(65536)"
 
 func openSQLite(ctx context.Context, o Options) (*DB, error) {
 	if o.Path == "" {
