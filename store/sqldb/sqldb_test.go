@@ -15,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/mairust/mairust/internal/lab"
 	"github.com/mairust/mairust/internal/lab/labtest"
@@ -184,6 +185,29 @@ func TestSQLiteLogIsCopiedLongBeforeItsOwnLimit(t *testing.T) {
 	}
 	require.Eventually(t, func() bool { return size() > before+100_000 }, eventually, tick)
 	require.Equal(t, 5000, countTenants(t, db))
+}
+
+// The driver's own way is fsync(2), which waits for the whole file system's journal.
+func TestSQLiteFlushesDataAndNoMore(t *testing.T) {
+	ctx, flushes := t.Context(), 0
+	var broken error
+	defer sqldb.ReplaceDataSync(func(fd int) error {
+		flushes++
+		return errors.Join(unix.Fdatasync(fd), broken)
+	})()
+	db := open(t, sqldb.Options{Path: filepath.Join(t.TempDir(), "x.db")})
+	insert := func(id string) error {
+		return db.Write(ctx, func(tx *sqldb.Tx) error { return insertTenant(ctx, tx, id) })
+	}
+	require.NoError(t, insert("first"), "whose log is a new file: its directory is flushed too")
+	before := flushes
+	require.NoError(t, insert("a"))
+	assert.Equal(t, 1, flushes-before, "one for a commit")
+	broken = unix.EIO
+	require.ErrorIs(t, insert("b"), sqldb.ErrCommitUnknown, "a flush that failed is no commit")
+	broken = nil
+	require.NoError(t, insert("c"))
+	require.Equal(t, 3, countTenants(t, db), "all but b")
 }
 
 // A log that is long from the start holds zeros, which no reader may take for content, not even after a crash.

@@ -17,7 +17,7 @@ import (
 )
 
 // sqlitePragmas: WAL lets readers go on while the one writer commits.
-const sqlitePragmas = "_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(" + sqliteSynchronous +
+const sqlitePragmas = "vfs=" + dataSyncVFS + "&_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(" + sqliteSynchronous +
 	")&_pragma=foreign_keys(1)"
 
 // writerPragmas: the pages that deliveries change again and again stay in memory (16 MB), what a statement may have to
@@ -27,6 +27,9 @@ const writerPragmas = "&_pragma=cache_size(-16384)&_pragma=temp_store(MEMORY)&_p
 func openSQLite(ctx context.Context, o Options) (*DB, error) {
 	if o.Path == "" {
 		return nil, errors.New("database.path is missing: it names the SQLite file")
+	}
+	if err := registerVFS(); err != nil {
+		return nil, fmt.Errorf("open %s: %w", o.Path, err)
 	}
 	if err := os.MkdirAll(filepath.Dir(o.Path), 0o700); err != nil {
 		return nil, fmt.Errorf("open %s: %w", o.Path, err)
