@@ -154,6 +154,7 @@ func newBatch(tx *sqldb.Tx, jobs []*deliveryJob, now time.Time) *deliveryBatch {
 // run takes two round trips to PostgreSQL: everything is locked and read, and when it is decided, everything is written
 // with the commit. A folder that must be made first is one more.
 func (b *deliveryBatch) run(ctx context.Context, t try) error {
+	b.tx.KeepPlans()
 	b.lockTenants()
 	b.lockMailboxes()
 	if t == secondTry {

@@ -74,12 +74,12 @@ func installed(program, backend string, fill filling) func(ctx context.Context, 
 	return func(ctx context.Context, dir string) (*server, error) {
 		s := &site{program: program, dir: filepath.Join(dir, "site"), database: sqldb.Options{Backend: backend}}
 		if backend == sqldb.Postgres {
-			// Its own defaults, durability too.
+			// Its own defaults, durability too, and its unix socket, as packages have it for programs on the same host.
 			pg, err := lab.StartPostgres(ctx, lab.PostgresOptions{Dir: dir})
 			if err != nil {
 				return nil, err
 			}
-			s.postgres, s.database.URL = pg, pg.URL()
+			s.postgres, s.database.URL = pg, pg.SocketURL()
 		}
 		started, err := s.start(ctx, fill)
 		if err != nil {

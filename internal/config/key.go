@@ -38,7 +38,7 @@ var keys = []key{
 	{path: "database", doc: "The index of all mail, users and jobs."},
 	{path: "database.backend", doc: "`sqlite` is embedded and means one process; `postgres` is version 14 or later.", allowed: []string{"sqlite", "postgres"}},
 	{path: "database.path", doc: "The file of SQLite.", from: "`<data_dir>/mairust.db` with `sqlite`"},
-	{path: "database.url", doc: "Where PostgreSQL is, as `postgres://user@host/name`, with a password where it wants one; best given as `env:NAME` or `file:PATH`.", secret: true},
+	{path: "database.url", doc: "Where PostgreSQL is, as `postgres://user@host/name`, with a password where it wants one, or through its unix socket, as `postgres:///name?host=/run/postgresql`; best given as `env:NAME` or `file:PATH`.", secret: true},
 	{path: "database.max_connections", doc: "At most this many connections to PostgreSQL from one process.", min: 1, max: 10_000},
 	{path: "database.min_connections", doc: "This many are kept open; not more than `max_connections`.", max: 10_000},
 

@@ -139,6 +139,13 @@ func (p *Postgres) URL() string {
 	return u.String()
 }
 
+// SocketURL is URL through the server's unix socket.
+func (p *Postgres) SocketURL() string {
+	query := url.Values{"host": {p.server.inst.dir}, "port": {strconv.Itoa(p.server.port)}}
+	u := url.URL{Scheme: "postgres", User: url.User("postgres"), Path: "/" + p.database, RawQuery: query.Encode()}
+	return u.String()
+}
+
 // Dir is the cluster's directory; out.log in it is the server's log.
 func (p *Postgres) Dir() string { return p.server.inst.dir }
 

@@ -90,3 +90,13 @@ func (tx *Tx) ForUpdate() string {
 	}
 	return ""
 }
+
+// KeepPlans has PostgreSQL plan each statement of this transaction once for a connection, and find rows by their keys. For
+// statements that read and write few rows whose keys are given: left to itself, PostgreSQL plans them again and again, and
+// reads a table from end to end that was small when it looked last, which it remembers until its statistics are made anew.
+func (tx *Tx) KeepPlans() {
+	if tx.postgres {
+		tx.Queue("SET LOCAL plan_cache_mode = force_generic_plan")
+		tx.Queue("SET LOCAL enable_seqscan = off")
+	}
+}
