@@ -45,30 +45,48 @@ var dataSync = unix.Fdatasync
 // vfsOpen is the original's xOpen. It is set before the first file is opened.
 var vfsOpen uintptr
 
-// openFile is xOpen: the original's file, with the methods of flushing ones.
+// openFile is xOpen: the original's file, with methods of ours.
 func openFile(tls *libc.TLS, vfs, path, file uintptr, flags int32, outFlags uintptr) int32 {
 	open := function[func(*libc.TLS, uintptr, uintptr, uintptr, int32, uintptr) int32](&vfsOpen)
 	code := open(tls, vfs, path, file, flags, outFlags)
-	if f := at[sqlite3.TunixFile](file); code == sqlite3.SQLITE_OK && f.FpMethod != 0 {
-		f.FpMethod = methods.flushing(tls, f.FpMethod)
+	f := at[sqlite3.TunixFile](file)
+	if code != sqlite3.SQLITE_OK || f.FpMethod == 0 {
+		return code
 	}
+	kind := anyFile
+	if flags&sqlite3.SQLITE_OPEN_WAL != 0 && logIsGathered {
+		kind = logFile
+	}
+	f.FpMethod = methods.replaced(tls, f.FpMethod, kind)
 	return code
 }
+
+// fileKind says which methods of a file are ours.
+type fileKind int
+
+const (
+	anyFile fileKind = iota
+	logFile
+)
 
 // fileMethods are the tables of methods that files have: the original's, which are few and never go away, and ours.
 type fileMethods struct {
 	mu sync.Mutex
-	// ours is by the original's, sync (its xSync) by ours.
-	ours, sync map[uintptr]uintptr
+	// ours are by kind and the original's, originals by ours.
+	ours      [2]map[uintptr]uintptr
+	originals map[uintptr]*sqlite3.Tsqlite3_io_methods
 }
 
-var methods = fileMethods{ours: map[uintptr]uintptr{}, sync: map[uintptr]uintptr{}}
+var methods = fileMethods{
+	ours:      [2]map[uintptr]uintptr{{}, {}},
+	originals: map[uintptr]*sqlite3.Tsqlite3_io_methods{},
+}
 
-// flushing is the table like original but for xSync; original itself when there is no memory.
-func (m *fileMethods) flushing(tls *libc.TLS, original uintptr) uintptr {
+// replaced is the table original but for methods of ours; original itself when there is no memory.
+func (m *fileMethods) replaced(tls *libc.TLS, original uintptr, kind fileKind) uintptr {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if made, ok := m.ours[original]; ok {
+	if made, ok := m.ours[kind][original]; ok {
 		return made
 	}
 	made := libc.Xmalloc(tls, libc.Tsize_t(unsafe.Sizeof(sqlite3.Tsqlite3_io_methods{})))
@@ -77,23 +95,26 @@ func (m *fileMethods) flushing(tls *libc.TLS, original uintptr) uintptr {
 	}
 	table := at[sqlite3.Tsqlite3_io_methods](made)
 	*table = *at[sqlite3.Tsqlite3_io_methods](original)
-	m.ours[original], m.sync[made] = made, table.FxSync
 	table.FxSync = pointerTo(syncFile)
+	if kind == logFile {
+		gather(table)
+	}
+	m.ours[kind][original], m.originals[made] = made, at[sqlite3.Tsqlite3_io_methods](original)
 	return made
 }
 
-func (m *fileMethods) originalSync(made uintptr) uintptr {
+// original is the table that the methods of an open file were made from.
+func (m *fileMethods) original(file uintptr) *sqlite3.Tsqlite3_io_methods {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.sync[made]
+	return m.originals[at[sqlite3.TunixFile](file).FpMethod]
 }
 
 // syncFile is xSync. The first flush of a new file is the original's, which flushes the directory too.
 func syncFile(tls *libc.TLS, file uintptr, flags int32) int32 {
 	f := at[sqlite3.TunixFile](file)
 	if f.FctrlFlags&sqlite3.UNIXFILE_DIRSYNC != 0 {
-		original := methods.originalSync(f.FpMethod)
-		return function[func(*libc.TLS, uintptr, int32) int32](&original)(tls, file, flags)
+		return function[func(*libc.TLS, uintptr, int32) int32](&methods.original(file).FxSync)(tls, file, flags)
 	}
 	err := dataSync(int(f.Fh))
 	var errno unix.Errno

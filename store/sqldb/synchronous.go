@@ -6,3 +6,6 @@ package sqldb
 // (sqlite.org/pragma.html#pragma_synchronous). The build without it (synchronous_mutant.go) shows that the power-cut
 // tests would notice.
 const sqliteSynchronous = "FULL"
+
+// logIsGathered: what SQLite writes to its log may wait for the flush that comes at each commit.
+const logIsGathered = true
