@@ -115,7 +115,7 @@ func (l *Log) room(n int64) (*segment, error) {
 		return nil, fmt.Errorf("%w: %w", ErrNotTaken, err)
 	}
 	l.mu.Lock()
-	if l.current != nil && l.current.fits(n) {
+	if l.current != nil && l.current.fits(n) && !l.enough() {
 		defer l.mu.Unlock()
 		return l.current, nil
 	}
@@ -130,6 +130,11 @@ func (l *Log) room(n int64) (*segment, error) {
 	defer l.mu.Unlock()
 	l.current = s
 	return s, nil
+}
+
+// enough says whether the current segment has enough for a checkpoint, and none is under way or about to be. l.mu is held.
+func (l *Log) enough() bool {
+	return len(l.sealed) == 0 && len(l.current.keys) >= l.o.CheckpointNames
 }
 
 // nextSegment takes an idle segment, makes one, or waits until one is free.

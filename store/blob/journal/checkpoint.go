@@ -34,13 +34,16 @@ func (l *Log) checkpoints(ctx context.Context) {
 	}
 }
 
-// due says whether sealed segments are many or old. A checkpoint makes those wait who write meanwhile, but hardly longer for
-// a lot than for a little.
+// due says whether sealed segments hold enough, or are many or old.
 func (l *Log) due() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	names := 0
+	for _, s := range l.sealed {
+		names += len(s.keys)
+	}
 	n := len(l.sealed)
-	return n > 0 && (n >= l.o.MaxSegments/2 || l.o.Now().Sub(l.sealed[0].began) >= l.o.MaxAge)
+	return n > 0 && (names >= l.o.CheckpointNames || n >= l.o.MaxSegments/2 || l.o.Now().Sub(l.sealed[0].began) >= l.o.MaxAge)
 }
 
 // sealCurrent ends the current segment's taking of records. l.mu is held.

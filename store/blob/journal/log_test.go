@@ -224,6 +224,30 @@ func TestFullSegmentsAreFreedByCheckpoints(t *testing.T) {
 	require.Empty(t, after.there, "a clean end leaves nothing")
 }
 
+func TestManySmallObjectsAreMadeDurableBeforeTheirSegmentIsFull(t *testing.T) {
+	o := newObjects()
+	options := o.options()
+	options.MaxSegments, options.CheckpointNames = 8, 10
+	dir := filepath.Join(t.TempDir(), "journal")
+	l := open(t, dir, options)
+	syncs := func() int {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		return o.syncs
+	}
+	for i := range 10 {
+		put(t, l, "x", fmt.Sprint(i)).Placed()
+	}
+	require.Zero(t, syncs(), "nobody has to wait for ten")
+	put(t, l, "x", "the eleventh").Placed()
+	require.Eventually(t, func() bool {
+		after := newObjects()
+		open(t, crash(t, dir), after.options())
+		return len(after.there) == 1 && after.there["the eleventh"] == "x"
+	}, 10*time.Second, 10*time.Millisecond, "the others need no journal any more")
+	require.Equal(t, 1, syncs())
+}
+
 func TestWhenFilesCannotBeFlushedObjectsAreWrittenAgain(t *testing.T) {
 	o := newObjects()
 	l := open(t, filepath.Join(t.TempDir(), "journal"), o.options())
