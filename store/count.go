@@ -40,12 +40,13 @@ type counters struct {
 	lock, update string
 }
 
+// Messages are found by their folder: no index has their mailbox.
 const (
 	tenantCounters = `SELECT t.id, t.name, t.used_bytes,
 		(SELECT CAST(COALESCE(SUM(m.used_bytes), 0) AS BIGINT) FROM mailboxes m WHERE m.tenant_id = t.id) FROM tenants t`
 	mailboxCounters = `SELECT m.id, m.address, m.used_bytes, m.messages,
-		(SELECT CAST(COALESCE(SUM(x.size_bytes), 0) AS BIGINT) FROM messages x WHERE x.mailbox_id = m.id),
-		(SELECT COUNT(*) FROM messages x WHERE x.mailbox_id = m.id) FROM mailboxes m`
+		(SELECT CAST(COALESCE(SUM(x.size_bytes), 0) AS BIGINT) FROM folders f JOIN messages x ON x.folder_id = f.id WHERE f.mailbox_id = m.id),
+		(SELECT COUNT(*) FROM folders f JOIN messages x ON x.folder_id = f.id WHERE f.mailbox_id = m.id) FROM mailboxes m`
 	folderCounters = `SELECT f.id, b.address || '/' || f.name, f.messages, f.uidnext, f.modseq,
 		(SELECT COUNT(*) FROM messages x WHERE x.folder_id = f.id AND x.deleted_us IS NULL),
 		1 + (SELECT COALESCE(MAX(u.n), 0) FROM (SELECT MAX(x.uid) AS n FROM messages x WHERE x.folder_id = f.id

@@ -80,7 +80,38 @@ func (o *objects) add(path string) error {
 
 // kind is the server with the crowd in it.
 func (c crowd) kind(program, backend string) kind {
-	return kind{name: names[backend], start: installed(program, backend, c.fill), mailboxes: c.mailboxes, domain: "crowd.test", check: true}
+	start := func(ctx context.Context, dir string) (*server, error) {
+		s, err := installed(program, backend, c.fill)(ctx, dir)
+		if err != nil {
+			return nil, err
+		}
+		if err := c.described(ctx, filepath.Join(dir, "site", "data", "mail")); err != nil {
+			return nil, errors.Join(err, s.close())
+		}
+		return s, nil
+	}
+	return kind{name: names[backend], start: start, mailboxes: c.mailboxes, domain: "crowd.test", check: true}
+}
+
+// describing is how long a daemon may take to describe its mailboxes.
+const describing = 5 * time.Minute
+
+// described waits until the daemon has written the file beside the objects that says whose they are, for each mailbox. It does
+// so once, with a flush for each; a site of so many mailboxes has not got them all a moment ago.
+func (c crowd) described(ctx context.Context, mail string) error {
+	ctx, cancel := context.WithTimeout(ctx, describing)
+	defer cancel()
+	for {
+		files, err := filepath.Glob(filepath.Join(mail, "*", "*", "mailbox.json"))
+		if err != nil || len(files) >= c.mailboxes {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%d of %d mailboxes are described: %w", len(files), c.mailboxes, ctx.Err())
+		case <-time.After(time.Second):
+		}
+	}
 }
 
 // fsck is how many objects a second the program compares with their messages, while the daemon runs.
