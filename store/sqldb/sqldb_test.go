@@ -210,6 +210,50 @@ func TestSQLiteFlushesDataAndNoMore(t *testing.T) {
 	require.Equal(t, 3, countTenants(t, db), "all but b")
 }
 
+// Pages of a transaction that is larger than the writer's memory go to the log long before it ends, and it reads them there.
+func TestTransactionLargerThanMemoryIsWholeOrNothing(t *testing.T) {
+	ctx, path := t.Context(), filepath.Join(t.TempDir(), "mail.db")
+	db := open(t, sqldb.Options{Path: path})
+	long := strings.Repeat("x", 4000)
+	insert := func(n int, end error) error {
+		return db.Write(ctx, func(tx *sqldb.Tx) error {
+			for i := range n { // in no order, so that pages are changed again that left memory
+				id := fmt.Sprintf("%08x", uint32(i)*2654435761)
+				if err := insertTenant(ctx, tx, id+long); err != nil {
+					return err
+				}
+			}
+			var counted int
+			if err := tx.Get(ctx, `SELECT COUNT(*) FROM tenants WHERE name >= ''`, nil, &counted); err != nil {
+				return err
+			}
+			assert.Equal(t, n, counted)
+			return end
+		})
+	}
+	boom := errors.New("boom")
+	require.ErrorIs(t, insert(5000, boom), boom)
+	require.Zero(t, countTenants(t, db))
+	require.NoError(t, insert(3000, nil))
+	require.Equal(t, 3000, countTenants(t, db))
+	require.ErrorIs(t, db.Write(ctx, func(tx *sqldb.Tx) error {
+		tx.Queue(`DELETE FROM tenants`)
+		return errors.Join(tx.Flush(ctx), boom)
+	}), boom)
+
+	crashed := filepath.Join(t.TempDir(), "mail.db")
+	for _, end := range []string{"", "-wal"} {
+		b, err := os.ReadFile(path + end)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(crashed+end, b, 0o600))
+	}
+	again := open(t, sqldb.Options{Path: crashed})
+	require.Equal(t, 3000, countTenants(t, again))
+	var whole string
+	require.NoError(t, again.Get(ctx, `PRAGMA integrity_check`, nil, &whole))
+	require.Equal(t, "ok", whole)
+}
+
 // A log that is long from the start holds zeros, which no reader may take for content, not even after a crash.
 func TestZerosBehindTheLogAreNoContent(t *testing.T) {
 	ctx, path, crashed := t.Context(), filepath.Join(t.TempDir(), "mail.db"), filepath.Join(t.TempDir(), "mail.db")

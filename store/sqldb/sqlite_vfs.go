@@ -54,8 +54,13 @@ func openFile(tls *libc.TLS, vfs, path, file uintptr, flags int32, outFlags uint
 		return code
 	}
 	kind := anyFile
-	if flags&sqlite3.SQLITE_OPEN_WAL != 0 && logIsGathered {
+	switch {
+	case !logIsGathered:
+	case flags&sqlite3.SQLITE_OPEN_MAIN_DB != 0:
+		kind = databaseFile
+	case flags&sqlite3.SQLITE_OPEN_WAL != 0:
 		kind = logFile
+		logs.open(file, sqlite3.Xsqlite3_database_file_object(tls, path))
 	}
 	f.FpMethod = methods.replaced(tls, f.FpMethod, kind)
 	return code
@@ -66,19 +71,21 @@ type fileKind int
 
 const (
 	anyFile fileKind = iota
+	databaseFile
 	logFile
+	fileKinds
 )
 
 // fileMethods are the tables of methods that files have: the original's, which are few and never go away, and ours.
 type fileMethods struct {
 	mu sync.Mutex
 	// ours are by kind and the original's, originals by ours.
-	ours      [2]map[uintptr]uintptr
+	ours      [fileKinds]map[uintptr]uintptr
 	originals map[uintptr]*sqlite3.Tsqlite3_io_methods
 }
 
 var methods = fileMethods{
-	ours:      [2]map[uintptr]uintptr{{}, {}},
+	ours:      [fileKinds]map[uintptr]uintptr{{}, {}, {}},
 	originals: map[uintptr]*sqlite3.Tsqlite3_io_methods{},
 }
 
@@ -96,7 +103,10 @@ func (m *fileMethods) replaced(tls *libc.TLS, original uintptr, kind fileKind) u
 	table := at[sqlite3.Tsqlite3_io_methods](made)
 	*table = *at[sqlite3.Tsqlite3_io_methods](original)
 	table.FxSync = pointerTo(syncFile)
-	if kind == logFile {
+	switch kind {
+	case databaseFile:
+		table.FxShmLock = pointerTo(lockShared)
+	case logFile:
 		gather(table)
 	}
 	m.ours[kind][original], m.originals[made] = made, at[sqlite3.Tsqlite3_io_methods](original)

@@ -132,9 +132,10 @@ func (l *Log) room(n int64) (*segment, error) {
 	return s, nil
 }
 
-// enough says whether the current segment has enough for a checkpoint, and none is under way or about to be. l.mu is held.
+// enough says whether the current segment has enough for a checkpoint, none is under way or about to be, and another segment
+// is at hand. l.mu is held.
 func (l *Log) enough() bool {
-	return len(l.sealed) == 0 && len(l.current.keys) >= l.o.CheckpointNames
+	return len(l.sealed) == 0 && len(l.idle) > 0 && len(l.current.keys) >= l.o.CheckpointNames
 }
 
 // nextSegment takes an idle segment, makes one, or waits until one is free.

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -227,25 +229,25 @@ func TestFullSegmentsAreFreedByCheckpoints(t *testing.T) {
 func TestManySmallObjectsAreMadeDurableBeforeTheirSegmentIsFull(t *testing.T) {
 	o := newObjects()
 	options := o.options()
-	options.MaxSegments, options.CheckpointNames = 8, 10
+	options.MaxSegments, options.CheckpointNames = 64, 5
 	dir := filepath.Join(t.TempDir(), "journal")
 	l := open(t, dir, options)
-	syncs := func() int {
-		o.mu.Lock()
-		defer o.mu.Unlock()
-		return o.syncs
-	}
-	for i := range 10 {
-		put(t, l, "x", fmt.Sprint(i)).Placed()
-	}
-	require.Zero(t, syncs(), "nobody has to wait for ten")
-	put(t, l, "x", "the eleventh").Placed()
-	require.Eventually(t, func() bool {
+	left := func() []string {
 		after := newObjects()
 		open(t, crash(t, dir), after.options())
-		return len(after.there) == 1 && after.there["the eleventh"] == "x"
-	}, 10*time.Second, 10*time.Millisecond, "the others need no journal any more")
-	require.Equal(t, 1, syncs())
+		return slices.Sorted(maps.Keys(after.there))
+	}
+	big := strings.Repeat("x", 256<<10)
+	for i := range 8 { // more than a segment holds, so that there are two
+		put(t, l, big, fmt.Sprint("big", i)).Placed()
+	}
+	require.Eventually(t, func() bool { return slices.Equal(left(), []string{"big7"}) }, 10*time.Second, 10*time.Millisecond)
+	for i := range 4 {
+		put(t, l, "x", fmt.Sprint(i)).Placed()
+	}
+	require.Len(t, left(), 5, "nobody has to wait for five")
+	put(t, l, "x", "the sixth").Placed()
+	require.Eventually(t, func() bool { return slices.Equal(left(), []string{"the sixth"}) }, 10*time.Second, 10*time.Millisecond)
 }
 
 func TestWhenFilesCannotBeFlushedObjectsAreWrittenAgain(t *testing.T) {
