@@ -65,12 +65,12 @@ func (j *judgement) persists(s *State, p *Policy) {
 	j.pieces[persistence] = m
 }
 
-// overrun measures what an account wants beside what a soft limit and its own peak leave, at a new place or when it is limited
-// with evidence about the content: twice as much is full evidence. The floors are too wide there. A limited day has room for
+// overrun measures what an account wants beside what a soft limit and its own peak leave, at a new place or when it is limited,
+// or suspended, with evidence about the content: twice as much is full evidence. The floors are too wide there. A limited day has room for
 // both, the burst that led to the limit and an ordinary day's work. In a new country a peak that was reached at home counts for
 // no more than twice the cap. A limited account at home is not measured by its cap, or the limit would keep itself alive.
 func (j *judgement) overrun(s *State, p *Policy, b *bulk) {
-	limited, strange := s.level == soft, j.trust == unsure
+	limited, strange := s.level >= soft, j.trust == unsure
 	bad := limited && j.tainted
 	profiled := b != nil && !limited // the rate of a profile holds anywhere until something else speaks against it
 	if !bad && (!strange || profiled) {

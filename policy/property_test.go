@@ -159,9 +159,8 @@ func TestMoreEvidenceNeverLowersTheScore(t *testing.T) {
 		one := policy.Event{Kind: policy.KindReserve, Account: e.Account, Transaction: 2_000, Recipients: []uint64{mix(1 << 41)}}
 		less, _ = policy.Decide(after, one, p, now)
 		more, _ := policy.Decide(bounced, one, p, now)
-		worse := slices.Index(ladder, bounced.Level()) - slices.Index(ladder, after.Level())
-		// What is wanted beside a soft limit is no evidence against an account that is suspended.
-		if worse < 0 || worse == 0 && more.Score < less.Score {
+		// Nor its level, and a score that suspends is not lowered by what it did.
+		if more.Score < less.Score || slices.Index(ladder, bounced.Level()) < slices.Index(ladder, after.Level()) {
 			t.Fatalf("bounce: %d became %d\n%+v\n%+v", less.Score, more.Score, less.Explanation, more.Explanation)
 		}
 	})
