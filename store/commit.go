@@ -76,20 +76,66 @@ func (s *Store) commitJobs(jobs []*deliveryJob, t try) (err error) {
 			err = fmt.Errorf("panic: %v", p)
 		}
 	}()
-	var b *deliveryBatch
-	// Not the session's context: its end must not leave the outcome unknown.
-	err = s.write(context.Background(), func(ctx context.Context, tx *sqldb.Tx) error {
-		b = newBatch(tx, jobs, s.now())
-		return b.run(ctx, t)
-	})
+	rows := rowsOf(jobs)
+	results, err := s.commitDirectly(rows, t)
+	if results == nil && err == nil {
+		results, err = s.commitDecided(rows, t)
+	}
 	if err != nil {
 		return err
 	}
-	s.metrics.batchSize.Observe(float64(len(b.rows)))
-	for i, r := range b.rows {
-		r.job.results[r.index] = b.results[i]
+	s.metrics.batchSize.Observe(float64(len(rows)))
+	for i, r := range rows {
+		r.job.results[r.index] = results[i]
 	}
 	return nil
+}
+
+// commitDirectly stores all rows, or nothing: without results and error they are to be decided one by one.
+func (s *Store) commitDirectly(rows []row, t try) ([]Result, error) {
+	if s.db.Backend() != sqldb.Postgres || t == secondTry {
+		return nil, nil
+	}
+	d := s.newDirectBatch(rows)
+	if d == nil {
+		return nil, nil
+	}
+	err := s.write(context.Background(), d.store)
+	if errors.Is(err, errInDoubt) {
+		for _, r := range rows {
+			s.folderIDs.forget(folderKey{r.Target.Mailbox, r.Folder})
+		}
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.metrics.direct.Inc()
+	results := make([]Result, len(rows))
+	for i, r := range rows {
+		results[i].ID = r.ID
+	}
+	return results, nil
+}
+
+// commitDecided reads what there is and decides each row.
+func (s *Store) commitDecided(rows []row, t try) ([]Result, error) {
+	var b *deliveryBatch
+	// Not the session's context: its end must not leave the outcome unknown.
+	err := s.write(context.Background(), func(ctx context.Context, tx *sqldb.Tx) error {
+		b = newBatch(tx, rows, s.now())
+		return b.run(ctx, t)
+	})
+	if err != nil {
+		return nil, err
+	}
+	for i, r := range b.rows {
+		key := folderKey{r.Target.Mailbox, r.Folder}
+		if f := b.folders[key]; f != nil && b.results[i].ID == r.ID {
+			s.folderIDs.put(key, f.id)
+		}
+	}
+	return b.results, nil
 }
 
 // deliveryBatch is one transaction of deliveries. Rows are locked in one order (tenants, mailboxes, folders, each by
@@ -110,6 +156,18 @@ type row struct {
 	*Copy
 	job   *deliveryJob
 	index int
+	// folder is set where it is known before.
+	folder FolderID
+}
+
+func rowsOf(jobs []*deliveryJob) []row {
+	var rows []row
+	for _, j := range jobs {
+		for i := range j.copies {
+			rows = append(rows, row{Copy: &j.copies[i], job: j, index: i})
+		}
+	}
+	return rows
 }
 
 type tenantState struct {
@@ -137,18 +195,11 @@ type folderState struct {
 	added           int64
 }
 
-func newBatch(tx *sqldb.Tx, jobs []*deliveryJob, now time.Time) *deliveryBatch {
-	b := &deliveryBatch{
-		tx: tx, now: now,
+func newBatch(tx *sqldb.Tx, rows []row, now time.Time) *deliveryBatch {
+	return &deliveryBatch{
+		tx: tx, now: now, rows: rows, results: make([]Result, len(rows)),
 		tenants: map[TenantID]*tenantState{}, mailboxes: map[MailboxID]*mailboxState{}, folders: map[folderKey]*folderState{},
 	}
-	for _, j := range jobs {
-		for i := range j.copies {
-			b.rows = append(b.rows, row{Copy: &j.copies[i], job: j, index: i})
-		}
-	}
-	b.results = make([]Result, len(b.rows))
-	return b
 }
 
 // run takes two round trips to PostgreSQL: everything is locked and read, and when it is decided, everything is written
@@ -305,14 +356,18 @@ func (b *deliveryBatch) place() {
 	}
 }
 
-// insertMessages has its columns in the order of encodeRow: those that are known before the folder is locked come last.
+// insertMessages has the columns first that are known when the folder is locked.
 var insertMessages = sqldb.Insert("messages",
-	sqldb.Text("folder_id"), sqldb.Integer("uid"), sqldb.Integer("modseq"),
+	append([]sqldb.Column{sqldb.Text("folder_id"), sqldb.Integer("uid"), sqldb.Integer("modseq")}, rowColumns...)...)
+
+// rowColumns are those of encodeRow.
+var rowColumns = []sqldb.Column{
 	sqldb.Text("id"), sqldb.Text("tenant_id"), sqldb.Text("mailbox_id"), sqldb.Text("delivery_id"), sqldb.Text("object_key"),
 	sqldb.Integer("size_bytes"), sqldb.Text("digest"), sqldb.Integer("received_us"), sqldb.Integer("sent_us"),
 	sqldb.Text("subject"), sqldb.Text("from_name"), sqldb.Text("from_address"), sqldb.Text("preview"), sqldb.Text("summary"),
 	sqldb.Integer("has_attachments"), sqldb.Text("envelope_from"), sqldb.Text("envelope_rcpt"),
-	sqldb.Text("queue_id"), sqldb.Text("queue_host"), sqldb.Text("verdict"), sqldb.Integer("score_milli"), sqldb.Text("tags"), sqldb.Text("pieces"))
+	sqldb.Text("queue_id"), sqldb.Text("queue_host"), sqldb.Text("verdict"), sqldb.Integer("score_milli"), sqldb.Text("tags"), sqldb.Text("pieces"),
+}
 
 // Limits of what mail can make us store, in bytes.
 const (

@@ -93,7 +93,7 @@ func (s *Store) RestoreMailbox(ctx context.Context, d MailboxDescription) error 
 	if err != nil {
 		return fmt.Errorf("restore mailbox %s: its address: %w", d.Mailbox, err)
 	}
-	defer s.found.forget()
+	defer s.found.forgetAll()
 	err = s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
 		return s.restoreMailbox(ctx, tx, d, address)
 	})

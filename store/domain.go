@@ -88,7 +88,7 @@ func (s *Store) EnsureAlias(ctx context.Context, tenant TenantID, address, targe
 		return err
 	})
 	if err != nil || created {
-		s.found.forget()
+		s.found.forgetAll()
 		return created, err
 	}
 	var has string

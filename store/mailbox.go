@@ -90,7 +90,7 @@ func (s *Store) EnsureMailbox(ctx context.Context, tenant TenantID, address mail
 	if domain.AliasOf != "" {
 		return nil, false, fmt.Errorf("mailbox %s: its domain is an alias: %w", address, ErrExists)
 	}
-	defer s.found.forget() // mail for address+detail may have gone elsewhere
+	defer s.found.forgetAll() // mail for address+detail may have gone elsewhere
 	err = s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
 		created, err = s.ensureMailbox(ctx, tx, domain, address, owner)
 		return err
@@ -136,7 +136,7 @@ func (s *Store) ensureMailbox(ctx context.Context, tx *sqldb.Tx, d *Domain, addr
 
 // SetMailboxQuota changes the quota; 0 lifts it. ErrNotFound.
 func (s *Store) SetMailboxQuota(ctx context.Context, tenant TenantID, id MailboxID, bytes int64) error {
-	defer s.found.forget()
+	defer s.found.forgetAll()
 	return s.changeOne(ctx, `UPDATE mailboxes SET quota_bytes = $1 WHERE id = $2 AND tenant_id = $3`, bytes, string(id), string(tenant))
 }
 

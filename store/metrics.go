@@ -9,6 +9,7 @@ type metrics struct {
 	batchSize     prometheus.Histogram
 	commitSeconds prometheus.Histogram
 	retries       prometheus.Counter
+	direct        prometheus.Counter
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -24,6 +25,9 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		}),
 		retries: f.NewCounter(prometheus.CounterOpts{
 			Name: "mairust_store_batch_retries_total", Help: "Batches that failed and were tried again one delivery at a time.",
+		}),
+		direct: f.NewCounter(prometheus.CounterOpts{
+			Name: "mairust_store_direct_batches_total", Help: "Batches that PostgreSQL stored in one statement, since nothing of them was in doubt.",
 		}),
 	}
 }

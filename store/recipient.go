@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/mairust/mairust/internal/mail"
@@ -154,52 +153,9 @@ func (s *Store) HasDomain(ctx context.Context, domain string) (bool, error) {
 	return err == nil, err
 }
 
-// recipientCache remembers what was found, because RCPT asks for the same mailboxes again and again.
-type recipientCache struct {
-	now func() time.Time
-	mu  sync.Mutex
-	// recent takes what is found; before is what recent was until it grew old or full. So a site of more mailboxes than
-	// there is room for forgets some, not all at once, and what nobody asks for goes.
-	recent, before map[string]cachedTarget
-	since          time.Time
-}
-
-type cachedTarget struct {
-	target Target
-	until  time.Time
-}
-
+// RCPT asks for the same mailboxes again and again.
 const (
 	recipientCacheTime = 5 * time.Second
-	// recipientCacheSize is how many are in each of the two maps at most; each entry is some 500 bytes.
+	// recipientCacheSize is how many are in each of two maps at most; each entry is some 500 bytes.
 	recipientCacheSize = 20_000
 )
-
-func (c *recipientCache) get(key string) (Target, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	e, ok := c.recent[key]
-	if !ok {
-		e, ok = c.before[key]
-	}
-	if !ok || c.now().After(e.until) {
-		return Target{}, false
-	}
-	return e.target, true
-}
-
-func (c *recipientCache) put(key string, target Target) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	now := c.now()
-	if c.recent == nil || len(c.recent) >= recipientCacheSize || now.Sub(c.since) >= recipientCacheTime {
-		c.recent, c.before, c.since = map[string]cachedTarget{}, c.recent, now
-	}
-	c.recent[key] = cachedTarget{target: target, until: now.Add(recipientCacheTime)}
-}
-
-func (c *recipientCache) forget() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.recent, c.before = nil, nil
-}

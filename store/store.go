@@ -86,7 +86,9 @@ type Store struct {
 	// shredWait is that of Options.
 	shredWait time.Duration
 	log       *slog.Logger
-	found     *recipientCache
+	// found has the targets of recipients.
+	found     *remembered[string, Target]
+	folderIDs *remembered[folderKey, FolderID]
 	commits   batch.Queue[*deliveryJob]
 	outage    *outage
 	metrics   *metrics
@@ -106,7 +108,8 @@ func New(o Options) *Store {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Store{db: o.DB, now: o.Now, log: o.Log, metrics: newMetrics(o.Registerer), outage: &outage{log: o.Log}, omitContent: o.OmitContent, shredWait: o.ShredWait}
-	s.found = &recipientCache{now: o.Now}
+	s.found = &remembered[string, Target]{now: o.Now, size: recipientCacheSize, age: recipientCacheTime}
+	s.folderIDs = &remembered[folderKey, FolderID]{now: o.Now, size: knownFolderSize, age: knownFolderTime}
 	s.commits.Take, s.commits.Work = takeBatch, s.commitBatch
 	return s
 }

@@ -91,7 +91,7 @@ func (s *Store) SuspendTenant(ctx context.Context, id TenantID, suspended bool) 
 	if suspended {
 		state = "suspended"
 	}
-	defer s.found.forget()
+	defer s.found.forgetAll()
 	return s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
 		if err := lockTenant(ctx, tx, id); err != nil {
 			return err

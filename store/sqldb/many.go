@@ -34,16 +34,15 @@ func Added(name string) Column { return Column{name: name, array: "BIGINT[]", ad
 
 // Insert makes a statement that inserts rows into a table.
 func Insert(table string, columns ...Column) *Many {
-	var names, params []string
-	for i, c := range columns {
-		names = append(names, c.name)
-		params = append(params, fmt.Sprintf("?%d", i+1))
+	params := make([]string, len(columns))
+	for i := range columns {
+		params[i] = fmt.Sprintf("?%d", i+1)
 	}
-	into := fmt.Sprintf("INSERT INTO %s (%s) ", table, strings.Join(names, ", "))
+	into := fmt.Sprintf("INSERT INTO %s (%s) ", table, Names("", columns))
 	return &Many{
 		columns: columns,
 		each:    into + "VALUES (" + strings.Join(params, ", ") + ")",
-		all:     into + "SELECT * FROM " + unnest(columns),
+		all:     into + "SELECT * FROM " + Unnest(1, columns),
 	}
 }
 
@@ -66,31 +65,36 @@ func Update(table string, columns ...Column) *Many {
 		each = append(each, fmt.Sprintf("%s = %s?%d", c.name, old, i+2))
 		all = append(all, fmt.Sprintf("%s = %sv.%s", c.name, old, c.name))
 	}
-	names := make([]string, len(columns))
-	for i, c := range columns {
-		names[i] = c.name
-	}
 	return &Many{
 		columns: columns,
 		each:    fmt.Sprintf("UPDATE %s SET %s WHERE id = ?1", table, strings.Join(each, ", ")),
-		all: fmt.Sprintf("UPDATE %s SET %s FROM %s AS v (%s) WHERE %s.id = v.id",
-			table, strings.Join(all, ", "), unnest(columns), strings.Join(names, ", "), table),
+		all:     fmt.Sprintf("UPDATE %s SET %s FROM %s WHERE %s.id = v.id", table, strings.Join(all, ", "), Unnest(1, columns), table),
 	}
 }
 
-func unnest(columns []Column) string {
+// Unnest is PostgreSQL's table v of rows whose columns are the arrays $first, $first+1, …: those that Arrays makes.
+func Unnest(first int, columns []Column) string {
 	arrays := make([]string, len(columns))
 	for i, c := range columns {
-		arrays[i] = fmt.Sprintf("CAST($%d AS %s)", i+1, c.array)
+		arrays[i] = fmt.Sprintf("CAST($%d AS %s)", first+i, c.array)
 	}
-	return "unnest(" + strings.Join(arrays, ", ") + ")"
+	return fmt.Sprintf("unnest(%s) AS v (%s)", strings.Join(arrays, ", "), Names("", columns))
 }
 
-// arrays gives the values by column, as PostgreSQL's driver takes arrays.
-func (m *Many) arrays(values []any) []any {
-	width := len(m.columns)
+// Names is the list of the columns' names, each with prefix before it.
+func Names(prefix string, columns []Column) string {
+	names := make([]string, len(columns))
+	for i, c := range columns {
+		names[i] = prefix + c.name
+	}
+	return strings.Join(names, ", ")
+}
+
+// Arrays gives the values of rows, one row after the other, by column, as PostgreSQL's driver takes arrays.
+func Arrays(columns []Column, values []any) []any {
+	width := len(columns)
 	list := make([]any, width)
-	for i, c := range m.columns {
+	for i, c := range columns {
 		switch c.array {
 		case "TEXT[]":
 			list[i] = column[string](values[i:], width)

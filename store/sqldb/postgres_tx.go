@@ -112,7 +112,7 @@ func (t *postgresTx) send(ctx context.Context, list []queued, last string) pgx.B
 	}
 	for _, q := range list {
 		if q.many != nil {
-			batch.Queue(q.many.all, q.many.arrays(q.values)...)
+			batch.Queue(q.many.all, Arrays(q.many.columns, q.values)...)
 			continue
 		}
 		batch.Queue(q.query, q.args...)
