@@ -211,6 +211,7 @@ func FuzzMasterCF(f *testing.F) {
 func FuzzRecipients(f *testing.F) {
 	f.Add("a@b.test\n# x\n\nc@d.test # y\n")
 	f.Add("a b@c\n@\n<a@b>\n")
+	f.Add("a@b.test\u3000c@d.test\na@b\u0085c\na\x00@b.test\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		list, err := postfix.ReadRecipients(strings.NewReader(text))
 		if err != nil {
@@ -229,11 +230,12 @@ func TestRecipientsNameTheirBadLines(t *testing.T) {
 	list, err := postfix.ReadRecipients(strings.NewReader("# pilot\nBob@Example.test\n\nhanako@example.test # first\n"))
 	require.NoError(t, err)
 	require.Equal(t, []postfix.Recipient{{Address: "bob@example.test", Line: 2}, {Address: "hanako@example.test", Line: 4}}, list)
-	_, err = postfix.ReadRecipients(strings.NewReader("bob\nbob@a.test\na@b@c\nbob@a.test\nBob <bob@b.test>\n"))
+	_, err = postfix.ReadRecipients(strings.NewReader("bob\nbob@a.test\na@b@c\nbob@a.test\nBob <bob@b.test>\n山\u3000田@b.test\n"))
 	require.EqualError(t, err, `line 1: "bob" is not an address: write user@domain
 line 3: "a@b@c" has more than one @: write one address on a line
 line 4: bob@a.test stands on line 2 already
-line 5: "bob <bob@b.test>": write one bare address on a line`)
+line 5: "bob <bob@b.test>": write one bare address on a line
+line 6: "山\u3000田@b.test": write one bare address on a line`)
 	_, err = postfix.ReadRecipients(strings.NewReader("#\n"))
 	require.EqualError(t, err, "it has no address")
 	_, err = postfix.ReadRecipients(strings.NewReader(strings.Repeat("x", 5000)))

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
 )
 
 // Recipient is an address of a pilot and the line it stands on.
@@ -67,7 +68,7 @@ func checkAddress(s string) error {
 		return fmt.Errorf("%q is not an address: write user@domain", s)
 	case strings.Contains(domain, "@"):
 		return fmt.Errorf("%q has more than one @: write one address on a line", s)
-	case strings.ContainsAny(s, blanks+",;<>\"'"):
+	case strings.ContainsAny(s, ",;<>\"'") || strings.ContainsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }):
 		return fmt.Errorf("%q: write one bare address on a line", s)
 	}
 	return nil
