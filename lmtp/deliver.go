@@ -101,46 +101,83 @@ func (tx *transaction) deliveryID(m *message, mailbox store.MailboxID) string {
 	return store.DeliveryID(mailbox, m.summary.Top, m.digest)
 }
 
-// storeCopies writes the objects, then the rows, and removes the objects that surely no row speaks of.
+// fate is what the object store and the index said of one copy.
+type fate struct {
+	copy   store.Copy
+	put    error
+	result store.Result
+}
+
+// storeCopies writes the objects and the rows, and removes the objects that surely no row speaks of.
 func (tx *transaction) storeCopies(ctx context.Context, m *message, copies []store.Copy) map[store.MailboxID]outcome {
 	outcomes := make(map[store.MailboxID]outcome, len(copies))
-	stored := make([]store.Copy, 0, len(copies))
 	var unused []store.Copy
 	defer func() { tx.dropObjects(unused) }()
-	for _, ofTenant := range byTenant(copies) { // tenants share no bytes
-		errs := tx.putObjects(ctx, m, ofTenant)
-		for i, c := range ofTenant {
-			switch err := errs[i]; {
-			case err == nil:
-				stored = append(stored, c)
-				continue
-			case !errors.Is(err, blob.ErrExists): // what is there then is not ours
-				unused = append(unused, c) // it may be there, whole; no row will speak of it
-			}
-			outcomes[c.Target.Mailbox] = outcome{id: c.ID, err: fmt.Errorf("store object: %w", errs[i])}
-		}
-	}
-	if len(stored) == 0 {
-		return outcomes
-	}
-	results := tx.server.deps.Index.Deliver(ctx, stored)
-	for i, c := range stored {
-		o := outcome{err: errors.New("the index gave no result")}
-		if i < len(results) {
-			o = outcome{id: results[i].ID, duplicate: results[i].Duplicate, err: results[i].Err}
-		}
-		if o.err != nil {
-			o.id = c.ID
-		}
-		outcomes[c.Target.Mailbox] = o
+	for _, f := range tx.tryCopies(ctx, m, copies) {
+		o := f.outcome()
+		outcomes[f.copy.Target.Mailbox] = o
 		switch {
-		case o.isUnused(c):
-			unused = append(unused, c)
+		case f.isUnused():
+			unused = append(unused, f.copy)
 		case o.err == nil && !o.duplicate && tx.server.deps.Delivered != nil:
-			tx.server.deps.Delivered(c)
+			tx.server.deps.Delivered(f.copy)
 		}
 	}
 	return outcomes
+}
+
+// tryCopies writes the objects, then the rows of those that are stored. A small one for one mailbox may go to both at once.
+func (tx *transaction) tryCopies(ctx context.Context, m *message, copies []store.Copy) []fate {
+	index := tx.server.deps.Index
+	if len(copies) == 1 && m.spool.size <= tx.server.deps.SoonBytes {
+		result, err := index.DeliverWhile(ctx, copies[0], func() error { return tx.putObjects(ctx, m, copies)[0] })
+		return []fate{{copy: copies[0], put: err, result: result}}
+	}
+	fates, stored := make([]fate, 0, len(copies)), make([]store.Copy, 0, len(copies))
+	for _, ofTenant := range byTenant(copies) { // tenants share no bytes
+		errs := tx.putObjects(ctx, m, ofTenant)
+		for i, c := range ofTenant {
+			fates = append(fates, fate{copy: c, put: errs[i], result: store.Result{Err: errors.New("the index gave no result")}})
+			if errs[i] == nil {
+				stored = append(stored, c)
+			}
+		}
+	}
+	if len(stored) == 0 {
+		return fates
+	}
+	results := index.Deliver(ctx, stored)
+	for i := range fates {
+		if fates[i].put == nil && len(results) > 0 {
+			fates[i].result, results = results[0], results[1:]
+		}
+	}
+	return fates
+}
+
+func (f fate) outcome() outcome {
+	switch {
+	case f.put != nil:
+		return outcome{id: f.copy.ID, err: fmt.Errorf("store object: %w", f.put)}
+	case f.result.Err != nil:
+		return outcome{id: f.copy.ID, err: f.result.Err}
+	default:
+		return outcome{id: f.result.ID, duplicate: f.result.Duplicate}
+	}
+}
+
+// isUnused says whether certainly no row speaks of the object of a copy: it may be there, whole, though putting it has failed;
+// the mailbox has the message under another id; or the index refused it before it committed anything. After any other error
+// the row may be there, and what was there before under its key is not ours.
+func (f fate) isUnused() bool {
+	switch {
+	case f.put != nil:
+		return !errors.Is(f.put, blob.ErrExists)
+	case f.result.Err == nil:
+		return f.result.Duplicate && f.result.ID != f.copy.ID
+	}
+	return slices.ContainsFunc([]error{store.ErrNotFound, store.ErrSuspended, store.ErrQuota, store.ErrNotStored},
+		func(certain error) bool { return errors.Is(f.result.Err, certain) })
 }
 
 // byTenant groups copies, each group in the order of the copies.
@@ -181,16 +218,6 @@ func (tx *transaction) putObjects(ctx context.Context, m *message, copies []stor
 		errs[i] = objects.Put(ctx, c.Key, m.spool.reader(), m.spool.size)
 	}
 	return errs
-}
-
-// isUnused says whether certainly no row speaks of the object of c: the mailbox has the message under another
-// id, or the index refused it before it committed anything. After any other error the row may be there.
-func (o outcome) isUnused(c store.Copy) bool {
-	if o.err == nil {
-		return o.duplicate && o.id != c.ID
-	}
-	return slices.ContainsFunc([]error{store.ErrNotFound, store.ErrSuspended, store.ErrQuota, store.ErrNotStored},
-		func(certain error) bool { return errors.Is(o.err, certain) })
 }
 
 // dropObjects removes objects that no row speaks of. What it can't remove in time, the sweep will.

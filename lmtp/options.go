@@ -108,6 +108,8 @@ type Index interface {
 	// store.ErrNotFound, store.ErrSuspended, store.ErrQuota and store.ErrNotStored in a Result mean that nothing was
 	// recorded; after any other error nobody knows.
 	Deliver(ctx context.Context, copies []store.Copy) []store.Result
+	// DeliverWhile is put and then Deliver of one copy, or both at once. An error is that of put; then nothing was recorded.
+	DeliverWhile(ctx context.Context, c store.Copy, put func() error) (store.Result, error)
 }
 
 // Deps are what the service works with.
@@ -115,6 +117,8 @@ type Deps struct {
 	// Index and Objects are required.
 	Index   Index
 	Objects blob.Bucket
+	// SoonBytes is the size up to which Objects stores an object within some milliseconds; 0 where it does not.
+	SoonBytes int64
 	// Verify checks the MAC of a scan header; required.
 	Verify func(mac string, fields ...string) error
 	// Summarize reads what a message says of itself; nil means mail.Summarize.

@@ -199,6 +199,14 @@ func (x *lostReply) Deliver(ctx context.Context, copies []store.Copy) []store.Re
 	return results
 }
 
+func (x *lostReply) DeliverWhile(ctx context.Context, c store.Copy, put func() error) (store.Result, error) {
+	result, err := x.Index.DeliverWhile(ctx, c, put)
+	if x.times.Add(1) < 3 {
+		panic("the reply is lost")
+	}
+	return result, err
+}
+
 func TestPostfixSendsAgainWhatWasStored(t *testing.T) {
 	var index *lostReply
 	s := newSite(t, storetest.Backends()[0], virtual, func(_ *lmtp.Options, d *lmtp.Deps) {

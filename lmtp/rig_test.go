@@ -56,7 +56,8 @@ func newRig(t testing.TB, tlsConfig *tls.Config, setups ...setup) *rig {
 	}
 	o := lmtp.Options{}
 	d := lmtp.Deps{
-		Index: r.index, Objects: r.objects, Registerer: r.registry, SpoolDir: r.spool, Hostname: "store.example.test",
+		SoonBytes: 64 << 10,
+		Index:     r.index, Objects: r.objects, Registerer: r.registry, SpoolDir: r.spool, Hostname: "store.example.test",
 		Verify: func(string, ...string) error { return errors.New("wrong mac") },
 		Log:    slog.New(slog.NewTextHandler(r.log, nil)), Now: func() time.Time { return epoch },
 	}
@@ -320,6 +321,17 @@ func (x *fakeIndex) Deliver(_ context.Context, copies []store.Copy) []store.Resu
 		x.copies = append(x.copies, c)
 	}
 	return results
+}
+
+func (x *fakeIndex) DeliverWhile(ctx context.Context, c store.Copy, put func() error) (store.Result, error) {
+	if err := put(); err != nil {
+		return store.Result{}, err
+	}
+	results := x.Deliver(ctx, []store.Copy{c})
+	if len(results) == 0 {
+		return store.Result{Err: errors.New("no result")}, nil
+	}
+	return results[0], nil
 }
 
 // forget makes room, and gives what was stored.

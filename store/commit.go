@@ -24,9 +24,13 @@ func (s *Store) commitBatch(jobs []*deliveryJob) {
 		s.outage.over()
 		return
 	}
+	s.commitSingly(jobs, err)
+}
+
+// commitSingly decides jobs of which a first attempt has failed.
+func (s *Store) commitSingly(jobs []*deliveryJob, first error) {
 	s.metrics.retries.Inc()
-	s.outage.failed(len(jobs), err)
-	first := err
+	s.outage.failed(len(jobs), first)
 	for i, job := range jobs {
 		err := s.commitJobs([]*deliveryJob{job}, secondTry)
 		if err == nil {

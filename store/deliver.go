@@ -119,16 +119,25 @@ func fitting(copies []Copy, summaries map[*Content]string) (n int, sum cost) {
 }
 
 func (s *Store) deliver(copies []Copy, summaries map[*Content]string, sum cost) []Result {
-	job := &deliveryJob{copies: copies, rows: make([][]any, len(copies)), cost: sum}
+	job, err := s.newJob(copies, summaries)
+	if err != nil {
+		return failed(len(copies), err)
+	}
+	job.cost = sum
+	s.commits.Do(job)
+	return job.results
+}
+
+func (s *Store) newJob(copies []Copy, summaries map[*Content]string) (*deliveryJob, error) {
+	job := &deliveryJob{copies: copies, rows: make([][]any, len(copies))}
 	for i := range copies {
 		var err error
 		if job.rows[i], err = s.encodeRow(&copies[i], summaries[copies[i].Content]); err != nil {
-			return failed(len(copies), err)
+			return nil, err
 		}
 	}
 	job.results = failed(len(copies), fmt.Errorf("%w: delivery was not decided", ErrUnavailable))
-	s.commits.Do(job)
-	return job.results
+	return job, nil
 }
 
 // failed is n times the same error.

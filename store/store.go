@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -90,8 +91,10 @@ type Store struct {
 	found     *remembered[string, Target]
 	folderIDs *remembered[folderKey, FolderID]
 	commits   batch.Queue[*deliveryJob]
-	outage    *outage
-	metrics   *metrics
+	// delivering is how many calls of DeliverWhile are under way.
+	delivering atomic.Int64
+	outage     *outage
+	metrics    *metrics
 
 	omitContent bool
 }

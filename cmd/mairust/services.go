@@ -13,6 +13,7 @@ import (
 	"github.com/mairust/mairust/api"
 	"github.com/mairust/mairust/internal/admin"
 	"github.com/mairust/mairust/internal/auth"
+	"github.com/mairust/mairust/internal/config"
 	"github.com/mairust/mairust/internal/keyring"
 	"github.com/mairust/mairust/internal/listen"
 	"github.com/mairust/mairust/lmtp"
@@ -67,6 +68,14 @@ func (d *daemon) scanVerify(mac string, fields ...string) error {
 	return d.site.ring.Verify(keyring.Scan, mac, fields...)
 }
 
+// soonBytes is the size up to which an object is stored within some milliseconds: on a disk, when it is small.
+func soonBytes(c *config.Config) int64 {
+	if c.Storage.Backend == config.BackendS3 || c.Storage.Previous != nil {
+		return 0
+	}
+	return 64 << 10
+}
+
 // buildLMTP builds the delivery agent and the lookup beside it, which answers for the same recipients.
 func (d *daemon) buildLMTP() error {
 	hostname, err := os.Hostname()
@@ -75,7 +84,7 @@ func (d *daemon) buildLMTP() error {
 	}
 	agent, err := lmtp.New(d.config.LMTP, lmtp.Deps{
 		Index: d.site.store, Objects: d.site.objects, Verify: d.scanVerify, SpoolDir: spoolDir(d.config), Hostname: hostname,
-		Log: d.log.With("component", "lmtp"), Registerer: d.registry, Delivered: d.site.delivered,
+		Log: d.log.With("component", "lmtp"), Registerer: d.registry, Delivered: d.site.delivered, SoonBytes: soonBytes(d.config),
 	})
 	if err != nil {
 		return err

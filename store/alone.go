@@ -1,0 +1,127 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/mairust/mairust/store/sqldb"
+)
+
+// A delivery that is alone has nobody to share its flushes with, and waits for two, one after the other: that of its object
+// and that of the commit. What PostgreSQL has to do before the commit is done meanwhile.
+
+// putPatience is how long a transaction is held open for an object. Others wait that long for the tenant, at most.
+const putPatience = 20 * time.Millisecond
+
+var (
+	errPutFailed = errors.New("object could not be stored")
+	errPutLate   = errors.New("object takes long to be stored")
+)
+
+// DeliverWhile puts the object of a copy, with put, and then delivers the copy, or does both at once where that is faster: the
+// row is committed only when put has returned nil. An error of put is returned as it is; then there is no row. Otherwise it is
+// as Deliver.
+func (s *Store) DeliverWhile(ctx context.Context, c Copy, put func() error) (Result, error) {
+	others := s.delivering.Add(1) - 1
+	defer s.delivering.Add(-1)
+	if others > 0 || s.commits.Busy() || !s.isKnown(c) {
+		if err := put(); err != nil {
+			return Result{}, err
+		}
+		return s.Deliver(ctx, []Copy{c})[0], nil
+	}
+	return s.deliverAlone(ctx, c, put)
+}
+
+// isKnown says whether a copy can be stored directly, as far as can be seen without the database.
+func (s *Store) isKnown(c Copy) bool {
+	if s.db.Backend() != sqldb.Postgres {
+		return false
+	}
+	_, known := s.folderIDs.get(folderKey{c.Target.Mailbox, c.Folder})
+	return known
+}
+
+func (s *Store) deliverAlone(ctx context.Context, c Copy, put func() error) (Result, error) {
+	began := time.Now()
+	object, row := &putting{over: make(chan struct{})}, make(chan loneRow, 1)
+	go func() { row <- s.commitAlone(c, object) }()
+	object.err = put()
+	close(object.over) // not when put panics: nothing is to be committed then
+	done := <-row
+	switch {
+	case object.err != nil:
+		return Result{}, object.err
+	case errors.Is(done.err, errInDoubt), errors.Is(done.err, errPutLate):
+		return s.Deliver(ctx, []Copy{c})[0], nil
+	case done.err != nil:
+		s.commitSingly([]*deliveryJob{done.job}, done.err)
+		return done.job.results[0], nil
+	}
+	s.metrics.commitSeconds.Observe(time.Since(began).Seconds())
+	s.metrics.batchSize.Observe(1)
+	s.metrics.direct.Inc()
+	s.outage.over()
+	return Result{ID: c.ID}, nil
+}
+
+// loneRow is what became of the row of a copy.
+type loneRow struct {
+	job *deliveryJob
+	err error
+}
+
+// commitAlone stores the row of c and commits it when the object is there. Meanwhile nobody waits for it but who needs the
+// rows that it has locked.
+func (s *Store) commitAlone(c Copy, object *putting) (done loneRow) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.log.Error("panic in a delivery", "err", fmt.Sprint(p), "stack", string(debug.Stack()))
+			done.err = errInDoubt
+		}
+	}()
+	copies := []Copy{c}
+	summaries, err := s.encodeSummaries(copies)
+	if err == nil {
+		done.job, err = s.newJob(copies, summaries)
+	}
+	if err != nil {
+		return loneRow{err: errInDoubt} // Deliver will say it
+	}
+	d := s.newDirectBatch(rowsOf([]*deliveryJob{done.job}))
+	if d == nil {
+		return loneRow{err: errInDoubt}
+	}
+	done.err = s.write(context.Background(), func(ctx context.Context, tx *sqldb.Tx) error {
+		if err := d.store(ctx, tx); err != nil {
+			return err
+		}
+		return object.wait()
+	})
+	return done
+}
+
+// putting is an object that is being stored.
+type putting struct {
+	// over is closed when err is known.
+	over chan struct{}
+	err  error
+}
+
+// wait returns nil when the object is stored.
+func (p *putting) wait() error {
+	patience := time.NewTimer(putPatience)
+	defer patience.Stop()
+	select {
+	case <-p.over:
+		if p.err != nil {
+			return errPutFailed
+		}
+		return nil
+	case <-patience.C:
+		return errPutLate
+	}
+}
