@@ -13,6 +13,9 @@ import (
 // A delivery that is alone has nobody to share its flushes with, and waits for two, one after the other: that of its object
 // and that of the commit. What PostgreSQL has to do before the commit is done meanwhile.
 
+// crowdTime is for how long after two deliveries at once there is no alone: under load flushes are shared, which costs less.
+const crowdTime = 100 * time.Millisecond
+
 // putPatience is how long a transaction is held open for an object. Others wait that long for the tenant, at most.
 const putPatience = 20 * time.Millisecond
 
@@ -25,9 +28,11 @@ var (
 // row is committed only when put has returned nil. An error of put is returned as it is; then there is no row. Otherwise it is
 // as Deliver.
 func (s *Store) DeliverWhile(ctx context.Context, c Copy, put func() error) (Result, error) {
-	others := s.delivering.Add(1) - 1
 	defer s.delivering.Add(-1)
-	if others > 0 || s.commits.Busy() || !s.isKnown(c) {
+	if s.delivering.Add(1) > 1 || s.commits.Busy() {
+		s.crowd.Store(time.Now().UnixNano())
+	}
+	if time.Now().UnixNano()-s.crowd.Load() < int64(crowdTime) || !s.isKnown(c) {
 		if err := put(); err != nil {
 			return Result{}, err
 		}

@@ -91,10 +91,10 @@ type Store struct {
 	found     *remembered[string, Target]
 	folderIDs *remembered[folderKey, FolderID]
 	commits   batch.Queue[*deliveryJob]
-	// delivering is how many calls of DeliverWhile are under way.
-	delivering atomic.Int64
-	outage     *outage
-	metrics    *metrics
+	// delivering is how many calls of DeliverWhile are under way; crowd is when there were several last, in nanoseconds since 1970.
+	delivering, crowd atomic.Int64
+	outage            *outage
+	metrics           *metrics
 
 	omitContent bool
 }
