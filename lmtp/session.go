@@ -87,6 +87,7 @@ func (s *Server) resolve(rcpt mail.Address) (store.Target, error) {
 // The message is read from the wire; what go-smtp has to offer is empty.
 func (s *session) LMTPData(_ io.Reader, status smtp.StatusCollector) (err error) {
 	defer s.server.recovered(&err)
+	growStack()
 	tx := s.tx
 	m, failure := tx.receive(s.wire.body())
 	if m != nil {
@@ -108,6 +109,18 @@ func (s *session) LMTPData(_ io.Reader, status smtp.StatusCollector) (err error)
 	}
 	return refuse(errors.New("no reply"))
 }
+
+// growStack gives this goroutine, which is new for each message, the stack that storing one takes. Left to itself it would grow
+// in steps, each of which copies what is on it and corrects every pointer there: 5 % of a small message's processor time.
+//
+//go:noinline
+func growStack() byte {
+	var space [12 << 10]byte
+	return space[someByte]
+}
+
+// someByte is not known to the compiler, which would leave out the space.
+var someByte = 0
 
 // Data is never called for LMTP.
 func (s *session) Data(io.Reader) error { return refuse(errors.New("not LMTP")) }

@@ -57,20 +57,26 @@ func (s *Store) deliverAlone(ctx context.Context, c Copy, put func() error) (Res
 	object.err = put()
 	close(object.over) // not when put panics: nothing is to be committed then
 	done := <-row
-	switch {
-	case object.err != nil:
+	if object.err != nil {
 		return Result{}, object.err
+	}
+	return s.settleAlone(ctx, c, done, began), nil
+}
+
+// settleAlone is the result of a copy whose object is stored.
+func (s *Store) settleAlone(ctx context.Context, c Copy, done loneRow, began time.Time) Result {
+	switch {
 	case errors.Is(done.err, errInDoubt), errors.Is(done.err, errPutLate):
-		return s.Deliver(ctx, []Copy{c})[0], nil
+		return s.Deliver(ctx, []Copy{c})[0]
 	case done.err != nil:
 		s.commitSingly([]*deliveryJob{done.job}, done.err)
-		return done.job.results[0], nil
+		return done.job.results[0]
 	}
 	s.metrics.commitSeconds.Observe(time.Since(began).Seconds())
 	s.metrics.batchSize.Observe(1)
 	s.metrics.direct.Inc()
 	s.outage.over()
-	return Result{ID: c.ID}, nil
+	return Result{ID: c.ID}
 }
 
 // loneRow is what became of the row of a copy.
