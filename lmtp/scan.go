@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/mairust/mairust/internal/mail"
@@ -97,10 +98,21 @@ func (tx *transaction) readScan(m *message) (scan mail.Scan, reason string, err 
 	return scan, "", nil
 }
 
+// headerReaders are for the headers of messages, one after the other.
+var headerReaders = sync.Pool{New: func() any { return bufio.NewReader(nil) }}
+
 // firstField gives the value of the first field called name in the header at the beginning of r, folded as it
 // stands, cut at maxScanField.
 func firstField(r io.Reader, name string) (value string, found bool, err error) {
-	in := bufio.NewReader(r)
+	in, ok := headerReaders.Get().(*bufio.Reader)
+	if !ok {
+		in = bufio.NewReader(nil)
+	}
+	in.Reset(r)
+	defer func() {
+		in.Reset(nil) // holds on to nothing
+		headerReaders.Put(in)
+	}()
 	var field []byte
 	for {
 		line, whole, err := readHeaderLine(in)

@@ -4,9 +4,16 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"sync"
 )
 
-const copyBytes = 256 << 10
+// copyBytes is how much is copied at once; buffers of smallCopyBytes are kept, as most objects are small.
+const (
+	copyBytes      = 256 << 10
+	smallCopyBytes = 64 << 10
+)
+
+var smallCopies = sync.Pool{New: func() any { return new([smallCopyBytes]byte) }}
 
 // CopyExactly copies the size bytes that r holds from its beginning to w. It is an error when r holds less
 // or more. ctx is looked at before each chunk.
@@ -14,12 +21,29 @@ func CopyExactly(ctx context.Context, w io.Writer, r io.ReadSeeker, size int64) 
 	if _, err := r.Seek(0, io.SeekStart); err != nil {
 		return fmt.Errorf("rewind: %w", err)
 	}
-	buf := make([]byte, min(size+1, copyBytes)) // one byte more shows that r is too long
+	buf, done := copyBuffer(size + 1) // one byte more shows that r is too long
+	defer done()
+	return copyExactly(ctx, w, r, size, buf)
+}
+
+// copyBuffer gives a buffer for n bytes that are copied, or for a part of them, and the function to call after its last use.
+func copyBuffer(n int64) (buf []byte, done func()) {
+	if n > smallCopyBytes {
+		return make([]byte, min(n, copyBytes)), func() {}
+	}
+	small, ok := smallCopies.Get().(*[smallCopyBytes]byte)
+	if !ok {
+		small = new([smallCopyBytes]byte)
+	}
+	return small[:n], func() { smallCopies.Put(small) }
+}
+
+func copyExactly(ctx context.Context, w io.Writer, r io.Reader, size int64, buf []byte) error {
 	for done := int64(0); ; {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		n, err := io.ReadFull(r, buf[:min(size+1-done, copyBytes)])
+		n, err := io.ReadFull(r, buf[:min(size+1-done, int64(len(buf)))])
 		if done+int64(n) > size {
 			return fmt.Errorf("content is longer than %d bytes", size)
 		}
