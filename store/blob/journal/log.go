@@ -35,7 +35,7 @@ type Options struct {
 	// when all wait for it, appends wait too.
 	MaxSegments int
 	// CheckpointNames is after how many objects there is one, if none is under way: while it writes them, whoever delivers has
-	// less of the disk and the processors, and a little often is felt less than much at once. Default 1024.
+	// less of the disk and the processors, and a little often is felt less than much at once. Default 256.
 	CheckpointNames int
 	// MaxAge is how long an entry waits for a checkpoint when there are not so many; default 5 s.
 	MaxAge time.Duration
@@ -99,7 +99,7 @@ type Log struct {
 func Open(dir string, o Options) (*Log, error) {
 	o.SegmentBytes = cmp.Or(o.SegmentBytes, 16<<20)
 	o.MaxSegments = cmp.Or(o.MaxSegments, 8)
-	o.CheckpointNames = cmp.Or(o.CheckpointNames, 1024)
+	o.CheckpointNames = cmp.Or(o.CheckpointNames, 256)
 	o.MaxAge = cmp.Or(o.MaxAge, 5*time.Second)
 	if o.Now == nil {
 		o.Now = time.Now
