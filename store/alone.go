@@ -16,8 +16,8 @@ import (
 // crowdTime is for how long after two deliveries at once there is no alone: under load flushes are shared, which costs less.
 const crowdTime = 100 * time.Millisecond
 
-// putPatience is how long a transaction is held open for an object. Others wait that long for the tenant, at most.
-const putPatience = 20 * time.Millisecond
+// defaultPutPatience is how long a transaction is held open for an object. Others wait that long for the tenant, at most.
+const defaultPutPatience = 20 * time.Millisecond
 
 var (
 	errPutFailed = errors.New("object could not be stored")
@@ -110,7 +110,7 @@ func (s *Store) commitAlone(c Copy, object *putting) (done loneRow) {
 		if err := d.store(ctx, tx); err != nil {
 			return err
 		}
-		return object.wait()
+		return object.wait(s.putPatience)
 	})
 	return done
 }
@@ -123,8 +123,8 @@ type putting struct {
 }
 
 // wait returns nil when the object is stored.
-func (p *putting) wait() error {
-	patience := time.NewTimer(putPatience)
+func (p *putting) wait(atMost time.Duration) error {
+	patience := time.NewTimer(atMost)
 	defer patience.Stop()
 	select {
 	case <-p.over:

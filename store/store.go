@@ -93,6 +93,7 @@ type Store struct {
 	commits   batch.Queue[*deliveryJob]
 	// delivering is how many calls of DeliverWhile are under way; crowd is when there were several last, in nanoseconds since 1970.
 	delivering, crowd atomic.Int64
+	putPatience       time.Duration
 	outage            *outage
 	metrics           *metrics
 
@@ -111,6 +112,7 @@ func New(o Options) *Store {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Store{db: o.DB, now: o.Now, log: o.Log, metrics: newMetrics(o.Registerer), outage: &outage{log: o.Log}, omitContent: o.OmitContent, shredWait: o.ShredWait}
+	s.putPatience = defaultPutPatience
 	s.found = &remembered[string, Target]{now: o.Now, size: recipientCacheSize, age: recipientCacheTime}
 	s.folderIDs = &remembered[folderKey, FolderID]{now: o.Now, size: knownFolderSize, age: knownFolderTime}
 	s.commits.Take, s.commits.Work = takeBatch, s.commitBatch

@@ -72,6 +72,9 @@ func Update(table string, columns ...Column) *Many {
 	}
 }
 
+// Array is PostgreSQL's type for many values of the column.
+func (c Column) Array() string { return c.array }
+
 // Unnest is PostgreSQL's table v of rows whose columns are the arrays $first, $first+1, …: those that Arrays makes.
 func Unnest(first int, columns []Column) string {
 	arrays := make([]string, len(columns))
