@@ -136,7 +136,7 @@ func (s *Store) commitDecided(rows []row, t try) ([]Result, error) {
 	for i, r := range b.rows {
 		key := folderKey{r.Target.Mailbox, r.Folder}
 		if f := b.folders[key]; f != nil && b.results[i].ID == r.ID {
-			s.folderIDs.put(key, f.id)
+			s.folderIDs.put(key, f.id, s.folderIDs.asOf())
 		}
 	}
 	return b.results, nil

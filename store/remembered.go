@@ -18,6 +18,8 @@ type remembered[K comparable, V any] struct {
 	// forgets some, not all at once, and what nobody asks for goes.
 	recent, before map[K]dated[V]
 	since          time.Time
+	// forgotten is how often all was forgotten.
+	forgotten int
 }
 
 type dated[V any] struct {
@@ -39,9 +41,20 @@ func (r *remembered[K, V]) get(key K) (V, bool) {
 	return e.value, true
 }
 
-func (r *remembered[K, V]) put(key K, value V) {
+// asOf is to be called before what is put is read, and goes with it.
+func (r *remembered[K, V]) asOf() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	return r.forgotten
+}
+
+// put remembers what was read, unless all was forgotten since.
+func (r *remembered[K, V]) put(key K, value V, asOf int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if asOf != r.forgotten {
+		return
+	}
 	now := r.now()
 	if r.recent == nil || len(r.recent) >= r.size || now.Sub(r.since) >= r.age {
 		r.recent, r.before, r.since = map[K]dated[V]{}, r.recent, now
@@ -60,4 +73,5 @@ func (r *remembered[K, V]) forgetAll() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.recent, r.before = nil, nil
+	r.forgotten++
 }

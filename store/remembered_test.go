@@ -14,14 +14,14 @@ func TestRememberedForgetsWhatIsOldAndNotAllAtOnce(t *testing.T) {
 	c := &remembered[string, MailboxID]{now: func() time.Time { return now }, size: size, age: age}
 	key := func(i int) string { return fmt.Sprint("u", i, "@example.test") }
 	for i := range 2 * size {
-		c.put(key(i), MailboxID(key(i)))
+		c.put(key(i), MailboxID(key(i)), c.asOf())
 	}
 	for _, i := range []int{0, size, 2*size - 1} {
 		box, ok := c.get(key(i))
 		require.True(t, ok, i)
 		require.Equal(t, MailboxID(key(i)), box)
 	}
-	c.put("one more", "b")
+	c.put("one more", "b", c.asOf())
 	_, ok := c.get(key(0))
 	require.False(t, ok, "memory is bounded")
 	_, ok = c.get(key(size))
@@ -30,10 +30,10 @@ func TestRememberedForgetsWhatIsOldAndNotAllAtOnce(t *testing.T) {
 	now = now.Add(age + time.Microsecond)
 	_, ok = c.get("one more")
 	require.False(t, ok)
-	c.put("fresh", "b")
+	c.put("fresh", "b", c.asOf())
 	_, ok = c.get("fresh")
 	require.True(t, ok)
-	c.put("other", "b")
+	c.put("other", "b", c.asOf())
 	c.forget("fresh")
 	_, ok = c.get("fresh")
 	require.False(t, ok)
@@ -42,4 +42,10 @@ func TestRememberedForgetsWhatIsOldAndNotAllAtOnce(t *testing.T) {
 	c.forgetAll()
 	_, ok = c.get("other")
 	require.False(t, ok)
+
+	before := c.asOf()
+	c.forgetAll()
+	c.put("read before", "b", before)
+	_, ok = c.get("read before")
+	require.False(t, ok, "what it was read from has changed")
 }

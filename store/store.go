@@ -113,7 +113,7 @@ func New(o Options) *Store {
 	}
 	s := &Store{db: o.DB, now: o.Now, log: o.Log, metrics: newMetrics(o.Registerer), outage: &outage{log: o.Log}, omitContent: o.OmitContent, shredWait: o.ShredWait}
 	s.putPatience = defaultPutPatience
-	s.found = &remembered[string, Target]{now: o.Now, size: recipientCacheSize, age: recipientCacheTime}
+	s.found = newRecipientCache(o.DB.Backend(), o.Now)
 	s.folderIDs = &remembered[folderKey, FolderID]{now: o.Now, size: knownFolderSize, age: knownFolderTime}
 	s.commits.Take, s.commits.Work = takeBatch, s.commitBatch
 	return s
