@@ -43,11 +43,42 @@ func (s *Store) MailboxDescription(ctx context.Context, id MailboxID) (MailboxDe
 	return list[0], nil
 }
 
-// MailboxesChangedSince lists the mailboxes that were made since, or had a folder made: at most limit of those after the
-// given one, by id.
-func (s *Store) MailboxesChangedSince(ctx context.Context, since time.Time, after MailboxID, limit int) ([]MailboxDescription, error) {
-	return s.descriptions(ctx, selectDescriptions+`m.id IN (SELECT f.mailbox_id FROM folders f WHERE f.created_us >= $1)
-		AND m.id > $2 ORDER BY m.id LIMIT $3`, micros(since), string(after), limit)
+// MailboxDescriptionsOf describes the mailboxes with these ids, as far as they are there.
+func (s *Store) MailboxDescriptionsOf(ctx context.Context, ids []MailboxID) ([]MailboxDescription, error) {
+	values := make([]any, len(ids))
+	for i, id := range ids {
+		values[i] = string(id)
+	}
+	var list []MailboxDescription
+	err := chunks(values, 1, func(piece []any, n int) error {
+		some, err := s.descriptions(ctx, selectDescriptions+`m.id IN (`+placeholders(1, n)+`)`, piece...)
+		list = append(list, some...)
+		return err
+	})
+	return list, err
+}
+
+// MadeFolder is when a folder was made.
+type MadeFolder struct {
+	Created time.Time
+	ID      FolderID
+	Mailbox MailboxID
+}
+
+// FoldersMadeAfter lists folders by the time of their making, then by id: at most limit of those after the given one.
+func (s *Store) FoldersMadeAfter(ctx context.Context, last MadeFolder, limit int) ([]MadeFolder, error) {
+	const query = `SELECT created_us, id, mailbox_id FROM folders
+		WHERE created_us >= $1 AND (created_us > $1 OR id > $2) ORDER BY created_us, id LIMIT $3`
+	var list []MadeFolder
+	err := s.each(ctx, query, []any{micros(last.Created), string(last.ID), limit}, func(scan sqldb.Scan) error {
+		var f MadeFolder
+		var created int64
+		err := scan(&created, &f.ID, &f.Mailbox)
+		f.Created = fromMicros(created)
+		list = append(list, f)
+		return err
+	})
+	return list, err
 }
 
 func (s *Store) descriptions(ctx context.Context, query string, args ...any) ([]MailboxDescription, error) {

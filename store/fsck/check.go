@@ -290,7 +290,7 @@ func (c *check) mendCounters(ctx context.Context, m store.Miscount) error {
 
 func (c *check) checkDescriptions(ctx context.Context) error {
 	c.begin("descriptions", c.totals.Mailboxes, 0)
-	return c.eachMailbox(ctx, c.store.MailboxDescriptions, func(d store.MailboxDescription) error {
+	return c.eachMailbox(ctx, func(d store.MailboxDescription) error {
 		c.advance(1, 0)
 		differs, err := c.describe(ctx, d, c.mends())
 		if err != nil || !differs || c.now().Sub(d.Created) < describeEvery+overlap || c.hasRenewed(d.Mailbox) {

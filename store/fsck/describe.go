@@ -6,6 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/mairust/mairust/store"
@@ -45,30 +48,100 @@ func descriptionKey(d store.MailboxDescription) string {
 
 // DescribeAll writes the description of each mailbox that has none, or an old one.
 func (f *Fsck) DescribeAll(ctx context.Context) error {
-	return f.eachMailbox(ctx, f.store.MailboxDescriptions, func(d store.MailboxDescription) error {
+	return f.eachMailbox(ctx, func(d store.MailboxDescription) error {
 		_, err := f.describe(ctx, d, true)
 		return err
 	})
 }
 
-// DescribeSince does so for the mailboxes that were made since, or had a folder made.
+// madePage is how many new folders are looked at together.
+const madePage = 10_000
+
+// DescribeSince does so for the mailboxes that were made since, or had a folder made. What it has done is not looked at again.
 func (f *Fsck) DescribeSince(ctx context.Context, since time.Time) error {
 	since = since.Add(-overlap)
-	list := func(ctx context.Context, after store.MailboxID, limit int) ([]store.MailboxDescription, error) {
-		return f.store.MailboxesChangedSince(ctx, since, after, limit)
+	f.done.forgetBefore(since)
+	last := store.MadeFolder{Created: since}
+	for {
+		page, err := f.store.FoldersMadeAfter(ctx, last, madePage)
+		if err != nil {
+			return fmt.Errorf("list folders: %w", err)
+		}
+		fresh := f.done.without(page)
+		if err := f.describeSome(ctx, mailboxesOf(fresh)); err != nil {
+			return err
+		}
+		f.done.add(fresh)
+		if len(page) < madePage {
+			return nil
+		}
+		last = page[len(page)-1]
 	}
-	return f.eachMailbox(ctx, list, func(d store.MailboxDescription) error {
-		_, err := f.describe(ctx, d, true)
-		return err
+}
+
+func (f *Fsck) describeSome(ctx context.Context, mailboxes []store.MailboxID) error {
+	for ids := range slices.Chunk(mailboxes, describePage) {
+		list, err := f.store.MailboxDescriptionsOf(ctx, ids)
+		if err != nil {
+			return fmt.Errorf("list mailboxes: %w", err)
+		}
+		for _, d := range list {
+			if _, err := f.describe(ctx, d, true); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// mailboxesOf gives the mailboxes of folders, each once.
+func mailboxesOf(folders []store.MadeFolder) []store.MailboxID {
+	ids := make([]store.MailboxID, len(folders))
+	for i, folder := range folders {
+		ids[i] = folder.Mailbox
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}
+
+// describedFolders are folders whose mailboxes were described when they were there, and when they were made.
+type describedFolders struct {
+	mu   sync.Mutex
+	made map[store.FolderID]time.Time
+}
+
+// without leaves out what was described.
+func (d *describedFolders) without(list []store.MadeFolder) []store.MadeFolder {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(list), func(folder store.MadeFolder) bool {
+		_, done := d.made[folder.ID]
+		return done
 	})
 }
 
-type listMailboxes func(ctx context.Context, after store.MailboxID, limit int) ([]store.MailboxDescription, error)
+func (d *describedFolders) add(list []store.MadeFolder) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.made == nil {
+		d.made = map[store.FolderID]time.Time{}
+	}
+	for _, folder := range list {
+		d.made[folder.ID] = folder.Created
+	}
+}
 
-func (f *Fsck) eachMailbox(ctx context.Context, list listMailboxes, do func(store.MailboxDescription) error) error {
+func (d *describedFolders) forgetBefore(t time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	maps.DeleteFunc(d.made, func(_ store.FolderID, made time.Time) bool { return made.Before(t) })
+}
+
+// eachMailbox describes all mailboxes to do, by id.
+func (f *Fsck) eachMailbox(ctx context.Context, do func(store.MailboxDescription) error) error {
 	after := store.MailboxID("")
 	for {
-		page, err := list(ctx, after, describePage)
+		page, err := f.store.MailboxDescriptions(ctx, after, describePage)
 		if err != nil {
 			return fmt.Errorf("list mailboxes: %w", err)
 		}

@@ -74,6 +74,7 @@ type Fsck struct {
 	log     *slog.Logger
 	now     func() time.Time
 	metrics *metrics
+	done    describedFolders
 	// step is called after each act that a crash could follow; tests end it there.
 	step func(name string) error
 }

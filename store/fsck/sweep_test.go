@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/mairust/mairust/internal/keyring"
 	"github.com/mairust/mairust/store"
+	"github.com/mairust/mairust/store/blob"
 	"github.com/mairust/mairust/store/fsck"
 	"github.com/mairust/mairust/store/storetest"
 )
@@ -240,6 +242,40 @@ func TestMailboxesAreDescribedBesideTheirObjects(t *testing.T) {
 		after, err := r.objects.Stat(t.Context(), key)
 		require.NoError(t, err)
 		require.Equal(t, before, after, "nothing is written that has not changed")
+	})
+}
+
+// readBucket counts what is read.
+type readBucket struct {
+	fsck.Bucket
+	reads int
+}
+
+func (b *readBucket) Get(ctx context.Context, key string, offset, n int64) (io.ReadCloser, blob.Info, error) {
+	b.reads++
+	return b.Bucket.Get(ctx, key, offset, n)
+}
+
+// Every few seconds all that was made in the last minutes is looked for: after a thousand mailboxes were made, that must not be
+// a thousand descriptions each time.
+func TestMailboxIsDescribedAgainOnlyWhenAFolderWasMade(t *testing.T) {
+	onEach(t, func(t *testing.T, r *rig) {
+		began := time.Now()
+		site := storetest.NewSite(t, r.store, "one", "one.test", "bob", "alice")
+		objects := &readBucket{Bucket: r.objects}
+		f, err := fsck.New(fsck.Options{}, fsck.Deps{Store: r.store, Objects: objects, Verify: func(string, ...string) error { return nil }})
+		require.NoError(t, err)
+		require.NoError(t, f.DescribeSince(t.Context(), began))
+		require.Equal(t, 2, objects.reads)
+		require.NoError(t, f.DescribeSince(t.Context(), began))
+		require.Equal(t, 2, objects.reads)
+
+		l := r.write(site.Target("bob"), "makes a folder", "Q1", "")
+		l.copy.Folder = "Lists"
+		r.deliver(l)
+		require.NoError(t, f.DescribeSince(t.Context(), began.Add(-2*time.Hour)))
+		require.Equal(t, 3, objects.reads, "that of one mailbox")
+		require.Contains(t, r.object(string(site.Tenant.ID)+"/"+string(site.Mailboxes["bob"].ID)+"/mailbox.json"), `"Lists"`)
 	})
 }
 
