@@ -16,6 +16,9 @@ import (
 // crowdTime is for how long after two deliveries at once there is no alone: under load flushes are shared, which costs less.
 const crowdTime = 100 * time.Millisecond
 
+// slowTime is for how long there is no alone after an object that was late: the next ones may be too.
+const slowTime = 10 * time.Second
+
 // defaultPutPatience is how long a transaction is held open for an object. Others wait that long for the tenant, at most.
 const defaultPutPatience = 20 * time.Millisecond
 
@@ -30,15 +33,21 @@ var (
 func (s *Store) DeliverWhile(ctx context.Context, c Copy, put func() error) (Result, error) {
 	defer s.delivering.Add(-1)
 	if s.delivering.Add(1) > 1 || s.commits.Busy() {
-		s.crowd.Store(time.Now().UnixNano())
+		s.shareFor(crowdTime)
 	}
-	if time.Now().UnixNano()-s.crowd.Load() < int64(crowdTime) || !s.isKnown(c) {
+	if time.Since(s.started) < time.Duration(s.shareUntil.Load()) || !s.isKnown(c) {
 		if err := put(); err != nil {
 			return Result{}, err
 		}
 		return s.Deliver(ctx, []Copy{c})[0], nil
 	}
 	return s.deliverAlone(ctx, c, put)
+}
+
+// shareFor lets no delivery be alone for a while.
+func (s *Store) shareFor(d time.Duration) {
+	until := int64(time.Since(s.started) + d)
+	s.shareUntil.Store(max(until, s.shareUntil.Load()))
 }
 
 // isKnown says whether a copy can be stored directly, as far as can be seen without the database.
@@ -66,7 +75,13 @@ func (s *Store) deliverAlone(ctx context.Context, c Copy, put func() error) (Res
 // settleAlone is the result of a copy whose object is stored.
 func (s *Store) settleAlone(ctx context.Context, c Copy, done loneRow, began time.Time) Result {
 	switch {
-	case errors.Is(done.err, errInDoubt), errors.Is(done.err, errPutLate):
+	case errors.Is(done.err, errInDoubt):
+		s.doubt([]row{{Copy: &c}})
+		s.metrics.lone.WithLabelValues(resultInDoubt).Inc()
+		return s.Deliver(ctx, []Copy{c})[0]
+	case errors.Is(done.err, errPutLate):
+		s.shareFor(slowTime)
+		s.metrics.lone.WithLabelValues(resultLate).Inc()
 		return s.Deliver(ctx, []Copy{c})[0]
 	case done.err != nil:
 		s.commitSingly([]*deliveryJob{done.job}, done.err)
@@ -74,7 +89,8 @@ func (s *Store) settleAlone(ctx context.Context, c Copy, done loneRow, began tim
 	}
 	s.metrics.commitSeconds.Observe(time.Since(began).Seconds())
 	s.metrics.batchSize.Observe(1)
-	s.metrics.direct.Inc()
+	s.metrics.direct.WithLabelValues(resultStored).Inc()
+	s.metrics.lone.WithLabelValues(resultStored).Inc()
 	s.outage.over()
 	return Result{ID: c.ID}
 }
@@ -92,6 +108,9 @@ func (s *Store) commitAlone(c Copy, object *putting) (done loneRow) {
 		if p := recover(); p != nil {
 			s.log.Error("panic in a delivery", "err", fmt.Sprint(p), "stack", string(debug.Stack()))
 			done.err = errInDoubt
+			if done.job != nil { // the row may be committed
+				done.err = fmt.Errorf("panic: %v", p)
+			}
 		}
 	}()
 	copies := []Copy{c}

@@ -106,20 +106,26 @@ func (s *Store) commitDirectly(rows []row, t try) ([]Result, error) {
 	}
 	err := s.write(context.Background(), d.store)
 	if errors.Is(err, errInDoubt) {
-		for _, r := range rows {
-			s.folderIDs.forget(folderKey{r.Target.Mailbox, r.Folder})
-		}
+		s.doubt(rows)
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	s.metrics.direct.Inc()
+	s.metrics.direct.WithLabelValues(resultStored).Inc()
 	results := make([]Result, len(rows))
 	for i, r := range rows {
 		results[i].ID = r.ID
 	}
 	return results, nil
+}
+
+// doubt has the next batch with one of these rows decided at once.
+func (s *Store) doubt(rows []row) {
+	for _, r := range rows {
+		s.folderIDs.forget(folderKey{r.Target.Mailbox, r.Folder})
+	}
+	s.metrics.direct.WithLabelValues(resultInDoubt).Inc()
 }
 
 // commitDecided reads what there is and decides each row.

@@ -29,7 +29,7 @@ type Content struct {
 	Scan mail.Verdict
 }
 
-// Copy is one message for one mailbox, whose object is stored and durable already.
+// Copy is one message for one mailbox, whose object is stored and durable already, or about to be: see DeliverWhile.
 type Copy struct {
 	// ID is new, from NewMessageID.
 	ID     MessageID

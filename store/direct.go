@@ -29,10 +29,10 @@ var (
 	directMessages = append([]sqldb.Column{sqldb.Text("folder_id"), sqldb.Integer("place"), sqldb.Integer("behind")}, rowColumns...)
 )
 
-// insertDirectly counts tenants, mailboxes and folders, in this order and each by id, as every batch locks them; a stage in which
-// a row is not as it should be stops those after it. A message's place is that of its folder, and behind is how
-// many of the batch come from it on in the folder. The look for an earlier delivery is no join, which PostgreSQL might make
-// by reading all there are.
+// insertDirectly counts tenants, mailboxes and folders, in this order; a stage in which a row is not as it should be stops those
+// after it. Tenants are met by id, and every batch takes them first, so batches do not wait for each other; with what locks
+// folders alone one may, and is tried again. A message's place is that of its folder, and behind is how many of the batch
+// come from it on in the folder. The look for an earlier delivery is no join, which PostgreSQL might make by reading all there are.
 var insertDirectly = `WITH t AS (
 	UPDATE tenants x SET used_bytes = x.used_bytes + v.bytes FROM ` + sqldb.Unnest(1, directTenants) + `
 	WHERE x.id = v.id AND x.state = '` + tenantActive + `' AND (x.quota_bytes <= 0 OR x.used_bytes + v.bytes <= x.quota_bytes)
@@ -99,7 +99,7 @@ func (s *Store) newDirectBatch(rows []row) *directBatch {
 			d.folders[folder] = &directFolder{key: key}
 		}
 		m, size := d.mailboxes[r.Target.Mailbox], r.Content.SizeBytes
-		if m.tenant != r.Target.Tenant || size <= 0 {
+		if m.tenant != r.Target.Tenant || d.folders[folder].key != key || size <= 0 {
 			return nil
 		}
 		d.tenants[r.Target.Tenant] += size

@@ -47,18 +47,36 @@ func (r *directRig) copy(t testing.TB, local string) store.Copy {
 	return storetest.NewCopy(t, r.site.Target(local), "x")
 }
 
-// direct counts the batches that took one statement.
-func (r *directRig) direct(t testing.TB) int {
+// count is the value of a counter for a result.
+func (r *directRig) count(t testing.TB, name, result string) int {
 	t.Helper()
 	families, err := r.registry.Gather()
 	require.NoError(t, err)
 	for _, f := range families {
-		if f.GetName() == "mairust_store_direct_batches_total" {
-			return int(f.GetMetric()[0].GetCounter().GetValue())
+		for _, m := range f.GetMetric() {
+			if f.GetName() == name && (result == "" || m.GetLabel()[0].GetValue() == result) {
+				return int(m.GetCounter().GetValue())
+			}
 		}
 	}
-	t.Fatal("there is no such counter")
 	return 0
+}
+
+// direct counts the batches that took one statement, inDoubt those that were tried so.
+func (r *directRig) direct(t testing.TB) int {
+	t.Helper()
+	return r.count(t, "mairust_store_direct_batches_total", "stored")
+}
+
+func (r *directRig) inDoubt(t testing.TB) int {
+	t.Helper()
+	return r.count(t, "mairust_store_direct_batches_total", "in_doubt")
+}
+
+// lone counts the deliveries whose row was written beside the object.
+func (r *directRig) lone(t testing.TB, result string) int {
+	t.Helper()
+	return r.count(t, "mairust_store_lone_deliveries_total", result)
 }
 
 func (r *directRig) exec(t testing.TB, query string, args ...any) {
@@ -133,6 +151,11 @@ func TestBatchInDoubtIsDecidedByCopy(t *testing.T) {
 		"folder renamed": {func(t *testing.T, r *directRig, _ *store.Copy) {
 			r.exec(t, `UPDATE folders SET name = 'old' WHERE name = 'INBOX' AND mailbox_id = '%s'`, r.site.Mailboxes["eve"].ID)
 		}, nil},
+		"folder of another mailbox": {func(t *testing.T, r *directRig, _ *store.Copy) {
+			carol := storetest.NewSite(t, r.Store, "example", "example.test", "carol").Mailboxes["carol"]
+			r.exec(t, `DELETE FROM folders WHERE name = 'INBOX' AND mailbox_id = '%s'`, carol.ID)
+			r.exec(t, `UPDATE folders SET mailbox_id = '%s' WHERE name = 'INBOX' AND mailbox_id = '%s'`, carol.ID, r.site.Mailboxes["eve"].ID)
+		}, nil},
 		"recovered, over quota": {func(t *testing.T, r *directRig, c *store.Copy) {
 			require.NoError(t, r.SetMailboxQuota(t.Context(), r.site.Tenant.ID, r.site.Mailboxes["eve"].ID, 10))
 			c.Recovered = true
@@ -147,6 +170,7 @@ func TestBatchInDoubtIsDecidedByCopy(t *testing.T) {
 			require.Equal(t, store.Result{ID: good.ID}, results[0])
 			require.ErrorIs(t, results[1].Err, tt.want)
 			require.Zero(t, r.direct(t))
+			require.Zero(t, r.count(t, "mairust_store_batch_retries_total", ""), "nothing was refused, which PostgreSQL would log")
 			r.requireMessages(t, "bob", 2)
 			if tt.want == nil {
 				m, err := r.Message(t.Context(), store.System, doubtful.ID)
@@ -156,6 +180,48 @@ func TestBatchInDoubtIsDecidedByCopy(t *testing.T) {
 			storetest.Deliver(t, r.Store, r.copy(t, "bob"))
 			require.Equal(t, 1, r.direct(t))
 		})
+	}
+}
+
+// One statement for it would be in vain again.
+func TestMailboxInDoubtIsNotTriedDirectlyAgain(t *testing.T) {
+	for name, deliver := range map[string]func(r *directRig, c store.Copy) store.Result{
+		"batch": func(r *directRig, c store.Copy) store.Result {
+			return r.Deliver(context.Background(), []store.Copy{c})[0]
+		},
+		"alone": func(r *directRig, c store.Copy) store.Result {
+			result, err := r.DeliverWhile(context.Background(), c, func() error { return nil })
+			return store.Result{Err: errors.Join(result.Err, err)}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newDirectRig(t, "eve")
+			require.NoError(t, r.SetMailboxQuota(t.Context(), r.site.Tenant.ID, r.site.Mailboxes["eve"].ID, 10))
+			for range 3 {
+				require.ErrorIs(t, deliver(r, r.copy(t, "eve")).Err, store.ErrQuota)
+				require.Equal(t, 1, r.inDoubt(t))
+			}
+		})
+	}
+}
+
+// A name that a folder had before leads to the same id.
+func TestFolderWithTwoKnownNamesTakesMailForOne(t *testing.T) {
+	r := newDirectRig(t, "bob")
+	r.exec(t, `UPDATE folders SET name = 'old' WHERE name = 'INBOX'`)
+	old := r.copy(t, "bob")
+	old.Folder = "old"
+	storetest.Deliver(t, r.Store, old)
+	for i := range 2 {
+		old, inbox := r.copy(t, "bob"), r.copy(t, "bob")
+		old.Folder = "old"
+		r1 := r.Deliver(t.Context(), []store.Copy{old, inbox})
+		require.NoError(t, errors.Join(r1[0].Err, r1[1].Err), i)
+		for id, folder := range map[store.MessageID]string{old.ID: "old", inbox.ID: store.Inbox} {
+			m, err := r.Message(t.Context(), store.System, id)
+			require.NoError(t, err)
+			require.Equal(t, folder, m.FolderName)
+		}
 	}
 }
 
@@ -285,7 +351,36 @@ func TestRowIsWrittenWhileTheObjectIs(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, store.Result{ID: c.ID}, result)
 	require.Equal(t, 1, r.direct(t))
+	require.Equal(t, 1, r.lone(t, "stored"))
 	r.requireMessages(t, "bob", 2)
+}
+
+// Under load flushes are shared, which costs less.
+func TestDeliveryInACrowdIsNotAlone(t *testing.T) {
+	r := newDirectRig(t, "bob")
+	put := func() error { return nil }
+	result, err := r.DeliverWhile(t.Context(), r.copy(t, "bob"), func() error {
+		second, err := r.DeliverWhile(t.Context(), r.copy(t, "bob"), put)
+		return errors.Join(second.Err, err)
+	})
+	require.NoError(t, errors.Join(result.Err, err))
+	after := r.lone(t, "stored") + r.lone(t, "late")
+	require.LessOrEqual(t, after, 1, "the first may have been")
+	r.ShareFor(time.Hour)
+	for range 3 {
+		result, err = r.DeliverWhile(t.Context(), r.copy(t, "bob"), put)
+		require.NoError(t, errors.Join(result.Err, err))
+	}
+	require.Equal(t, after, r.lone(t, "stored")+r.lone(t, "late"))
+	r.requireMessages(t, "bob", 6)
+}
+
+func TestPanicOverAHostileCopyIsItsCallersOwn(t *testing.T) {
+	r := newDirectRig(t, "bob")
+	c := r.copy(t, "bob")
+	c.Content = nil
+	require.Panics(t, func() { _, _ = r.DeliverWhile(t.Context(), c, func() error { return nil }) })
+	storetest.Deliver(t, r.Store, r.copy(t, "bob"))
 }
 
 func TestNoRowIsLeftWithoutItsObject(t *testing.T) {
@@ -353,8 +448,12 @@ func TestObjectThatTakesLongHoldsNobodyUp(t *testing.T) {
 	})
 	require.NoError(t, err)
 	require.Equal(t, store.Result{ID: c.ID}, result, "it is stored all the same")
+	require.Equal(t, 1, r.lone(t, "late"))
+	_, err = r.DeliverWhile(t.Context(), r.copy(t, "bob"), func() error { return nil })
+	require.NoError(t, err)
+	require.Zero(t, r.lone(t, "stored"), "the next ones are not tried")
 	requireCounted(t, r.Store, "bob")
-	r.requireMessages(t, "bob", 3)
+	r.requireMessages(t, "bob", 4)
 }
 
 func TestAnswerThatIsLostToACommitAloneIsAskedFor(t *testing.T) {

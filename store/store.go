@@ -91,11 +91,12 @@ type Store struct {
 	found     *remembered[string, Target]
 	folderIDs *remembered[folderKey, FolderID]
 	commits   batch.Queue[*deliveryJob]
-	// delivering is how many calls of DeliverWhile are under way; crowd is when there were several last, in nanoseconds since 1970.
-	delivering, crowd atomic.Int64
-	putPatience       time.Duration
-	outage            *outage
-	metrics           *metrics
+	// delivering is how many calls of DeliverWhile are under way; none is alone before shareUntil, in nanoseconds since started.
+	delivering, shareUntil atomic.Int64
+	started                time.Time
+	putPatience            time.Duration
+	outage                 *outage
+	metrics                *metrics
 
 	omitContent bool
 }
@@ -112,7 +113,7 @@ func New(o Options) *Store {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Store{db: o.DB, now: o.Now, log: o.Log, metrics: newMetrics(o.Registerer), outage: &outage{log: o.Log}, omitContent: o.OmitContent, shredWait: o.ShredWait}
-	s.putPatience = defaultPutPatience
+	s.started, s.putPatience = time.Now(), defaultPutPatience
 	s.found = newRecipientCache(o.DB.Backend(), o.Now)
 	s.folderIDs = &remembered[folderKey, FolderID]{now: o.Now, size: knownFolderSize, age: knownFolderTime}
 	s.commits.Take, s.commits.Work = takeBatch, s.commitBatch

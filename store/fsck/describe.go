@@ -48,10 +48,23 @@ func descriptionKey(d store.MailboxDescription) string {
 
 // DescribeAll writes the description of each mailbox that has none, or an old one.
 func (f *Fsck) DescribeAll(ctx context.Context) error {
+	began := f.now()
 	return f.eachMailbox(ctx, func(d store.MailboxDescription) error {
 		_, err := f.describe(ctx, d, true)
+		if err == nil && d.Created.After(began.Add(-overlap)) {
+			f.done.add(madeWith(d))
+		}
 		return err
 	})
+}
+
+// madeWith are the folders of a mailbox, as if all had been made with it.
+func madeWith(d store.MailboxDescription) []store.MadeFolder {
+	folders := make([]store.MadeFolder, len(d.Folders))
+	for i, folder := range d.Folders {
+		folders[i] = store.MadeFolder{Created: d.Created, ID: folder.ID, Mailbox: d.Mailbox}
+	}
+	return folders
 }
 
 // madePage is how many new folders are looked at together.
