@@ -23,6 +23,7 @@ func (p *planner) warnMissing(ctx context.Context, addresses []string) error {
 		return nil
 	}
 	var missing []string
+	addresses = slices.Sorted(slices.Values(addresses)) // tables list theirs in another order each time
 	for _, a := range addresses[:min(len(addresses), maxAsked)] {
 		known, err := p.o.Directory.Mailbox(ctx, a)
 		if err != nil {
