@@ -56,10 +56,9 @@ func newRig(t testing.TB, tlsConfig *tls.Config, setups ...setup) *rig {
 	}
 	o := lmtp.Options{}
 	d := lmtp.Deps{
-		SoonBytes: 64 << 10,
-		Index:     r.index, Objects: r.objects, Registerer: r.registry, SpoolDir: r.spool, Hostname: "store.example.test",
+		Index: r.index, Objects: r.objects, Registerer: r.registry, SpoolDir: r.spool, Hostname: "store.example.test",
 		Verify: func(string, ...string) error { return errors.New("wrong mac") },
-		Log:    slog.New(slog.NewTextHandler(r.log, nil)), Now: func() time.Time { return epoch },
+		Log:    slog.New(slog.NewTextHandler(r.log, nil)), Now: func() time.Time { return epoch }, SoonBytes: 64 << 10,
 	}
 	for _, s := range setups {
 		s(&o, &d)

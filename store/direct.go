@@ -30,8 +30,8 @@ var (
 )
 
 // insertDirectly counts tenants, mailboxes and folders, in this order; a stage in which a row is not as it should be stops those
-// after it. Tenants are met by id, and every batch takes them first, so batches do not wait for each other; with what locks
-// folders alone one may, and is tried again. A message's place is that of its folder, and behind is how many of the batch
+// after it. Every batch takes tenants first, and PostgreSQL meets them by id in every plan that was seen, so batches do not wait for
+// each other; what else locks folders may meet one in the other order, and is tried again. A message's place is that of its folder, and behind is how many of the batch
 // come from it on in the folder. The look for an earlier delivery is no join, which PostgreSQL might make by reading all there are.
 var insertDirectly = `WITH t AS (
 	UPDATE tenants x SET used_bytes = x.used_bytes + v.bytes FROM ` + sqldb.Unnest(1, directTenants) + `

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -38,8 +39,24 @@ func TestDirectStatementFindsRowsByTheirKeys(t *testing.T) {
 	}
 }
 
-// fill makes a tenant with mailboxes that have got a message each.
-func fill(t *testing.T, s *Store, name string, mailboxes int) {
+// Nobody knows whether a panic came before or after the commit: it must not count as "surely nothing was stored".
+func TestPanicOfALoneDeliveryIsSettledByASecondTry(t *testing.T) {
+	db, err := sqldb.Open(t.Context(), sqldb.Options{Backend: sqldb.Postgres, URL: labtest.Postgres(t).URL()})
+	require.NoError(t, err)
+	defer db.Close()
+	_, err = db.Migrate(t.Context())
+	require.NoError(t, err)
+	s := New(Options{DB: db})
+	c := fill(t, s, "t", 1)
+	c.ID, c.DeliveryID = NewMessageID(), ""
+	done := s.commitAlone(c, nil) // to wait for no object panics
+	require.ErrorContains(t, done.err, "panic")
+	require.NotErrorIs(t, done.err, errInDoubt)
+	require.Equal(t, Result{ID: c.ID}, s.settleAlone(t.Context(), c, done, time.Now()))
+}
+
+// fill makes a tenant with mailboxes that have got a message each, and gives the last one.
+func fill(t *testing.T, s *Store, name string, mailboxes int) (last Copy) {
 	t.Helper()
 	tenant, _, err := s.EnsureTenant(t.Context(), name)
 	require.NoError(t, err)
@@ -52,12 +69,13 @@ func fill(t *testing.T, s *Store, name string, mailboxes int) {
 		box, _, err := s.EnsureMailbox(t.Context(), tenant.ID, address, user.ID)
 		require.NoError(t, err)
 		id := NewMessageID()
-		result := s.Deliver(t.Context(), []Copy{{
+		last = Copy{
 			ID: id, Target: Target{Tenant: tenant.ID, Mailbox: box.ID}, Rcpt: address, Folder: Inbox, Key: string(id), DeliveryID: string(id),
 			Content: &Content{Summary: &mail.Summary{}, SizeBytes: 10},
-		}})
-		require.NoError(t, result[0].Err)
+		}
+		require.NoError(t, s.Deliver(t.Context(), []Copy{last})[0].Err)
 	}
+	return last
 }
 
 // directPlan is the plan of the statement, if asked to after statistics were made.
