@@ -40,9 +40,16 @@ type flow struct {
 	name string
 	// queued fills the queue first, and measures how fast it is emptied; else mail is measured as it comes.
 	queued bool
+	// apart: Postfix and the server share no processor.
+	apart bool
 }
 
-var flows = []flow{{"a full queue is emptied", true}, {"mail comes in and goes out", false}}
+var flows = []flow{
+	{name: "a full queue is emptied", queued: true},
+	{name: "mail comes in and goes out"},
+	{name: "a full queue is emptied, processors apart", queued: true, apart: true},
+	{name: "mail comes in and goes out, processors apart", apart: true},
+}
 
 // postfixGoal is the least share of the null sink's rate.
 const postfixGoal = 0.95
@@ -88,14 +95,37 @@ func addFlow(t *table, f flow, kinds []kind, runs [][]figures) {
 	}
 }
 
+// start starts a server. What is started after it, until restore, shares no processor with it where the flow wants that.
+func (f flow) start(ctx context.Context, k kind, dir string) (s *server, restore func() error, err error) {
+	if !f.apart {
+		s, err = k.start(ctx, dir)
+		return s, func() error { return nil }, err
+	}
+	p, err := newProcessors()
+	if err != nil {
+		return nil, nil, err
+	}
+	restore = func() error { return runOn(&p.all) }
+	if err := runOn(&p.server); err != nil {
+		return nil, nil, errors.Join(err, restore())
+	}
+	if s, err = k.start(ctx, dir); err != nil {
+		return nil, nil, errors.Join(err, restore())
+	}
+	if err := runOn(&p.others); err != nil {
+		return nil, nil, errors.Join(err, restore(), s.close())
+	}
+	return s, restore, nil
+}
+
 // measureFlow runs Postfix in front of a server, with the queue on the same fresh file system.
 func (b *bench) measureFlow(ctx context.Context, k kind, f flow) (result figures, err error) {
 	err = b.onFreshDisk(ctx, func(dir string) (err error) {
-		s, err := k.start(ctx, dir)
+		s, restore, err := f.start(ctx, k, dir)
 		if err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, s.close()) }()
+		defer func() { err = errors.Join(err, s.close(), restore()) }()
 		// Nothing leaves the queue but by Flush. The limit is that of docs/postfix.md: with Postfix's 20 at once, each waits longer
 		// for the disk than for the server.
 		extra := map[string]string{"queue_run_delay": "1h", "lmtp_line_length_limit": "0", "lmtp_destination_concurrency_limit": "60"}

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"errors"
+	"path/filepath"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// processors are all that this process may use: the server's is the last of them, the others are for Postfix and the senders.
+// Where both share them, one has what the other leaves.
+type processors struct{ all, server, others unix.CPUSet }
+
+func newProcessors() (p processors, err error) {
+	if err := unix.SchedGetaffinity(0, &p.all); err != nil {
+		return p, err
+	}
+	if p.all.Count() < 2 {
+		return p, errors.New("two processors are needed, one is there")
+	}
+	last := 0
+	for cpu := range len(p.all) * strconv.IntSize {
+		if p.all.IsSet(cpu) {
+			last = cpu
+		}
+	}
+	p.others = p.all
+	p.others.Clear(last)
+	p.server.Set(last)
+	return p, nil
+}
+
+// runOn lets this process, and what it starts from now on, run on some processors only.
+func runOn(cpus *unix.CPUSet) error {
+	return errors.Join(moveThreads(cpus), moveThreads(cpus)) // again for one that was made meanwhile by one not yet moved
+}
+
+func moveThreads(cpus *unix.CPUSet) error {
+	threads, err := filepath.Glob("/proc/self/task/[0-9]*")
+	if err != nil {
+		return err
+	}
+	for _, path := range threads {
+		id, err := strconv.Atoi(filepath.Base(path))
+		if err != nil {
+			return err
+		}
+		if err := unix.SchedSetaffinity(id, cpus); err != nil && !errors.Is(err, unix.ESRCH) {
+			return err // but of a thread that has ended
+		}
+	}
+	return nil
+}
