@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 
 	"github.com/mairust/mairust/internal/mail"
 	"github.com/mairust/mairust/store/sqldb"
@@ -19,6 +20,8 @@ const (
 	ChangedProfile = "outbound_profile"
 	// ChangedMode is about the outbound mode of a tenant; the id is the tenant's.
 	ChangedMode = "outbound_mode"
+	// ChangedRecipients is about where mail goes, or whether it goes there; the id is the tenant's.
+	ChangedRecipients = "recipients"
 )
 
 // Changed says that something changed that other processes keep a copy of.
@@ -35,10 +38,11 @@ func (s *Store) noteChanged(tx *sqldb.Tx, tenant TenantID, noun, id string) {
 	tx.Queue(query, micros(s.now()), string(tenant), noun, id)
 }
 
-// Follower reads changes as they are committed, each once. It is not for several goroutines at once.
+// Follower reads changes of some nouns as they are committed, each once. It is not for several goroutines at once.
 type Follower struct {
-	s    *Store
-	last int64
+	s     *Store
+	nouns []string
+	last  int64
 	// seen are the changes of the window that is read again.
 	seen    map[int64]bool
 	started bool
@@ -51,9 +55,11 @@ const followOverlap = 1024
 // followLimit is how many changes one read gives, at most.
 const followLimit = 4096
 
-// Follow begins to follow the changes: Next gives those that are committed after the first call of Next, which gives
+// Follow begins to follow the changes of these nouns: Next gives those that are committed after the first call of Next, which gives
 // none. Read what is to be kept after that first call.
-func (s *Store) Follow() *Follower { return &Follower{s: s, seen: map[int64]bool{}} }
+func (s *Store) Follow(nouns ...string) *Follower {
+	return &Follower{s: s, nouns: nouns, seen: map[int64]bool{}}
+}
 
 // Next gives what has changed since the last call, by number. After an error the next call gives what this one missed.
 func (f *Follower) Next(ctx context.Context) ([]Changed, error) {
@@ -92,7 +98,7 @@ func (f *Follower) read(ctx context.Context) ([]Changed, error) {
 			delete(f.seen, seq)
 		}
 	}
-	return fresh, nil
+	return slices.DeleteFunc(fresh, func(c Changed) bool { return !slices.Contains(f.nouns, c.Noun) }), nil
 }
 
 // maxKey bounds accounts and the like, in bytes; longer ones are cut.

@@ -124,8 +124,9 @@ func (s *Store) RestoreMailbox(ctx context.Context, d MailboxDescription) error 
 	if err != nil {
 		return fmt.Errorf("restore mailbox %s: its address: %w", d.Mailbox, err)
 	}
-	defer s.found.forgetAll()
+	defer s.recipients.forgetAll()
 	err = s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		s.noteChanged(tx, d.Tenant, ChangedRecipients, string(d.Tenant))
 		return s.restoreMailbox(ctx, tx, d, address)
 	})
 	if err != nil {

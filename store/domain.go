@@ -85,10 +85,13 @@ func (s *Store) EnsureAlias(ctx context.Context, tenant TenantID, address, targe
 	err = s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
 		n, err := tx.Exec(ctx, query, newID(), string(tenant), string(domain.ID), address.String(), folded, to, micros(s.now()))
 		created = n == 1
+		if created {
+			s.noteChanged(tx, tenant, ChangedRecipients, string(tenant))
+		}
 		return err
 	})
 	if err != nil || created {
-		s.found.forgetAll()
+		s.recipients.forgetAll()
 		return created, err
 	}
 	var has string

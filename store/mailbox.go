@@ -90,7 +90,7 @@ func (s *Store) EnsureMailbox(ctx context.Context, tenant TenantID, address mail
 	if domain.AliasOf != "" {
 		return nil, false, fmt.Errorf("mailbox %s: its domain is an alias: %w", address, ErrExists)
 	}
-	defer s.found.forgetAll() // mail for address+detail may have gone elsewhere
+	defer s.recipients.forgetAll() // mail for address+detail may have gone elsewhere
 	err = s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
 		created, err = s.ensureMailbox(ctx, tx, domain, address, owner)
 		return err
@@ -111,6 +111,9 @@ func (s *Store) ensureMailbox(ctx context.Context, tx *sqldb.Tx, d *Domain, addr
 	n, err := tx.Exec(ctx, insert, newID(), string(d.Tenant), string(d.ID), address.String(), folded, micros(now))
 	if err != nil {
 		return false, err
+	}
+	if n == 1 {
+		s.noteChanged(tx, d.Tenant, ChangedRecipients, string(d.Tenant))
 	}
 	var id MailboxID
 	err = tx.Get(ctx, `SELECT id FROM mailboxes WHERE address_fold = $1 AND tenant_id = $2`, []any{folded, string(d.Tenant)}, &id)
@@ -136,8 +139,15 @@ func (s *Store) ensureMailbox(ctx context.Context, tx *sqldb.Tx, d *Domain, addr
 
 // SetMailboxQuota changes the quota; 0 lifts it. ErrNotFound.
 func (s *Store) SetMailboxQuota(ctx context.Context, tenant TenantID, id MailboxID, bytes int64) error {
-	defer s.found.forgetAll()
-	return s.changeOne(ctx, `UPDATE mailboxes SET quota_bytes = $1 WHERE id = $2 AND tenant_id = $3`, bytes, string(id), string(tenant))
+	defer s.recipients.forgetAll()
+	return s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		n, err := tx.Exec(ctx, `UPDATE mailboxes SET quota_bytes = $1 WHERE id = $2 AND tenant_id = $3`, bytes, string(id), string(tenant))
+		if err == nil && n == 0 {
+			return ErrNotFound
+		}
+		s.noteChanged(tx, tenant, ChangedRecipients, string(tenant))
+		return err
+	})
 }
 
 // OwnsMailbox says whether the user has access to the mailbox.

@@ -56,7 +56,7 @@ func TestWhatIsOldGoesAndWhatIsYoungStays(t *testing.T) {
 func TestAPersonIsForgottenAndAStopIsNot(t *testing.T) {
 	storetest.Run(t, func(t *testing.T, s *store.Store) {
 		ctx := t.Context()
-		follow := s.Follow()
+		follow := s.Follow(store.ChangedAccount, store.ForgottenAccount)
 		_, err := follow.Next(ctx)
 		require.NoError(t, err)
 		for _, account := range []string{"bob@one.test", "eve@one.test", "other@one.test"} {

@@ -233,7 +233,8 @@ func TestFollowersSeeEachChangeOnceAndNoneFromBefore(t *testing.T) {
 	storetest.Run(t, func(t *testing.T, s *store.Store) {
 		ctx := t.Context()
 		require.NoError(t, s.SetOutboundMode(ctx, "t1", "off", store.OutboundBy{Reason: "", ActorKind: "user", Actor: "x"}, nil))
-		follow := s.Follow()
+		follow := s.Follow(store.ChangedMode)
+		storetest.NewSite(t, s, "example", "example.test", "bob") // a change of another noun
 		first, err := follow.Next(ctx)
 		require.NoError(t, err)
 		assert.Empty(t, first)
@@ -243,6 +244,7 @@ func TestFollowersSeeEachChangeOnceAndNoneFromBefore(t *testing.T) {
 				assert.NoError(t, s.SetOutboundMode(ctx, store.TenantID(fmt.Sprintf("t%d", i)), "shadow", store.OutboundBy{}, nil))
 			})
 		}
+		storetest.NewSite(t, s, "example", "example.test", "ann")
 		seen := map[string]int{}
 		count := func() {
 			list, err := follow.Next(ctx)

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/mairust/mairust/internal/mail"
-	"github.com/mairust/mairust/store/sqldb"
 )
 
 // Target is the mailbox that takes mail for a recipient.
@@ -27,20 +25,19 @@ const maxAliasSteps = 8
 // domain, then the same without its detail. Aliases are followed up to 8 deep, each in the same way. delimiters is as in
 // Postfix's recipient_delimiter; empty means that there are no details.
 //
-// What was found is remembered, for 5 seconds where another node may change it, for a minute on SQLite; what was not found
-// never. Deliver checks again.
+// What was found is remembered, what was not found never; a change on another node is seen within a second. Deliver checks again.
 // Errors: ErrNotFound, ErrSuspended, ErrQuota; any other is a fault of the database.
 func (s *Store) Resolve(ctx context.Context, rcpt mail.Address, delimiters string) (Target, error) {
 	key := delimiters + "\x00" + rcpt.Fold().String()
-	if target, ok := s.found.get(key); ok {
+	if target, ok := s.recipients.get(ctx, key); ok {
 		return target, nil
 	}
-	asOf := s.found.asOf()
+	asOf := s.recipients.asOf()
 	target, err := s.resolve(ctx, rcpt, delimiters)
 	if err != nil {
 		return Target{}, err
 	}
-	s.found.put(key, target, asOf)
+	s.recipients.put(key, target, asOf)
 	return target, nil
 }
 
@@ -154,21 +151,4 @@ func (s *Store) HasDomain(ctx context.Context, domain string) (bool, error) {
 		return false, nil
 	}
 	return err == nil, err
-}
-
-// RCPT asks for the same mailboxes again and again.
-const (
-	recipientCacheTime = 5 * time.Second
-	// soleCacheTime is that of the only process that has the database: whatever changes what was found makes it forget all.
-	soleCacheTime = time.Minute
-	// recipientCacheSize is how many are in each of two maps at most; each entry is some 500 bytes.
-	recipientCacheSize = 20_000
-)
-
-func newRecipientCache(backend string, now func() time.Time) *remembered[string, Target] {
-	c := &remembered[string, Target]{now: now, size: recipientCacheSize, age: recipientCacheTime}
-	if backend == sqldb.SQLite { // one process has it, see sqldb.ErrLocked
-		c.age = soleCacheTime
-	}
-	return c
 }

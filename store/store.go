@@ -85,12 +85,11 @@ type Store struct {
 	db  *sqldb.DB
 	now func() time.Time
 	// shredWait is that of Options.
-	shredWait time.Duration
-	log       *slog.Logger
-	// found has the targets of recipients.
-	found     *remembered[string, Target]
-	folderIDs *remembered[folderKey, FolderID]
-	commits   batch.Queue[*deliveryJob]
+	shredWait  time.Duration
+	log        *slog.Logger
+	recipients *recipients
+	folderIDs  *remembered[folderKey, FolderID]
+	commits    batch.Queue[*deliveryJob]
 	// delivering is how many calls of DeliverWhile are under way; none is alone before shareUntil, in nanoseconds since started.
 	delivering, shareUntil atomic.Int64
 	started                time.Time
@@ -114,7 +113,7 @@ func New(o Options) *Store {
 	}
 	s := &Store{db: o.DB, now: o.Now, log: o.Log, metrics: newMetrics(o.Registerer), outage: &outage{log: o.Log}, omitContent: o.OmitContent, shredWait: o.ShredWait}
 	s.started, s.putPatience = time.Now(), defaultPutPatience
-	s.found = newRecipientCache(o.DB.Backend(), o.Now)
+	s.recipients = newRecipients(s)
 	s.folderIDs = &remembered[folderKey, FolderID]{now: o.Now, size: knownFolderSize, age: knownFolderTime}
 	s.commits.Take, s.commits.Work = takeBatch, s.commitBatch
 	return s

@@ -91,8 +91,9 @@ func (s *Store) SuspendTenant(ctx context.Context, id TenantID, suspended bool) 
 	if suspended {
 		state = "suspended"
 	}
-	defer s.found.forgetAll()
+	defer s.recipients.forgetAll()
 	return s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		s.noteChanged(tx, id, ChangedRecipients, string(id))
 		if err := lockTenant(ctx, tx, id); err != nil {
 			return err
 		}

@@ -117,8 +117,9 @@ func (s *Store) RewrapTenantKey(ctx context.Context, tenant TenantID, id, wrappe
 // DestroyTenantKeys forgets the private keys of a tenant and suspends it, so that no mail comes in that nobody can read.
 // n is how many were not destroyed before. ErrNotFound when there is no such tenant.
 func (s *Store) DestroyTenantKeys(ctx context.Context, tenant TenantID) (n int64, err error) {
-	defer s.found.forgetAll()
+	defer s.recipients.forgetAll()
 	err = s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		s.noteChanged(tx, tenant, ChangedRecipients, string(tenant))
 		if err := lockTenant(ctx, tx, tenant); err != nil {
 			return err
 		}

@@ -106,7 +106,7 @@ func (g *Gate) followChanges(ctx context.Context) {
 	if db == nil {
 		return
 	}
-	follower := db.Follow()
+	follower := db.Follow(store.ChangedAccount, store.ForgottenAccount, store.ChangedDomain, store.ChangedProfile, store.ChangedMode)
 	var refreshed time.Time
 	look := func() {
 		next, cancel := context.WithTimeout(ctx, writePatience)

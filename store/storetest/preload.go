@@ -60,7 +60,7 @@ func (p *preloader) load(mailboxes, messages int) (*Crowd, error) {
 
 func (p *preloader) addMailboxes(n, messages int, crowd *Crowd) error {
 	p.tenant = newID()
-	domain, us := newID(), p.now.UnixMicro()
+	domain, us := newID(), p.now.Add(-25*time.Hour).UnixMicro() // before the first message
 	err := p.db.Write(p.ctx, func(tx *sqldb.Tx) error {
 		_, err := tx.Exec(p.ctx, `INSERT INTO tenants (id, name, name_fold, state, used_bytes, created_us)
 			VALUES ($1, 'crowd', 'crowd', 'active', $2, $3)`, p.tenant, int64(messages)*FillBytes, us)
