@@ -16,8 +16,8 @@ import (
 // crowdTime is for how long after two deliveries at once there is no alone: under load flushes are shared, which costs less.
 const crowdTime = 100 * time.Millisecond
 
-// slowTime is for how long there is no alone after an object that was late: the next ones may be too.
-const slowTime = 10 * time.Second
+// slowTime is for how long there is no alone after an object that was late: the next ones may be too, and each would hold its locks.
+const slowTime = time.Second
 
 // defaultPutPatience is how long a transaction is held open for an object. Others wait that long for the tenant, at most.
 const defaultPutPatience = 20 * time.Millisecond

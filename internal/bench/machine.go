@@ -12,16 +12,22 @@ import (
 	"time"
 )
 
-// diskFor is the size of an image in MB that nothing fills: 8 connections write up to 400 MB of mail a second, and a
-// stored message takes up to 5 KB of a database with its log.
+// diskFor is the size of an image in MB that nothing fills: 8 connections write up to 400 MB of mail a second, 32 of messages of
+// 50 KB up to 250, of 4 KB with what the database has of them up to 100; a stored message takes up to 5 KB of a database with its log.
 func diskFor(o options) int {
 	if os.Geteuid() != 0 {
 		return 0
 	}
 	perSecond := 100
 	for _, l := range deliveryLoads {
-		if o.loads.MatchString(l.String()) && o.parts.MatchString("delivery") && l.size > 100<<10 {
-			perSecond = 400
+		if !o.loads.MatchString(l.String()) || !o.parts.MatchString("delivery") {
+			continue
+		}
+		switch {
+		case l.size > 100<<10:
+			perSecond = max(perSecond, 400)
+		case l.size > 10<<10:
+			perSecond = max(perSecond, 250)
 		}
 	}
 	stored := 0

@@ -18,12 +18,14 @@ func DecodeHeader(value string, limit int) string {
 	return readable(decodeWords(decodeRaw(unfold(value), nil), nil), limit)
 }
 
+var unfolder = strings.NewReplacer("\r\n", "", "\n", "")
+
 // unfold takes out the line ends of a folded value (RFC 5322, 2.2.3).
 func unfold(value string) string {
 	if strings.IndexByte(value, '\n') < 0 {
 		return value
 	}
-	return strings.NewReplacer("\r\n", "", "\n", "").Replace(value)
+	return unfolder.Replace(value)
 }
 
 // readable folds white space and removes controls.
