@@ -47,7 +47,9 @@ func (s *Store) DeliverWhile(ctx context.Context, c Copy, put func() error) (Res
 // shareFor lets no delivery be alone for a while.
 func (s *Store) shareFor(d time.Duration) {
 	until := int64(time.Since(s.started) + d)
-	s.shareUntil.Store(max(until, s.shareUntil.Load()))
+	for old := s.shareUntil.Load(); old < until && !s.shareUntil.CompareAndSwap(old, until); {
+		old = s.shareUntil.Load()
+	}
 }
 
 // isKnown says whether a copy can be stored directly, as far as can be seen without the database.

@@ -38,6 +38,12 @@ func (s *Store) noteChanged(tx *sqldb.Tx, tenant TenantID, noun, id string) {
 	tx.Queue(query, micros(s.now()), string(tenant), noun, id)
 }
 
+// noteRecipients says that mail for addresses of a tenant may go elsewhere, or no longer. It is to be queued last: the number of the row shall not wait
+// for locks.
+func (s *Store) noteRecipients(tx *sqldb.Tx, tenant TenantID) {
+	s.noteChanged(tx, tenant, ChangedRecipients, string(tenant))
+}
+
 // Follower reads changes of some nouns as they are committed, each once. It is not for several goroutines at once.
 type Follower struct {
 	s     *Store
@@ -52,7 +58,7 @@ type Follower struct {
 // a lower one may be seen after a higher one.
 const followOverlap = 1024
 
-// followLimit is how many changes one read gives, at most.
+// followLimit is how many changes one statement gives, at most.
 const followLimit = 4096
 
 // Follow begins to follow the changes of these nouns: Next gives those that are committed after the first call of Next, which gives
@@ -75,10 +81,27 @@ func (f *Follower) Next(ctx context.Context) ([]Changed, error) {
 	return f.read(ctx)
 }
 
+// read reads all there are, piece by piece.
 func (f *Follower) read(ctx context.Context) ([]Changed, error) {
+	var all []Changed
+	for {
+		list, more, err := f.readSome(ctx)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, list...)
+		if !more {
+			return all, nil
+		}
+	}
+}
+
+func (f *Follower) readSome(ctx context.Context) (list []Changed, more bool, err error) {
 	const query = `SELECT seq, tenant_id, noun, id FROM changes WHERE seq > $1 ORDER BY seq LIMIT $2`
 	var fresh []Changed
-	err := f.s.each(ctx, query, []any{f.last - followOverlap, followLimit}, func(scan sqldb.Scan) error {
+	n := 0
+	err = f.s.each(ctx, query, []any{f.last - followOverlap, followLimit}, func(scan sqldb.Scan) error {
+		n++
 		var c Changed
 		err := scan(&c.Seq, &c.Tenant, &c.Noun, &c.ID)
 		if err == nil && !f.seen[c.Seq] {
@@ -87,7 +110,7 @@ func (f *Follower) read(ctx context.Context) ([]Changed, error) {
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	for _, c := range fresh {
 		f.seen[c.Seq] = true
@@ -98,7 +121,7 @@ func (f *Follower) read(ctx context.Context) ([]Changed, error) {
 			delete(f.seen, seq)
 		}
 	}
-	return slices.DeleteFunc(fresh, func(c Changed) bool { return !slices.Contains(f.nouns, c.Noun) }), nil
+	return slices.DeleteFunc(fresh, func(c Changed) bool { return !slices.Contains(f.nouns, c.Noun) }), n == followLimit, nil
 }
 
 // maxKey bounds accounts and the like, in bytes; longer ones are cut.

@@ -126,7 +126,7 @@ func (s *Store) RestoreMailbox(ctx context.Context, d MailboxDescription) error 
 	}
 	defer s.recipients.forgetAll()
 	err = s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
-		s.noteChanged(tx, d.Tenant, ChangedRecipients, string(d.Tenant))
+		defer s.noteRecipients(tx, d.Tenant)
 		return s.restoreMailbox(ctx, tx, d, address)
 	})
 	if err != nil {

@@ -86,7 +86,7 @@ func (s *Store) EnsureAlias(ctx context.Context, tenant TenantID, address, targe
 		n, err := tx.Exec(ctx, query, newID(), string(tenant), string(domain.ID), address.String(), folded, to, micros(s.now()))
 		created = n == 1
 		if created {
-			s.noteChanged(tx, tenant, ChangedRecipients, string(tenant))
+			s.noteRecipients(tx, tenant)
 		}
 		return err
 	})

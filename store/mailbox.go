@@ -90,7 +90,11 @@ func (s *Store) EnsureMailbox(ctx context.Context, tenant TenantID, address mail
 	if domain.AliasOf != "" {
 		return nil, false, fmt.Errorf("mailbox %s: its domain is an alias: %w", address, ErrExists)
 	}
-	defer s.recipients.forgetAll() // mail for address+detail may have gone elsewhere
+	defer func() {
+		if created || err != nil {
+			s.recipients.forgetAll() // mail for address+detail may have gone elsewhere
+		}
+	}()
 	err = s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
 		created, err = s.ensureMailbox(ctx, tx, domain, address, owner)
 		return err
@@ -113,7 +117,7 @@ func (s *Store) ensureMailbox(ctx context.Context, tx *sqldb.Tx, d *Domain, addr
 		return false, err
 	}
 	if n == 1 {
-		s.noteChanged(tx, d.Tenant, ChangedRecipients, string(d.Tenant))
+		s.noteRecipients(tx, d.Tenant)
 	}
 	var id MailboxID
 	err = tx.Get(ctx, `SELECT id FROM mailboxes WHERE address_fold = $1 AND tenant_id = $2`, []any{folded, string(d.Tenant)}, &id)
@@ -143,9 +147,9 @@ func (s *Store) SetMailboxQuota(ctx context.Context, tenant TenantID, id Mailbox
 	return s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
 		n, err := tx.Exec(ctx, `UPDATE mailboxes SET quota_bytes = $1 WHERE id = $2 AND tenant_id = $3`, bytes, string(id), string(tenant))
 		if err == nil && n == 0 {
-			return ErrNotFound
+			err = ErrNotFound
 		}
-		s.noteChanged(tx, tenant, ChangedRecipients, string(tenant))
+		s.noteRecipients(tx, tenant)
 		return err
 	})
 }

@@ -126,6 +126,11 @@ func TestWhatAnotherNodeChangesIsSeenWithinASecond(t *testing.T) {
 			_, err := other.EnsureAlias(t.Context(), site.Tenant.ID, address(t, "bob+list@example.test"), address(t, "ann@example.test"))
 			return err
 		}, nil},
+		"a mailbox is restored": {"bob+old@example.test", func() error {
+			return other.RestoreMailbox(t.Context(), store.MailboxDescription{
+				Tenant: site.Tenant.ID, TenantName: "example", Mailbox: store.MailboxID(store.NewMessageID()), Address: "bob+old@example.test",
+			})
+		}, nil},
 		"a tenant's keys are destroyed": {"bob@example.test", func() error {
 			_, err := other.DestroyTenantKeys(t.Context(), site.Tenant.ID)
 			return err
@@ -164,6 +169,54 @@ func TestWhatIsRememberedOutlivesTheDatabaseForSeconds(t *testing.T) {
 	require.NoError(t, resolve())
 	now = now.Add(time.Second)
 	require.ErrorIs(t, resolve(), store.ErrUnavailable)
+}
+
+func TestAQuestionForChangesHasBounds(t *testing.T) {
+	now := time.Now()
+	db := storetest.OpenDB(t, storetest.Options(t, sqldb.Postgres))
+	s := store.New(store.Options{DB: db, Now: func() time.Time { return now }})
+	other := store.New(store.Options{DB: db})
+	site := storetest.NewSite(t, s, "example", "example.test", "bob")
+	resolve := func() error {
+		_, err := s.Resolve(t.Context(), address(t, "bob@example.test"), "+")
+		return err
+	}
+	require.NoError(t, resolve())
+
+	locked, release := make(chan struct{}), make(chan struct{})
+	var holder sync.WaitGroup
+	holder.Go(func() {
+		assert.NoError(t, db.Write(t.Context(), func(tx *sqldb.Tx) error {
+			_, err := tx.Exec(t.Context(), `LOCK TABLE changes IN ACCESS EXCLUSIVE MODE`)
+			close(locked)
+			<-release
+			return err
+		}))
+	})
+	<-locked
+	now = now.Add(4 * time.Second)
+	require.NoError(t, resolve(), "the table does not answer, and the recipient is remembered")
+	close(release)
+	holder.Wait()
+
+	require.NoError(t, other.SuspendTenant(t.Context(), site.Tenant.ID, true))
+	require.ErrorIs(t, resolve(), store.ErrSuspended, "it answers again")
+	require.NoError(t, other.SuspendTenant(t.Context(), site.Tenant.ID, false))
+	require.NoError(t, resolve())
+
+	require.NoError(t, other.SuspendTenant(t.Context(), site.Tenant.ID, true))
+	now = now.Add(-time.Hour)
+	require.ErrorIs(t, resolve(), store.ErrSuspended, "the clock was set back")
+	require.NoError(t, other.SuspendTenant(t.Context(), site.Tenant.ID, false))
+	require.NoError(t, resolve())
+
+	require.NoError(t, db.Write(t.Context(), func(tx *sqldb.Tx) error {
+		_, err := tx.Exec(t.Context(), `INSERT INTO changes (at_us, tenant_id, noun, id) SELECT 1, 't', $1, 'x' FROM generate_series(1, 10000)`, store.ChangedMode)
+		return err
+	}))
+	require.NoError(t, other.SuspendTenant(t.Context(), site.Tenant.ID, true))
+	now = now.Add(time.Second)
+	require.ErrorIs(t, resolve(), store.ErrSuspended, "behind more changes than one statement gives")
 }
 
 func TestManyResolveWhileOneLooksForChanges(t *testing.T) {

@@ -14,9 +14,9 @@ const (
 	recipientTime = time.Minute
 	// recipientsSize is how many are in each of two maps at most; each entry is some 500 bytes.
 	recipientsSize = 20_000
-	// askRecipients is how often the database is asked whether another node has changed any, recipientsPatience how long
-	// what was remembered counts while it does not answer.
-	askRecipients      = time.Second
+	// askRecipients is how often the database is asked whether another node has changed any, and how long it may take to answer.
+	askRecipients = time.Second
+	// recipientsPatience is for how long after an answer what was remembered counts without another.
 	recipientsPatience = 5 * time.Second
 )
 
@@ -25,8 +25,10 @@ type recipients struct {
 	remembered[string, Target]
 	// alone is true where no other process has the database; what this one changes makes it forget.
 	alone bool
+	// follow begins to follow what others change.
+	follow func() *Follower
 
-	// asking is held by who asks.
+	// asking is held by who asks, and guards changes, which is nil before the first answer and after a question that got none.
 	asking  sync.Mutex
 	changes *Follower
 	// asked is when the last question was put that was answered, in microseconds since 1970; 0 before the first.
@@ -37,7 +39,7 @@ func newRecipients(s *Store) *recipients {
 	return &recipients{
 		remembered: remembered[string, Target]{now: s.now, size: recipientsSize, age: recipientTime},
 		alone:      s.db.Backend() == sqldb.SQLite, // see sqldb.ErrLocked
-		changes:    s.Follow(ChangedRecipients),
+		follow:     func() *Follower { return s.Follow(ChangedRecipients) },
 	}
 }
 
@@ -49,29 +51,40 @@ func (r *recipients) get(ctx context.Context, key string) (Target, bool) {
 	return r.remembered.get(key)
 }
 
-// isUpToDate asks the database when that is due. Nobody waits for who asks.
+// isUpToDate asks the database when that is due. Nobody waits for another who asks.
 func (r *recipients) isUpToDate(ctx context.Context) bool {
-	age := r.now().Sub(fromMicros(r.asked.Load()))
-	if age < askRecipients {
+	if r.askedWithin(askRecipients) {
 		return true
 	}
-	if !r.asking.TryLock() {
-		return age < recipientsPatience
+	if r.asking.TryLock() {
+		defer r.asking.Unlock()
+		r.ask(ctx)
 	}
-	defer r.asking.Unlock()
-	return r.ask(ctx) || age < recipientsPatience
+	return r.askedWithin(recipientsPatience)
 }
 
-// ask forgets all when another node has changed something, and what was found before changes were followed. r.asking is held.
-func (r *recipients) ask(ctx context.Context) bool {
-	now := r.now()
+// askedWithin says whether the last question is not older. After the clock was set back, it is.
+func (r *recipients) askedWithin(d time.Duration) bool {
+	age := r.now().Sub(fromMicros(r.asked.Load()))
+	return 0 <= age && age < d
+}
+
+// ask forgets all when another node has changed something, and when changes were not followed without a gap: after a question
+// without an answer the database may be another, restored or switched over. r.asking is held.
+func (r *recipients) ask(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, askRecipients)
+	defer cancel()
+	now, anew := r.now(), r.changes == nil
+	if anew {
+		r.changes = r.follow()
+	}
 	changes, err := r.changes.Next(ctx)
 	if err != nil {
-		return false
+		r.changes = nil
+		return
 	}
-	if len(changes) > 0 || r.asked.Load() == 0 {
+	if anew || len(changes) > 0 {
 		r.forgetAll()
 	}
 	r.asked.Store(micros(now))
-	return true
 }

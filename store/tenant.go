@@ -93,7 +93,7 @@ func (s *Store) SuspendTenant(ctx context.Context, id TenantID, suspended bool) 
 	}
 	defer s.recipients.forgetAll()
 	return s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
-		s.noteChanged(tx, id, ChangedRecipients, string(id))
+		defer s.noteRecipients(tx, id)
 		if err := lockTenant(ctx, tx, id); err != nil {
 			return err
 		}

@@ -119,7 +119,7 @@ func (s *Store) RewrapTenantKey(ctx context.Context, tenant TenantID, id, wrappe
 func (s *Store) DestroyTenantKeys(ctx context.Context, tenant TenantID) (n int64, err error) {
 	defer s.recipients.forgetAll()
 	err = s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
-		s.noteChanged(tx, tenant, ChangedRecipients, string(tenant))
+		defer s.noteRecipients(tx, tenant)
 		if err := lockTenant(ctx, tx, tenant); err != nil {
 			return err
 		}
