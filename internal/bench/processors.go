@@ -2,22 +2,26 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"path/filepath"
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/mairust/mairust/internal/lab"
 )
 
 // processors are all that this process may use: the server's is the last of them, the others are for Postfix and the senders.
 // Where both share them, one has what the other leaves.
 type processors struct{ all, server, others unix.CPUSet }
 
+// newProcessors wants two of them: lab.ErrMissing.
 func newProcessors() (p processors, err error) {
 	if err := unix.SchedGetaffinity(0, &p.all); err != nil {
 		return p, err
 	}
 	if p.all.Count() < 2 {
-		return p, errors.New("two processors are needed, one is there")
+		return p, fmt.Errorf("%w: a second processor", lab.ErrMissing)
 	}
 	last := 0
 	for cpu := range len(p.all) * strconv.IntSize {
