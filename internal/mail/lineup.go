@@ -28,7 +28,7 @@ func (e *evenLines) endLine() {
 	full := e.chars > 0 && e.chars%4 == 0 && e.decoded == e.chars/4*3
 	switch {
 	case e.last:
-		e.uneven = e.uneven || e.decoded > 0
+		e.uneven = e.uneven || e.chars > 0 // fewer than four digits decode to nothing yet
 	case full && e.digits == 0:
 		e.digits = e.chars
 	case !full || e.chars != e.digits:

@@ -49,26 +49,27 @@ func TestLinesOfBase64AreFoundWithoutDecodingThoseBefore(t *testing.T) {
 		body string
 		want int
 	}{
-		"76":                          {inLines(digits, 76, "\r\n"), 76},
-		"60":                          {inLines(digits, 60, "\r\n"), 60},
-		"all full":                    {inLines(even, 76, "\r\n"), 76},
-		"all full, and a line end":    {inLines(even, 76, "\r\n") + "\r\n", 76},
-		"blank lines at the end":      {inLines(digits, 76, "\r\n") + "\r\n\r\n\r\n", 76},
-		"junk at the end":             {inLines(even, 76, "\r\n") + "\r\n!!", 76},
-		"one line":                    {even, 608},
-		"a short one":                 {digits[:8], 0},
-		"lines of no whole groups":    {inLines(digits, 75, "\r\n"), 0},
-		"bare line ends":              {inLines(digits, 76, "\n"), 0},
-		"a shorter line":              {digits[:72] + "\r\n" + inLines(digits[72:], 76, "\r\n"), 0},
-		"a longer line at the end":    {digits[:76] + "\r\n" + digits[76:], 0},
-		"a shorter line between":      {digits[:76] + "\r\n" + digits[76:148] + "\r\n" + inLines(digits[148:], 76, "\r\n"), 0},
-		"a blank line between":        {digits[:76] + "\r\n\r\n" + inLines(digits[76:], 76, "\r\n"), 0},
-		"a blank line first":          {"\r\n" + inLines(digits, 76, "\r\n"), 0},
-		"white space in a line":       {digits[:76] + "\r\n" + digits[76:148] + "    \r\n" + inLines(digits[148:], 76, "\r\n"), 0},
-		"padding between":             {digits[:76] + "\r\nAA==" + digits[76:148] + "\r\n" + inLines(digits[148:], 76, "\r\n"), 0},
-		"one line end is bare":        {digits[:76] + "\n" + inLines(digits[76:], 76, "\r\n"), 0},
-		"a carriage return in a line": {digits[:75] + "\r\r\n" + inLines(digits[75:], 76, "\r\n"), 0},
-		"nothing":                     {"", 0},
+		"76":                           {inLines(digits, 76, "\r\n"), 76},
+		"60":                           {inLines(digits, 60, "\r\n"), 60},
+		"all full":                     {inLines(even, 76, "\r\n"), 76},
+		"all full, and a line end":     {inLines(even, 76, "\r\n") + "\r\n", 76},
+		"blank lines at the end":       {inLines(digits, 76, "\r\n") + "\r\n\r\n\r\n", 76},
+		"junk at the end":              {inLines(even, 76, "\r\n") + "\r\n!!", 76},
+		"one line":                     {even, 608},
+		"a short one":                  {digits[:8], 0},
+		"lines of no whole groups":     {inLines(digits, 75, "\r\n"), 0},
+		"bare line ends":               {inLines(digits, 76, "\n"), 0},
+		"a shorter line":               {digits[:72] + "\r\n" + inLines(digits[72:], 76, "\r\n"), 0},
+		"a longer line at the end":     {digits[:76] + "\r\n" + digits[76:], 0},
+		"a shorter line between":       {digits[:76] + "\r\n" + digits[76:148] + "\r\n" + inLines(digits[148:], 76, "\r\n"), 0},
+		"a blank line between":         {digits[:76] + "\r\n\r\n" + inLines(digits[76:], 76, "\r\n"), 0},
+		"a blank line first":           {"\r\n" + inLines(digits, 76, "\r\n"), 0},
+		"white space in a line":        {digits[:76] + "\r\n" + digits[76:148] + "    \r\n" + inLines(digits[148:], 76, "\r\n"), 0},
+		"padding between":              {digits[:76] + "\r\nAA==" + digits[76:148] + "\r\n" + inLines(digits[148:], 76, "\r\n"), 0},
+		"one line end is bare":         {digits[:76] + "\n" + inLines(digits[76:], 76, "\r\n"), 0},
+		"a carriage return in a line":  {digits[:75] + "\r\r\n" + inLines(digits[75:], 76, "\r\n"), 0},
+		"less than a group at the end": {inLines(even, 76, "\r\n") + "\r\nAAA=\r\nAAA", 0},
+		"nothing":                      {"", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			message := "Content-Type: application/pdf\r\nContent-Transfer-Encoding: base64\r\n\r\n" + tt.body
@@ -96,6 +97,7 @@ func FuzzLookup(f *testing.F) {
 	f.Add("AAAA\r\nAAAA\r\nAA==")
 	f.Add("AAAA\r\nAA==\r\nAAAA")
 	f.Add("AAAAAAAA\r\n\r\nAAAA\r\n")
+	f.Add("0000\r\n000=\r\n000")
 	f.Fuzz(func(t *testing.T, body string) {
 		message := "Content-Transfer-Encoding: base64\r\n\r\n" + body[:min(len(body), 500)]
 		sum, err := mail.Summarize(strings.NewReader(message), mail.Limits{})
