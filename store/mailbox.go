@@ -117,7 +117,7 @@ func (s *Store) ensureMailbox(ctx context.Context, tx *sqldb.Tx, d *Domain, addr
 		return false, err
 	}
 	if n == 1 {
-		s.noteRecipients(tx, d.Tenant)
+		defer s.noteRecipients(tx, d.Tenant)
 	}
 	var id MailboxID
 	err = tx.Get(ctx, `SELECT id FROM mailboxes WHERE address_fold = $1 AND tenant_id = $2`, []any{folded, string(d.Tenant)}, &id)
