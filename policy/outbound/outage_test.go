@@ -311,10 +311,10 @@ func TestAccountThatGaveWayComesBackFromTheDatabase(t *testing.T) {
 		eventually(t, "the node is ready", func() bool { return n.Check(t.Context()) == nil })
 		e := envelope("tanaka@one.test", "192.0.2.7")
 		require.Equal(t, 3, n.send(e, "x", 0, "a@x.test", "a@x.test", "a@x.test").left())
-		for i := range 300 {
+		for i := range 1500 { // one in 64 makes it give way
 			n.send(envelope(fmt.Sprintf("u%d@two.test", i), ""), "x", 0, "a@x.test")
 		}
-		eventually(t, "its state is stored", func() bool {
+		eventually(t, "its state is stored", func() bool { // within the minute after which those are that did not give way
 			_, err := db.OutboundState(t.Context(), store.SystemTenant, store.StateOfAccount, "tanaka@one.test", 0)
 			return err == nil
 		})

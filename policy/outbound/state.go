@@ -54,6 +54,9 @@ type entry struct {
 	journalled, stored bool
 }
 
+// unsaved tells whether the database is to get the state of a held entry.
+func (e *entry) unsaved() bool { return !e.stored && e.state != nil && !e.anew }
+
 // known is the state of an account as it is kept everywhere.
 type known struct {
 	tenant store.TenantID

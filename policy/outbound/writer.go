@@ -121,16 +121,15 @@ func (w *writer) flush(ctx context.Context) {
 	}
 }
 
+// flushRows writes the rows that wait now: levels are not to wait for those that come meanwhile.
 func (w *writer) flushRows(ctx context.Context, db *store.Store) {
 	kept := false
-	for {
+	for left := w.waiting(); left > 0; {
 		w.mu.Lock()
-		rows := w.rows[:min(len(w.rows), batch)]
+		rows := w.rows[:min(len(w.rows), left, batch)]
 		w.rows = w.rows[len(rows):]
 		w.mu.Unlock()
-		if len(rows) == 0 {
-			break
-		}
+		left -= len(rows)
 		if w.g.away.Load() { // one batch has waited for it, or who follows it
 			db = nil
 		}
@@ -138,6 +137,9 @@ func (w *writer) flushRows(ctx context.Context, db *store.Store) {
 			w.keep(rows)
 			kept = true
 		}
+	}
+	if w.waiting() >= batch {
+		w.nudge()
 	}
 	if !kept {
 		return
@@ -301,29 +303,51 @@ func (g *Gate) checkpoint(s sender, o *outcome) {
 
 // saveStates writes the latest states of accounts that have sent since to the database.
 func (g *Gate) saveStates(ctx context.Context, db *store.Store) {
-	var list []store.OutboundState
+	var unsaved []policy.Account
 	g.states.each(func(e *entry) {
-		if !e.stored && e.state != nil && !e.anew {
-			list = append(list, stateOf(e))
-			e.stored = true
+		if e.unsaved() {
+			unsaved = append(unsaved, e.account)
 		}
 	})
-	for len(list) > 0 {
-		piece := list[:min(len(list), batch)]
-		ctx, cancel := context.WithTimeout(ctx, writePatience)
-		err := db.SaveOutboundStates(ctx, piece)
-		cancel()
-		if g.answered("states", err); err != nil {
-			break
+	for names := range slices.Chunk(unsaved, batch) {
+		if !g.savePiece(ctx, db, names) {
+			return
 		}
-		list = list[len(piece):]
 	}
-	for _, st := range list {
-		if e := g.states.holdKnown(policy.Account(st.Name)); e != nil {
-			e.stored = false
+}
+
+// savePiece is saveStates of a few accounts; false after an error. None of them gives way before it is known what became of
+// the write: the database might not have what is no longer remembered here.
+func (g *Gate) savePiece(ctx context.Context, db *store.Store, names []policy.Account) bool {
+	var entries []*entry
+	var list []store.OutboundState
+	for _, a := range names {
+		e := g.states.holdKnown(a)
+		switch {
+		case e == nil: // it gave way, and is written by who writes those
+		case !e.unsaved():
 			g.states.release(e)
+		default:
+			entries, list = append(entries, e), append(list, stateOf(e))
+			e.stored = true
+			e.mu.Unlock()
 		}
 	}
+	var err error
+	if len(list) > 0 {
+		ctx, cancel := context.WithTimeout(ctx, writePatience)
+		err = db.SaveOutboundStates(ctx, list)
+		cancel()
+		g.answered("states", err)
+	}
+	for _, e := range entries {
+		e.mu.Lock()
+		if err != nil {
+			e.stored = false
+		}
+		g.states.release(e)
+	}
+	return err == nil
 }
 
 // stateOf is the latest state of a held entry.
