@@ -6,7 +6,9 @@ type deliveryJob struct {
 	// rows are the values of encodeRow for each copy.
 	rows [][]any
 	// cost is that of all copies.
-	cost    cost
+	cost cost
+	// object is that of all copies; nil when it is stored.
+	object  *putting
 	results []Result
 }
 

@@ -20,11 +20,34 @@ import (
 func (s *Store) commitBatch(jobs []*deliveryJob) {
 	defer func(start time.Time) { s.metrics.commitSeconds.Observe(time.Since(start).Seconds()) }(time.Now())
 	err := s.commitJobs(jobs, firstTry)
+	if err != nil {
+		if jobs = s.leaveOut(jobs, err); len(jobs) == 0 {
+			return
+		}
+	}
+	if errors.Is(err, errNoObject) {
+		err = s.commitJobs(jobs, firstTry)
+	}
 	if err == nil {
 		s.outage.over()
 		return
 	}
 	s.commitSingly(jobs, err)
+}
+
+// leaveOut gives the jobs whose objects are stored, after a first attempt that failed with this error; the others are decided
+// when theirs are.
+func (s *Store) leaveOut(jobs []*deliveryJob, first error) []*deliveryJob {
+	patience := s.putPatience
+	if errors.Is(first, errNoObject) {
+		patience = 0 // it waited
+	}
+	stored, err := awaitObjects(jobs, patience)
+	if err != nil {
+		s.putFirst(slowTime)
+		s.metrics.late.Add(float64(len(jobs) - len(stored)))
+	}
+	return stored
 }
 
 // commitSingly decides jobs of which a first attempt has failed.
@@ -81,9 +104,13 @@ func (s *Store) commitJobs(jobs []*deliveryJob, t try) (err error) {
 		}
 	}()
 	rows := rowsOf(jobs)
-	results, err := s.commitDirectly(rows, t)
+	stored := func() error {
+		_, err := awaitObjects(jobs, s.putPatience)
+		return err
+	}
+	results, err := s.commitDirectly(rows, t, stored)
 	if results == nil && err == nil {
-		results, err = s.commitDecided(rows, t)
+		results, err = s.commitDecided(rows, t, stored)
 	}
 	if err != nil {
 		return err
@@ -95,8 +122,9 @@ func (s *Store) commitJobs(jobs []*deliveryJob, t try) (err error) {
 	return nil
 }
 
-// commitDirectly stores all rows, or nothing: without results and error they are to be decided one by one.
-func (s *Store) commitDirectly(rows []row, t try) ([]Result, error) {
+// commitDirectly stores all rows, or nothing: without results and error they are to be decided one by one. They are committed
+// when stored, which waits for their objects, has returned nil.
+func (s *Store) commitDirectly(rows []row, t try, stored func() error) ([]Result, error) {
 	if s.db.Backend() != sqldb.Postgres || t == secondTry {
 		return nil, nil
 	}
@@ -104,7 +132,12 @@ func (s *Store) commitDirectly(rows []row, t try) ([]Result, error) {
 	if d == nil {
 		return nil, nil
 	}
-	err := s.write(context.Background(), d.store)
+	err := s.write(context.Background(), func(ctx context.Context, tx *sqldb.Tx) error {
+		if err := d.store(ctx, tx); err != nil {
+			return err
+		}
+		return stored()
+	})
 	if errors.Is(err, errInDoubt) {
 		s.doubt(rows)
 		return nil, nil
@@ -128,13 +161,16 @@ func (s *Store) doubt(rows []row) {
 	s.metrics.direct.WithLabelValues(resultInDoubt).Inc()
 }
 
-// commitDecided reads what there is and decides each row.
-func (s *Store) commitDecided(rows []row, t try) ([]Result, error) {
+// commitDecided reads what there is, decides each row, and commits when stored has returned nil.
+func (s *Store) commitDecided(rows []row, t try, stored func() error) ([]Result, error) {
 	var b *deliveryBatch
 	// Not the session's context: its end must not leave the outcome unknown.
 	err := s.write(context.Background(), func(ctx context.Context, tx *sqldb.Tx) error {
 		b = newBatch(tx, rows, s.now())
-		return b.run(ctx, t)
+		if err := b.run(ctx, t); err != nil {
+			return err
+		}
+		return stored()
 	})
 	if err != nil {
 		return nil, err
@@ -212,8 +248,8 @@ func newBatch(tx *sqldb.Tx, rows []row, now time.Time) *deliveryBatch {
 	}
 }
 
-// run takes two round trips to PostgreSQL: everything is locked and read, and when it is decided, everything is written
-// with the commit. A folder that must be made first is one more.
+// run takes two round trips to PostgreSQL, before that of the commit: everything is locked and read, and when it is decided,
+// everything is written. A folder that must be made first is one more.
 func (b *deliveryBatch) run(ctx context.Context, t try) error {
 	b.tx.KeepPlans()
 	b.lockTenants()
@@ -232,7 +268,7 @@ func (b *deliveryBatch) run(ctx context.Context, t try) error {
 	b.place()
 	b.tx.QueueMany(insertMessages, b.inserts)
 	b.count()
-	return nil
+	return b.tx.Flush(ctx)
 }
 
 func (b *deliveryBatch) lockTenants() {

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -40,7 +39,7 @@ func TestDirectStatementFindsRowsByTheirKeys(t *testing.T) {
 }
 
 // Nobody knows whether a panic came before or after the commit: it must not count as "surely nothing was stored".
-func TestPanicOfALoneDeliveryIsSettledByASecondTry(t *testing.T) {
+func TestPanicInABatchLeavesTheOutcomeOpen(t *testing.T) {
 	db, err := sqldb.Open(t.Context(), sqldb.Options{Backend: sqldb.Postgres, URL: labtest.Postgres(t).URL()})
 	require.NoError(t, err)
 	defer db.Close()
@@ -49,10 +48,14 @@ func TestPanicOfALoneDeliveryIsSettledByASecondTry(t *testing.T) {
 	s := New(Options{DB: db})
 	c := fill(t, s, "t", 1)
 	c.ID, c.DeliveryID = NewMessageID(), ""
-	done := s.commitAlone(c, nil) // to wait for no object panics
-	require.ErrorContains(t, done.err, "panic")
-	require.NotErrorIs(t, done.err, errInDoubt)
-	require.Equal(t, Result{ID: c.ID}, s.settleAlone(t.Context(), c, done, time.Now()))
+	job, err := s.jobWithObject([]Copy{c})
+	require.NoError(t, err)
+	close(job.object.over)
+	job.rows = [][]any{{"one value of many"}}
+	s.commits.Do(job)
+	require.ErrorContains(t, job.results[0].Err, "panic")
+	require.NotErrorIs(t, job.results[0].Err, ErrNotStored)
+	require.Equal(t, []Result{{ID: c.ID}}, s.Deliver(t.Context(), []Copy{c}), "others go on")
 }
 
 // fill makes a tenant with mailboxes that have got a message each, and gives the last one.

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/assert"
@@ -73,10 +72,10 @@ func (r *directRig) inDoubt(t testing.TB) int {
 	return r.count(t, "mairust_store_direct_batches_total", "in_doubt")
 }
 
-// lone counts the deliveries whose row was written beside the object.
-func (r *directRig) lone(t testing.TB, result string) int {
+// late counts the objects that were waited for in vain.
+func (r *directRig) late(t testing.TB) int {
 	t.Helper()
-	return r.count(t, "mairust_store_lone_deliveries_total", result)
+	return r.count(t, "mairust_store_late_objects_total", "")
 }
 
 func (r *directRig) exec(t testing.TB, query string, args ...any) {
@@ -332,146 +331,6 @@ func TestNodesThatDeliverAnythingAtOnceAgreeOnWhatIsThere(t *testing.T) {
 			box, err := nodes[0].MailboxByAddress(t.Context(), store.System, "small@example.test")
 			require.NoError(t, err)
 			require.EqualValues(t, 20, box.Messages)
-		})
-	}
-}
-
-var errPut = errors.New("no object")
-
-func TestRowIsWrittenWhileTheObjectIs(t *testing.T) {
-	r := newDirectRig(t, "bob")
-	r.SetPutPatience(time.Minute)
-	c := r.copy(t, "bob")
-	result, err := r.DeliverWhile(t.Context(), c, func() error {
-		r.awaitTransactions(t, "1")
-		_, err := r.Message(t.Context(), store.System, c.ID)
-		require.ErrorIs(t, err, store.ErrNotFound, "nobody sees it before its object is there")
-		return nil
-	})
-	require.NoError(t, err)
-	require.Equal(t, store.Result{ID: c.ID}, result)
-	require.Equal(t, 1, r.direct(t))
-	require.Equal(t, 1, r.lone(t, "stored"))
-	r.requireMessages(t, "bob", 2)
-}
-
-// Under load flushes are shared, which costs less.
-func TestDeliveryInACrowdIsNotAlone(t *testing.T) {
-	r := newDirectRig(t, "bob")
-	put := func() error { return nil }
-	result, err := r.DeliverWhile(t.Context(), r.copy(t, "bob"), func() error {
-		second, err := r.DeliverWhile(t.Context(), r.copy(t, "bob"), put)
-		return errors.Join(second.Err, err)
-	})
-	require.NoError(t, errors.Join(result.Err, err))
-	after := r.lone(t, "stored") + r.lone(t, "late")
-	require.LessOrEqual(t, after, 1, "the first may have been")
-	r.ShareFor(time.Hour)
-	for range 3 {
-		result, err = r.DeliverWhile(t.Context(), r.copy(t, "bob"), put)
-		require.NoError(t, errors.Join(result.Err, err))
-	}
-	require.Equal(t, after, r.lone(t, "stored")+r.lone(t, "late"))
-	r.requireMessages(t, "bob", 6)
-}
-
-func TestPanicOverAHostileCopyIsItsCallersOwn(t *testing.T) {
-	r := newDirectRig(t, "bob")
-	c := r.copy(t, "bob")
-	c.Content = nil
-	require.Panics(t, func() { _, _ = r.DeliverWhile(t.Context(), c, func() error { return nil }) })
-	storetest.Deliver(t, r.Store, r.copy(t, "bob"))
-}
-
-func TestNoRowIsLeftWithoutItsObject(t *testing.T) {
-	storetest.Run(t, func(t *testing.T, s *store.Store) {
-		site := storetest.NewSite(t, s, "example", "example.test", "bob")
-		storetest.Deliver(t, s, storetest.NewCopy(t, site.Target("bob"), "x"))
-		c := storetest.NewCopy(t, site.Target("bob"), "x")
-		_, err := s.DeliverWhile(t.Context(), c, func() error { return errPut })
-		require.Equal(t, errPut, err)
-		_, err = s.Message(t.Context(), store.System, c.ID)
-		require.ErrorIs(t, err, store.ErrNotFound)
-		result, err := s.DeliverWhile(t.Context(), c, func() error { return nil })
-		require.NoError(t, err)
-		require.Equal(t, store.Result{ID: c.ID}, result)
-		requireCounted(t, s, "bob")
-	})
-}
-
-func TestObjectThatFailsWhileItsRowIsWrittenTakesTheRowBack(t *testing.T) {
-	r := newDirectRig(t, "bob")
-	r.SetPutPatience(time.Minute)
-	c := r.copy(t, "bob")
-	_, err := r.DeliverWhile(t.Context(), c, func() error {
-		r.awaitTransactions(t, "1")
-		return errPut
-	})
-	require.Equal(t, errPut, err)
-	r.requireMessages(t, "bob", 1)
-	require.Zero(t, r.direct(t))
-	requireCounted(t, r.Store, "bob")
-}
-
-func TestPanicWhileTheObjectIsStoredTakesTheRowBack(t *testing.T) {
-	r := newDirectRig(t, "bob")
-	r.SetPutPatience(5 * time.Second)
-	c := r.copy(t, "bob")
-	require.Panics(t, func() {
-		_, _ = r.DeliverWhile(t.Context(), c, func() error {
-			r.awaitTransactions(t, "1")
-			panic("while the object is stored")
-		})
-	})
-	r.awaitTransactions(t, "0")
-	_, err := r.Message(t.Context(), store.System, c.ID)
-	require.ErrorIs(t, err, store.ErrNotFound)
-	requireCounted(t, r.Store, "bob")
-	result, err := r.DeliverWhile(t.Context(), c, func() error { return nil })
-	require.NoError(t, err)
-	require.Equal(t, store.Result{ID: c.ID}, result)
-}
-
-// A disk that hangs must not keep other nodes from the tenant.
-func TestObjectThatTakesLongHoldsNobodyUp(t *testing.T) {
-	r := newDirectRig(t, "bob")
-	r.SetPutPatience(5 * time.Second)
-	db := storetest.OpenDB(t, sqldb.Options{Backend: sqldb.Postgres, URL: r.server.URL()})
-	other := store.New(store.Options{DB: db})
-	c, meanwhile := r.copy(t, "bob"), r.copy(t, "bob")
-	result, err := r.DeliverWhile(t.Context(), c, func() error {
-		r.awaitTransactions(t, "1")
-		began := time.Now()
-		storetest.Deliver(t, other, meanwhile)
-		require.Less(t, time.Since(began), 25*time.Second, "PostgreSQL itself ended the transaction that held the tenant")
-		return nil
-	})
-	require.NoError(t, err)
-	require.Equal(t, store.Result{ID: c.ID}, result, "it is stored all the same")
-	require.Equal(t, 1, r.lone(t, "late"))
-	_, err = r.DeliverWhile(t.Context(), r.copy(t, "bob"), func() error { return nil })
-	require.NoError(t, err)
-	require.Zero(t, r.lone(t, "stored"), "the next ones are not tried")
-	requireCounted(t, r.Store, "bob")
-	r.requireMessages(t, "bob", 4)
-}
-
-func TestAnswerThatIsLostToACommitAloneIsAskedFor(t *testing.T) {
-	n := newNode(t)
-	storetest.Deliver(t, n.behind, n.copies(t, "before")...)
-	for name, fault := range map[string]commitFault{
-		"committed, answer dropped": {cut: beforeAnswer},
-		"cut before COMMIT":         {cut: beforeCommit},
-	} {
-		t.Run(name, func(t *testing.T) {
-			before := allUIDs(t, n.directly, n.site.Mailboxes["bob"].ID)
-			c := n.copies(t, name)[0]
-			n.proxy.atNextCommit(fault)
-			result, err := n.behind.DeliverWhile(t.Context(), c, func() error { return nil })
-			require.NoError(t, err)
-			require.Equal(t, store.Result{ID: c.ID}, result)
-			require.True(t, n.proxy.happened(), "the fault was met")
-			require.Len(t, allUIDs(t, n.directly, n.site.Mailboxes["bob"].ID), len(before)+1)
 		})
 	}
 }

@@ -2,8 +2,11 @@ package store
 
 import "time"
 
-// SetPutPatience sets how long a lone delivery's transaction waits for its object.
+// SetPutPatience sets how long a batch waits for its objects.
 func (s *Store) SetPutPatience(d time.Duration) { s.putPatience = d }
 
-// ShareFor is as if there were several deliveries at once for so long.
-func (s *Store) ShareFor(d time.Duration) { s.shareFor(d) }
+// PutFirst has objects stored before their rows are begun, for so long.
+func (s *Store) PutFirst(d time.Duration) { s.putFirst(d) }
+
+// PutsFirst says until when that is so, since the Store was made; 0 when it never was.
+func (s *Store) PutsFirst() time.Duration { return time.Duration(s.putFirstUntil.Load()) }

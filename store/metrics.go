@@ -5,18 +5,18 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
-// Values of the label result of direct and lone.
+// Values of the label result of direct.
 const (
 	resultStored  = "stored"
 	resultInDoubt = "in_doubt"
-	resultLate    = "late"
 )
 
 type metrics struct {
 	batchSize     prometheus.Histogram
 	commitSeconds prometheus.Histogram
 	retries       prometheus.Counter
-	direct, lone  *prometheus.CounterVec
+	late          prometheus.Counter
+	direct        *prometheus.CounterVec
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -27,7 +27,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Buckets: prometheus.ExponentialBuckets(1, 2, 10),
 		}),
 		commitSeconds: f.NewHistogram(prometheus.HistogramOpts{
-			Name: "mairust_store_commit_seconds", Help: "Time from the beginning of a batch to its commit; of a lone delivery with the storing of its object.",
+			Name: "mairust_store_commit_seconds", Help: "Time from the beginning of a batch to its commit, with the wait for its objects.",
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 15),
 		}),
 		retries: f.NewCounter(prometheus.CounterOpts{
@@ -36,8 +36,8 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		direct: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "mairust_store_direct_batches_total", Help: "Batches for PostgreSQL that were tried in one statement: stored, or in_doubt and decided copy by copy.",
 		}, []string{"result"}),
-		lone: f.NewCounterVec(prometheus.CounterOpts{
-			Name: "mairust_store_lone_deliveries_total", Help: "Deliveries whose row was written while their object was stored: stored, in_doubt, or late when the object took longer than 20 ms; the last two are done again.",
-		}, []string{"result"}),
+		late: f.NewCounter(prometheus.CounterOpts{
+			Name: "mairust_store_late_objects_total", Help: "Objects that failed, or took longer than 20 ms, while a batch with their rows waited for them; it was committed without them, and for a second objects are stored before their rows are begun.",
+		}),
 	}
 }

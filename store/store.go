@@ -90,12 +90,12 @@ type Store struct {
 	recipients *recipients
 	folderIDs  *remembered[folderKey, FolderID]
 	commits    batch.Queue[*deliveryJob]
-	// delivering is how many calls of DeliverWhile are under way; none is alone before shareUntil, in nanoseconds since started.
-	delivering, shareUntil atomic.Int64
-	started                time.Time
-	putPatience            time.Duration
-	outage                 *outage
-	metrics                *metrics
+	// putFirstUntil is until when DeliverWhile stores objects before it begins their rows, in nanoseconds since started.
+	putFirstUntil atomic.Int64
+	started       time.Time
+	putPatience   time.Duration
+	outage        *outage
+	metrics       *metrics
 
 	omitContent bool
 }

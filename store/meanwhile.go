@@ -1,0 +1,118 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// A message waits for two flushes, that of its object and that of the commit. What the database has to do before the commit is
+// done while objects are stored: a batch writes its rows, waits for the objects of all its copies, and commits.
+
+// slowTime is for how long objects are stored before their rows are begun, after one that was late or failed: the next ones may
+// be too, and each would hold up its batch.
+const slowTime = time.Second
+
+// defaultPutPatience is how long a batch waits for objects. Others wait as long for what it has locked.
+const defaultPutPatience = 20 * time.Millisecond
+
+// errNoObject says that objects of a batch are not stored, or not in time. Nothing of it was committed.
+var errNoObject = errors.New("object is not stored")
+
+// DeliverWhile puts the object of a copy, with put, and delivers the copy meanwhile: the row is committed only when put has
+// returned nil. An error of put is returned as it is; then there is no row. Otherwise it is as Deliver.
+func (s *Store) DeliverWhile(ctx context.Context, c Copy, put func() error) (Result, error) {
+	copies := []Copy{c}
+	job, err := s.jobWithObject(copies)
+	if err != nil || time.Since(s.started) < time.Duration(s.putFirstUntil.Load()) {
+		if err := put(); err != nil {
+			return Result{}, err
+		}
+		return s.Deliver(ctx, copies)[0], nil
+	}
+	decided := make(chan struct{})
+	go func() {
+		defer close(decided)
+		s.commits.Do(job)
+	}()
+	job.object.err = put()
+	close(job.object.over) // not when put panics: nothing is to be committed then
+	<-decided
+	switch result := job.results[0]; {
+	case job.object.err != nil:
+		return Result{}, job.object.err
+	case errors.Is(result.Err, errNoObject):
+		return s.Deliver(ctx, copies)[0], nil // it is now
+	default:
+		return result, nil
+	}
+}
+
+func (s *Store) jobWithObject(copies []Copy) (*deliveryJob, error) {
+	summaries, err := s.encodeSummaries(copies)
+	if err != nil {
+		return nil, err
+	}
+	job, err := s.newJob(copies, summaries)
+	if err != nil {
+		return nil, err
+	}
+	_, job.cost = fitting(copies, summaries)
+	job.object = &putting{over: make(chan struct{})}
+	return job, nil
+}
+
+// putFirst has objects stored before their rows are begun, for a while.
+func (s *Store) putFirst(d time.Duration) {
+	until := int64(time.Since(s.started) + d)
+	for old := s.putFirstUntil.Load(); old < until && !s.putFirstUntil.CompareAndSwap(old, until); {
+		old = s.putFirstUntil.Load()
+	}
+}
+
+// putting is an object that is being stored.
+type putting struct {
+	// over is closed when err is known.
+	over chan struct{}
+	err  error
+}
+
+// awaitObjects waits for the objects of all jobs, no longer than patience, and gives the jobs whose objects are stored. When
+// there are others, their results are an errNoObject, and so is the error.
+func awaitObjects(jobs []*deliveryJob, patience time.Duration) (stored []*deliveryJob, err error) {
+	var late <-chan time.Time
+	for _, j := range jobs {
+		if j.object == nil || j.object.isOver() {
+			continue
+		}
+		if late == nil {
+			timer := time.NewTimer(patience)
+			defer timer.Stop()
+			late = timer.C
+		}
+		select {
+		case <-j.object.over:
+			continue
+		case <-late:
+		}
+		break // the others had as long
+	}
+	for _, j := range jobs {
+		if j.object == nil || j.object.isOver() && j.object.err == nil {
+			stored = append(stored, j)
+			continue
+		}
+		j.fail(errNoObject)
+		err = errNoObject
+	}
+	return stored, err
+}
+
+func (p *putting) isOver() bool {
+	select {
+	case <-p.over:
+		return true
+	default:
+		return false
+	}
+}
