@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/mairust/mairust/store/sqldb"
 )
 
 // A message waits for two flushes, that of its object and that of the commit. What the database has to do before the commit is
-// done while objects are stored: a batch writes its rows, waits for the objects of all its copies, and commits.
+// done while objects are stored: a batch writes its rows, waits for the objects of all its copies, and commits. That is so on
+// PostgreSQL; see putsFirst.
 
 // slowTime is for how long objects are stored before their rows are begun, after one that was late or failed: the next ones may
 // be too, and each would hold up its batch.
@@ -23,12 +26,15 @@ var errNoObject = errors.New("object is not stored")
 // returned nil. An error of put is returned as it is; then there is no row. Otherwise it is as Deliver.
 func (s *Store) DeliverWhile(ctx context.Context, c Copy, put func() error) (Result, error) {
 	copies := []Copy{c}
-	job, err := s.jobWithObject(copies)
-	if err != nil || time.Since(s.started) < time.Duration(s.putFirstUntil.Load()) {
+	if s.putsFirst() {
 		if err := put(); err != nil {
 			return Result{}, err
 		}
 		return s.Deliver(ctx, copies)[0], nil
+	}
+	job, err := s.jobWithObject(copies)
+	if err != nil {
+		return Result{Err: err}, nil
 	}
 	decided := make(chan struct{})
 	go func() {
@@ -60,6 +66,12 @@ func (s *Store) jobWithObject(copies []Copy) (*deliveryJob, error) {
 	_, job.cost = fitting(copies, summaries)
 	job.object = &putting{over: make(chan struct{})}
 	return job, nil
+}
+
+// putsFirst says whether objects are stored before their rows are begun. On SQLite always: whoever writes there keeps all others
+// from it, and has nothing to wait for but flushes.
+func (s *Store) putsFirst() bool {
+	return s.db.Backend() != sqldb.Postgres || time.Since(s.started) < time.Duration(s.putFirstUntil.Load())
 }
 
 // putFirst has objects stored before their rows are begun, for a while.
