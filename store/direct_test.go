@@ -153,6 +153,7 @@ func TestBatchInDoubtIsDecidedByCopy(t *testing.T) {
 		"folder of another mailbox": {func(t *testing.T, r *directRig, _ *store.Copy) {
 			carol := storetest.NewSite(t, r.Store, "example", "example.test", "carol").Mailboxes["carol"]
 			r.exec(t, `DELETE FROM folders WHERE name = 'INBOX' AND mailbox_id = '%s'`, carol.ID)
+			r.exec(t, `DELETE FROM messages WHERE mailbox_id = '%s'`, r.site.Mailboxes["eve"].ID)
 			r.exec(t, `UPDATE folders SET mailbox_id = '%s' WHERE name = 'INBOX' AND mailbox_id = '%s'`, carol.ID, r.site.Mailboxes["eve"].ID)
 		}, nil},
 		"recovered, over quota": {func(t *testing.T, r *directRig, c *store.Copy) {
@@ -333,4 +334,11 @@ func TestNodesThatDeliverAnythingAtOnceAgreeOnWhatIsThere(t *testing.T) {
 			require.EqualValues(t, 20, box.Messages)
 		})
 	}
+}
+
+func TestMailboxOfAMessageIsThatOfItsFolder(t *testing.T) {
+	r := newDirectRig(t, "bob", "alice")
+	_, err := r.server.Exec(t.Context(), fmt.Sprintf(`UPDATE messages SET mailbox_id = '%s' WHERE mailbox_id = '%s'`,
+		r.site.Mailboxes["alice"].ID, r.site.Mailboxes["bob"].ID))
+	require.ErrorContains(t, err, "messages_folder")
 }
