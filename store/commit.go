@@ -20,12 +20,12 @@ import (
 func (s *Store) commitBatch(jobs []*deliveryJob) {
 	defer func(start time.Time) { s.metrics.commitSeconds.Observe(time.Since(start).Seconds()) }(time.Now())
 	err := s.commitJobs(jobs, firstTry)
-	if err != nil {
-		if jobs = s.leaveOut(jobs, err); len(jobs) == 0 {
+	if errors.Is(err, errNoObject) {
+		s.metrics.late.Inc()
+		s.putFirst(slowTime)
+		if jobs, _ = awaitObjects(jobs, 0); len(jobs) == 0 {
 			return
 		}
-	}
-	if errors.Is(err, errNoObject) {
 		err = s.commitJobs(jobs, firstTry)
 	}
 	if err == nil {
@@ -35,25 +35,11 @@ func (s *Store) commitBatch(jobs []*deliveryJob) {
 	s.commitSingly(jobs, err)
 }
 
-// leaveOut gives the jobs whose objects are stored, after a first attempt that failed with this error; the others are decided
-// when theirs are.
-func (s *Store) leaveOut(jobs []*deliveryJob, first error) []*deliveryJob {
-	patience := s.putPatience
-	if errors.Is(first, errNoObject) {
-		patience = 0 // it waited
-	}
-	stored, err := awaitObjects(jobs, patience)
-	if err != nil {
-		s.putFirst(slowTime)
-		s.metrics.late.Add(float64(len(jobs) - len(stored)))
-	}
-	return stored
-}
-
 // commitSingly decides jobs of which a first attempt has failed.
 func (s *Store) commitSingly(jobs []*deliveryJob, first error) {
 	s.metrics.retries.Inc()
 	s.outage.failed(len(jobs), first)
+	jobs, _ = awaitObjects(jobs, s.putPatience)
 	for i, job := range jobs {
 		err := s.commitJobs([]*deliveryJob{job}, secondTry)
 		if err == nil {

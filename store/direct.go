@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -29,40 +30,51 @@ var (
 	directMessages = append([]sqldb.Column{sqldb.Text("folder_id"), sqldb.Integer("place"), sqldb.Integer("behind")}, rowColumns...)
 )
 
-// insertDirectly counts tenants, mailboxes and folders, in this order; a stage in which a row is not as it should be stops those
+// insertion counts tenants, mailboxes and folders, in this order; a stage in which a row is not as it should be stops those
 // after it. Every batch takes tenants first, and PostgreSQL meets them by id in every plan that was seen, so batches do not wait for
 // each other; what else locks folders may meet one in the other order, and is tried again. A message's place is that of its folder, and behind is how many of the batch
 // come from it on in the folder. The look for an earlier delivery is no join, which PostgreSQL might make by reading all there are.
-var insertDirectly = `WITH t AS (
-	UPDATE tenants x SET used_bytes = x.used_bytes + v.bytes FROM ` + sqldb.Unnest(1, directTenants) + `
+//
+// table gives the rows of the columns whose first parameter is $first, and count how many there are.
+func insertion(table func(first int, columns []sqldb.Column) string, count func(parameter int) string) string {
+	return `WITH t AS (
+	UPDATE tenants x SET used_bytes = x.used_bytes + v.bytes FROM ` + table(1, directTenants) + `
 	WHERE x.id = v.id AND x.state = '` + tenantActive + `' AND (x.quota_bytes <= 0 OR x.used_bytes + v.bytes <= x.quota_bytes)
 	RETURNING 1
 ), m AS (
-	UPDATE mailboxes x SET used_bytes = x.used_bytes + v.bytes, messages = x.messages + v.n FROM ` + sqldb.Unnest(3, directMailboxes) + `
+	UPDATE mailboxes x SET used_bytes = x.used_bytes + v.bytes, messages = x.messages + v.n FROM ` + table(3, directMailboxes) + `
 	WHERE x.id = v.id AND x.tenant_id = v.tenant_id AND (x.quota_bytes <= 0 OR x.used_bytes + v.bytes <= x.quota_bytes)
-		AND (SELECT COUNT(*) FROM t) = CARDINALITY($1)
+		AND (SELECT COUNT(*) FROM t) = ` + count(1) + `
 	RETURNING 1
 ), f AS (
 	UPDATE folders x SET uidnext = x.uidnext + v.n, modseq = x.modseq + v.n, messages = x.messages + v.n
-	FROM ` + sqldb.Unnest(7, directFolders) + `
-	WHERE x.id = v.id AND x.mailbox_id = v.mailbox_id AND x.name = v.name AND (SELECT COUNT(*) FROM m) = CARDINALITY($3)
+	FROM ` + table(7, directFolders) + `
+	WHERE x.id = v.id AND x.mailbox_id = v.mailbox_id AND x.name = v.name AND (SELECT COUNT(*) FROM m) = ` + count(3) + `
 	RETURNING v.place, x.uidnext, x.modseq
 ), u AS (
 	SELECT ARRAY_AGG(uidnext ORDER BY place) AS uidnext, ARRAY_AGG(modseq ORDER BY place) AS modseq
-	FROM f HAVING COUNT(*) = CARDINALITY($7)
+	FROM f HAVING COUNT(*) = ` + count(7) + `
 )
 INSERT INTO messages (folder_id, uid, modseq, ` + sqldb.Names("", rowColumns) + `)
 SELECT v.folder_id, (SELECT uidnext FROM u)[v.place] - v.behind, (SELECT modseq FROM u)[v.place] - v.behind + 1, ` + sqldb.Names("v.", rowColumns) + `
-FROM ` + sqldb.Unnest(12, directMessages) + `
+FROM ` + table(12, directMessages) + `
 WHERE EXISTS (SELECT 1 FROM u) AND (SELECT 1 FROM messages d WHERE d.delivery_id = v.delivery_id) IS NULL`
+}
+
+var (
+	insertDirectly = insertion(sqldb.Unnest, func(parameter int) string { return fmt.Sprintf("CARDINALITY($%d)", parameter) })
+	// insertOne is for a batch of one message, which is most of them where few come: without joins it takes PostgreSQL less.
+	insertOne = insertion(sqldb.Row, func(int) string { return "1" })
+)
 
 // errInDoubt says that a batch is to be decided copy by copy; nothing of it was stored.
 var errInDoubt = errors.New("batch cannot be stored directly")
 
 // directBatch is one statement for all copies of a batch.
 type directBatch struct {
-	rows []row
-	args []any
+	rows  []row
+	query string
+	args  []any
 
 	tenants   map[TenantID]int64
 	mailboxes map[MailboxID]*directMailbox
@@ -108,14 +120,14 @@ func (s *Store) newDirectBatch(rows []row) *directBatch {
 		d.folders[folder].n++
 		r.folder = folder
 	}
-	d.args = d.arguments()
+	d.query, d.args = d.statement()
 	return d
 }
 
 // store runs the statement. errInDoubt wants the transaction rolled back.
 func (d *directBatch) store(ctx context.Context, tx *sqldb.Tx) error {
 	tx.KeepPlans()
-	n, err := tx.Exec(ctx, insertDirectly, d.args...)
+	n, err := tx.Exec(ctx, d.query, d.args...)
 	switch {
 	case errors.Is(err, sqldb.ErrConflict) || errors.Is(err, sqldb.ErrData):
 		return errors.Join(errInDoubt, err) // another node was faster, or one of the messages is poisoned
@@ -125,8 +137,8 @@ func (d *directBatch) store(ctx context.Context, tx *sqldb.Tx) error {
 	return err
 }
 
-// arguments are those of the statement; it counts the folders down.
-func (d *directBatch) arguments() []any {
+// statement gives the query with its arguments; it counts the folders down.
+func (d *directBatch) statement() (query string, args []any) {
 	var tenants, mailboxes, folders, messages []any
 	for _, id := range slices.Sorted(maps.Keys(d.tenants)) {
 		tenants = append(tenants, string(id), d.tenants[id])
@@ -145,6 +157,9 @@ func (d *directBatch) arguments() []any {
 		messages = append(append(messages, string(r.folder), f.place, f.n), r.job.rows[r.index]...)
 		f.n--
 	}
-	return slices.Concat(sqldb.Arrays(directTenants, tenants), sqldb.Arrays(directMailboxes, mailboxes),
+	if len(d.rows) == 1 {
+		return insertOne, slices.Concat(tenants, mailboxes, folders, messages)
+	}
+	return insertDirectly, slices.Concat(sqldb.Arrays(directTenants, tenants), sqldb.Arrays(directMailboxes, mailboxes),
 		sqldb.Arrays(directFolders, folders), sqldb.Arrays(directMessages, messages))
 }

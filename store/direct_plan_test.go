@@ -21,7 +21,7 @@ func TestDirectStatementFindsRowsByTheirKeys(t *testing.T) {
 	defer db.Close()
 	_, err = db.Migrate(t.Context())
 	require.NoError(t, err)
-	fresh := directPlan(t, db, "fresh", false)
+	fresh := directPlan(t, db, "fresh", insertDirectly, false)
 	for _, bad := range []string{"Hash", "Merge"} {
 		assert.NotContains(t, fresh, bad, "tables of which nothing is known may be large")
 	}
@@ -31,10 +31,12 @@ func TestDirectStatementFindsRowsByTheirKeys(t *testing.T) {
 		for i := range size.tenants {
 			fill(t, s, fmt.Sprintf("t%d", i), size.mailboxes/size.tenants)
 		}
-		plan := directPlan(t, db, fmt.Sprint("of_", size.mailboxes), true)
-		assert.NotContains(t, plan, "Seq Scan", "%+v", size)
-		assert.Contains(t, plan, "tenants_pkey", "%+v: %s", size, plan)
-		assert.Contains(t, plan, "messages_delivery", "%+v: %s", size, plan)
+		for name, query := range map[string]string{"many": insertDirectly, "one": insertOne} {
+			plan := directPlan(t, db, fmt.Sprint(name, "_of_", size.mailboxes), query, true)
+			assert.NotContains(t, plan, "Seq Scan", "%s of %+v", name, size)
+			assert.Contains(t, plan, "tenants_pkey", "%s of %+v: %s", name, size, plan)
+			assert.Contains(t, plan, "messages_delivery", "%s of %+v: %s", name, size, plan)
+		}
 	}
 }
 
@@ -56,6 +58,25 @@ func TestPanicInABatchLeavesTheOutcomeOpen(t *testing.T) {
 	require.ErrorContains(t, job.results[0].Err, "panic")
 	require.NotErrorIs(t, job.results[0].Err, ErrNotStored)
 	require.Equal(t, []Result{{ID: c.ID}}, s.Deliver(t.Context(), []Copy{c}), "others go on")
+}
+
+func TestPanicBesideAnObjectIsItsMessagesOwn(t *testing.T) {
+	db, err := sqldb.Open(t.Context(), sqldb.Options{Backend: sqldb.Postgres, URL: labtest.Postgres(t).URL()})
+	require.NoError(t, err)
+	defer db.Close()
+	_, err = db.Migrate(t.Context())
+	require.NoError(t, err)
+	s := New(Options{DB: db})
+	c := fill(t, s, "t", 1)
+	c.ID, c.DeliveryID = NewMessageID(), ""
+	work := s.commits.Work
+	s.commits.Work = func([]*deliveryJob) { panic("in a batch") }
+	result, err := s.DeliverWhile(t.Context(), c, func() error { return nil })
+	require.NoError(t, err)
+	require.ErrorContains(t, result.Err, "in a batch")
+	require.NotErrorIs(t, result.Err, ErrNotStored)
+	s.commits.Work = work
+	require.Equal(t, []Result{{ID: c.ID}}, s.Deliver(t.Context(), []Copy{c}))
 }
 
 // fill makes a tenant with mailboxes that have got a message each, and gives the last one.
@@ -82,12 +103,16 @@ func fill(t *testing.T, s *Store, name string, mailboxes int) (last Copy) {
 }
 
 // directPlan is the plan of the statement, if asked to after statistics were made.
-func directPlan(t *testing.T, db *sqldb.DB, name string, analyzed bool) string {
+func directPlan(t *testing.T, db *sqldb.DB, name, query string, analyzed bool) string {
 	t.Helper()
 	var types, plan []string
 	for _, list := range [][]sqldb.Column{directTenants, directMailboxes, directFolders, directMessages} {
 		for _, c := range list {
-			types = append(types, c.Array())
+			kind := c.Array()
+			if query == insertOne {
+				kind = strings.TrimSuffix(kind, "[]")
+			}
+			types = append(types, kind)
 		}
 	}
 	nulls := strings.TrimSuffix(strings.Repeat("NULL, ", len(types)), ", ")
@@ -96,7 +121,7 @@ func directPlan(t *testing.T, db *sqldb.DB, name string, analyzed bool) string {
 		if analyzed {
 			tx.Queue(`ANALYZE`)
 		}
-		tx.Queue(`PREPARE ` + name + ` (` + strings.Join(types, ", ") + `) AS ` + insertDirectly)
+		tx.Queue(`PREPARE ` + name + ` (` + strings.Join(types, ", ") + `) AS ` + query)
 		return tx.Flush(t.Context())
 	})
 	require.NoError(t, err)

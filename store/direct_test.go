@@ -72,10 +72,10 @@ func (r *directRig) inDoubt(t testing.TB) int {
 	return r.count(t, "mairust_store_direct_batches_total", "in_doubt")
 }
 
-// late counts the objects that were waited for in vain.
+// late counts the batches that waited for an object in vain.
 func (r *directRig) late(t testing.TB) int {
 	t.Helper()
-	return r.count(t, "mairust_store_late_objects_total", "")
+	return r.count(t, "mairust_store_late_batches_total", "")
 }
 
 func (r *directRig) exec(t testing.TB, query string, args ...any) {

@@ -10,3 +10,6 @@ func (s *Store) PutFirst(d time.Duration) { s.putFirst(d) }
 
 // PutsFirst says until when that is so, since the Store was made; 0 when it never was.
 func (s *Store) PutsFirst() time.Duration { return time.Duration(s.putFirstUntil.Load()) }
+
+// ForgetSlowness ends the time for which objects are stored first.
+func (s *Store) ForgetSlowness() { s.putFirstUntil.Store(0) }

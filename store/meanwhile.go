@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
+	"runtime/debug"
 	"time"
 
 	"github.com/mairust/mairust/store/sqldb"
@@ -12,21 +14,21 @@ import (
 // done while objects are stored: a batch writes its rows, waits for the objects of all its copies, and commits. That is so on
 // PostgreSQL; see putsFirst.
 
-// slowTime is for how long objects are stored before their rows are begun, after one that was late or failed: the next ones may
-// be too, and each would hold up its batch.
+// slowTime is for how long objects are stored before their rows are begun, after a batch that waited in vain: the next ones may
+// be as slow, and each batch would be written twice.
 const slowTime = time.Second
 
-// defaultPutPatience is how long a batch waits for objects. Others wait as long for what it has locked.
+// defaultPutPatience is how long an attempt at a batch waits for objects. Others wait as long for what it has locked.
 const defaultPutPatience = 20 * time.Millisecond
 
-// errNoObject says that objects of a batch are not stored, or not in time. Nothing of it was committed.
+// errNoObject says that an object of a batch failed, or was not stored in time. Nothing of the batch was committed.
 var errNoObject = errors.New("object is not stored")
 
 // DeliverWhile puts the object of a copy, with put, and delivers the copy meanwhile: the row is committed only when put has
 // returned nil. An error of put is returned as it is; then there is no row. Otherwise it is as Deliver.
 func (s *Store) DeliverWhile(ctx context.Context, c Copy, put func() error) (Result, error) {
 	copies := []Copy{c}
-	if s.putsFirst() {
+	if s.putsFirst(c) {
 		if err := put(); err != nil {
 			return Result{}, err
 		}
@@ -34,16 +36,16 @@ func (s *Store) DeliverWhile(ctx context.Context, c Copy, put func() error) (Res
 	}
 	job, err := s.jobWithObject(copies)
 	if err != nil {
-		return Result{Err: err}, nil
+		return Result{Err: err}, nil //nolint:nilerr // the error of put is that of the object
 	}
 	decided := make(chan struct{})
 	go func() {
 		defer close(decided)
-		s.commits.Do(job)
+		s.decide(job)
 	}()
 	job.object.err = put()
 	close(job.object.over) // not when put panics: nothing is to be committed then
-	<-decided
+	<-decided              // also when put failed: jobs must not pile up while the database hangs
 	switch result := job.results[0]; {
 	case job.object.err != nil:
 		return Result{}, job.object.err
@@ -52,6 +54,17 @@ func (s *Store) DeliverWhile(ctx context.Context, c Copy, put func() error) (Res
 	default:
 		return result, nil
 	}
+}
+
+// decide commits a job with others. Here nobody else would recover from a panic.
+func (s *Store) decide(job *deliveryJob) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.log.Error("panic in a delivery", "err", fmt.Sprint(p), "stack", string(debug.Stack()))
+			job.fail(fmt.Errorf("panic: %v", p)) // it may be committed
+		}
+	}()
+	s.commits.Do(job)
 }
 
 func (s *Store) jobWithObject(copies []Copy) (*deliveryJob, error) {
@@ -68,10 +81,15 @@ func (s *Store) jobWithObject(copies []Copy) (*deliveryJob, error) {
 	return job, nil
 }
 
-// putsFirst says whether objects are stored before their rows are begun. On SQLite always: whoever writes there keeps all others
-// from it, and has nothing to wait for but flushes.
-func (s *Store) putsFirst() bool {
-	return s.db.Backend() != sqldb.Postgres || time.Since(s.started) < time.Duration(s.putFirstUntil.Load())
+// putsFirst says whether the object of a copy is stored before its row is begun. On SQLite always: whoever writes there keeps all
+// others from it, and has nothing to wait for but flushes. On PostgreSQL for the first message in a folder, which takes long to
+// decide, and whose object may need a key of the tenant that the batch would have locked.
+func (s *Store) putsFirst(c Copy) bool {
+	if s.db.Backend() != sqldb.Postgres || time.Since(s.started) < time.Duration(s.putFirstUntil.Load()) {
+		return true
+	}
+	_, known := s.folderIDs.get(folderKey{c.Target.Mailbox, c.Folder})
+	return !known
 }
 
 // putFirst has objects stored before their rows are begun, for a while.
@@ -89,26 +107,10 @@ type putting struct {
 	err  error
 }
 
-// awaitObjects waits for the objects of all jobs, no longer than patience, and gives the jobs whose objects are stored. When
-// there are others, their results are an errNoObject, and so is the error.
+// awaitObjects waits until the objects of all jobs are stored or one has failed, no longer than patience, and gives the jobs
+// whose objects are stored. When there are others, their results are an errNoObject, and so is the error.
 func awaitObjects(jobs []*deliveryJob, patience time.Duration) (stored []*deliveryJob, err error) {
-	var late <-chan time.Time
-	for _, j := range jobs {
-		if j.object == nil || j.object.isOver() {
-			continue
-		}
-		if late == nil {
-			timer := time.NewTimer(patience)
-			defer timer.Stop()
-			late = timer.C
-		}
-		select {
-		case <-j.object.over:
-			continue
-		case <-late:
-		}
-		break // the others had as long
-	}
+	waitForObjects(jobs, patience)
 	for _, j := range jobs {
 		if j.object == nil || j.object.isOver() && j.object.err == nil {
 			stored = append(stored, j)
@@ -118,6 +120,30 @@ func awaitObjects(jobs []*deliveryJob, patience time.Duration) (stored []*delive
 		err = errNoObject
 	}
 	return stored, err
+}
+
+func waitForObjects(jobs []*deliveryJob, patience time.Duration) {
+	var late <-chan time.Time
+	for _, j := range jobs {
+		if j.object == nil {
+			continue
+		}
+		if !j.object.isOver() {
+			if late == nil {
+				timer := time.NewTimer(patience)
+				defer timer.Stop()
+				late = timer.C
+			}
+			select {
+			case <-j.object.over:
+			case <-late:
+				return // the others had as long
+			}
+		}
+		if j.object.err != nil {
+			return
+		}
+	}
 }
 
 func (p *putting) isOver() bool {

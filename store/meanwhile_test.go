@@ -52,54 +52,57 @@ func TestObjectsThatAreSlowAreStoredBeforeTheirRows(t *testing.T) {
 }
 
 // Each message of a batch has an object of its own: some fail, some take long, and the others are not kept waiting for them.
-func TestObjectsOfABatchThatFailOrTakeLongConcernTheirMessagesOnly(t *testing.T) {
-	storetest.Run(t, func(t *testing.T, s *store.Store) {
-		site := storetest.NewSite(t, s, "example", "example.test", "bob", "alice")
-		s.SetPutPatience(50 * time.Millisecond)
-		const each = 40
-		quick := make(chan struct{}) // closed when all quick ones are delivered
-		var left, all sync.WaitGroup
-		puts := map[string]func() error{
-			"quick":  func() error { return nil },
-			"failed": func() error { return errPut },
-			"slow":   func() error { <-quick; return nil },
+func TestObjectsThatFailOrTakeLongConcernTheirMessagesOnly(t *testing.T) {
+	r := newDirectRig(t, "bob", "alice")
+	const rounds, each = 5, 20
+	for range rounds {
+		r.ForgetSlowness()
+		r.deliverMixed(t, each)
+	}
+	require.NotZero(t, r.late(t))
+	require.NotZero(t, r.direct(t))
+	requireCounted(t, r.Store, "bob", "alice")
+	for _, local := range []string{"bob", "alice"} {
+		r.requireMessages(t, local, 1+rounds*each)
+	}
+}
+
+// deliverMixed delivers as many quick messages, messages whose objects fail, and messages whose objects are stored when the
+// quick ones are delivered.
+func (r *directRig) deliverMixed(t *testing.T, each int) {
+	t.Helper()
+	quickDelivered := make(chan struct{})
+	var quick, all sync.WaitGroup
+	deliver := func(i int, put func() error) error {
+		c := r.copy(t, []string{"bob", "alice"}[i%2])
+		result, err := r.DeliverWhile(t.Context(), c, put)
+		if err == nil {
+			assert.Equal(t, store.Result{ID: c.ID}, result)
 		}
-		for kind, put := range puts {
-			for i := range each {
-				c := storetest.NewCopy(t, site.Target([]string{"bob", "alice"}[i%2]), kind)
-				all.Add(1)
-				if kind == "quick" {
-					left.Add(1)
-				}
-				go func() {
-					defer all.Done()
-					result, err := s.DeliverWhile(t.Context(), c, put)
-					if kind == "failed" {
-						assert.Equal(t, errPut, err)
-						_, err = s.Message(t.Context(), store.System, c.ID)
-						assert.ErrorIs(t, err, store.ErrNotFound)
-						return
-					}
-					assert.NoError(t, err)
-					assert.Equal(t, store.Result{ID: c.ID}, result, kind)
-					_, err = s.Message(t.Context(), store.System, c.ID)
-					assert.NoError(t, err, kind)
-					if kind == "quick" {
-						left.Done()
-					}
-				}()
-			}
-		}
-		left.Wait()
-		close(quick)
-		all.Wait()
-		requireCounted(t, s, "bob", "alice")
-		for _, local := range []string{"bob", "alice"} {
-			box, err := s.MailboxByAddress(t.Context(), store.System, local+"@example.test")
-			require.NoError(t, err)
-			require.EqualValues(t, each, box.Messages)
-		}
-	})
+		_, found := r.Message(t.Context(), store.System, c.ID)
+		assert.Equal(t, err, map[bool]error{true: nil, false: errPut}[found == nil], "there is a row when there is an object")
+		return err
+	}
+	for i := range each {
+		quick.Go(func() {
+			err := deliver(i, func() error { return nil })
+			assert.NoError(t, err)
+		})
+		all.Go(func() {
+			err := deliver(i, func() error { return errPut })
+			assert.Equal(t, errPut, err)
+		})
+		all.Go(func() {
+			err := deliver(i, func() error {
+				<-quickDelivered
+				return nil
+			})
+			assert.NoError(t, err)
+		})
+	}
+	quick.Wait()
+	close(quickDelivered)
+	all.Wait()
 }
 
 func TestPanicOverAHostileCopyIsItsCallersOwn(t *testing.T) {

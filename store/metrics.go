@@ -37,7 +37,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Name: "mairust_store_direct_batches_total", Help: "Batches for PostgreSQL that were tried in one statement: stored, or in_doubt and decided copy by copy.",
 		}, []string{"result"}),
 		late: f.NewCounter(prometheus.CounterOpts{
-			Name: "mairust_store_late_objects_total", Help: "Objects that failed, or took longer than 20 ms, while a batch with their rows waited for them; it was committed without them, and for a second objects are stored before their rows are begun.",
+			Name: "mairust_store_late_batches_total", Help: "Batches that were taken back because an object failed, or was not stored 20 ms after their rows; they are tried again without it, and for a second objects are stored before their rows are begun.",
 		}),
 	}
 }

@@ -84,6 +84,15 @@ func Unnest(first int, columns []Column) string {
 	return fmt.Sprintf("unnest(%s) AS v (%s)", strings.Join(arrays, ", "), Names("", columns))
 }
 
+// Row is PostgreSQL's table v of one row whose columns are $first, $first+1, ….
+func Row(first int, columns []Column) string {
+	values := make([]string, len(columns))
+	for i, c := range columns {
+		values[i] = fmt.Sprintf("CAST($%d AS %s)", first+i, strings.TrimSuffix(c.array, "[]"))
+	}
+	return fmt.Sprintf("(VALUES (%s)) AS v (%s)", strings.Join(values, ", "), Names("", columns))
+}
+
 // Names is the list of the columns' names, each with prefix before it.
 func Names(prefix string, columns []Column) string {
 	names := make([]string, len(columns))
