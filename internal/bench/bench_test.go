@@ -39,7 +39,7 @@ func TestEveryPartMeasures(t *testing.T) {
 	text := string(written)
 	assert.NotContains(t, text, "old")
 	assert.Contains(t, text, "after\n")
-	rows := map[string]int{"4 KB, 32 kept connections": 2, "| a full queue is emptied  ": 3, "| a full queue is emptied, processors apart": 3, "100 messages in": 3}
+	rows := map[string]int{"4 KB, 32 kept connections": 2, "| a full queue is emptied  ": 3, "| a full queue is emptied, apart": 3, "100 messages in": 3}
 	if os.Geteuid() != 0 {
 		rows = map[string]int{"4 KB, 32 kept connections": 1, "100 messages in": 3} // no Dovecot, no Postfix
 		assert.Contains(t, progress.String(), "LEFT OUT")

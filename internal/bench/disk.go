@@ -112,6 +112,16 @@ func (d *disk) fresh(ctx context.Context) (dir string, remove func() error, err 
 	}, nil
 }
 
+// onFresh runs act with the directory of an empty file system, which is taken away afterwards.
+func (d *disk) onFresh(ctx context.Context, act func(dir string) error) (err error) {
+	dir, remove, err := d.fresh(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, remove()) }()
+	return act(dir)
+}
+
 // Close gives the space back.
 func (d *disk) Close() error {
 	var err error

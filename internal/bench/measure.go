@@ -15,9 +15,11 @@ import (
 
 // bench is one invocation: where it runs and for how long.
 type bench struct {
-	disk    *disk
-	lasting time.Duration
-	repeat  int
+	disk *disk
+	// queueDisk is for a Postfix that shares no file system with what it delivers to.
+	queueDisk *disk
+	lasting   time.Duration
+	repeat    int
 	// loads and servers match the names of those that are measured.
 	loads, servers *regexp.Regexp
 	mairust        string
@@ -72,13 +74,8 @@ func median(runs []figures) figures {
 }
 
 // onFreshDisk runs act with an empty file system's directory.
-func (b *bench) onFreshDisk(ctx context.Context, act func(dir string) error) (err error) {
-	dir, remove, err := b.disk.fresh(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, remove()) }()
-	return act(dir)
+func (b *bench) onFreshDisk(ctx context.Context, act func(dir string) error) error {
+	return b.disk.onFresh(ctx, act)
 }
 
 // measure runs a load against a server on a fresh file system.

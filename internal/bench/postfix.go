@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -40,15 +41,15 @@ type flow struct {
 	name string
 	// queued fills the queue first, and measures how fast it is emptied; else mail is measured as it comes.
 	queued bool
-	// apart: Postfix and the server share no processor.
+	// apart: Postfix and the server share neither processors nor a file system, but its disk.
 	apart bool
 }
 
 var flows = []flow{
 	{name: "a full queue is emptied", queued: true},
 	{name: "mail comes in and goes out"},
-	{name: "a full queue is emptied, processors apart", queued: true, apart: true},
-	{name: "mail comes in and goes out, processors apart", apart: true},
+	{name: "a full queue is emptied, apart", queued: true, apart: true},
+	{name: "mail comes in and goes out, apart", apart: true},
 }
 
 // postfixGoal is the least share of the null sink's rate.
@@ -66,7 +67,13 @@ func throughPostfix(b *bench) *part {
 			chosen = append(chosen, f)
 		}
 	}
-	return &part{name: "postfix", steps: len(chosen) * len(kinds) * b.repeat, run: func(ctx context.Context) (*table, error) {
+	return &part{name: "postfix", steps: len(chosen) * len(kinds) * b.repeat, run: func(ctx context.Context) (_ *table, err error) {
+		if slices.ContainsFunc(chosen, func(f flow) bool { return f.apart }) {
+			if b.queueDisk, err = newDisk(ctx, b.disk.sizeMB); err != nil {
+				return nil, err
+			}
+			defer func() { err = errors.Join(err, b.queueDisk.Close()) }()
+		}
 		t := &table{columns: []string{"4 KB, 32 SMTP sessions", "delivered to", "msg/s", "Postfix's CPU µs/msg", "server's", "of it database", "sender's", "of sink", "goal"}}
 		for _, f := range chosen {
 			runs, err := b.inTurn(ctx, f.name, kinds, func(ctx context.Context, k kind) (figures, error) { return b.measureFlow(ctx, k, f) })
@@ -118,34 +125,43 @@ func (f flow) start(ctx context.Context, k kind, dir string) (s *server, restore
 	return s, restore, nil
 }
 
-// measureFlow runs Postfix in front of a server, with the queue on the same fresh file system.
+// measureFlow runs Postfix in front of a server, with the queue on the same fresh file system, or on one of its own.
 func (b *bench) measureFlow(ctx context.Context, k kind, f flow) (result figures, err error) {
-	err = b.onFreshDisk(ctx, func(dir string) (err error) {
-		s, restore, err := f.start(ctx, k, dir)
-		if err != nil {
+	err = b.onFreshDisk(ctx, func(dir string) error {
+		run := func(queue string) (err error) {
+			result, err = b.runFlow(ctx, k, f, dir, queue)
 			return err
 		}
-		defer func() { err = errors.Join(err, s.close(), restore()) }()
-		// Nothing leaves the queue but by Flush. The limit is that of docs/postfix.md: with Postfix's 20 at once, each waits longer
-		// for the disk than for the server.
-		extra := map[string]string{"queue_run_delay": "1h", "lmtp_line_length_limit": "0", "lmtp_destination_concurrency_limit": "60"}
-		if f.queued {
-			extra["smtpd_client_restrictions"] = "check_client_access static:HOLD"
+		if f.apart {
+			return b.queueDisk.onFresh(ctx, run)
 		}
-		p, err := lab.StartPostfix(ctx, lab.PostfixOptions{Dir: dir, VirtualTransport: "lmtp:" + s.addr, ExtraMain: extra})
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, p.Close()) }()
-		s.mta = p.Pid()
-		if f.queued {
-			result, err = b.emptyQueue(ctx, s, p)
-		} else {
-			result, err = b.passThrough(ctx, s, p)
-		}
-		return err
+		return run(dir)
 	})
 	return result, err
+}
+
+func (b *bench) runFlow(ctx context.Context, k kind, f flow, dir, queue string) (result figures, err error) {
+	s, restore, err := f.start(ctx, k, dir)
+	if err != nil {
+		return result, err
+	}
+	defer func() { err = errors.Join(err, s.close(), restore()) }()
+	// Nothing leaves the queue but by Flush. The limit is that of docs/postfix.md: with Postfix's 20 at once, each waits longer
+	// for the disk than for the server.
+	extra := map[string]string{"queue_run_delay": "1h", "lmtp_line_length_limit": "0", "lmtp_destination_concurrency_limit": "60"}
+	if f.queued {
+		extra["smtpd_client_restrictions"] = "check_client_access static:HOLD"
+	}
+	p, err := lab.StartPostfix(ctx, lab.PostfixOptions{Dir: queue, VirtualTransport: "lmtp:" + s.addr, ExtraMain: extra})
+	if err != nil {
+		return result, err
+	}
+	defer func() { err = errors.Join(err, p.Close()) }()
+	s.mta = p.Pid()
+	if f.queued {
+		return b.emptyQueue(ctx, s, p)
+	}
+	return b.passThrough(ctx, s, p)
 }
 
 // emptyQueue takes mail for as long as a load lasts, and then measures its delivery. The first and the last tenth
