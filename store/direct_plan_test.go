@@ -40,14 +40,19 @@ func TestDirectStatementFindsRowsByTheirKeys(t *testing.T) {
 	}
 }
 
-// Nobody knows whether a panic came before or after the commit: it must not count as "surely nothing was stored".
-func TestPanicInABatchLeavesTheOutcomeOpen(t *testing.T) {
+func onPostgres(t *testing.T) *Store {
+	t.Helper()
 	db, err := sqldb.Open(t.Context(), sqldb.Options{Backend: sqldb.Postgres, URL: labtest.Postgres(t).URL()})
 	require.NoError(t, err)
-	defer db.Close()
+	t.Cleanup(func() { require.NoError(t, db.Close()) })
 	_, err = db.Migrate(t.Context())
 	require.NoError(t, err)
-	s := New(Options{DB: db})
+	return New(Options{DB: db})
+}
+
+// Nobody knows whether a panic came before or after the commit: it must not count as "surely nothing was stored".
+func TestPanicInABatchLeavesTheOutcomeOpen(t *testing.T) {
+	s := onPostgres(t)
 	c := fill(t, s, "t", 1)
 	c.ID, c.DeliveryID = NewMessageID(), ""
 	job, err := s.jobWithObject([]Copy{c})
@@ -61,12 +66,7 @@ func TestPanicInABatchLeavesTheOutcomeOpen(t *testing.T) {
 }
 
 func TestPanicBesideAnObjectIsItsMessagesOwn(t *testing.T) {
-	db, err := sqldb.Open(t.Context(), sqldb.Options{Backend: sqldb.Postgres, URL: labtest.Postgres(t).URL()})
-	require.NoError(t, err)
-	defer db.Close()
-	_, err = db.Migrate(t.Context())
-	require.NoError(t, err)
-	s := New(Options{DB: db})
+	s := onPostgres(t)
 	c := fill(t, s, "t", 1)
 	c.ID, c.DeliveryID = NewMessageID(), ""
 	work := s.commits.Work
