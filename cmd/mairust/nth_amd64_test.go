@@ -9,10 +9,13 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/mairust/mairust/internal/lab"
+	"github.com/mairust/mairust/store/sqldb"
+	"github.com/mairust/mairust/store/storetest"
 )
 
 // sweep is a system call that fails in a way, at each of its places in a delivery.
@@ -48,34 +51,40 @@ func TestEveryIOErrorOfADeliveryEndsInATemporaryReplyOrAWholeMessage(t *testing.
 	if os.Getenv("MAIRUST_TORTURE") != "" {
 		list, repeat = append(slices.Clone(sweeps), longSweeps...), 3
 	}
-	n := newNth(t)
-	for _, s := range list {
-		for _, size := range nthSizes {
-			t.Run(fmt.Sprintf("%s %s %d", s.call, s.errno, size), func(t *testing.T) {
-				for range repeat {
-					n.sweep(t, s, size)
+	for _, backend := range storetest.Backends() {
+		t.Run(backend, func(t *testing.T) {
+			t.Parallel()
+			n := newNth(t, backend)
+			for _, s := range list {
+				for _, size := range nthSizes {
+					t.Run(fmt.Sprintf("%s %s %d", s.call, s.errno, size), func(t *testing.T) {
+						for range repeat {
+							n.sweep(t, s, size)
+						}
+					})
 				}
-			})
-		}
+			}
+			// What was acknowledged is there after a crash, and whole; what was not may be there too, but whole.
+			n.daemon.kill()
+			n.acked.check(t, n.site.start(t), n.mailboxes()...)
+		})
 	}
-	// What was acknowledged is there after a crash, and whole; what was not may be there too, but whole.
-	n.daemon.kill()
-	n.acked.check(t, n.site.start(t), n.mailboxes()...)
 }
 
 // nth is a daemon whose system calls fail.
 type nth struct {
-	site   *testSite
-	daemon *process
-	tracer *tracer
-	acked  *acknowledged
-	turn   int
+	backend string
+	site    *testSite
+	daemon  *process
+	tracer  *tracer
+	acked   *acknowledged
+	turn    int
 }
 
-func newNth(t *testing.T) *nth {
+func newNth(t *testing.T, backend string) *nth {
 	t.Helper()
-	n := &nth{acked: &acknowledged{}}
-	n.site = newTestSite(t, siteOptions{Backend: "sqlite", Mailboxes: n.mailboxes(), Extra: "alert: {check_every: 1h}\n"})
+	n := &nth{backend: backend, acked: &acknowledged{}}
+	n.site = newTestSite(t, siteOptions{Backend: backend, Mailboxes: n.mailboxes(), Extra: "alert: {check_every: 1h}\n"})
 	n.daemon = n.site.start(t)
 	n.tracer = traceDaemon(t, n.daemon, filepath.Join(n.site.dir, "data"))
 	return n
@@ -96,12 +105,21 @@ func (n *nth) sweep(t *testing.T, s sweep, size int) {
 	for i, more := 1, true; more; i++ {
 		require.Less(t, i, 500, "a delivery has no end of calls")
 		waitFor(t, "deliveries to work again", func() bool { return n.acked.send(t, n.site, "u0", nil).Accepted() })
+		n.rest(s, size)
 		settled := n.attempt(t, fault{s.call, s.errno, i}, size, outcomes)
 		shaken := n.attempt(t, fault{s.call, s.errno, i}, size, outcomes)
 		more = settled || shaken
 	}
 	t.Logf("%s: %v", s.call, outcomes)
 	waitFor(t, "deliveries to work again", func() bool { return n.acked.send(t, n.site, "u0", nil).Accepted() })
+}
+
+// rest lets the second pass for which, after an object has failed, PostgreSQL gets rows only when their objects are stored: then the
+// row is written while the object fails. In short runs for the flush of the journal alone.
+func (n *nth) rest(s sweep, size int) {
+	if n.backend == sqldb.Postgres && size == nthSizes[0] && (s.call == "fdatasync" || os.Getenv("MAIRUST_TORTURE") != "") {
+		time.Sleep(1100 * time.Millisecond)
+	}
 }
 
 // doubts is how often a 250 may follow the failure of a flush: it may have been that of a checkpoint in the background.
