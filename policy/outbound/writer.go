@@ -124,12 +124,11 @@ func (w *writer) flush(ctx context.Context) {
 // flushRows writes the rows that wait now: levels are not to wait for those that come meanwhile.
 func (w *writer) flushRows(ctx context.Context, db *store.Store) {
 	kept := false
-	for left := w.waiting(); left > 0; {
+	for left := w.waiting(); left > 0; left -= batch {
 		w.mu.Lock()
 		rows := w.rows[:min(len(w.rows), left, batch)]
 		w.rows = w.rows[len(rows):]
 		w.mu.Unlock()
-		left -= len(rows)
 		if w.g.away.Load() { // one batch has waited for it, or who follows it
 			db = nil
 		}
