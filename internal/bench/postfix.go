@@ -69,7 +69,7 @@ func throughPostfix(b *bench) *part {
 	}
 	return &part{name: "postfix", steps: len(chosen) * len(kinds) * b.repeat, run: func(ctx context.Context) (_ *table, err error) {
 		if slices.ContainsFunc(chosen, func(f flow) bool { return f.apart }) {
-			if b.queueDisk, err = newDisk(ctx, b.disk.sizeMB); err != nil {
+			if b.queueDisk, err = newDisk(ctx, min(b.disk.sizeMB, queueMB(b.lasting))); err != nil {
 				return nil, err
 			}
 			defer func() { err = errors.Join(err, b.queueDisk.Close()) }()
@@ -85,6 +85,9 @@ func throughPostfix(b *bench) *part {
 		return t, nil
 	}}
 }
+
+// queueMB is the size of an image in MB that no queue fills: Postfix takes 2,000 messages a second at most, of 8 KB with their blocks.
+func queueMB(lasting time.Duration) int { return 1024 + 32*int(lasting.Seconds()) }
 
 func addFlow(t *table, f flow, kinds []kind, runs [][]figures) {
 	sink := median(runs[0])
