@@ -16,7 +16,7 @@ import (
 )
 
 // commitBatch decides every job, in one transaction if it can. When that fails they are tried one by one, so
-// that a message which the database refuses fails alone.
+// that a message which the database refuses fails alone. Jobs whose objects are not stored are left to their callers.
 func (s *Store) commitBatch(jobs []*deliveryJob) {
 	defer func(start time.Time) { s.metrics.commitSeconds.Observe(time.Since(start).Seconds()) }(time.Now())
 	err := s.commitJobs(jobs, firstTry)
@@ -35,7 +35,8 @@ func (s *Store) commitBatch(jobs []*deliveryJob) {
 	s.commitSingly(jobs, err)
 }
 
-// commitSingly decides jobs of which a first attempt has failed.
+// commitSingly decides jobs of which a first attempt has failed, but for those whose objects are not stored. When a COMMIT was
+// sent, all are.
 func (s *Store) commitSingly(jobs []*deliveryJob, first error) {
 	s.metrics.retries.Inc()
 	s.outage.failed(len(jobs), first)
