@@ -32,8 +32,6 @@ type FS struct {
 	flushNames bool // false only in the test that shows what would be lost without
 	// journal is nil where there is none.
 	journal *journal.Log
-	// untrusted: syncfs may not flush, or not tell of errors.
-	untrusted bool
 }
 
 // FSOptions tune an FS. Zero values mean the defaults.

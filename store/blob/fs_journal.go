@@ -39,8 +39,7 @@ var trustedKernel = [2]int{5, 8}
 // place all the same.
 func (f *FS) openJournal(base string, o FSOptions) error {
 	path := filepath.Join(base, journalDir)
-	f.untrusted = !canJournal(f.base)
-	unused := o.WithoutJournal || f.untrusted
+	unused := o.WithoutJournal || !canJournal(f.base)
 	if _, err := os.Stat(path); unused && errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -110,12 +109,13 @@ func (f *FS) putJournaled(ctx context.Context, keys []string, r io.ReadSeeker, s
 	if err != nil {
 		return err
 	}
+	failedSyncs := f.journal.FailedSyncs()
 	file, err := places.create(body.Bytes())
 	if err != nil {
 		return err
 	}
 	defer file.close()
-	ticket, free, err := f.journal.Put(ctx, keys, body.Bytes())
+	ticket, free, err := f.journal.Put(ctx, keys, body.Bytes(), failedSyncs)
 	switch {
 	case err != nil:
 		return err
@@ -270,37 +270,16 @@ func (u unnamed) link(to place) error {
 }
 
 // place puts an object in place that the journal has kept, over whatever is there.
-func (f *FS) place(keys []string, body []byte, t journal.Trust) error {
+func (f *FS) place(keys []string, body []byte) error {
 	for _, key := range keys {
 		if err := CheckKey(key); err != nil {
 			return err // not written by us
 		}
-		same, err := f.holds(key, body)
-		if err == nil && (!same || t == journal.TrustNothing || f.untrusted) {
-			err = f.replace(context.Background(), key, bytes.NewReader(body), int64(len(body)))
-		}
-		if err != nil {
+		if err := f.replace(context.Background(), key, bytes.NewReader(body), int64(len(body))); err != nil {
 			return fmt.Errorf("%s: %w", key, err)
 		}
 	}
 	return nil
-}
-
-// holds says whether the object is there and is body.
-func (f *FS) holds(key string, body []byte) (bool, error) {
-	file, info, err := f.openObject(key)
-	if isMissing(err) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	defer func() { _ = file.Close() }() // only read
-	if info.SizeBytes != int64(len(body)) {
-		return false, nil
-	}
-	have, err := io.ReadAll(io.LimitReader(file, int64(len(body))))
-	return bytes.Equal(have, body), err
 }
 
 // remove removes an object that was deleted before a crash.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -200,6 +201,40 @@ func TestDirectoriesRemovedByHandAreMadeAgain(t *testing.T) {
 	require.NoError(t, os.RemoveAll(filepath.Join(base, "t")))
 	put(t, f, "t/m/d/o", "y")
 	require.True(t, whole(t, f, "t/m/d/o", "y"))
+}
+
+// What happens to the path, by a mount over it or a lazy unmount, happens to neither objects nor journal.
+func TestTheJournalStaysOnTheDiskOfTheObjects(t *testing.T) {
+	above := t.TempDir()
+	base, moved := filepath.Join(above, "mail"), filepath.Join(above, "elsewhere")
+	f := openFS(t, base, blob.FSOptions{})
+	require.NoError(t, os.Rename(base, moved))
+	require.NoError(t, os.Mkdir(base, 0o700))
+	put(t, f, "t/m/o", "x")
+	segments, err := filepath.Glob(filepath.Join(moved, ".journal", "*.seg"))
+	require.NoError(t, err)
+	require.NotEmpty(t, segments)
+	require.FileExists(t, filepath.Join(moved, "t/m/o"))
+	entries, err := os.ReadDir(base)
+	require.NoError(t, err)
+	require.Empty(t, entries)
+}
+
+// A process that died may have been told of an error of writing back, which nobody else is told of.
+func TestWhatACrashLeavesIsWrittenAnewAlsoWhereItIsThere(t *testing.T) {
+	above := t.TempDir()
+	base, left := filepath.Join(above, "mail"), filepath.Join(above, "left")
+	put(t, openFS(t, base, blob.FSOptions{}), "t/m/o", "x")
+	require.NoError(t, os.CopyFS(left, os.DirFS(base)))
+	file := func() uint64 {
+		info, err := os.Stat(filepath.Join(left, "t/m/o"))
+		require.NoError(t, err)
+		return info.Sys().(*syscall.Stat_t).Ino //nolint:forcetypeassert // of os.Stat on Linux
+	}
+	before := file()
+	f := openFS(t, left, blob.FSOptions{})
+	require.NotEqual(t, before, file())
+	require.True(t, whole(t, f, "t/m/o", "x"))
 }
 
 func TestFailedPutsLeaveNoFilesBehind(t *testing.T) {

@@ -24,6 +24,8 @@ type entry struct {
 	record record
 	head   []byte
 	bytes  int64
+	// failedSyncs is that of the log before the object's file was written.
+	failedSyncs uint64
 	// segment is where it was written.
 	segment *segment
 	err     error
@@ -88,6 +90,7 @@ func (l *Log) write(batch []*entry) {
 			continue
 		}
 		s.pending++
+		s.doubtful = s.doubtful || e.failedSyncs != l.failedSyncs
 		s.keys = append(s.keys, e.record.keys...)
 		for _, k := range e.record.keys {
 			l.live[k] = s
@@ -166,10 +169,10 @@ func (l *Log) nextSegment() (*segment, error) {
 // createSegment makes a segment, under the lock of the directory: before it is locked itself, a process that
 // recovers would take it for one without an owner.
 func (l *Log) createSegment() (s *segment, err error) {
-	unlock, err := l.lockDir()
+	dir, unlock, err := l.lockDir()
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
-	return createSegment(l.dir, l.o.SegmentBytes)
+	return createSegment(dir, l.o.SegmentBytes)
 }

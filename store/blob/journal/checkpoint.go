@@ -2,7 +2,7 @@ package journal
 
 import (
 	"context"
-	"errors"
+	"slices"
 	"time"
 )
 
@@ -111,26 +111,66 @@ func (l *Log) allPlaced() bool {
 	return true
 }
 
-// syncObjects flushes the files. An error of writing some file back has been told only once, to us, and may have
-// dropped bytes that memory still shows: then all objects are written anew from the segments.
+// syncObjects flushes the files. The kernel tells of an error of writing some file back only once, not of which file, and may
+// have dropped bytes that memory still shows. So from then on every segment there was is in doubt: a flush that
+// works says nothing of its objects, until they have been written anew from it.
 func (l *Log) syncObjects(sealed []*segment) error {
-	err := l.o.Sync()
-	if err == nil {
-		return nil
+	if !l.inDoubt(sealed) {
+		err := l.o.Sync()
+		if err == nil {
+			return nil
+		}
+		l.doubt()
+		l.o.Log.Error("journal: flushing objects failed, writing them again", "err", err)
 	}
-	l.o.Log.Error("journal: flushing objects failed, writing them again", "err", err)
 	var records []record
 	for _, s := range sealed {
-		b, readErr := s.read()
-		if readErr != nil {
-			return errors.Join(err, readErr)
+		b, err := s.read()
+		if err != nil {
+			return err
 		}
 		records = append(records, parseSegment(b)...)
 	}
-	if err := l.apply(records, TrustNothing); err != nil {
+	if err := l.apply(records); err != nil {
 		return err
 	}
-	return l.o.Sync()
+	if err := l.o.Sync(); err != nil {
+		l.doubt()
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, s := range sealed {
+		s.doubtful = false
+	}
+	return nil
+}
+
+func (l *Log) inDoubt(segments []*segment) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.ContainsFunc(segments, func(s *segment) bool { return s.doubtful })
+}
+
+// doubt notes that a flush has failed: of the objects of all segments, and of those whose files were written before it and that are
+// on their way to a segment.
+func (l *Log) doubt() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.failedSyncs++
+	for _, s := range l.sealed {
+		s.doubtful = true
+	}
+	if l.current != nil {
+		l.current.doubtful = true
+	}
+}
+
+// FailedSyncs is how often flushing objects has failed: to be asked before the file of an object is written, for Put.
+func (l *Log) FailedSyncs() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.failedSyncs
 }
 
 // free retires the oldest sealed segment, and only then forgets its keys: from now on an object that is

@@ -13,6 +13,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -23,8 +25,9 @@ import (
 
 // Options of a Log. Place, Remove and Sync are required.
 type Options struct {
-	// Place puts body under keys, whatever is there, durably after the next Sync.
-	Place func(keys []string, body []byte, t Trust) error
+	// Place writes body under keys anew, whatever is there, durably after the next Sync. What is the same is written again
+	// too: what can be read may never have reached the disk.
+	Place func(keys []string, body []byte) error
 	// Remove removes what is under key; nothing there is no error.
 	Remove func(key string) error
 	// Sync makes durable all that was done to objects by anyone before it was called.
@@ -46,16 +49,6 @@ type Options struct {
 	Registerer prometheus.Registerer
 }
 
-// Trust says how far to trust an object that is there already.
-type Trust int
-
-const (
-	// TrustSame lets what is the same stay.
-	TrustSame Trust = iota
-	// TrustNothing writes it again: what can be read may never reach the disk.
-	TrustNothing
-)
-
 // ErrNotTaken says that there is no segment for an entry now: no space for one, or checkpoints fail or cannot keep
 // up. Surely nothing was written; the caller may store the object in another way.
 var ErrNotTaken = errors.New("journal takes no entries now")
@@ -65,7 +58,10 @@ var errClosed = errors.New("journal is closed")
 
 // Log is a journal. All methods may be called from many goroutines.
 type Log struct {
+	// dir is the path of the directory, for people. above is that which it is in, open, so that segments and objects are on one
+	// disk whatever is mounted over the path, or unmounted, meanwhile.
 	dir     string
+	above   *os.Root
 	o       Options
 	metrics metrics
 	// wake tells the checkpointer that there is work; freed tells who waits for a segment that one is free.
@@ -87,6 +83,8 @@ type Log struct {
 	// seq is that of the last record. It starts at the clock, so that records of one process after another are in order.
 	// Only who writes a batch touches it.
 	seq uint64
+	// failedSyncs is how often flushing objects has failed.
+	failedSyncs uint64
 	// recovered is false while what others have left could not be put in place, because the disk is full or read-only.
 	recovered bool
 	// ended tells the checkpointer that a put has got its name.
@@ -114,8 +112,12 @@ func Open(dir string, o Options) (*Log, error) {
 	}
 	l.ended = sync.NewCond(&l.mu)
 	l.queue.Take, l.queue.Work = takeBatch, l.write
-	if err := l.recoverLeft(); err != nil && !mayPass(err) {
+	var err error
+	if l.above, err = os.OpenRoot(filepath.Dir(dir)); err != nil {
 		return nil, err
+	}
+	if err := l.recoverLeft(); err != nil && !mayPass(err) {
+		return nil, errors.Join(err, l.above.Close())
 	} else if err != nil {
 		o.Log.Error("journal: objects that a crash has left unfinished cannot be put in place now", "err", err)
 	}
@@ -145,7 +147,7 @@ func (l *Log) Close() error {
 		err = errors.Join(err, s.file.Close())
 	}
 	l.sealed, l.idle = nil, nil
-	return err
+	return errors.Join(err, l.above.Close())
 }
 
 // Ticket is a put that is in the journal. Its caller says what became of it: Placed or Void.
@@ -158,11 +160,12 @@ type Ticket struct {
 
 // Put appends an object of at most MaxBody bytes for keys. When it returns nil, the object survives a power cut;
 // the caller now puts it under its keys, which must be free. It is false when another put of one of them is on its way.
-func (l *Log) Put(ctx context.Context, keys []string, body []byte) (*Ticket, bool, error) {
+// failedSyncs is what FailedSyncs was before the object's file was written.
+func (l *Log) Put(ctx context.Context, keys []string, body []byte, failedSyncs uint64) (*Ticket, bool, error) {
 	if !l.reserve(keys) {
 		return nil, false, nil
 	}
-	e := &entry{record: record{kind: kindPut, keys: keys, body: body}}
+	e := &entry{record: record{kind: kindPut, keys: keys, body: body}, failedSyncs: failedSyncs}
 	if err := l.append(ctx, e); err != nil {
 		l.release(keys)
 		return nil, true, err

@@ -24,22 +24,22 @@ type objects struct {
 	mu      sync.Mutex
 	there   map[string]string
 	placed  []string
-	trust   []journal.Trust
 	syncs   int
 	syncErr error
 	placing error
+	refused int
 }
 
-func (o *objects) place(keys []string, body []byte, t journal.Trust) error {
+func (o *objects) place(keys []string, body []byte) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.placing != nil {
+		o.refused++
 		return o.placing
 	}
 	for _, k := range keys {
 		o.there[k] = string(body)
 		o.placed = append(o.placed, k)
-		o.trust = append(o.trust, t)
 	}
 	return nil
 }
@@ -87,7 +87,7 @@ func open(t *testing.T, dir string, o journal.Options) *journal.Log {
 
 func put(t *testing.T, l *journal.Log, body string, keys ...string) *journal.Ticket {
 	t.Helper()
-	ticket, free, err := l.Put(t.Context(), keys, []byte(body))
+	ticket, free, err := l.Put(t.Context(), keys, []byte(body), l.FailedSyncs())
 	require.NoError(t, err)
 	require.True(t, free)
 	return ticket
@@ -159,7 +159,7 @@ func TestTwoPutsOfOneKeyAtOnceAreOne(t *testing.T) {
 	var group sync.WaitGroup
 	for range 20 {
 		group.Go(func() {
-			ticket, free, err := l.Put(t.Context(), []string{"a"}, []byte("x"))
+			ticket, free, err := l.Put(t.Context(), []string{"a"}, []byte("x"), 0)
 			if err != nil {
 				t.Error(err)
 			}
@@ -180,7 +180,7 @@ func TestManyPutsShareFlushesAndNoneIsLost(t *testing.T) {
 	options := o.options()
 	options.MaxSegments = 64 // room for all of it, so that the copy below has all of it
 	options.Sync = func() error { return errors.New("no checkpoint yet") }
-	options.Place = func([]string, []byte, journal.Trust) error { return errors.New("nor this way") }
+	options.Place = func([]string, []byte) error { return errors.New("nor this way") }
 	l, err := journal.Open(dir, options)
 	require.NoError(t, err)
 	var group sync.WaitGroup
@@ -188,7 +188,7 @@ func TestManyPutsShareFlushesAndNoneIsLost(t *testing.T) {
 		group.Go(func() {
 			for i := range 100 {
 				key := fmt.Sprintf("%d/%d", w, i)
-				ticket, free, err := l.Put(context.Background(), []string{key}, []byte(strings.Repeat(key, (i*i)%5000)))
+				ticket, free, err := l.Put(context.Background(), []string{key}, []byte(strings.Repeat(key, (i*i)%5000)), 0)
 				if err != nil || !free {
 					t.Errorf("%s: %v", key, err)
 					return
@@ -259,21 +259,79 @@ func TestWhenFilesCannotBeFlushedObjectsAreWrittenAgain(t *testing.T) {
 	o.set(func() { o.syncErr = unix.EIO })
 	require.NoError(t, l.Close())
 	require.Equal(t, []string{"a"}, o.placed)
-	require.Equal(t, []journal.Trust{journal.TrustNothing}, o.trust)
 	require.Equal(t, 2, o.syncs)
+}
+
+// The kernel tells of an error of writing back only once: the flush after it works, whatever was lost.
+func TestObjectsAreInDoubtUntilTheyWereWrittenAgain(t *testing.T) {
+	o := newObjects()
+	options := o.options()
+	options.MaxAge = 5 * time.Millisecond
+	l := open(t, filepath.Join(t.TempDir(), "journal"), options)
+	o.set(func() { o.syncErr, o.placing = unix.EIO, unix.EIO })
+	put(t, l, "one", "a").Placed()
+	state := func() (refused, placed int) {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		return o.refused, len(o.placed)
+	}
+	require.Eventually(t, func() bool { refused, _ := state(); return refused > 2 }, 10*time.Second, time.Millisecond)
+	o.set(func() { o.placing = nil })
+	require.Eventually(t, func() bool { _, placed := state(); return placed == 1 }, 10*time.Second, time.Millisecond)
+}
+
+func TestAFailedFlushIsOfAllSegmentsThatThereAre(t *testing.T) {
+	o := newObjects()
+	l := open(t, filepath.Join(t.TempDir(), "journal"), o.options())
+	before := l.FailedSyncs()
+	o.set(func() { o.syncErr = unix.EIO })
+	big := strings.Repeat("x", 256<<10)
+	var keys []string
+	for i := range 8 { // more than a segment holds: there is a checkpoint, and the last is in the next segment
+		keys = append(keys, fmt.Sprint("big", i))
+		put(t, l, big, keys[i]).Placed()
+	}
+	require.Eventually(t, func() bool { return l.FailedSyncs() == before+1 }, 10*time.Second, time.Millisecond)
+	require.NoError(t, l.Close())
+	slices.Sort(o.placed)
+	require.Equal(t, keys, o.placed, "those of the sealed segment, and the one of the current")
+}
+
+func TestAFileFromBeforeAFailedFlushIsInDoubt(t *testing.T) {
+	o := newObjects()
+	options := o.options()
+	options.MaxAge = 5 * time.Millisecond
+	l := open(t, filepath.Join(t.TempDir(), "journal"), options)
+	before := l.FailedSyncs()
+	o.set(func() { o.syncErr = unix.EIO })
+	put(t, l, "one", "a").Placed()
+	placed := func(n int) func() bool {
+		return func() bool {
+			o.mu.Lock()
+			defer o.mu.Unlock()
+			return len(o.placed) == n
+		}
+	}
+	require.Eventually(t, placed(1), 10*time.Second, time.Millisecond)
+	put(t, l, "two", "b").Placed()
+	late, _, err := l.Put(t.Context(), []string{"c"}, []byte("three"), before)
+	require.NoError(t, err)
+	late.Placed()
+	require.NoError(t, l.Close())
+	require.Contains(t, o.placed, "c")
 }
 
 func TestWhileNoCheckpointWorksTheJournalIsRefusedNotOverrun(t *testing.T) {
 	dir, o := filepath.Join(t.TempDir(), "journal"), newObjects()
 	options := o.options()
 	options.Sync = func() error { return unix.EIO }
-	options.Place = func([]string, []byte, journal.Trust) error { return unix.EIO }
+	options.Place = func([]string, []byte) error { return unix.EIO }
 	l, err := journal.Open(dir, options)
 	require.NoError(t, err)
 	acknowledged := map[string]string{}
 	body := strings.Repeat("x", 500<<10)
 	for i := 0; ; i++ {
-		ticket, _, err := l.Put(t.Context(), []string{fmt.Sprint(i)}, []byte(body))
+		ticket, _, err := l.Put(t.Context(), []string{fmt.Sprint(i)}, []byte(body), 0)
 		if err != nil {
 			require.ErrorIs(t, err, journal.ErrNotTaken)
 			break
@@ -298,7 +356,7 @@ func TestRecoveryOnAFullDiskWaitsAndIsTriedAgain(t *testing.T) {
 	after.placing = unix.ENOSPC
 	recovering := open(t, left, after.options())
 	require.ErrorIs(t, recovering.Recovered(), unix.ENOSPC)
-	_, _, err := recovering.Put(t.Context(), []string{"b"}, []byte("two"))
+	_, _, err := recovering.Put(t.Context(), []string{"b"}, []byte("two"), 0)
 	require.ErrorIs(t, err, journal.ErrNotTaken)
 	after.set(func() { after.placing = nil })
 	put(t, recovering, "two", "b").Placed()
@@ -343,11 +401,11 @@ func TestRecordsBehindADamagedOneCount(t *testing.T) {
 
 func TestEntriesThatAreTooLargeAreRefused(t *testing.T) {
 	l := open(t, filepath.Join(t.TempDir(), "journal"), newObjects().options())
-	_, _, err := l.Put(t.Context(), []string{"a"}, make([]byte, journal.MaxBody+1))
+	_, _, err := l.Put(t.Context(), []string{"a"}, make([]byte, journal.MaxBody+1), 0)
 	require.Error(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, _, err = l.Put(ctx, []string{"a"}, []byte("x"))
+	_, _, err = l.Put(ctx, []string{"a"}, []byte("x"), 0)
 	require.ErrorIs(t, err, context.Canceled)
 	put(t, l, "x", "a").Placed()
 }

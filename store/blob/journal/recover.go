@@ -3,6 +3,7 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -40,7 +41,7 @@ func (l *Log) recoverLeft() error {
 }
 
 func (l *Log) recoverOrphans() (err error) {
-	unlock, err := l.lockDir()
+	dir, unlock, err := l.lockDir()
 	if err != nil {
 		return err
 	}
@@ -51,7 +52,7 @@ func (l *Log) recoverOrphans() (err error) {
 	if recovered {
 		return nil
 	}
-	left, err := l.openLeft()
+	left, err := openLeft(dir)
 	if err == nil {
 		err = l.replay(left)
 	}
@@ -61,47 +62,50 @@ func (l *Log) recoverOrphans() (err error) {
 		}
 		return err
 	}
-	return l.adopt(left)
+	return l.adopt(dir, left)
 }
 
 // lockDir makes the directory and takes its lock, which it waits for.
-func (l *Log) lockDir() (unlock func() error, err error) {
-	if err := l.makeDir(); err != nil {
-		return nil, err
+func (l *Log) lockDir() (dir *os.Root, unlock func() error, err error) {
+	if dir, err = l.openDir(); err != nil {
+		return nil, nil, err
 	}
-	f, err := os.OpenFile(filepath.Join(l.dir, lockName), os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := dir.OpenFile(lockName, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, err
+		return nil, nil, errors.Join(err, dir.Close())
 	}
-	if err := giveToOwner(l.dir, f); err != nil {
-		return nil, errors.Join(err, f.Close())
+	unlock = func() error { return errors.Join(f.Close(), dir.Close()) }
+	if err := giveToOwner(dir, f); err != nil {
+		return nil, nil, errors.Join(err, unlock())
 	}
 	if err := ignoringEINTR(func() error { return unix.Flock(int(f.Fd()), unix.LOCK_EX) }); err != nil {
-		return nil, errors.Join(os.NewSyscallError("flock", err), f.Close())
+		return nil, nil, errors.Join(os.NewSyscallError("flock", err), unlock())
 	}
-	return f.Close, nil
+	return dir, unlock, nil
 }
 
-// makeDir makes the directory, durably.
-func (l *Log) makeDir() error {
-	err := os.Mkdir(l.dir, 0o700)
-	if errors.Is(err, os.ErrExist) {
-		return nil
+// openDir opens the directory, which it makes when it is missing, durably.
+func (l *Log) openDir() (*os.Root, error) {
+	name := filepath.Base(l.dir)
+	err := l.above.Mkdir(name, 0o700)
+	if err != nil && !errors.Is(err, os.ErrExist) {
+		return nil, err
 	}
-	if err != nil {
-		return err
+	if err == nil {
+		d, err := l.above.Open(name)
+		if err == nil {
+			err = errors.Join(giveToOwner(l.above, d), d.Close(), syncDir(l.above))
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
-	d, err := os.Open(l.dir)
-	if err != nil {
-		return err
-	}
-	above := filepath.Dir(l.dir)
-	return errors.Join(giveToOwner(above, d), d.Close(), syncDir(above))
+	return l.above.OpenRoot(name)
 }
 
 // openLeft opens all segments that nobody owns.
-func (l *Log) openLeft() ([]*segment, error) {
-	entries, err := os.ReadDir(l.dir)
+func openLeft(dir *os.Root) ([]*segment, error) {
+	entries, err := fs.ReadDir(dir.FS(), ".")
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +114,7 @@ func (l *Log) openLeft() ([]*segment, error) {
 		if !strings.HasSuffix(e.Name(), segmentSuffix) {
 			continue
 		}
-		s, err := openSegment(filepath.Join(l.dir, e.Name()))
+		s, err := openSegment(dir, e.Name())
 		switch {
 		case errors.Is(err, errOwned), errors.Is(err, os.ErrNotExist):
 		case err != nil:
@@ -122,7 +126,8 @@ func (l *Log) openLeft() ([]*segment, error) {
 	return left, nil
 }
 
-// replay puts in place what the segments hold, and retires those that held something.
+// replay puts in place what the segments hold, and retires those that held something. The process before may have been told of an error
+// of writing back, and nobody else is: so nothing that is there is trusted.
 func (l *Log) replay(left []*segment) error {
 	var records []record
 	var used []*segment
@@ -140,7 +145,7 @@ func (l *Log) replay(left []*segment) error {
 		return nil
 	}
 	l.o.Log.Info("journal: putting in place what a crash has left", "segments", len(used), "records", len(records))
-	if err := l.apply(records, TrustSame); err != nil {
+	if err := l.apply(records); err != nil {
 		return err
 	}
 	if err := l.o.Sync(); err != nil {
@@ -156,7 +161,7 @@ func (l *Log) replay(left []*segment) error {
 }
 
 // apply does what the records say, in the order in which they were made.
-func (l *Log) apply(records []record, t Trust) error {
+func (l *Log) apply(records []record) error {
 	inOrder(records)
 	void := map[uint64]bool{}
 	for _, r := range records {
@@ -173,7 +178,7 @@ func (l *Log) apply(records []record, t Trust) error {
 		var err error
 		switch {
 		case r.kind == kindPut && !void[r.seq] && len(keys) > 0:
-			err = l.o.Place(keys, r.body, t)
+			err = l.o.Place(keys, r.body)
 		case r.kind == kindDelete:
 			for _, k := range keys {
 				err = errors.Join(err, l.o.Remove(k))
@@ -211,7 +216,7 @@ func without(keys []string, gone map[string]int, i int) []string {
 }
 
 // adopt takes over retired segments of the usual size, as many as are of use, and removes the others.
-func (l *Log) adopt(left []*segment) error {
+func (l *Log) adopt(dir *os.Root, left []*segment) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.recovered = true
@@ -221,7 +226,7 @@ func (l *Log) adopt(left []*segment) error {
 			l.idle = append(l.idle, s)
 			continue
 		}
-		err = errors.Join(err, os.Remove(s.file.Name()), s.file.Close())
+		err = errors.Join(err, dir.Remove(filepath.Base(s.file.Name())), s.file.Close())
 	}
 	return err
 }

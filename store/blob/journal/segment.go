@@ -6,8 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -30,12 +30,14 @@ type segment struct {
 	pending int
 	// keys are those of all puts of this use.
 	keys []string
+	// doubtful says that objects of this use may not reach the disk by a flush, for one has failed.
+	doubtful bool
 }
 
 // createSegment makes a segment whose space is reserved, and flushes its name.
-func createSegment(dir string, size int64) (*segment, error) {
-	path := filepath.Join(dir, strings.ToLower(rand.Text())+segmentSuffix)
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+func createSegment(dir *os.Root, size int64) (*segment, error) {
+	name := strings.ToLower(rand.Text()) + segmentSuffix
+	f, err := dir.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -53,19 +55,23 @@ func createSegment(dir string, size int64) (*segment, error) {
 		err = syncDir(dir)
 	}
 	if err != nil {
-		return nil, errors.Join(err, os.Remove(path), f.Close())
+		return nil, errors.Join(err, dir.Remove(name), f.Close())
 	}
 	return &segment{file: f, size: size}, nil
 }
 
 // giveToOwner makes a new file belong to whom dir belongs, when root made it: the user of the service is to use it too.
-func giveToOwner(dir string, f *os.File) error {
+func giveToOwner(dir *os.Root, f *os.File) error {
 	if os.Geteuid() != 0 {
 		return nil
 	}
-	var st unix.Stat_t
-	if err := unix.Stat(dir, &st); err != nil {
-		return os.NewSyscallError("stat", err)
+	info, err := dir.Stat(".")
+	if err != nil {
+		return err
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return fmt.Errorf("stat of %s names no owner", dir.Name())
 	}
 	return f.Chown(int(st.Uid), int(st.Gid))
 }
@@ -88,14 +94,14 @@ func reserve(f *os.File, size int64) error {
 }
 
 // openSegment takes over a segment that has no owner; errOwned when it has one.
-func openSegment(path string) (*segment, error) {
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
+func openSegment(dir *os.Root, name string) (*segment, error) {
+	f, err := dir.OpenFile(name, os.O_RDWR, 0)
 	if err != nil {
 		return nil, err
 	}
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s is no regular file", path)
+		err = fmt.Errorf("%s is no regular file", f.Name())
 	}
 	if err == nil {
 		err = lock(f)
@@ -133,7 +139,7 @@ func (s *segment) start(now time.Time) {
 	for s.use = 0; s.use == 0; s.use = binary.LittleEndian.Uint64(b[:]) {
 		_, _ = rand.Read(b[:]) // never fails
 	}
-	s.tail, s.began, s.keys = blockBytes, now, nil
+	s.tail, s.began, s.keys, s.doubtful = blockBytes, now, nil, false
 }
 
 // fits says whether n more bytes have room.
@@ -200,8 +206,8 @@ func skip(pieces [][]byte, n int) [][]byte {
 	return pieces
 }
 
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
+func syncDir(dir *os.Root) error {
+	d, err := dir.Open(".")
 	if err != nil {
 		return err
 	}
