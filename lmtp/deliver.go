@@ -2,6 +2,7 @@ package lmtp
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -45,7 +46,8 @@ func (tx *transaction) deliver(m *message) []*smtp.SMTPError {
 
 	placed, err := tx.place(m)
 	if err != nil {
-		tx.server.log.Error("message not delivered", "queue_id", m.summary.Top.ID, "err", err)
+		tx.server.fault.note(tx.server.deps.Now(), err)
+		tx.server.log.Warn("message not delivered", "queue_id", m.summary.Top.ID, "err", err)
 		return tx.refuseAll(err)
 	}
 	copies := tx.copies(m, placed)
@@ -116,8 +118,11 @@ func (tx *transaction) storeCopies(ctx context.Context, m *message, copies []sto
 	for _, f := range tx.tryCopies(ctx, m, copies) {
 		o := f.outcome()
 		outcomes[f.copy.Target.Mailbox] = o
+		if f.put != nil {
+			tx.server.fault.note(tx.server.deps.Now(), f.put)
+		}
 		switch {
-		case f.isUnused():
+		case f.isUnused() && (!o.duplicate || tx.hasEarlier(ctx, f.copy, o.id)):
 			unused = append(unused, f.copy)
 		case o.err == nil && !o.duplicate && tx.server.deps.Delivered != nil:
 			tx.server.deps.Delivered(f.copy)
@@ -178,6 +183,18 @@ func (f fate) isUnused() bool {
 	}
 	return slices.ContainsFunc([]error{store.ErrNotFound, store.ErrSuspended, store.ErrQuota, store.ErrNotStored},
 		func(certain error) bool { return errors.Is(f.result.Err, certain) })
+}
+
+// hasEarlier says whether the message that was delivered before, with the same bytes, is there to the last of them. If it is not, those
+// that came again must stay: one that is missing gets them at once, one that is damaged from the next sweep.
+func (tx *transaction) hasEarlier(ctx context.Context, c store.Copy, earlier store.MessageID) bool {
+	objects, key := tx.server.deps.Objects, store.ObjectKey(c.Target.Tenant, c.Target.Mailbox, earlier)
+	err := blob.NewVerifier(objects).Check(ctx, blob.Want{Key: key, SizeBytes: c.Content.SizeBytes, Digest: hex.EncodeToString(c.Content.Digest[:])})
+	if err == nil {
+		return true
+	}
+	tx.server.log.Warn("delivered before, but not whole: what came again is kept", "message_id", string(earlier), "key", key, "copy", c.Key, "err", err)
+	return errors.Is(err, blob.ErrNotFound) && objects.Copy(ctx, c.Key, key) == nil
 }
 
 // byTenant groups copies, each group in the order of the copies.

@@ -7,12 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/mairust/mairust/internal/mail"
+	"github.com/mairust/mairust/lmtp"
 	"github.com/mairust/mairust/store"
 	"github.com/mairust/mairust/store/blob"
 )
@@ -196,6 +199,22 @@ func TestMessageSentAgainIsAnsweredAndNotStoredAgain(t *testing.T) {
 	require.Len(t, r.index.stored(), 1)
 	require.Equal(t, []string{"put 1", "put 1", "delete"}, r.objects.done())
 	require.InDelta(t, 1, r.metric("mairust_lmtp_deliveries_total", "result=duplicate"), 0)
+}
+
+func TestAMessageThatCannotBeStoredIsToldToWhoLooks(t *testing.T) {
+	var later atomic.Int64
+	r := newRig(t, nil, func(_ *lmtp.Options, d *lmtp.Deps) {
+		d.Now = func() time.Time { return epoch.Add(time.Duration(later.Load())) }
+	})
+	require.NoError(t, r.server.Check(t.Context()))
+	r.objects.onPut = func(string) error { return blob.ErrFull }
+	require.Contains(t, r.hello().deliver("a@sender.test", received, "bob@example.test")[0], "452 ")
+	require.ErrorIs(t, r.server.Check(t.Context()), blob.ErrFull)
+	r.objects.onPut = nil
+	requireStored(t, r.hello().deliver("a@sender.test", received, "bob@example.test")...)
+	require.Error(t, r.server.Check(t.Context()), "others may fail still")
+	later.Store(int64(time.Minute))
+	require.NoError(t, r.server.Check(t.Context()))
 }
 
 func TestDeliveryID(t *testing.T) {

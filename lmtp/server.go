@@ -29,6 +29,7 @@ type Server struct {
 	log     *slog.Logger
 	// budget is the memory of all spools.
 	budget *budget
+	fault  fault
 
 	// within makes the context of a piece of work. abort ends all of them, when a Shutdown has run out of patience.
 	within func(time.Duration) (context.Context, context.CancelFunc)

@@ -80,6 +80,33 @@ func TestDeliveryToARealStore(t *testing.T) {
 	})
 }
 
+// That a message was delivered before counts only as long as it is there.
+func TestMessageSentAgainStandsInForALostOne(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, st *store.Store) {
+		site := storetest.NewSite(t, st, "t1", "example.test", "bob")
+		r := newReal(t, st)
+		first := r.hello().deliver("a@sender.test", received, "bob@example.test")
+		requireStored(t, first...)
+		list, objects := r.messages(t, site.Mailboxes["bob"], store.Inbox)
+		require.NoError(t, r.files.Delete(within(t), list[0].Key))
+		require.Equal(t, first, r.hello().deliver("a@sender.test", received, "bob@example.test"))
+		_, again := r.messages(t, site.Mailboxes["bob"], store.Inbox)
+		require.Equal(t, objects, again, "a missing one is there at once")
+		require.Len(t, keysOf(t, r.files), 1)
+
+		damaged := strings.Replace(objects[0], "a", "b", 1)
+		require.NoError(t, r.files.Replace(within(t), list[0].Key, strings.NewReader(damaged), int64(len(damaged))))
+		require.Equal(t, first, r.hello().deliver("a@sender.test", received, "bob@example.test"))
+		var whole []string
+		for _, key := range keysOf(t, r.files) {
+			if key != list[0].Key {
+				whole = append(whole, objectOf(t, r.files, key))
+			}
+		}
+		require.Equal(t, objects, whole, "the sweep mends a damaged one by what came again")
+	})
+}
+
 func TestHostileMessagesInARealStore(t *testing.T) {
 	storetest.Run(t, func(t *testing.T, st *store.Store) {
 		site := storetest.NewSite(t, st, "t1", "example.test", "bob")
@@ -115,7 +142,7 @@ func TestQuotaAndSuspensionInARealStore(t *testing.T) {
 		site := storetest.NewSite(t, st, "t1", "example.test", "bob", "carol")
 		r := newReal(t, st)
 		c := r.hello()
-		require.NoError(t, st.SetMailboxQuota(within(t), site.Tenant.ID, site.Mailboxes["bob"].ID, 1000))
+		require.NoError(t, st.SetMailboxQuota(within(t), site.Tenant.ID, site.Mailboxes["bob"].ID, 1000, store.Beside{}))
 		big := "Subject: x\r\n\r\n" + strings.Repeat("x", 2000) + "\r\n"
 		replies := c.deliver("a@sender.test", big, "bob@example.test", "carol@example.test")
 		require.Equal(t, "452 4.2.2 <bob@example.test> Mailbox full", replies[0])
@@ -123,7 +150,7 @@ func TestQuotaAndSuspensionInARealStore(t *testing.T) {
 		require.Len(t, keysOf(t, r.files), 1)
 
 		c.envelope("a@sender.test", "carol@example.test")
-		require.NoError(t, st.SuspendTenant(within(t), site.Tenant.ID, true))
+		require.NoError(t, st.SuspendTenant(within(t), site.Tenant.ID, true, store.Beside{}))
 		c.data(big)
 		c.expect("450 4.2.1 <carol@example.test> Mailbox is suspended, try again later")
 		require.Len(t, keysOf(t, r.files), 1)

@@ -22,6 +22,7 @@ import (
 	"github.com/mairust/mairust/internal/alert"
 	"github.com/mairust/mairust/internal/config"
 	"github.com/mairust/mairust/internal/listen"
+	"github.com/mairust/mairust/lmtp"
 	"github.com/mairust/mairust/policy/bounce"
 	"github.com/mairust/mairust/store/fsck"
 )
@@ -51,6 +52,7 @@ type daemon struct {
 	bounces   *bounceWork
 	intake    *bounce.Intake
 	worker    *worker
+	agent     *lmtp.Server
 	services  []service
 	listeners []openListener
 	// reloading is held while a new configuration is applied.

@@ -46,7 +46,7 @@ func (s *testSite) objectOf(t testing.TB, id string) string {
 func TestFsckWhileTheDaemonRuns(t *testing.T) {
 	for _, backend := range storetest.Backends() {
 		t.Run(backend, func(t *testing.T) {
-			site := newTestSite(t, siteOptions{Backend: backend, Mailboxes: []string{"bob"}})
+			site := newTestSite(t, siteOptions{Backend: backend, Mailboxes: []string{"bob"}, Extra: quickAlerts})
 			daemon := site.start(t)
 			for i := range 3 {
 				message := fmt.Sprintf("Subject: m%d\r\n\r\nhello\r\n", i)
@@ -90,11 +90,13 @@ func TestFsckWhileTheDaemonRuns(t *testing.T) {
 				require.Equal(t, http.StatusServiceUnavailable, status)
 				require.Contains(t, string(body), "body_unavailable")
 			}
+			waitFor(t, "the alert", func() bool { return daemon.failing("sweep") })
 			require.NoError(t, os.WriteFile(altered, raw, 0o600))
 			require.NoError(t, os.WriteFile(gone, lost, 0o600))
 			out, code = site.fsck(t)
 			require.Zero(t, code, out)
 			require.Equal(t, string(raw), string(daemon.raw(t, list[0].ID)))
+			waitFor(t, "the end of the alert", func() bool { return !daemon.failing("sweep") })
 			require.NoError(t, daemon.terminate(t))
 		})
 	}

@@ -89,6 +89,7 @@ func (d *daemon) buildLMTP() error {
 	if err != nil {
 		return err
 	}
+	d.agent = agent
 	finder, err := lookup.New(d.config.Lookup, lookup.Deps{
 		Index: d.site.store, RecipientDelimiter: strings.TrimPrefix(d.config.LMTP.RecipientDelimiter, "none"),
 		Log: d.log.With("component", "lookup"), Registerer: d.registry,

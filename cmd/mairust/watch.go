@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -41,8 +42,11 @@ func (d *daemon) buildWatch() error {
 		parts = append(parts, alert.Part{Name: "outbound", Check: d.checkOutbound, Patience: catchUpPatience},
 			alert.Part{Name: "bounces", Check: d.checkBounces, Patience: slowPatience})
 	}
+	if slices.Contains(d.roles, roleLMTP) {
+		parts = append(parts, alert.Part{Name: "deliveries", Check: d.checkDeliveries, Patience: catchUpPatience})
+	}
 	if slices.Contains(d.roles, roleWorker) {
-		parts = append(parts, alert.Part{Name: "notices", Check: d.checkNotices})
+		parts = append(parts, alert.Part{Name: "notices", Check: d.checkNotices}, alert.Part{Name: "sweep", Check: d.checkSweep()})
 	}
 	sink, err := d.mailSink()
 	if err != nil {
@@ -67,6 +71,45 @@ func (d *daemon) mailSink() (alert.Sink, error) {
 		return nil, err
 	}
 	return alert.NewMail(m), nil
+}
+
+// checkDeliveries says that a message could not be stored, though database and storage work as a whole.
+func (d *daemon) checkDeliveries(ctx context.Context) error {
+	if d.agent == nil {
+		return nil
+	}
+	return d.agent.Check(ctx)
+}
+
+// checkSweep gives a check of what an operator has to look at: a sweep that was stopped, messages that are damaged. While the database
+// does not say, its last word counts: it has an alert of its own.
+func (d *daemon) checkSweep() func(context.Context) error {
+	var mu sync.Mutex
+	var last error
+	return func(ctx context.Context) error {
+		fault, err := d.sweepFault(ctx)
+		mu.Lock()
+		defer mu.Unlock()
+		if err == nil {
+			last = fault
+		}
+		return last
+	}
+}
+
+func (d *daemon) sweepFault(ctx context.Context) (fault, err error) {
+	state, err := d.site.store.SweepState(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if state.Stopped != "" {
+		return fmt.Errorf("the sweep is stopped, nothing is removed: %s. If the database is to stay as it is, run mairust fsck --repair", state.Stopped), nil
+	}
+	n, err := d.site.store.CountDamaged(ctx)
+	if n > 0 {
+		fault = fmt.Errorf("%d messages are damaged: put them back from a backup, then run mairust fsck", n)
+	}
+	return fault, err
 }
 
 // dirs are the directories whose disks must not become full.

@@ -29,6 +29,14 @@ var words = map[string]word{
 		"A directory of mail or data", "メール・データのディレクトリ",
 		"Mount its disk again before a restart.", "再起動する前に、ディスクをマウントし直してください。",
 	},
+	"deliveries": {
+		"The storing of a message", "メールの保存処理",
+		"Some mail is deferred: look at the owner and the disk of what is named.", "一部のメールの配送が延期されています。表示された場所の所有者とディスクを確認してください。",
+	},
+	"sweep": {
+		"The comparison of mail and database", "メールとデータベースの照合",
+		"No mail is lost by waiting, but nothing is cleaned up.", "放置してもメールは失われませんが、不要なファイルは整理されません。",
+	},
 	"listeners": {
 		"A listener", "待ち受けソケット",
 		"Clients, perhaps Postfix, cannot connect.", "Postfix などのクライアントが接続できません。",
