@@ -42,6 +42,7 @@ func openPostgres(ctx context.Context, o Options) (*DB, error) {
 	config.MaxConns, config.MinConns = int32(orDefault(o.MaxConnections, 20)), int32(o.MinConnections) // #nosec G115 -- the configuration has 10,000 at most
 	// A connection costs the server a process: what a burst has opened stays for the next one.
 	config.MaxConnIdleTime, config.PingTimeout = 5*time.Minute, connectTimeout
+	config.AfterConnect = holdDurable
 	connections, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("pool of connections to PostgreSQL: %w", err)
@@ -89,21 +90,35 @@ func orDefault(n, otherwise int) int {
 	return n
 }
 
-// checkPostgres refuses a server that is too old and one that would acknowledge commits it can lose.
+// errNotDurable is what a connection is refused with whose commits may be lost.
+var errNotDurable = errors.New("synchronous_commit is off: acknowledged mail could be lost; " +
+	"set it with: ALTER ROLE CURRENT_USER SET synchronous_commit = on")
+
+// holdDurable holds a new connection to what is set for its commits now, so that a change of the server's configuration does not reach it, and
+// refuses one that would not wait for the disk: the setting may have changed since the process began, or the server.
+func holdDurable(ctx context.Context, conn *pgx.Conn) error {
+	const query = `SELECT set_config('synchronous_commit', current_setting('synchronous_commit'), false)`
+	var setting string
+	if err := conn.QueryRow(ctx, query).Scan(&setting); err != nil {
+		return err
+	}
+	if setting == "off" {
+		return errNotDurable
+	}
+	return nil
+}
+
+// checkPostgres refuses a server that is too old, and complains of one that can lose commits at a power cut.
 func checkPostgres(ctx context.Context, pool *sql.DB, log *slog.Logger) error {
 	const query = `SELECT CAST(current_setting('server_version_num') AS INTEGER), current_setting('server_version'),
-		current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_commit')`
+		current_setting('fsync'), current_setting('full_page_writes')`
 	var number int
-	var version, fsync, fullPageWrites, synchronousCommit string
-	if err := pool.QueryRowContext(ctx, query).Scan(&number, &version, &fsync, &fullPageWrites, &synchronousCommit); err != nil {
+	var version, fsync, fullPageWrites string
+	if err := pool.QueryRowContext(ctx, query).Scan(&number, &version, &fsync, &fullPageWrites); err != nil {
 		return classify(err)
 	}
 	if number < minPostgres {
 		return fmt.Errorf("PostgreSQL %s is too old: MaiRust needs 14 or later", version)
-	}
-	if synchronousCommit == "off" {
-		return errors.New("synchronous_commit is off: acknowledged mail could be lost; " +
-			"set it with: ALTER ROLE CURRENT_USER SET synchronous_commit = on")
 	}
 	if fsync == "off" || fullPageWrites == "off" {
 		log.Error("PostgreSQL can lose acknowledged mail at a power cut: turn its settings on",

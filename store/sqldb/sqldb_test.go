@@ -346,6 +346,43 @@ func TestPostgresThatAcknowledgesTooEarlyIsRefused(t *testing.T) {
 	require.ErrorContains(t, err, "synchronous_commit is off")
 }
 
+// What is set for the server while the daemon runs reaches no connection that there is, and keeps new ones out.
+func TestPostgresThatBeginsToAcknowledgeTooEarlyIsRefused(t *testing.T) {
+	server := labtest.OwnPostgres(t, lab.PostgresOptions{})
+	db, err := sqldb.Open(t.Context(), sqldb.Options{Backend: "postgres", URL: server.URL()})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	set := func(value string) {
+		_, err := server.Exec(t.Context(), `ALTER SYSTEM SET synchronous_commit = `+value)
+		require.NoError(t, err)
+		_, err = server.Exec(t.Context(), `SELECT pg_reload_conf()`)
+		require.NoError(t, err)
+		require.Eventually(t, func() bool {
+			got, err := server.Exec(t.Context(), `SHOW synchronous_commit`)
+			return err == nil && strings.TrimSpace(got) == value
+		}, eventually, tick)
+	}
+	setting := func() (value string, err error) {
+		err = db.Get(t.Context(), `SELECT current_setting('synchronous_commit')`, nil, &value)
+		return value, err
+	}
+	set("off")
+	value, err := setting()
+	require.NoError(t, err)
+	require.Equal(t, "on", value)
+	_, err = server.Exec(t.Context(), `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'mairust'`)
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		_, err := setting()
+		return err != nil && strings.Contains(err.Error(), "synchronous_commit is off")
+	}, eventually, tick)
+	set("on")
+	require.Eventually(t, func() bool {
+		value, err := setting()
+		return err == nil && value == "on"
+	}, eventually, tick)
+}
+
 func TestErrorsNeverHoldThePassword(t *testing.T) {
 	for _, url := range []string{
 		"postgres://u:geheim@127.0.0.1:1/x", "postgres://u:geheim@[::bad/x", "geheim", "postgres://u:geheim@127.0.0.1:99999/x",
