@@ -89,12 +89,18 @@ type Attachments interface {
 }
 
 // Admin is what people change through the API; every act authorises and audits itself. The asker is told of
-// auth.ErrForbidden, store.ErrNotFound and store.ErrExists, and of errors with a method Refusal() string.
+// auth.ErrForbidden, store.ErrNotFound and store.ErrExists, and of errors with a method In(language string) string.
 type Admin interface {
 	Setup(ctx context.Context, p auth.Principal, s wire.Setup) (wire.SetupResult, error)
 	CreateAPIKey(ctx context.Context, p auth.Principal, k wire.NewAPIKey) (wire.APIKeyCreated, error)
 	RevokeAPIKey(ctx context.Context, p auth.Principal, id store.APIKeyID) error
 	CreateLoginLink(ctx context.Context, p auth.Principal, l wire.NewLoginLink) (wire.LoginLinkCreated, error)
+	SetMailboxQuota(ctx context.Context, p auth.Principal, addressOrID string, w wire.Quota) (*store.Mailbox, error)
+	Tenants(ctx context.Context, p auth.Principal, after string, limit int) ([]wire.Tenant, error)
+	Tenant(ctx context.Context, p auth.Principal, name string) (wire.Tenant, error)
+	SetTenantQuota(ctx context.Context, p auth.Principal, name string, w wire.Quota) (wire.Tenant, error)
+	SuspendTenant(ctx context.Context, p auth.Principal, name string, w wire.TenantAct) (wire.Tenant, error)
+	ResumeTenant(ctx context.Context, p auth.Principal, name string, w wire.TenantAct) (wire.Tenant, error)
 }
 
 // Server is the API. It has two faces: Handler for the network, AdminHandler for the admin socket.

@@ -44,6 +44,11 @@ type mailboxInput struct {
 	Mailbox string `path:"mailbox" maxLength:"320" doc:"Address or id."`
 }
 
+type mailboxQuotaInput struct {
+	Mailbox string `path:"mailbox" maxLength:"320" doc:"Address or id."`
+	Body    wire.Quota
+}
+
 type mailboxOutput struct {
 	Body wire.Mailbox
 }
@@ -57,6 +62,10 @@ func (s *Server) registerMailboxes(api huma.API) {
 		OperationID: "get-mailbox", Method: http.MethodGet, Path: "/api/v1/mailboxes/{mailbox}", Tags: []string{"mailboxes"},
 		Summary: "Read a mailbox with its folders",
 	}, s.oneMailbox)
+	handle(s, api, auth.ManageMailboxes, huma.Operation{
+		OperationID: "set-mailbox-quota", Method: http.MethodPut, Path: "/api/v1/mailboxes/{mailbox}/quota", Tags: []string{"mailboxes"},
+		Summary: "Limit the bytes that the mail of a mailbox may have together",
+	}, s.setMailboxQuota)
 }
 
 func (s *Server) mailboxes(ctx context.Context, in *mailboxesInput) (*mailboxesOutput, error) {
@@ -83,6 +92,14 @@ func foldedAddress(m store.Mailbox) string {
 
 func (s *Server) oneMailbox(ctx context.Context, in *mailboxInput) (*mailboxOutput, error) {
 	m, err := s.d.Store.MailboxByAddress(ctx, asker(ctx).Scope(), in.Mailbox)
+	if err != nil {
+		return nil, err
+	}
+	return &mailboxOutput{Body: mailboxOf(*m)}, nil
+}
+
+func (s *Server) setMailboxQuota(ctx context.Context, in *mailboxQuotaInput) (*mailboxOutput, error) {
+	m, err := s.d.Admin.SetMailboxQuota(ctx, asker(ctx), in.Mailbox, in.Body)
 	if err != nil {
 		return nil, err
 	}

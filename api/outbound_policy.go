@@ -129,10 +129,6 @@ func (s *Server) registerOutboundPolicy(api huma.API) {
 	}, s.outboundTenantHistory)
 }
 
-type tenantInput struct {
-	Tenant string `path:"tenant" maxLength:"100" doc:"Name or id."`
-}
-
 func (s *Server) tenantMode(ctx context.Context, in *tenantInput) (*one[wire.OutboundTenantModeDetail], error) {
 	w, err := s.d.Outbound.TenantMode(ctx, asker(ctx), in.Tenant)
 	return &one[wire.OutboundTenantModeDetail]{Body: w}, err

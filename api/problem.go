@@ -27,8 +27,8 @@ const retryAfter = 5 * time.Second
 // refusal is an error of Admin whose reason the asker may know, such as a malformed address.
 type refusal interface {
 	error
-	// Refusal is one sentence for the asker.
-	Refusal() string
+	// In is one sentence for the asker, in "en" or "ja".
+	In(language string) string
 }
 
 // problem is an error on its way to a client.
@@ -77,9 +77,7 @@ func classify(err error) *problem {
 	case errors.Is(err, context.Canceled): // the database calls this unavailable too
 		return newProblem(codeCanceled)
 	case errors.As(err, &refused):
-		p = newProblem(codeRefused)
-		p.Detail = refused.Refusal()
-		return p
+		return newProblem(codeRefused)
 	case errors.As(err, &throttled):
 		return newProblem(codeThrottled).after(throttled.After)
 	case errors.Is(err, auth.ErrCredentials):
@@ -109,7 +107,12 @@ func classify(err error) *problem {
 
 // localize fills in the text and the request id, and logs what is the server's fault.
 func (s *Server) localize(ctx context.Context, p *problem, cause error) *problem {
-	if p.Detail == "" {
+	var refused refusal
+	switch {
+	case p.Detail != "":
+	case errors.As(cause, &refused):
+		p.Detail = refused.In(languageOf(ctx))
+	default:
 		p.Detail = code(p.Code).text(languageOf(ctx))
 	}
 	p.RequestID = auth.RequestID(ctx)

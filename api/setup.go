@@ -25,6 +25,7 @@ type setupOutput struct {
 // registerAPI registers what both faces have.
 func (s *Server) registerAPI(api huma.API) {
 	s.registerLogin(api)
+	s.registerTenants(api)
 	s.registerMailboxes(api)
 	s.registerMessages(api)
 	s.registerAPIKeys(api)

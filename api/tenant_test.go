@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -50,6 +51,8 @@ func TestTenantsNeverSeeEachOther(t *testing.T) {
 				{"GET", "/api/v1/messages?mailbox=" + string(mbox.ID), "/api/v1/messages?mailbox=" + nobodysID},
 				{"GET", "/api/v1/messages?mailbox=bob@ours.test", "/api/v1/messages?mailbox=no@ours.test"},
 				{"GET", "/api/v1/messages?mailbox=bob@ours.test&cursor=" + cursor, "/api/v1/messages?mailbox=no@ours.test&cursor=" + cursor},
+				{"GET", "/api/v1/tenants/ours", "/api/v1/tenants/nobody"},
+				{"GET", "/api/v1/tenants/" + string(ours.Tenant.ID), "/api/v1/tenants/" + nobodysID},
 				{"GET", "/api/v1/mailboxes/" + string(mbox.ID), "/api/v1/mailboxes/" + nobodysID},
 				{"GET", "/api/v1/mailboxes/bob@ours.test", "/api/v1/mailboxes/no@ours.test"},
 				{"DELETE", "/api/v1/api-keys/" + string(ourKeys[0].ID), "/api/v1/api-keys/" + nobodysID},
@@ -60,7 +63,7 @@ func TestTenantsNeverSeeEachOther(t *testing.T) {
 				p.RequestID, q.RequestID = "", ""
 				require.Equal(t, q, p, "%s: %s", who, row.path)
 			}
-			for _, list := range []string{"/api/v1/mailboxes", "/api/v1/api-keys", "/api/v1/messages?limit=100"} {
+			for _, list := range []string{"/api/v1/mailboxes", "/api/v1/tenants", "/api/v1/api-keys", "/api/v1/messages?limit=100"} {
 				body := string(r.get(t, token, list).body)
 				if !strings.Contains(who, "of the tenant") {
 					require.NotContains(t, body, string(ours.Tenant.ID), "%s: %s", who, list)
@@ -69,8 +72,60 @@ func TestTenantsNeverSeeEachOther(t *testing.T) {
 				require.NotContains(t, body, id, "%s: %s", who, list)
 			}
 		}
+		theirAdmin := askers["admin of another tenant"]
+		is := r.do(t, theirAdmin, "PUT", "/api/v1/mailboxes/bob@ours.test/quota", `{"quota_bytes":5}`).problem(t)
+		isNot := r.do(t, theirAdmin, "PUT", "/api/v1/mailboxes/no@ours.test/quota", `{"quota_bytes":5}`).problem(t)
+		require.Equal(t, http.StatusNotFound, is.Status)
+		require.Zero(t, decode[wire.Mailbox](t, r.get(t, admin, "/api/v1/mailboxes/bob@ours.test")).QuotaBytes)
+		is.RequestID, isNot.RequestID = "", ""
+		require.Equal(t, isNot, is)
 		require.Equal(t, http.StatusOK, r.get(t, admin, "/api/v1/messages/"+id).StatusCode)
 		require.Equal(t, http.StatusOK, r.get(t, r.key(t, "", auth.SuperAdmin), "/api/v1/messages/"+id).StatusCode)
+	})
+}
+
+func TestQuotasAreSetAndMailIsKeptBack(t *testing.T) {
+	onStores(t, func(t *testing.T, r *rig) {
+		site := storetest.NewSite(t, r.store, "営業/一課", "ours.test", "bob")
+		storetest.NewSite(t, r.store, "two", "two.test", "eve")
+		super, admin := r.key(t, "", auth.SuperAdmin), r.person(t, site.Tenant.ID, "admin@ours.test", auth.TenantAdmin)
+		tenant := "/api/v1/tenants/" + url.PathEscape("営業/一課")
+
+		set := r.do(t, admin, "PUT", "/api/v1/mailboxes/BOB@ours.test/quota", `{"quota_bytes":5000000000}`)
+		require.Equal(t, int64(5_000_000_000), decode[wire.Mailbox](t, set).QuotaBytes)
+		require.Equal(t, int64(5_000_000_000), decode[wire.Mailbox](t, r.get(t, admin, "/api/v1/mailboxes/bob@ours.test")).QuotaBytes)
+		require.Equal(t, int64(7), decode[wire.Tenant](t, r.do(t, super, "PUT", tenant+"/quota", `{"quota_bytes":7}`)).QuotaBytes)
+		stopped := decode[wire.Tenant](t, r.do(t, super, "POST", tenant+"/suspend", `{"reason":"moves"}`))
+		require.Equal(t, "suspended", stopped.State)
+		require.Equal(t, stopped, decode[wire.Tenant](t, r.get(t, admin, tenant)))
+		require.Equal(t, "active", decode[wire.Tenant](t, r.do(t, super, "POST", tenant+"/resume", `{"reason":"moved"}`)).State)
+
+		first := decode[wire.List[wire.Tenant]](t, r.get(t, super, "/api/v1/tenants?limit=1"))
+		require.Equal(t, "two", first.Data[0].Name)
+		second := decode[wire.List[wire.Tenant]](t, r.get(t, super, "/api/v1/tenants?limit=1&cursor="+first.Pagination.Cursor))
+		require.Equal(t, "営業/一課", second.Data[0].Name)
+		require.False(t, second.Pagination.HasMore)
+
+		for name, row := range map[string]struct {
+			token, method, path, body string
+			status                    int
+		}{
+			"tenant's admin, tenant's quota": {admin, "PUT", tenant + "/quota", `{"quota_bytes":0}`, http.StatusForbidden},
+			"tenant's admin, suspension":     {admin, "POST", tenant + "/suspend", `{"reason":"x"}`, http.StatusForbidden},
+			"tenant's admin, resumption":     {admin, "POST", tenant + "/resume", `{"reason":"x"}`, http.StatusForbidden},
+			"user":                           {r.session(t, site.Users["bob"].ID), "PUT", "/api/v1/mailboxes/bob@ours.test/quota", `{"quota_bytes":0}`, http.StatusForbidden},
+			"user, tenants":                  {r.session(t, site.Users["bob"].ID), "GET", "/api/v1/tenants", "", http.StatusForbidden},
+			"below 0":                        {admin, "PUT", "/api/v1/mailboxes/bob@ours.test/quota", `{"quota_bytes":-1}`, http.StatusUnprocessableEntity},
+			"more than a number in JSON":     {admin, "PUT", "/api/v1/mailboxes/bob@ours.test/quota", `{"quota_bytes":9007199254740992}`, http.StatusUnprocessableEntity},
+			"no number":                      {admin, "PUT", "/api/v1/mailboxes/bob@ours.test/quota", `{"quota_bytes":"5GB"}`, http.StatusUnprocessableEntity},
+			"nothing":                        {admin, "PUT", "/api/v1/mailboxes/bob@ours.test/quota", `{}`, http.StatusUnprocessableEntity},
+			"no reason":                      {super, "POST", tenant + "/suspend", `{"reason":" "}`, http.StatusUnprocessableEntity},
+			"no such tenant":                 {super, "POST", "/api/v1/tenants/three/suspend", `{"reason":"x"}`, http.StatusNotFound},
+			"no such mailbox":                {super, "PUT", "/api/v1/mailboxes/no@ours.test/quota", `{"quota_bytes":0}`, http.StatusNotFound},
+		} {
+			require.Equal(t, row.status, r.do(t, row.token, row.method, row.path, row.body).StatusCode, name)
+		}
+		require.Equal(t, int64(5_000_000_000), decode[wire.Mailbox](t, r.get(t, admin, "/api/v1/mailboxes/bob@ours.test")).QuotaBytes)
 	})
 }
 

@@ -248,7 +248,7 @@ func TestPostfixWaitsWhenLookupOrStoreAreAway(t *testing.T) {
 	}))
 	require.NoError(t, s.postfix.WaitQueueEmpty(within(t)))
 
-	require.NoError(t, s.store.SuspendTenant(within(t), s.Tenant.ID, true))
+	require.NoError(t, s.store.SuspendTenant(within(t), s.Tenant.ID, true, store.Beside{}))
 	require.NoError(t, lab.Eventually(within(t), func(ctx context.Context) error {
 		_, err := s.store.Resolve(ctx, mail.Address{Local: "bob", Domain: "example.test"}, "")
 		if err == nil {

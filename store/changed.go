@@ -20,6 +20,8 @@ const (
 	ChangedProfile = "outbound_profile"
 	// ChangedMode is about the outbound mode of a tenant; the id is the tenant's.
 	ChangedMode = "outbound_mode"
+	// ChangedMailbox is about what describes a mailbox beside its objects; the id is the mailbox's.
+	ChangedMailbox = "mailbox"
 	// ChangedRecipients is about where mail goes, or whether it goes there; the id is the tenant's.
 	ChangedRecipients = "recipients"
 )

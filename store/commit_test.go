@@ -180,7 +180,7 @@ func TestQuotaIsExactWithTwoNodes(t *testing.T) {
 	}
 	site := storetest.NewSite(t, nodes[0], "example", "example.test", "bob")
 	size := storetest.NewCopy(t, site.Target("bob"), "x").Content.SizeBytes
-	require.NoError(t, nodes[0].SetMailboxQuota(t.Context(), site.Tenant.ID, site.Mailboxes["bob"].ID, 7*size))
+	require.NoError(t, nodes[0].SetMailboxQuota(t.Context(), site.Tenant.ID, site.Mailboxes["bob"].ID, 7*size, store.Beside{}))
 	results := make([]store.Result, 24)
 	parallel(len(results), func(worker int) {
 		results[worker] = nodes[worker%2].Deliver(context.Background(), []store.Copy{storetest.NewCopy(t, site.Target("bob"), "x")})[0]

@@ -173,8 +173,8 @@ func TestRefusalsAreDecidedPerCopy(t *testing.T) {
 		ctx := t.Context()
 		site := storetest.NewSite(t, s, "example", "example.test", "bob", "full")
 		stopped := storetest.NewSite(t, s, "stopped", "stopped.test", "eve")
-		require.NoError(t, s.SetMailboxQuota(ctx, site.Tenant.ID, site.Mailboxes["full"].ID, 10))
-		require.NoError(t, s.SuspendTenant(ctx, stopped.Tenant.ID, true))
+		require.NoError(t, s.SetMailboxQuota(ctx, site.Tenant.ID, site.Mailboxes["full"].ID, 10, store.Beside{}))
+		require.NoError(t, s.SuspendTenant(ctx, stopped.Tenant.ID, true, store.Beside{}))
 		gone := site.Target("bob")
 		gone.Mailbox = "00000000-0000-7000-8000-000000000000"
 		stolen := site.Target("bob")
@@ -198,7 +198,7 @@ func TestQuotaIsExactWithinABatch(t *testing.T) {
 	storetest.Run(t, func(t *testing.T, s *store.Store) {
 		site := storetest.NewSite(t, s, "example", "example.test", "bob")
 		size := storetest.NewCopy(t, site.Target("bob"), "x").Content.SizeBytes
-		require.NoError(t, s.SetMailboxQuota(t.Context(), site.Tenant.ID, site.Mailboxes["bob"].ID, 5*size))
+		require.NoError(t, s.SetMailboxQuota(t.Context(), site.Tenant.ID, site.Mailboxes["bob"].ID, 5*size, store.Beside{}))
 		var mu sync.Mutex
 		stored := 0
 		parallel(16, func(int) {

@@ -132,7 +132,7 @@ func TestBatchInDoubtIsDecidedByCopy(t *testing.T) {
 		want   error
 	}{
 		"mailbox over quota": {func(t *testing.T, r *directRig, _ *store.Copy) {
-			require.NoError(t, r.SetMailboxQuota(t.Context(), r.site.Tenant.ID, r.site.Mailboxes["eve"].ID, 10))
+			require.NoError(t, r.SetMailboxQuota(t.Context(), r.site.Tenant.ID, r.site.Mailboxes["eve"].ID, 10, store.Beside{}))
 		}, store.ErrQuota},
 		"tenant over quota": {func(t *testing.T, r *directRig, c *store.Copy) {
 			r.exec(t, `UPDATE tenants SET quota_bytes = used_bytes + %d`, 5*c.Content.SizeBytes)
@@ -157,7 +157,7 @@ func TestBatchInDoubtIsDecidedByCopy(t *testing.T) {
 			r.exec(t, `UPDATE folders SET mailbox_id = '%s' WHERE name = 'INBOX' AND mailbox_id = '%s'`, carol.ID, r.site.Mailboxes["eve"].ID)
 		}, nil},
 		"recovered, over quota": {func(t *testing.T, r *directRig, c *store.Copy) {
-			require.NoError(t, r.SetMailboxQuota(t.Context(), r.site.Tenant.ID, r.site.Mailboxes["eve"].ID, 10))
+			require.NoError(t, r.SetMailboxQuota(t.Context(), r.site.Tenant.ID, r.site.Mailboxes["eve"].ID, 10, store.Beside{}))
 			c.Recovered = true
 		}, nil},
 	} {
@@ -196,7 +196,7 @@ func TestMailboxInDoubtIsNotTriedDirectlyAgain(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newDirectRig(t, "eve")
-			require.NoError(t, r.SetMailboxQuota(t.Context(), r.site.Tenant.ID, r.site.Mailboxes["eve"].ID, 10))
+			require.NoError(t, r.SetMailboxQuota(t.Context(), r.site.Tenant.ID, r.site.Mailboxes["eve"].ID, 10, store.Beside{}))
 			for range 3 {
 				require.ErrorIs(t, deliver(r, r.copy(t, "eve")).Err, store.ErrQuota)
 				require.Equal(t, 1, r.inDoubt(t))
@@ -227,7 +227,7 @@ func TestFolderWithTwoKnownNamesTakesMailForOne(t *testing.T) {
 
 func TestSuspendedTenantGetsNothingDirectly(t *testing.T) {
 	r := newDirectRig(t, "bob")
-	require.NoError(t, r.SuspendTenant(t.Context(), r.site.Tenant.ID, true))
+	require.NoError(t, r.SuspendTenant(t.Context(), r.site.Tenant.ID, true, store.Beside{}))
 	require.ErrorIs(t, r.Deliver(t.Context(), []store.Copy{r.copy(t, "bob")})[0].Err, store.ErrSuspended)
 	r.requireMessages(t, "bob", 1)
 	require.Zero(t, r.direct(t))
@@ -297,7 +297,7 @@ func TestNodesThatDeliverAnythingAtOnceAgreeOnWhatIsThere(t *testing.T) {
 			locals := []string{"a", "b", "c", "small"}
 			site := storetest.NewSite(t, nodes[0], "example", "example.test", locals...)
 			size := storetest.NewCopy(t, site.Target("small"), "x").Content.SizeBytes
-			require.NoError(t, nodes[0].SetMailboxQuota(t.Context(), site.Tenant.ID, site.Mailboxes["small"].ID, 20*size))
+			require.NoError(t, nodes[0].SetMailboxQuota(t.Context(), site.Tenant.ID, site.Mailboxes["small"].ID, 20*size, store.Beside{}))
 			var mu sync.Mutex
 			stored := map[store.MessageID]bool{}
 			parallel(8, func(worker int) {

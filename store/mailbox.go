@@ -141,14 +141,16 @@ func (s *Store) ensureMailbox(ctx context.Context, tx *sqldb.Tx, d *Domain, addr
 	return n == 1, err
 }
 
-// SetMailboxQuota changes the quota; 0 lifts it. ErrNotFound.
-func (s *Store) SetMailboxQuota(ctx context.Context, tenant TenantID, id MailboxID, bytes int64) error {
+// SetMailboxQuota changes how many bytes the messages of a mailbox may have together; 0 lifts the limit. ErrNotFound.
+func (s *Store) SetMailboxQuota(ctx context.Context, tenant TenantID, id MailboxID, bytes int64, beside Beside) error {
 	defer s.recipients.forgetAll()
 	return s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
 		n, err := tx.Exec(ctx, `UPDATE mailboxes SET quota_bytes = $1 WHERE id = $2 AND tenant_id = $3`, bytes, string(id), string(tenant))
 		if err == nil && n == 0 {
 			err = ErrNotFound
 		}
+		beside.queue(tx, s.now())
+		s.noteChanged(tx, tenant, ChangedMailbox, string(id))
 		s.noteRecipients(tx, tenant)
 		return err
 	})

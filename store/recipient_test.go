@@ -91,10 +91,10 @@ func TestResolveSeesSuspensionQuotaAndNewMailboxes(t *testing.T) {
 		require.NoError(t, err, "what was not found is not remembered")
 
 		storetest.Deliver(t, s, storetest.NewCopy(t, site.Target("bob"), "x"))
-		require.NoError(t, s.SetMailboxQuota(ctx, site.Tenant.ID, site.Mailboxes["bob"].ID, 1))
+		require.NoError(t, s.SetMailboxQuota(ctx, site.Tenant.ID, site.Mailboxes["bob"].ID, 1, store.Beside{}))
 		_, err = s.Resolve(ctx, address(t, "bob@example.test"), "+")
 		require.ErrorIs(t, err, store.ErrQuota)
-		require.NoError(t, s.SuspendTenant(ctx, site.Tenant.ID, true))
+		require.NoError(t, s.SuspendTenant(ctx, site.Tenant.ID, true, store.Beside{}))
 		_, err = s.Resolve(ctx, address(t, "bob@example.test"), "+")
 		require.ErrorIs(t, err, store.ErrSuspended)
 	})
@@ -115,9 +115,9 @@ func TestWhatAnotherNodeChangesIsSeenWithinASecond(t *testing.T) {
 		change func() error
 		want   error
 	}{
-		"a tenant is suspended": {"bob@example.test", func() error { return other.SuspendTenant(t.Context(), site.Tenant.ID, true) }, store.ErrSuspended},
+		"a tenant is suspended": {"bob@example.test", func() error { return other.SuspendTenant(t.Context(), site.Tenant.ID, true, store.Beside{}) }, store.ErrSuspended},
 		"a mailbox is full": {"bob@example.test", func() error {
-			return other.SetMailboxQuota(t.Context(), site.Tenant.ID, site.Mailboxes["bob"].ID, 1)
+			return other.SetMailboxQuota(t.Context(), site.Tenant.ID, site.Mailboxes["bob"].ID, 1, store.Beside{})
 		}, store.ErrQuota},
 		"an address gets a mailbox": {"bob+news@example.test", func() error {
 			_, _, err := other.EnsureMailbox(t.Context(), site.Tenant.ID, address(t, "bob+news@example.test"), "")
@@ -137,8 +137,8 @@ func TestWhatAnotherNodeChangesIsSeenWithinASecond(t *testing.T) {
 			return err
 		}, store.ErrSuspended},
 	} {
-		require.NoError(t, other.SuspendTenant(t.Context(), site.Tenant.ID, false))
-		require.NoError(t, other.SetMailboxQuota(t.Context(), site.Tenant.ID, site.Mailboxes["bob"].ID, 0))
+		require.NoError(t, other.SuspendTenant(t.Context(), site.Tenant.ID, false, store.Beside{}))
+		require.NoError(t, other.SetMailboxQuota(t.Context(), site.Tenant.ID, site.Mailboxes["bob"].ID, 0, store.Beside{}))
 		storetest.Deliver(t, other, storetest.NewCopy(t, site.Target("bob"), "x"))
 		now = now.Add(time.Second)
 		before, err := resolve(c.rcpt)
@@ -204,22 +204,22 @@ func TestAQuestionForChangesHasBounds(t *testing.T) {
 	close(release)
 	holder.Wait()
 
-	require.NoError(t, other.SuspendTenant(t.Context(), site.Tenant.ID, true))
+	require.NoError(t, other.SuspendTenant(t.Context(), site.Tenant.ID, true, store.Beside{}))
 	require.ErrorIs(t, resolve(), store.ErrSuspended, "it answers again")
-	require.NoError(t, other.SuspendTenant(t.Context(), site.Tenant.ID, false))
+	require.NoError(t, other.SuspendTenant(t.Context(), site.Tenant.ID, false, store.Beside{}))
 	require.NoError(t, resolve())
 
-	require.NoError(t, other.SuspendTenant(t.Context(), site.Tenant.ID, true))
+	require.NoError(t, other.SuspendTenant(t.Context(), site.Tenant.ID, true, store.Beside{}))
 	now = now.Add(-time.Hour)
 	require.ErrorIs(t, resolve(), store.ErrSuspended, "the clock was set back")
-	require.NoError(t, other.SuspendTenant(t.Context(), site.Tenant.ID, false))
+	require.NoError(t, other.SuspendTenant(t.Context(), site.Tenant.ID, false, store.Beside{}))
 	require.NoError(t, resolve())
 
 	require.NoError(t, db.Write(t.Context(), func(tx *sqldb.Tx) error {
 		_, err := tx.Exec(t.Context(), `INSERT INTO changes (at_us, tenant_id, noun, id) SELECT 1, 't', $1, 'x' FROM generate_series(1, 10000)`, store.ChangedMode)
 		return err
 	}))
-	require.NoError(t, other.SuspendTenant(t.Context(), site.Tenant.ID, true))
+	require.NoError(t, other.SuspendTenant(t.Context(), site.Tenant.ID, true, store.Beside{}))
 	now = now.Add(time.Second)
 	require.Eventually(t, func() bool { return errors.Is(resolve(), store.ErrSuspended) }, 10*time.Second, time.Millisecond,
 		"behind more changes than one statement gives")
@@ -234,7 +234,7 @@ func TestManyResolveWhileOneLooksForChanges(t *testing.T) {
 	site := storetest.NewSite(t, s, "example", "example.test", "bob")
 	for round := range 20 {
 		suspended := round%2 == 1
-		require.NoError(t, other.SuspendTenant(t.Context(), site.Tenant.ID, suspended))
+		require.NoError(t, other.SuspendTenant(t.Context(), site.Tenant.ID, suspended, store.Beside{}))
 		now.Add(10 * time.Second.Microseconds())
 		var all sync.WaitGroup
 		for range 16 {

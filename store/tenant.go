@@ -35,17 +35,41 @@ func (s *Store) Tenant(ctx context.Context, id TenantID) (*Tenant, error) {
 	return s.tenant(ctx, "id", mail.Clean(string(id), maxWord))
 }
 
-func (s *Store) tenant(ctx context.Context, column, value string) (*Tenant, error) {
-	query := `SELECT id, name, state, quota_bytes, used_bytes, created_us FROM tenants WHERE ` + column + ` = $1`
+const tenantColumns = `id, name, state, quota_bytes, used_bytes, created_us`
+
+func scanTenant(scan sqldb.Scan) (Tenant, error) {
 	var t Tenant
 	var state string
 	var created int64
-	err := s.get(ctx, query, []any{value}, &t.ID, &t.Name, &state, &t.QuotaBytes, &t.UsedBytes, &created)
-	if err != nil {
-		return nil, err
-	}
+	err := scan(&t.ID, &t.Name, &state, &t.QuotaBytes, &t.UsedBytes, &created)
 	t.Suspended, t.Created = state != tenantActive, fromMicros(created)
-	return &t, nil
+	return t, err
+}
+
+func (s *Store) tenant(ctx context.Context, column, value string) (*Tenant, error) {
+	var found *Tenant
+	err := s.each(ctx, `SELECT `+tenantColumns+` FROM tenants WHERE `+column+` = $1`, []any{value}, func(scan sqldb.Scan) error {
+		t, err := scanTenant(scan)
+		found = &t
+		return err
+	})
+	if err == nil && found == nil {
+		err = ErrNotFound
+	}
+	return found, err
+}
+
+// Tenants lists the tenants in scope by name, but for TenantSystem, after the given folded name, at most limit of them.
+func (s *Store) Tenants(ctx context.Context, sc Scope, after string, limit int) ([]Tenant, error) {
+	const query = `SELECT ` + tenantColumns + ` FROM tenants
+		WHERE ($1 = 1 OR id = $2) AND name_fold > $3 AND name_fold <> $4 ORDER BY name_fold LIMIT $5`
+	var list []Tenant
+	err := s.each(ctx, query, []any{boolInt(sc.All), string(sc.Tenant), fold(after), TenantSystem, limit}, func(scan sqldb.Scan) error {
+		t, err := scanTenant(scan)
+		list = append(list, t)
+		return err
+	})
+	return list, err
 }
 
 // NamesOfTenants gives the names of tenants in scope by their ids; what is not in scope is left out.
@@ -84,9 +108,23 @@ func (s *Store) EnsureTenant(ctx context.Context, name string) (t *Tenant, creat
 	return t, created, err
 }
 
+// SetTenantQuota changes how many bytes the messages of a tenant may have together; 0 lifts the limit. ErrNotFound.
+func (s *Store) SetTenantQuota(ctx context.Context, id TenantID, bytes int64, beside Beside) error {
+	defer s.recipients.forgetAll()
+	return s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		n, err := tx.Exec(ctx, `UPDATE tenants SET quota_bytes = $1 WHERE id = $2`, bytes, string(id))
+		if err == nil && n == 0 {
+			err = ErrNotFound
+		}
+		beside.queue(tx, s.now())
+		s.noteRecipients(tx, id)
+		return err
+	})
+}
+
 // SuspendTenant stops or resumes mail for a tenant; its mail is deferred meanwhile, not refused. ErrNotFound; ErrShredded
 // when it is too early to resume.
-func (s *Store) SuspendTenant(ctx context.Context, id TenantID, suspended bool) error {
+func (s *Store) SuspendTenant(ctx context.Context, id TenantID, suspended bool, beside Beside) error {
 	state := tenantActive
 	if suspended {
 		state = "suspended"
@@ -103,6 +141,7 @@ func (s *Store) SuspendTenant(ctx context.Context, id TenantID, suspended bool) 
 			}
 		}
 		_, err := tx.Exec(ctx, `UPDATE tenants SET state = $1 WHERE id = $2`, state, string(id))
+		beside.queue(tx, s.now())
 		return err
 	})
 }

@@ -287,12 +287,12 @@ func resume(t *testing.T, s *testSite) {
 	s.open(t, func(open *site) {
 		tenant, err := open.store.TenantByName(t.Context(), "example")
 		require.NoError(t, err)
-		require.ErrorIs(t, open.store.SuspendTenant(t.Context(), tenant.ID, false), store.ErrShredded)
+		require.ErrorIs(t, open.store.SuspendTenant(t.Context(), tenant.ID, false, store.Beside{}), store.ErrShredded)
 		require.NoError(t, open.db.Write(t.Context(), func(tx *sqldb.Tx) error {
 			_, err := tx.Exec(t.Context(), `UPDATE tenant_keys SET destroyed_us = destroyed_us - 3600000000 WHERE tenant_id = $1`, string(tenant.ID))
 			return err
 		}))
-		require.NoError(t, open.store.SuspendTenant(t.Context(), tenant.ID, false))
+		require.NoError(t, open.store.SuspendTenant(t.Context(), tenant.ID, false, store.Beside{}))
 	})
 }
 

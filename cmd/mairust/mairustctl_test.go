@@ -2,17 +2,20 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/mairust/mairust/internal/lab"
 	"github.com/mairust/mairust/internal/lab/labtest"
+	"github.com/mairust/mairust/store/storetest"
 )
 
 // control is mairustctl on the host of a daemon.
@@ -49,6 +52,53 @@ func (c *control) must(t *testing.T, args ...string) string {
 	out, code := c.run(t, args...)
 	require.Zero(t, code, out)
 	return out
+}
+
+// What an operator sets holds for the next message of a daemon that runs, and is known beside the objects.
+func TestOperatorLimitsMailAndKeepsItBack(t *testing.T) {
+	for _, backend := range storetest.Backends() {
+		t.Run(backend, func(t *testing.T) {
+			site := newTestSite(t, siteOptions{Backend: backend, Mailboxes: []string{"tanaka", "hanako"}})
+			site.start(t)
+			ctl := newControl(t, site)
+			reply := func(rcpt string) string {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				got, err := site.lmtp(ctx, "a@sender.test", []string{rcpt}, []byte("Subject: 保存容量\r\n\r\n"+strings.Repeat("x", 2000)+"\r\n"))
+				require.NoError(t, err)
+				return append(got.Final, got.Rcpts...)[0].String()
+			}
+			require.Contains(t, reply("tanaka@example.test"), "250 ")
+			ctl.must(t, "mailbox", "quota", "tanaka@example.test", "3kB")
+			require.Contains(t, reply("tanaka@example.test"), "452 4.2.2", "after the message, for which there is no room")
+			require.Contains(t, ctl.must(t, "mailbox", "quota", "tanaka@example.test", "1kB"), "It is full")
+			require.Contains(t, reply("tanaka@example.test"), "452 4.2.2", "at RCPT")
+			require.Contains(t, reply("hanako@example.test"), "250 ")
+			waitFor(t, "mailbox.json with the quota", func() bool {
+				files, err := filepath.Glob(filepath.Join(site.dir, "data", "mail", "*", "*", "mailbox.json"))
+				if err != nil {
+					return false
+				}
+				for _, name := range files {
+					if text, err := os.ReadFile(name); err == nil && strings.Contains(string(text), `"quota_bytes": 1000`) {
+						return strings.Contains(string(text), "tanaka@")
+					}
+				}
+				return false
+			})
+			ctl.must(t, "mailbox", "quota", "tanaka@example.test", "none")
+			require.Contains(t, reply("tanaka@example.test"), "250 ")
+
+			ctl.must(t, "tenant", "suspend", "example", "--reason", "moves tonight")
+			require.Contains(t, reply("hanako@example.test"), "450 4.2.1")
+			ctl.must(t, "tenant", "resume", "example", "--reason", "moved")
+			ctl.must(t, "tenant", "quota", "example", "1kB")
+			require.Contains(t, reply("hanako@example.test"), "452 4.2.2")
+			ctl.must(t, "tenant", "quota", "example", "none", "--lang", "ja")
+			require.Contains(t, reply("hanako@example.test"), "250 ")
+			require.Contains(t, ctl.must(t, "mailbox", "list"), "tanaka@example.test")
+		})
+	}
 }
 
 func TestHelpdeskSeesExplainsAndReleasesFromTheCommandLine(t *testing.T) {

@@ -127,7 +127,7 @@ func exitOfStatus(status int) int {
 func rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "mairustctl",
-		Short: "Administers MaiRust: who may send, and why not",
+		Short: "Administers MaiRust: who may send, and why not; tenants and mailboxes",
 		Long: `Administers MaiRust through its REST API.
 
 On the host of the server nothing needs to be said: the admin socket is used, by root and by the user of the service.
@@ -142,7 +142,7 @@ From elsewhere give --url and --api-key, or MAIRUST_URL and MAIRUST_API_KEY; "ma
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	addGlobalFlags(root)
-	root.AddCommand(suspensionCommand(), accountCommand(), domainCommand(), policyCommand(), profileCommand())
+	root.AddCommand(suspensionCommand(), accountCommand(), domainCommand(), tenantCommand(), mailboxCommand(), policyCommand(), profileCommand())
 	command.Strict(root)
 	return root
 }

@@ -78,7 +78,8 @@ func newSite(t *testing.T) *site {
 	t.Helper()
 	db := storetest.OpenDB(t, storetest.Options(t, sqldb.SQLite))
 	s := &site{store: store.New(store.Options{DB: db})}
-	s.one = storetest.NewSite(t, s.store, "one", "one.test", "bob", "ann")
+	s.one = storetest.NewSite(t, s.store, "one", "one.test", "bob", "ann", "full")
+	storetest.Deliver(t, s.store, storetest.NewCopy(t, s.one.Target("full"), "it has a message"))
 	s.two = storetest.NewSite(t, s.store, "two", "two.test", "eve")
 	storetest.Blast(t, s.store, s.one.Tenant.ID, "bob@one.test", time.Now().Add(-time.Minute))
 	ring, err := keyring.Create(filepath.Join(t.TempDir(), "keyring"))

@@ -3,6 +3,15 @@ package main
 // words are the headers and values of tables: English and Japanese.
 var words = map[string][2]string{
 	"account":          {"ACCOUNT", "アカウント"},
+	"address":          {"ADDRESS", "アドレス"},
+	"folder":           {"FOLDER", "フォルダー"},
+	"used":             {"USED", "使用量"},
+	"quota":            {"QUOTA", "容量制限"},
+	"full":             {"FULL", "使用率"},
+	"none":             {"none", "なし"},
+	"state":            {"STATE", "状態"},
+	"tenant_active":    {"active", "受信中"},
+	"tenant_suspended": {"SUSPENDED", "受信停止中"},
 	"level":            {"LEVEL", "状態"},
 	"since":            {"SINCE", "開始"},
 	"until":            {"UNTIL", "終了"},

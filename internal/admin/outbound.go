@@ -105,40 +105,6 @@ func (o *Outbound) tenantOf(ctx context.Context, account policy.Account) (store.
 	return d.Tenant, nil
 }
 
-// tenantNamed finds a tenant in scope by name or id; empty is the principal's own. *Refused.
-func (o *Outbound) tenantNamed(ctx context.Context, p auth.Principal, name string) (store.TenantID, error) {
-	sc := p.Scope()
-	switch {
-	case name == "" && sc.Tenant != "":
-		return sc.Tenant, nil
-	case name == "":
-		return "", refuse("which_tenant")
-	case store.TenantID(name) == sc.Tenant:
-		return sc.Tenant, nil
-	}
-	t, err := o.store.TenantByName(ctx, name)
-	if errors.Is(err, store.ErrNotFound) && sc.All {
-		t, err = o.store.Tenant(ctx, store.TenantID(name))
-	}
-	if errors.Is(err, store.ErrNotFound) || err == nil && !sc.All && t.ID != sc.Tenant {
-		return "", refuse(noTenant, name) // not even whether another tenant exists is told
-	}
-	if err != nil {
-		return "", err
-	}
-	return t.ID, nil
-}
-
-// tenantShown is tenantNamed for what is shown: a tenant that is not there, or not in scope, is store.ErrNotFound.
-func (o *Outbound) tenantShown(ctx context.Context, p auth.Principal, name string) (store.TenantID, error) {
-	tenant, err := o.tenantNamed(ctx, p, name)
-	var refused *Refused
-	if errors.As(err, &refused) && refused.Code == noTenant {
-		err = store.ErrNotFound
-	}
-	return tenant, err
-}
-
 // checkReason is *Refused for an act without a reason.
 func checkReason(reason string) error {
 	if strings.TrimSpace(reason) == "" {

@@ -12,9 +12,6 @@ type Refused struct {
 // Error is the sentence in English.
 func (e *Refused) Error() string { return e.In("en") }
 
-// Refusal is the sentence in English, for fronts that tell it to the asker.
-func (e *Refused) Refusal() string { return e.In("en") }
-
 // In is the sentence in a language: "ja", or English for any other.
 func (e *Refused) In(language string) string {
 	sentence := sentences[e.Code]
@@ -49,7 +46,7 @@ var sentences = map[string][2]string{
 		"an account is a login with its domain, or a client address: 1 to %d bytes without blanks",
 		"アカウントは、ドメイン付きのログイン名またはクライアントのアドレスです（空白なしの 1～%d バイト）。",
 	},
-	"reason":          {"say why: the reason is kept in the history", "理由を入力してください。理由は履歴に残ります。"},
+	"reason":          {"say why: the reason is kept on record", "理由を入力してください。理由は記録に残ります。"},
 	"hours":           {"hours are 0 to %d", "時間は 0～%d で指定してください。"},
 	"columns":         {"the time must have 1 to %d columns of %s", "期間は %[2]s 単位で 1～%[1]d 区間にしてください。"},
 	"cap_alone":       {"a cap needs a probation: give its hours too", "上限を設けるには、経過観察の時間も指定してください。"},
@@ -86,6 +83,8 @@ var sentences = map[string][2]string{
 
 	"tenant_name":       {"the tenant's name must have 1 to 100 bytes in one line", "テナント名は 1 行、1～100 バイトにしてください。"},
 	"tenant_reserved":   {"the tenant name %q is reserved", "テナント名 %q は予約されています。"},
+	"tenant_shredded":   {"the keys of %s were destroyed a moment ago: try again in some minutes", "テナント %s は鍵を破棄した直後のため、まだ受信を再開できません。数分後にもう一度お試しください。"},
+	"quota":             {"a quota is 0 (none) to %d bytes", "容量制限は 0（制限なし）～%d バイトで指定してください。"},
 	"domains_empty":     {"name at least one domain", "ドメインを 1 つ以上指定してください。"},
 	"not_an_address":    {"%q is not a mail address", "%q はメールアドレスではありません。"},
 	"mailbox_password":  {"the mailbox password cannot be used: %v", "メールボックスのパスワードが使えません: %v"},

@@ -84,5 +84,5 @@ func TestARefusalIsToldInTheLanguageOfTheAsker(t *testing.T) {
 	var refused *Refused
 	require.ErrorAs(t, err, &refused)
 	assert.Equal(t, "期間は 5m0s 単位で 1～2000 区間にしてください。", refused.In("ja"))
-	assert.Equal(t, refused.Refusal(), refused.In("fr"))
+	assert.Equal(t, err.Error(), refused.In("fr"))
 }

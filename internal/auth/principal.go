@@ -41,11 +41,14 @@ type Action string
 
 // The actions.
 const (
-	ListMailboxes Action = "mailbox.list"
-	ReadMessages  Action = "message.read"
-	ListAPIKeys   Action = "api_key.list"
-	ManageAPIKeys Action = "api_key.manage"
-	SetUp         Action = "installation.setup"
+	ListMailboxes   Action = "mailbox.list"
+	ManageMailboxes Action = "mailbox.manage" // quotas
+	ReadMessages    Action = "message.read"
+	ListTenants     Action = "tenant.list"
+	ManageTenants   Action = "tenant.manage" // quotas, suspension
+	ListAPIKeys     Action = "api_key.list"
+	ManageAPIKeys   Action = "api_key.manage"
+	SetUp           Action = "installation.setup"
 
 	ReadOutbound    Action = "outbound.read"    // how accounts send: users their own
 	ExplainOutbound Action = "outbound.explain" // why, and by whom; the policy
@@ -57,7 +60,8 @@ const (
 // Actions lists all actions in a fixed order.
 func Actions() []Action {
 	return []Action{
-		ListMailboxes, ReadMessages, ListAPIKeys, ManageAPIKeys, SetUp, ReadOutbound, ExplainOutbound, StopOutbound, ManageOutbound, ReportBounces,
+		ListMailboxes, ManageMailboxes, ReadMessages, ListTenants, ManageTenants, ListAPIKeys, ManageAPIKeys, SetUp,
+		ReadOutbound, ExplainOutbound, StopOutbound, ManageOutbound, ReportBounces,
 	}
 }
 
@@ -90,15 +94,15 @@ func (p Principal) Can(a Action) bool {
 	switch a {
 	case ListMailboxes, ReadMessages, ReadOutbound:
 		return p.Role.known()
-	case ExplainOutbound:
+	case ExplainOutbound, ListTenants:
 		return p.Role.known() && p.Role != User
 	case StopOutbound:
 		return p.Role == SuperAdmin || p.Role == TenantAdmin || p.Role == Helpdesk
 	case ListAPIKeys:
 		return p.Role == SuperAdmin || p.Role == TenantAdmin || p.Role == Auditor
-	case ManageAPIKeys, ManageOutbound:
+	case ManageAPIKeys, ManageOutbound, ManageMailboxes:
 		return p.Role == SuperAdmin || p.Role == TenantAdmin
-	case SetUp, ReportBounces:
+	case SetUp, ReportBounces, ManageTenants:
 		return p.Role == SuperAdmin && p.Scope().All
 	default:
 		return false

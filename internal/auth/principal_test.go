@@ -37,10 +37,12 @@ func TestRolesAllow(t *testing.T) {
 	read := []auth.Action{auth.ListMailboxes, auth.ReadMessages}
 	for role, want := range map[auth.Role][]auth.Action{
 		auth.SuperAdmin: auth.Actions(),
-		auth.TenantAdmin: append(read[:2:2], auth.ListAPIKeys, auth.ManageAPIKeys,
-			auth.ReadOutbound, auth.ExplainOutbound, auth.StopOutbound, auth.ManageOutbound),
-		auth.Helpdesk: append(read[:2:2], auth.ReadOutbound, auth.ExplainOutbound, auth.StopOutbound),
-		auth.Auditor:  append(read[:2:2], auth.ListAPIKeys, auth.ReadOutbound, auth.ExplainOutbound),
+		auth.TenantAdmin: {
+			auth.ListMailboxes, auth.ManageMailboxes, auth.ReadMessages, auth.ListTenants, auth.ListAPIKeys, auth.ManageAPIKeys,
+			auth.ReadOutbound, auth.ExplainOutbound, auth.StopOutbound, auth.ManageOutbound,
+		},
+		auth.Helpdesk: append(read[:2:2], auth.ListTenants, auth.ReadOutbound, auth.ExplainOutbound, auth.StopOutbound),
+		auth.Auditor:  append(read[:2:2], auth.ListTenants, auth.ListAPIKeys, auth.ReadOutbound, auth.ExplainOutbound),
 		auth.User:     append(read[:2:2], auth.ReadOutbound),
 		auth.Postfix:  nil,
 		"":            nil,

@@ -147,12 +147,12 @@ func TestMapsOfARealStore(t *testing.T) {
 			require.Equal(t, reply, c.ask(request), request)
 		}
 
-		require.NoError(t, s.SetMailboxQuota(ctx, site.Tenant.ID, site.Mailboxes["full"].ID, 1))
+		require.NoError(t, s.SetMailboxQuota(ctx, site.Tenant.ID, site.Mailboxes["full"].ID, 1, store.Beside{}))
 		stored := storetest.NewCopy(t, site.Target("full"), "x")
 		stored.Content.SizeBytes = 1
 		storetest.Deliver(t, s, stored)
 		require.Equal(t, "TEMP the mailbox is full", c.ask("mailboxes full@example.test"))
-		require.NoError(t, s.SuspendTenant(ctx, site.Tenant.ID, true))
+		require.NoError(t, s.SuspendTenant(ctx, site.Tenant.ID, true, store.Beside{}))
 		require.Equal(t, "TEMP the tenant is suspended", c.ask("mailboxes full@example.test"))
 
 		_, _, err = s.EnsureMailbox(ctx, site.Tenant.ID, mail.Address{Local: "new", Domain: "example.test"}, site.Users["bob"].ID)

@@ -92,7 +92,39 @@ func (f *Fsck) DescribeSince(ctx context.Context, since time.Time) error {
 	}
 }
 
+// changedMailboxes are mailboxes whose quota was changed, as they become known.
+type changedMailboxes struct {
+	f      *Fsck
+	follow *store.Follower
+	// todo are those that are not described yet.
+	todo []store.MailboxID
+}
+
+func (f *Fsck) followMailboxes() *changedMailboxes {
+	return &changedMailboxes{f: f, follow: f.store.Follow(store.ChangedMailbox)}
+}
+
+// describe describes the mailboxes that were changed since the last call. What fails is done by the next one.
+func (c *changedMailboxes) describe(ctx context.Context) error {
+	news, err := c.follow.Next(ctx)
+	if err != nil {
+		return fmt.Errorf("list changed mailboxes: %w", err)
+	}
+	for _, change := range news {
+		c.todo = append(c.todo, store.MailboxID(change.ID))
+	}
+	slices.Sort(c.todo)
+	c.todo = slices.Compact(c.todo)
+	if err := c.f.describeSome(ctx, c.todo); err != nil {
+		return err
+	}
+	c.todo = nil
+	return nil
+}
+
+// describeSome goes on past mailboxes that cannot be described.
 func (f *Fsck) describeSome(ctx context.Context, mailboxes []store.MailboxID) error {
+	var failed []error
 	for ids := range slices.Chunk(mailboxes, describePage) {
 		list, err := f.store.MailboxDescriptionsOf(ctx, ids)
 		if err != nil {
@@ -100,12 +132,18 @@ func (f *Fsck) describeSome(ctx context.Context, mailboxes []store.MailboxID) er
 		}
 		for _, d := range list {
 			if _, err := f.describe(ctx, d, true); err != nil {
-				return err
+				failed = append(failed, err)
 			}
 		}
+		if len(failed) > 0 && (ctx.Err() != nil || len(failed) >= maxFailed) {
+			break
+		}
 	}
-	return nil
+	return errors.Join(failed...)
 }
+
+// maxFailed is after how many mailboxes that cannot be described others are not tried.
+const maxFailed = 10
 
 // mailboxesOf gives the mailboxes of folders, each once.
 func mailboxesOf(folders []store.MadeFolder) []store.MailboxID {

@@ -1,6 +1,12 @@
 package fsck
 
-import "sync"
+import (
+	"context"
+	"sync"
+)
+
+// DescribeChanged gives what describes the mailboxes that were changed since it was called last.
+func (f *Fsck) DescribeChanged() func(context.Context) error { return f.followMailboxes().describe }
 
 // ErrStep is what an act ends with that StopAfter stopped.
 var ErrStep = errStep

@@ -104,7 +104,7 @@ func New(o Options, d Deps) (*Fsck, error) {
 }
 
 const (
-	// describeEvery is how soon a mailbox or folder that was made is described in the object store.
+	// describeEvery is how soon a mailbox or folder that was made, or a quota that was changed, is described in the object store.
 	describeEvery = 5 * time.Second
 	// watchEvery is how often the database is compared with the object store's idea of it: one that was set back by
 	// less shows by its orphans only.
@@ -120,18 +120,25 @@ func (f *Fsck) Run(ctx context.Context) {
 }
 
 func (f *Fsck) describeOnAndOn(ctx context.Context) {
-	if err := f.DescribeAll(ctx); err != nil && ctx.Err() == nil {
-		f.log.Warn("mailboxes not described", "err", err)
-	}
+	changed, following := f.followMailboxes(), false
 	done := f.now()
-	every(ctx, describeEvery, func() {
+	describe := func() {
 		began := f.now()
-		if err := f.DescribeSince(ctx, done); err == nil {
+		err := changed.describe(ctx)
+		if !following { // what changed before is described with all
+			following = err == nil
+			err = errors.Join(err, f.DescribeAll(ctx))
+		}
+		since := f.DescribeSince(ctx, done)
+		if since == nil {
 			done = began
-		} else if ctx.Err() == nil {
+		}
+		if err = errors.Join(err, since); err != nil && ctx.Err() == nil {
 			f.log.Warn("mailboxes not described", "err", err)
 		}
-	})
+	}
+	describe()
+	every(ctx, describeEvery, describe)
 }
 
 func (f *Fsck) sweepOnAndOn(ctx context.Context) {

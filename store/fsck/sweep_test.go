@@ -189,8 +189,8 @@ func TestQuotaAndSuspensionDoNotKeepOutWhatWasAccepted(t *testing.T) {
 		site := storetest.NewSite(t, r.store, "one", "one.test", "bob")
 		bob := site.Mailboxes["bob"].ID
 		l := r.put(r.write(site.Target("bob"), "accepted", "Q1", ""))
-		require.NoError(t, r.store.SetMailboxQuota(t.Context(), site.Tenant.ID, bob, 1))
-		require.NoError(t, r.store.SuspendTenant(t.Context(), site.Tenant.ID, true))
+		require.NoError(t, r.store.SetMailboxQuota(t.Context(), site.Tenant.ID, bob, 1, store.Beside{}))
+		require.NoError(t, r.store.SuspendTenant(t.Context(), site.Tenant.ID, true, store.Beside{}))
 		require.Equal(t, map[string]int64{"adopted": 1}, r.mustSweep().Orphans)
 		require.NotNil(t, r.message(l))
 		results := r.store.Deliver(t.Context(), []store.Copy{r.write(site.Target("bob"), "new", "Q2", "").copy})
@@ -243,6 +243,50 @@ func TestMailboxesAreDescribedBesideTheirObjects(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, before, after, "nothing is written that has not changed")
 	})
+}
+
+func TestAChangedQuotaIsDescribed(t *testing.T) {
+	onEach(t, func(t *testing.T, r *rig) {
+		site := storetest.NewSite(t, r.store, "one", "one.test", "bob", "ann")
+		objects := &unwritable{Bucket: r.through}
+		r.through = objects
+		f := r.fsck()
+		describe := f.DescribeChanged()
+		require.NoError(t, describe(t.Context()), "the first call only begins")
+		require.NoError(t, f.DescribeAll(t.Context()))
+		key := func(local string) string {
+			return string(site.Tenant.ID) + "/" + string(site.Mailboxes[local].ID) + "/mailbox.json"
+		}
+		for _, mailbox := range site.Mailboxes {
+			require.NoError(t, r.store.SetMailboxQuota(t.Context(), site.Tenant.ID, mailbox.ID, 5_000_000_000, store.Beside{}))
+		}
+		objects.key = key("ann")
+		require.Error(t, describe(t.Context()))
+		require.Contains(t, r.object(key("bob")), `"quota_bytes": 5000000000`, "one that fails keeps no other back")
+		require.NotContains(t, r.object(key("ann")), "quota")
+		objects.key = ""
+		require.NoError(t, describe(t.Context()), "what failed is done by the next call")
+		require.Contains(t, r.object(key("ann")), `"quota_bytes": 5000000000`)
+
+		r.anew()
+		_, _ = r.check(fsck.Request{Rebuild: true, MinAge: -1})
+		found, err := r.store.MailboxByAddress(t.Context(), store.System, "bob@one.test")
+		require.NoError(t, err)
+		require.Equal(t, int64(5_000_000_000), found.QuotaBytes)
+	})
+}
+
+// unwritable refuses to replace one object.
+type unwritable struct {
+	fsck.Bucket
+	key string
+}
+
+func (u *unwritable) Replace(ctx context.Context, key string, r io.ReadSeeker, size int64) error {
+	if key == u.key {
+		return errors.New("it cannot be written")
+	}
+	return u.Bucket.Replace(ctx, key, r, size)
 }
 
 // readBucket counts what is read.
