@@ -15,17 +15,12 @@ import (
 	"github.com/mairust/mairust/internal/lab/labtest"
 )
 
-// TestLargeMailToS3TakesLittleMemory sends 25 MB over 32 connections at once; fewer where the race detector takes memory
-// of its own.
+// TestLargeMailToS3TakesLittleMemory sends 25 MB over 32 connections at once.
 func TestLargeMailToS3TakesLittleMemory(t *testing.T) {
-	const most = 200 << 20
-	connections := 32
-	if raceDetector {
-		connections = 8
-	}
+	const connections = 32
 	b := newBucketSite(t, labtest.MinIO(t))
 	o := b.site("sqlite", "")
-	o.Mailboxes = []string{"bob"}
+	o.Mailboxes, o.Program = []string{"bob"}, buildMutant(t, "")
 	site := newTestSite(t, o)
 	daemon := site.start(t)
 	body := bytes.Repeat([]byte("0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcd\r\n"), 25<<20/64)
@@ -42,9 +37,7 @@ func TestLargeMailToS3TakesLittleMemory(t *testing.T) {
 	senders.Wait()
 	peak := peakMemory(t, daemon.cmd.Process.Pid)
 	t.Logf("%d connections of 25 MB: at most %d MB resident", connections, peak>>20)
-	if !raceDetector {
-		require.Less(t, peak, int64(most))
-	}
+	require.Less(t, peak, int64(maxMemory))
 	require.Len(t, b.messages(t), connections)
 }
 

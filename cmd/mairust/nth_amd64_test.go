@@ -27,16 +27,14 @@ type sweep struct {
 // sweeps are those of every run; longSweeps are for MAIRUST_TORTURE.
 var (
 	sweeps = []sweep{
-		{"mkdirat", syscall.ENOSPC}, {"fsync", syscall.EIO}, {"fdatasync", syscall.EIO}, {"write", syscall.ENOSPC},
-		{"pwrite64", syscall.EIO}, {"pwritev", syscall.EIO}, {"linkat", syscall.EIO}, {"openat", syscall.ENOSPC},
-		{"openat2", syscall.EIO},
+		{"fsync", syscall.EIO}, {"fsync", syscall.ENOSPC}, {"fdatasync", syscall.EIO}, {"fdatasync", syscall.ENOSPC}, {"syncfs", syscall.EIO},
+		{"write", syscall.EIO}, {"write", syscall.ENOSPC}, {"pwritev", syscall.EIO}, {"pwrite64", syscall.EIO},
+		{"linkat", syscall.EIO}, {"linkat", syscall.ENOSPC}, {"mkdirat", syscall.ENOSPC}, {"openat", syscall.ENOSPC}, {"openat2", syscall.EIO},
 	}
 	longSweeps = []sweep{
-		{"mkdirat", syscall.EIO}, {"fsync", syscall.ENOSPC}, {"fdatasync", syscall.ENOSPC}, {"write", syscall.EIO},
-		{"pwrite64", syscall.ENOSPC}, {"pwritev", syscall.ENOSPC}, {"openat2", syscall.ENOSPC}, {"syncfs", syscall.EIO},
-		{"linkat", syscall.ENOSPC}, {"openat", syscall.EIO}, {"openat", syscall.EMFILE},
-		{"renameat", syscall.EIO}, {"ftruncate", syscall.EIO}, {"fallocate", syscall.ENOSPC}, {"unlinkat", syscall.EIO},
-		{"pread64", syscall.EIO},
+		{"mkdirat", syscall.EIO}, {"pwrite64", syscall.ENOSPC}, {"pwritev", syscall.ENOSPC}, {"openat2", syscall.ENOSPC},
+		{"openat", syscall.EIO}, {"openat", syscall.EMFILE}, {"renameat", syscall.EIO}, {"ftruncate", syscall.EIO},
+		{"fallocate", syscall.ENOSPC}, {"unlinkat", syscall.EIO}, {"pread64", syscall.EIO},
 	}
 )
 

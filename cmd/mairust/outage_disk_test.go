@@ -12,6 +12,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/mairust/mairust/store/sqldb"
 )
 
 // mountNew makes a directory with a file system of its own, for the time of the test.
@@ -115,14 +117,21 @@ func TestObjectStoreDiskFull(t *testing.T) {
 
 func TestObjectStoreThatCannotBeWritten(t *testing.T) {
 	for name, fault := range map[string]string{"read-only": "EROFS", "failing disk": "EIO", "not permitted": "EACCES"} {
+		o := outage{
+			site: onSQLite(), part: "storage", code: 451, enhanced: unavailable, lists: true, bodies: true, message: bigMessage,
+			begin: func(t *testing.T, p *process, _ *acknowledged) func() {
+				return inject(t, p, "-e", "inject=linkat:error="+fault)
+			},
+		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			outage{
-				site: onSQLite(), part: "storage", code: 451, enhanced: unavailable, lists: true, bodies: true, message: bigMessage,
-				begin: func(t *testing.T, p *process, _ *acknowledged) func() {
-					return inject(t, p, "-e", "inject=linkat:error="+fault)
-				},
-			}.run(t)
+			o.run(t)
+		})
+		t.Run(name+", through the journal, beside the row", func(t *testing.T) {
+			t.Parallel()
+			small := o
+			small.site, small.message = siteOptions{Backend: sqldb.Postgres}, nil
+			small.run(t)
 		})
 	}
 }
@@ -191,6 +200,7 @@ func TestUnmountedStoreTakesMailThatIsThereWhenItIsMountedAgain(t *testing.T) {
 	require.NoError(t, unix.Unmount(mail, unix.MNT_DETACH))
 	for range 3 {
 		require.True(t, acked.send(t, site, "eve", bigMessage).Accepted(), "the daemon has the disk open")
+		require.True(t, acked.send(t, site, "eve", nil).Accepted(), "so has its journal")
 	}
 	waitFor(t, "the alert", func() bool { return daemon.failing("mounts") })
 	mount()

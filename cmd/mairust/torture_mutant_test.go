@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"os"
 	"os/exec"
@@ -12,11 +13,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// buildMutant builds mairust with a tag that leaves a flush out. The flags are those with which the dependencies have
-// been compiled already, since that takes minutes: make's for the release, or this test's own.
+// buildMutant builds mairust with a tag that leaves a flush out, or as it is without one, and without the race detector. The flags are
+// those with which the dependencies have been compiled already, since that takes minutes: make's for the release, or this test's own.
 func buildMutant(t *testing.T, tag string) string {
 	t.Helper()
-	program := filepath.Join(t.TempDir(), tag)
+	program := filepath.Join(t.TempDir(), cmp.Or(tag, "mairust"))
 	cmd := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-tags", tag, "-o", program)
 	cmd.Env = os.Environ()
 	if tortureProgram() != "" || isRaceTest() {
