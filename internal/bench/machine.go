@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// diskFor is the size of an image in MB that nothing fills: 8 connections write up to 400 MB of mail a second, 32 of messages of
+// diskFor is the size of an image in MB that nothing fills: 8 connections write up to 600 MB of mail a second, 32 of messages of
 // 50 KB up to 250, of 4 KB with what the database has of them up to 100; a stored message takes up to 5 KB of a database with its log.
 func diskFor(o options) int {
 	if os.Geteuid() != 0 {
@@ -25,7 +25,7 @@ func diskFor(o options) int {
 		}
 		switch {
 		case l.size > 100<<10:
-			perSecond = max(perSecond, 400)
+			perSecond = max(perSecond, 600)
 		case l.size > 10<<10:
 			perSecond = max(perSecond, 250)
 		}
