@@ -129,7 +129,7 @@ func (l *Log) syncObjects(sealed []*segment) error {
 		if err != nil {
 			return err
 		}
-		records = append(records, parseSegment(b)...)
+		records = append(records, l.liveOf(s, parseSegment(b))...)
 	}
 	if err := l.apply(records); err != nil {
 		return err
@@ -144,6 +144,18 @@ func (l *Log) syncObjects(sealed []*segment) error {
 		s.doubtful = false
 	}
 	return nil
+}
+
+// liveOf leaves out the keys of objects that were deleted meanwhile, whichever segment says so.
+func (l *Log) liveOf(s *segment, records []record) []record {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i, r := range records {
+		if r.kind == kindPut {
+			records[i].keys = slices.DeleteFunc(r.keys, func(key string) bool { return l.live[key] != s })
+		}
+	}
+	return records
 }
 
 func (l *Log) inDoubt(segments []*segment) bool {

@@ -280,6 +280,24 @@ func TestObjectsAreInDoubtUntilTheyWereWrittenAgain(t *testing.T) {
 	require.Eventually(t, func() bool { _, placed := state(); return placed == 1 }, 10*time.Second, time.Millisecond)
 }
 
+func TestWhatWasDeletedMeanwhileIsNotWrittenAgain(t *testing.T) {
+	o := newObjects()
+	options := o.options()
+	options.MaxAge = 5 * time.Millisecond
+	l := open(t, filepath.Join(t.TempDir(), "journal"), options)
+	o.set(func() { o.syncErr, o.placing = unix.EIO, unix.EIO })
+	put(t, l, "one", "a").Placed()
+	require.Eventually(t, func() bool {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		return o.refused > 2
+	}, 10*time.Second, time.Millisecond)
+	require.NoError(t, l.Delete(t.Context(), "a"), "noted in the next segment")
+	o.set(func() { o.placing = nil })
+	require.NoError(t, l.Close())
+	require.Empty(t, o.placed)
+}
+
 func TestAFailedFlushIsOfAllSegmentsThatThereAre(t *testing.T) {
 	o := newObjects()
 	l := open(t, filepath.Join(t.TempDir(), "journal"), o.options())
