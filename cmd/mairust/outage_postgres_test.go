@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/mairust/mairust/internal/lab"
 	"github.com/mairust/mairust/internal/lab/labtest"
@@ -147,6 +148,25 @@ func TestPostgresDiskFull(t *testing.T) {
 }
 
 // longHeader makes the summary, and so the row, of a message long.
+// The file system of the whole server fails, as after an I/O error, and is mounted anew.
+func TestPostgresWhoseDiskFails(t *testing.T) {
+	t.Parallel()
+	disk := newTortureDisk(t, filepath.Join(labtest.ShortDir(t), "disk"), 512<<20)
+	server := labtest.OwnPostgres(t, lab.PostgresOptions{Dir: disk.dir})
+	require.NoError(t, unix.Syncfs(int(disk.root.Fd())), "the configuration of the server, which nobody flushes")
+	outage{
+		site: siteOptions{Database: "backend: postgres, url: '" + server.URL() + "'"}, part: "database", code: 451, enhanced: unavailable,
+		begin: func(t *testing.T, _ *process, _ *acknowledged) func() {
+			disk.cut()
+			return func() {
+				server.Stop(lab.StopImmediate)
+				disk.restore()
+				assert.NoError(t, server.Start(t.Context()))
+			}
+		},
+	}.run(t)
+}
+
 func longHeader() []byte {
 	return []byte(strings.Repeat("word ", 2000) + "\r\n")
 }
