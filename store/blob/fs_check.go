@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Check writes and removes a small file exactly as Put does, and looks at the free space: ErrFull when less
+// Check writes and removes a small file exactly as Put does, and looks at the journal and the free space: ErrFull when less
 // than FSOptions.MinFreeBytes is left.
 func (f *FS) Check(ctx context.Context) error {
 	if err := f.probe(ctx); err != nil {
@@ -24,6 +24,11 @@ func (f *FS) probe(ctx context.Context) error {
 	}
 	if err := f.recovered(); err != nil {
 		return err
+	}
+	if f.journal != nil {
+		if err := f.journal.Check(); err != nil {
+			return err
+		}
 	}
 	name := rand.Text()
 	content := []byte("probe " + name)

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 )
@@ -9,7 +10,6 @@ import (
 // checkpoints frees segments as they fill up or grow old, until ctx ends.
 func (l *Log) checkpoints(ctx context.Context) {
 	defer close(l.done)
-	failing := false
 	tick := time.NewTicker(max(l.o.MaxAge/5, time.Millisecond))
 	defer tick.Stop()
 	for {
@@ -20,18 +20,35 @@ func (l *Log) checkpoints(ctx context.Context) {
 		case <-tick.C:
 			l.sealOld()
 		}
+		failing := l.Check() != nil
 		if !failing && !l.due() {
 			continue
 		}
 		err := l.checkpoint()
+		l.setFault(err)
 		switch {
 		case err != nil && !failing:
 			l.o.Log.Error("journal: checkpoint failed, trying again until it works", "err", err)
 		case err == nil && failing:
 			l.o.Log.Info("journal: checkpoints work again")
 		}
-		failing = err != nil
 	}
+}
+
+func (l *Log) setFault(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.fault = err
+}
+
+// Check is an error while checkpoints fail.
+func (l *Log) Check() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.fault != nil {
+		return fmt.Errorf("journal checkpoint: %w", l.fault)
+	}
+	return nil
 }
 
 // due says whether sealed segments hold enough, or are many or old.

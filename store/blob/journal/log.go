@@ -85,6 +85,8 @@ type Log struct {
 	seq uint64
 	// failedSyncs is how often flushing objects has failed.
 	failedSyncs uint64
+	// fault is what the last checkpoint failed with, nil when it worked.
+	fault error
 	// recovered is false while what others have left could not be put in place, because the disk is full or read-only.
 	recovered bool
 	// ended tells the checkpointer that a put has got its name.

@@ -276,8 +276,10 @@ func TestObjectsAreInDoubtUntilTheyWereWrittenAgain(t *testing.T) {
 		return o.refused, len(o.placed)
 	}
 	require.Eventually(t, func() bool { refused, _ := state(); return refused > 2 }, 10*time.Second, time.Millisecond)
+	require.ErrorIs(t, l.Check(), unix.EIO)
 	o.set(func() { o.placing = nil })
 	require.Eventually(t, func() bool { _, placed := state(); return placed == 1 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return l.Check() == nil }, 10*time.Second, time.Millisecond)
 }
 
 func TestWhatWasDeletedMeanwhileIsNotWrittenAgain(t *testing.T) {
