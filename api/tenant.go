@@ -46,7 +46,7 @@ func (s *Server) registerTenants(api huma.API) {
 	}, s.setTenantQuota)
 	handle(s, api, auth.ManageTenants, huma.Operation{
 		OperationID: "suspend-tenant", Method: http.MethodPost, Path: path + "/{tenant}/suspend", Tags: tags,
-		Summary: "Defer all mail for a tenant", Description: "Postfix keeps it in its queue, for as long as it keeps deferred mail.",
+		Summary: "Defer all mail for a tenant", Description: "Whoever brings it tries again, for as long as they keep deferred mail.",
 	}, s.suspendTenant)
 	handle(s, api, auth.ManageTenants, huma.Operation{
 		OperationID: "resume-tenant", Method: http.MethodPost, Path: path + "/{tenant}/resume", Tags: tags,

@@ -46,7 +46,7 @@ func (tx *transaction) deliver(m *message) []*smtp.SMTPError {
 
 	placed, err := tx.place(m)
 	if err != nil {
-		tx.server.fault.note(tx.server.deps.Now(), err)
+		tx.server.noteFault(err)
 		tx.server.log.Warn("message not delivered", "queue_id", m.summary.Top.ID, "err", err)
 		return tx.refuseAll(err)
 	}
@@ -119,7 +119,7 @@ func (tx *transaction) storeCopies(ctx context.Context, m *message, copies []sto
 		o := f.outcome()
 		outcomes[f.copy.Target.Mailbox] = o
 		if f.put != nil {
-			tx.server.fault.note(tx.server.deps.Now(), f.put)
+			tx.server.noteFault(f.put)
 		}
 		switch {
 		case f.isUnused() && (!o.duplicate || tx.hasEarlier(ctx, f.copy, o.id)):

@@ -18,14 +18,18 @@ type fault struct {
 	err error
 }
 
-func (f *fault) note(at time.Time, err error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.at, f.err = at, err
+// noteFault notes an error, but for a full disk: whoever watches disks tells of that.
+func (s *Server) noteFault(err error) {
+	if _, result := toReply(err); result != resultTemp {
+		return
+	}
+	s.fault.mu.Lock()
+	defer s.fault.mu.Unlock()
+	s.fault.at, s.fault.err = s.deps.Now(), err
 }
 
-// Check is an error when a message could not be stored in the last 30 seconds, though the index took it. A store that works as a whole may
-// fail for one mailbox: its directory belongs to another user, or its disk has a bad block.
+// Check is an error when a message could not be stored in the last 30 seconds, by no fault of the index or of a full disk. A store that works
+// as a whole may fail for one mailbox: its directory belongs to another user, or its disk has a bad block.
 func (s *Server) Check(context.Context) error {
 	s.fault.mu.Lock()
 	defer s.fault.mu.Unlock()

@@ -45,6 +45,9 @@ var tempfail = smtp.SMTPError{
 	Code: 451, EnhancedCode: smtp.EnhancedCode{4, 3, 0}, Message: "Mail store is unavailable, try again later",
 }
 
+// resultTemp stands for tempfail in metrics.
+const resultTemp = "temp"
+
 // toReply gives the reply to an error that is not nil, and the word for it in metrics. It is the only place
 // where errors become replies: go-smtp turns any error but an exact *smtp.SMTPError into a permanent 554, so
 // nothing else may reach it. What went wrong stands in our log, not in the reply.
@@ -56,7 +59,7 @@ func toReply(err error) (reply *smtp.SMTPError, result string) {
 		}
 	}
 	r := tempfail
-	return &r, "temp"
+	return &r, resultTemp
 }
 
 // delivered is the reply to a recipient whose message is stored. The id is for Postfix's log, where an

@@ -73,12 +73,16 @@ func (d *daemon) mailSink() (alert.Sink, error) {
 	return alert.NewMail(m), nil
 }
 
-// checkDeliveries says that a message could not be stored, though database and storage work as a whole.
+// checkDeliveries says that a message could not be stored, though the storage works as a whole: else that has its alert, and one is enough.
 func (d *daemon) checkDeliveries(ctx context.Context) error {
 	if d.agent == nil {
 		return nil
 	}
-	return d.agent.Check(ctx)
+	fault := d.agent.Check(ctx)
+	if fault != nil && d.site.objects.Check(ctx) != nil {
+		fault = nil
+	}
+	return fault
 }
 
 // checkSweep gives a check of what an operator has to look at: a sweep that was stopped, messages that are damaged. While the database
