@@ -90,6 +90,11 @@ func (d *daemon) run(ctx context.Context) error {
 	reserve := make([]byte, heapReserve)
 	defer runtime.KeepAlive(reserve)
 	d.log, d.level = newLog(d.out, d.config.Log)
+	if slices.Contains(d.roles, roleLMTP) {
+		if err := scheduleAsBatch(); err != nil {
+			d.log.Info("scheduled as any other process: deliveries may take a little longer under load", "err", err)
+		}
+	}
 	d.registry = prometheus.NewRegistry()
 	d.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	d.sockets = listen.NewMetrics(d.registry)
