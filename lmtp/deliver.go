@@ -222,7 +222,7 @@ func (tx *transaction) putObjects(ctx context.Context, m *message, copies []stor
 	for i, c := range copies {
 		keys[i] = c.Key
 	}
-	err := objects.PutAll(ctx, keys, m.spool.reader(), m.spool.size)
+	err := objects.PutAll(ctx, keys, m.spool.checkedReader(m.digest), m.spool.size)
 	if err == nil || len(copies) == 1 {
 		errs[0] = err
 		return errs
@@ -232,7 +232,7 @@ func (tx *transaction) putObjects(ctx context.Context, m *message, copies []stor
 		c := &copies[i]
 		c.ID = store.NewMessageID()
 		c.Key = store.ObjectKey(c.Target.Tenant, c.Target.Mailbox, c.ID)
-		errs[i] = objects.Put(ctx, c.Key, m.spool.reader(), m.spool.size)
+		errs[i] = objects.Put(ctx, c.Key, m.spool.checkedReader(m.digest), m.spool.size)
 	}
 	return errs
 }

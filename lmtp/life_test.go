@@ -230,6 +230,7 @@ func TestSpoolThatCannotBeWrittenIsTemporary(t *testing.T) {
 	c := r.hello()
 	require.Equal(t, []string{"451 4.3.0 <bob@example.test> Mail store is unavailable, try again later"},
 		c.deliver("a@sender.test", strings.Repeat("x: y\r\n", 10_000), "bob@example.test"))
+	require.ErrorContains(t, r.server.Check(t.Context()), "spool")
 	requireStored(t, c.deliver("a@sender.test", "x: y\r\n", "bob@example.test")...)
 }
 

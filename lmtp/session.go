@@ -99,6 +99,7 @@ func (s *session) LMTPData(_ io.Reader, status smtp.StatusCollector) (err error)
 	began := time.Now()
 	var replies []*smtp.SMTPError
 	if failure != nil {
+		s.server.noteFault(failure)
 		replies = tx.refuseAll(failure)
 	} else {
 		replies = tx.deliver(m)

@@ -1,8 +1,10 @@
 package lmtp
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"os"
 	"sync"
@@ -105,6 +107,52 @@ func (s *spool) reader() *io.SectionReader {
 		return io.NewSectionReader(s, 0, s.size)
 	}
 	return io.NewSectionReader(s.file, 0, s.size)
+}
+
+// checkedReader reads all of it from the beginning as reader does, and ends with an errSpoiled, before the last bytes, when they are
+// not those of digest (SHA-256). The file is never flushed: pages that could not be written back are dropped, and nobody is told.
+func (s *spool) checkedReader(digest [sha256.Size]byte) io.ReadSeeker {
+	if s.file == nil {
+		return s.reader()
+	}
+	return &checkedReader{inner: s.reader(), size: s.size, digest: digest, sum: sha256.New()}
+}
+
+// errSpoiled says that the spool does not hold any more what was written to it.
+var errSpoiled = fmt.Errorf("%w: the file has other bytes than were received", errSpool)
+
+type checkedReader struct {
+	inner  *io.SectionReader
+	size   int64
+	digest [sha256.Size]byte
+	sum    hash.Hash
+	// summed is how much of the beginning is in sum; at is where inner stands. Who reads from elsewhere has read all of it before.
+	summed, at int64
+}
+
+func (r *checkedReader) Read(p []byte) (int, error) {
+	n, err := r.inner.Read(p)
+	if r.summed == r.at {
+		r.sum.Write(p[:n])
+		r.summed += int64(n)
+		if r.summed == r.size && n > 0 && [sha256.Size]byte(r.sum.Sum(nil)) != r.digest {
+			return 0, errSpoiled
+		}
+	}
+	r.at += int64(n)
+	return n, err
+}
+
+func (r *checkedReader) Seek(offset int64, whence int) (int64, error) {
+	at, err := r.inner.Seek(offset, whence)
+	if err != nil {
+		return at, err
+	}
+	if r.at = at; at == 0 {
+		r.sum.Reset()
+		r.summed = 0
+	}
+	return at, nil
 }
 
 // forget gives the memory back.

@@ -40,11 +40,13 @@ func (s *Store) SweepState(ctx context.Context) (SweepState, error) {
 }
 
 // TakeSweep makes the holder the only one that sweeps, until the lease ends. ok is false when another one is. The holder
-// may take it again, to make it last longer.
+// may take it again, to make it last longer. A lease that ends later than any that begins now was given by a clock that was ahead,
+// and does not count.
 func (s *Store) TakeSweep(ctx context.Context, holder string, lease time.Duration) (ok bool, err error) {
-	const query = `UPDATE sweep_state SET leader = $1, lease_us = $2 WHERE id = 1 AND (leader = $1 OR lease_us < $3)`
+	const query = `UPDATE sweep_state SET leader = $1, lease_us = $2 WHERE id = 1 AND (leader = $1 OR lease_us < $3 OR lease_us > $4)`
 	err = s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
-		n, err := tx.Exec(ctx, query, holder, micros(s.now().Add(lease)), micros(s.now()))
+		now := s.now()
+		n, err := tx.Exec(ctx, query, holder, micros(now.Add(lease)), micros(now), micros(now.Add(2*lease)))
 		ok = n == 1
 		return err
 	})

@@ -83,7 +83,7 @@ func (d *daemon) buildLMTP() error {
 		return err
 	}
 	agent, err := lmtp.New(d.config.LMTP, lmtp.Deps{
-		Index: d.site.store, Objects: d.site.objects, Verify: d.scanVerify, SpoolDir: spoolDir(d.config), Hostname: hostname,
+		Index: certainIndex{d.site.store}, Objects: d.site.objects, Verify: d.scanVerify, SpoolDir: spoolDir(d.config), Hostname: hostname,
 		Log: d.log.With("component", "lmtp"), Registerer: d.registry, Delivered: d.site.delivered, SoonBytes: soonBytes(d.config),
 	})
 	if err != nil {

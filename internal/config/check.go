@@ -35,6 +35,7 @@ func (c *Config) check(src Source) Findings {
 	ck.storage(c.Storage)
 	ck.encryption(c.Storage)
 	ck.sweep(c)
+	ck.ownFiles(c)
 	ck.publicURL(c)
 	ck.delimiter(c.LMTP.RecipientDelimiter)
 	ck.rspamd(c.Milter.Rspamd, c.Milter.TimeoutMS)
@@ -188,6 +189,36 @@ func (ck *checker) storage(s Storage) {
 	case p.Backend == BackendS3 && p.Options.S3.Nested(s.Options.S3):
 		ck.report("storage.previous", "is the same part of a bucket as storage, or one of the two prefixes begins with the other; take another bucket, or remove it")
 	}
+}
+
+// ownFiles keeps what is not mail out of the folder of the mail: the sweep moves, and later deletes, what it does not know there.
+func (ck *checker) ownFiles(c *Config) {
+	mail := map[string]string{} // folders by key
+	if c.Storage.Backend == BackendFS {
+		mail["storage.options.base_path"] = c.Storage.Options.BasePath
+	}
+	if p := c.Storage.Previous; p != nil && p.Backend == BackendFS {
+		mail["storage.previous.options.base_path"] = p.Options.BasePath
+	}
+	for _, key := range slices.Sorted(maps.Keys(mail)) {
+		for _, own := range []struct{ key, path string }{
+			{"data_dir", c.DataDir}, {"run_dir", c.RunDir}, {"database.path", c.Database.Path}, {"secrets.keyring", fileOf(c.Secrets.Keyring)},
+			{"storage.encryption.operator_identity", fileOf(c.Storage.Encryption.OperatorIdentity)},
+		} {
+			if own.path != "" && mail[key] != "" && inside(own.path, mail[key]) {
+				ck.report(key, "`%s` is inside this folder, where what is no mail is moved and later deleted; take one that holds nothing but mail, such as <data_dir>/mail", own.key)
+			}
+		}
+	}
+}
+
+// fileOf gives the path of a reference file:PATH; empty for any other.
+func fileOf(reference string) string {
+	path, isFile := strings.CutPrefix(reference, "file:")
+	if !isFile {
+		return ""
+	}
+	return path
 }
 
 // backend checks the options of the chosen backend, and that those of the other are not given.

@@ -50,7 +50,24 @@ storage:
 	require.NotContains(t, c.String(), "not to be seen")
 }
 
-// The sweep takes what is in a store and not in the index for nobody's, so that no store may lie inside another.
+// The sweep takes what is in a store and not in the index for nobody's.
+func TestNothingOfOursLiesInTheFolderOfTheMail(t *testing.T) {
+	for text, inside := range map[string]string{
+		"data_dir: /srv/mairust\nstorage: {options: {base_path: /srv/mairust}}\n":                                                        "data_dir",
+		"data_dir: /srv/mail/state\nstorage: {options: {base_path: /srv/mail}}\n":                                                        "data_dir",
+		"database: {path: /srv/mail/x.db}\nstorage: {options: {base_path: /srv/mail}}\n":                                                 "database.path",
+		"secrets: {keyring: 'file:/srv/mail/keyring'}\nstorage: {options: {base_path: /srv/mail}}\n":                                     "secrets.keyring",
+		"storage: {options: {base_path: /srv/mail}, encryption: {operator_identity: 'file:/srv/mail/operator.key'}}\n":                   "storage.encryption.operator_identity",
+		"database: {path: /old/x.db}\nstorage: {options: {base_path: /srv/mail}, previous: {backend: fs, options: {base_path: /old}}}\n": "database.path",
+	} {
+		_, _, err := config.Load(write(t, text))
+		require.ErrorContains(t, err, "`"+inside+"` is inside this folder", text)
+	}
+	_, _, err := config.Load(write(t, "data_dir: /srv/mairust\nstorage: {options: {base_path: /srv/mairust/mail}}\n"))
+	require.NoError(t, err)
+}
+
+// So no store may lie inside another.
 func TestPreviousStorageInsideStorage(t *testing.T) {
 	const (
 		s3Text = "storage:\n  backend: s3\n  options: {region: r, bucket: mail%s}\n  previous:\n    backend: s3\n    options: {region: r, bucket: %s}\n"

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mairust/mairust/store"
@@ -27,6 +28,9 @@ type check struct {
 	youngToo bool
 	totals   store.Totals
 	limit    *limiter
+
+	// unread says that an object could not be read, and may be there all the same.
+	unread atomic.Bool
 
 	// The lock of tallies guards what follows.
 	tallies  sync.Mutex
@@ -85,18 +89,14 @@ func (c *check) database(ctx context.Context) (accept func(context.Context) erro
 			return nil, err
 		}
 	}
-	w, err := c.readWitness(ctx)
-	if err != nil {
-		return nil, err
-	}
-	st, err := c.store.SweepState(ctx)
+	w, st, err := c.readBoth(ctx)
 	if err != nil {
 		return nil, err
 	}
 	reason := w.contradicts(st)
 	if reason != "" && c.mends() {
-		if err := c.store.RenewFolders(ctx, w.Token); err != nil {
-			return nil, fmt.Errorf("renew folders: %w", err)
+		if err := c.renewFolders(ctx, w, st); err != nil {
+			return nil, err
 		}
 	}
 	// What belongs to no mailbox may belong to one that this database does not know.

@@ -165,6 +165,55 @@ func TestCrashWhileTheEpochRisesIsNoAlarm(t *testing.T) {
 	})
 }
 
+func TestObjectsThatWereSetBackStopTheSweepAndLeaveUIDsAlone(t *testing.T) {
+	const witness = "installation/database.json"
+	for name, setBack := range map[string]func(r *rig, early string){
+		"earlier ones": func(r *rig, early string) { r.damage(witness, func([]byte) []byte { return []byte(early) }) },
+		"none":         func(r *rig, _ string) { require.NoError(r.t, r.objects.Delete(r.t.Context(), witness)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			onEach(t, func(t *testing.T, r *rig) {
+				site := storetest.NewSite(t, r.store, "one", "one.test", "bob")
+				l := r.write(site.Target("bob"), "x", "Q1", "")
+				r.deliver(l)
+				require.NoError(t, r.fsck().DescribeAll(t.Context()))
+				require.NoError(t, r.fsck().Watch(t.Context()))
+				early := r.object(witness)
+				for range 2 {
+					require.NoError(t, r.fsck().Watch(t.Context()))
+				}
+				uids, err := r.store.MailboxDescriptions(t.Context(), "", 1)
+				require.NoError(t, err)
+				setBack(r, early)
+				require.ErrorIs(t, r.fsck().Watch(t.Context()), fsck.ErrStopped)
+				state, err := r.store.SweepState(t.Context())
+				require.NoError(t, err)
+				require.Contains(t, state.Stopped, "set back")
+				after, err := r.store.MailboxDescriptions(t.Context(), "", 1)
+				require.NoError(t, err)
+				require.Equal(t, uids, after, "folders keep their UIDVALIDITY")
+				report, _ := r.check(fsck.Request{Repair: true, MinAge: -1})
+				require.Equal(t, int64(1), report.Mended)
+				require.NoError(t, r.fsck().Watch(t.Context()))
+				r.requireClean()
+			})
+		})
+	}
+}
+
+func TestCrashesBeforeTheFirstWitnessAreNoAlarm(t *testing.T) {
+	onEach(t, func(t *testing.T, r *rig) {
+		for range 3 {
+			f := r.fsck()
+			fsck.StopAfter(f, 1)
+			if err := f.Watch(t.Context()); err != nil {
+				require.ErrorIs(t, err, fsck.ErrStep)
+			}
+		}
+		require.NoError(t, r.fsck().Watch(t.Context()))
+	})
+}
+
 func TestWitnessThatCannotBeReadStopsAndIsMended(t *testing.T) {
 	onEach(t, func(t *testing.T, r *rig) {
 		require.NoError(t, r.fsck().Watch(t.Context()))

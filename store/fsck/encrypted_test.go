@@ -213,3 +213,18 @@ func TestEncryptedObjectsAreNotAdoptedAsTheyAreStored(t *testing.T) {
 		require.Equal(t, "sealed", r.message(lost).Subject)
 	})
 }
+
+func TestDescriptionThatIsDamagedIsWrittenAnew(t *testing.T) {
+	onEach(t, func(t *testing.T, r *rig) {
+		site := storetest.NewSite(t, r.store, "one", "one.test", "bob")
+		r.encrypt(newOperator(t))
+		r.deliver(r.write(site.Target("bob"), "x", "A1", "allow"))
+		require.NoError(t, r.fsck().DescribeAll(t.Context()))
+		key := string(site.Tenant.ID) + "/" + string(site.Mailboxes["bob"].ID) + "/mailbox.json"
+		r.damage(key, func(b []byte) []byte { b[len(b)-1] ^= 1; return b })
+		report, problems := r.check(fsck.Request{MinAge: -1})
+		require.Equal(t, int64(1), report.Left, "%+v", problems)
+		r.mustSweep()
+		r.requireClean()
+	})
+}

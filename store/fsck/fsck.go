@@ -161,10 +161,10 @@ func (f *Fsck) tell(ctx context.Context, err error) {
 	f.log.Error("sweep", "err", err)
 }
 
-// isDue says whether the last complete sweep, on whatever node, was long enough ago.
+// isDue says whether the last complete sweep, on whatever node, was long enough ago, or was noted by a clock that was far ahead.
 func (f *Fsck) isDue(ctx context.Context) bool {
 	st, err := f.store.SweepState(ctx)
-	return err == nil && st.Stopped == "" && f.now().Sub(st.SweptAt) >= f.options.Interval
+	return err == nil && st.Stopped == "" && f.now().Sub(st.SweptAt).Abs() >= f.options.Interval
 }
 
 func every(ctx context.Context, interval time.Duration, do func()) {

@@ -64,8 +64,10 @@ func (c *check) beginMessages(ctx context.Context) (after store.MessageID, began
 	return st.VerifyAfter, st.VerifyBegan, nil
 }
 
+// noteVerified notes how far the reading is. It does not go past an object that could not be read, which bears no mark: who goes on
+// later tries it again. One whose key is gone does not hold it.
 func (c *check) noteVerified(ctx context.Context, upTo store.MessageID, began time.Time) error {
-	if !c.VerifyContent || c.DryRun {
+	if !c.VerifyContent || c.DryRun || upTo != "" && c.unread.Load() {
 		return nil
 	}
 	if err := c.store.NoteVerified(ctx, upTo, began); err != nil {
@@ -137,6 +139,9 @@ func (c *check) examine(ctx context.Context, row store.ObjectState) (kind, what 
 	case ctx.Err() != nil:
 		return "", "", ctx.Err()
 	case err != nil:
+		if !errors.Is(err, blob.ErrNoKey) {
+			c.unread.Store(true)
+		}
 		return KindUnreadable, err.Error(), nil //nolint:nilerr // the error is what was found
 	case info.SizeBytes != row.SizeBytes:
 		return KindSize, fmt.Sprintf("its object has %d bytes instead of %d", info.SizeBytes, row.SizeBytes), nil

@@ -43,10 +43,21 @@ func (f *Fsck) writeWitness(ctx context.Context, st store.SweepState) error {
 	})
 }
 
+// isBehind says that the objects know less than the database has seen of them. The database is ahead by one for a moment, and at most by
+// that before the first witness is written.
+func (w *witness) isBehind(st store.SweepState) bool {
+	if w == nil {
+		return st.Epoch > 1
+	}
+	return w.DatabaseID == st.DatabaseID && w.Epoch < st.Epoch-1
+}
+
 // contradicts says in words why the database is not the one, or not in the state, that the witness saw; empty when it
-// may be. A database that is ahead is as it should be: it is raised first.
+// may be. A database that is ahead by one is as it should be: it is raised first.
 func (w *witness) contradicts(st store.SweepState) string {
 	switch {
+	case w.isBehind(st):
+		return "the objects are not there that belong to this database: the store is empty, another one, not mounted, or was set back in time"
 	case w == nil:
 		return ""
 	case w.DatabaseID != st.DatabaseID:
@@ -62,26 +73,20 @@ func (w *witness) contradicts(st store.SweepState) string {
 
 // Compare finds out whether the database is the one that the objects belong to and was not set back in time. If it is
 // not, all folders get a new UIDVALIDITY and nothing is removed any more until an operator has run mairust fsck
-// --repair: ErrStopped. It must be called before anybody reads by IMAP, and changes nothing when all is well.
+// --repair: ErrStopped. When the objects are the ones that were set back, UIDs are as they were, and so is UIDVALIDITY. It must be called before anybody reads by IMAP, and changes nothing when all is well.
 func (f *Fsck) Compare(ctx context.Context) error {
 	_, _, err := f.compare(ctx)
 	return err
 }
 
 func (f *Fsck) compare(ctx context.Context) (*witness, store.SweepState, error) {
-	// The witness first: it is written after the database was raised.
-	w, err := f.readWitness(ctx)
-	if err != nil {
-		return nil, store.SweepState{}, fmt.Errorf("compare database and objects: %w", err)
-	}
-	st, err := f.store.SweepState(ctx)
+	w, st, err := f.readBoth(ctx)
 	if err != nil {
 		return nil, st, fmt.Errorf("compare database and objects: %w", err)
 	}
 	if reason := w.contradicts(st); reason != "" {
-		// Clients may have seen UIDs that this database will give to other messages.
-		if err := f.store.RenewFolders(ctx, w.Token); err != nil {
-			return w, st, fmt.Errorf("renew folders: %w", err)
+		if err := f.renewFolders(ctx, w, st); err != nil {
+			return w, st, err
 		}
 		return w, st, f.stop(ctx, reason)
 	}
@@ -90,6 +95,32 @@ func (f *Fsck) compare(ctx context.Context) (*witness, store.SweepState, error) 
 		return w, st, fmt.Errorf("%w: %s", ErrStopped, st.Stopped)
 	}
 	return w, st, nil
+}
+
+// readBoth reads what both know of each other: the witness first, since it is written after the database was raised. When that took so
+// long that others have raised it meanwhile, it is read again.
+func (f *Fsck) readBoth(ctx context.Context) (w *witness, st store.SweepState, err error) {
+	for range 2 {
+		if w, err = f.readWitness(ctx); err != nil {
+			return nil, st, err
+		}
+		if st, err = f.store.SweepState(ctx); err != nil || !w.isBehind(st) {
+			return w, st, err
+		}
+	}
+	return w, st, nil
+}
+
+// renewFolders gives all folders a new UIDVALIDITY when the witness contradicts the database: clients may have seen UIDs that it
+// will give to other messages.
+func (f *Fsck) renewFolders(ctx context.Context, w *witness, st store.SweepState) error {
+	if w.isBehind(st) {
+		return nil
+	}
+	if err := f.store.RenewFolders(ctx, w.Token); err != nil {
+		return fmt.Errorf("renew folders: %w", err)
+	}
+	return nil
 }
 
 // stop notes why nothing may be removed, and tells it once. It returns an ErrStopped.
@@ -126,7 +157,7 @@ func (f *Fsck) Watch(ctx context.Context) error {
 // raise moves the epoch of both on. The database is never ahead by more than one: else a database that is set back could
 // be ahead of the witness still.
 func (f *Fsck) raise(ctx context.Context, w *witness, st store.SweepState) error {
-	if w == nil || st.Epoch == w.Epoch {
+	if w == nil && st.Epoch == 0 || w != nil && st.Epoch == w.Epoch {
 		if err := f.store.RaiseEpoch(ctx, st.Epoch); err != nil {
 			return fmt.Errorf("raise epoch: %w", err)
 		}

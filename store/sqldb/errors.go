@@ -73,13 +73,15 @@ func classOf(err error) error {
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &connect): // whatever the server answered: a password that is wrong, a database that is not there
+		return ErrUnavailable
 	case errors.As(err, &pg):
 		return classOfPostgres(pg.Code)
 	case errors.As(err, &lite):
 		return classOfSQLite(lite.Code())
 	case errors.Is(err, sql.ErrNoRows):
 		return ErrNoRows
-	case errors.As(err, &connect), errors.As(err, &network), pgconn.SafeToRetry(err),
+	case errors.As(err, &network), pgconn.SafeToRetry(err),
 		errors.Is(err, driver.ErrBadConn), errors.Is(err, sql.ErrConnDone), errors.Is(err, sql.ErrTxDone),
 		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed),
 		errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -87,6 +88,18 @@ func TestErrorsHaveClasses(t *testing.T) {
 		assert.ErrorIs(t, db.Get(gone, `SELECT id FROM tenants WHERE id = $1`, []any{"none"}, &id), sqldb.ErrUnavailable)
 		assert.NoError(t, db.Ping(ctx))
 	})
+}
+
+func TestDatabaseThatRefusesTheConnectionIsUnavailable(t *testing.T) {
+	u, err := url.Parse(labtest.Postgres(t).URL())
+	require.NoError(t, err)
+	u.Path = "/there_is_no_such_database"
+	db, err := sqldb.Open(t.Context(), sqldb.Options{Backend: sqldb.Postgres, URL: u.String()})
+	if err == nil {
+		defer db.Close()
+		err = db.Ping(t.Context())
+	}
+	require.ErrorIs(t, err, sqldb.ErrUnavailable)
 }
 
 func TestMigrateIsIdempotentAndChecked(t *testing.T) {

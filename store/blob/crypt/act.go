@@ -61,7 +61,12 @@ func (k *Keyring) Destroy(ctx context.Context, tenant store.TenantID) (n int64, 
 
 func keysPrefix(tenant store.TenantID) string { return string(tenant) + "/" + keysDir + "/" }
 
-// Rewrap encrypts a key anew, to the operator's recipients of now. The operator's identity of before is needed.
+// errStranger says that what was about to be stored could be opened by nobody here.
+var errStranger = errors.New("what is encrypted to the operator's recipients (storage.encryption.operator_recipients) cannot be decrypted " +
+	"with the operator's identity (operator_identity): put the private key of one of them into it first; nothing was changed")
+
+// Rewrap encrypts a key anew, to the operator's recipients of now. The operator's identities of before and of now are needed: it
+// is tried first whether what comes out can be opened.
 func (k *Keyring) Rewrap(ctx context.Context, row store.TenantKey) error {
 	keeper, err := k.keeper()
 	if err != nil {
@@ -77,15 +82,27 @@ func (k *Keyring) Rewrap(ctx context.Context, row store.TenantKey) error {
 	if key.Wrapped, err = wrap(key, k.recipients); err != nil {
 		return err
 	}
+	if _, err := k.open(key.TenantKey); err != nil {
+		return fmt.Errorf("%w (%w)", errStranger, err)
+	}
 	if err := k.putFile(ctx, key.TenantKey); err != nil {
 		return err
 	}
-	err = keeper.RewrapTenantKey(ctx, row.Tenant, row.ID, key.Wrapped)
-	if errors.Is(err, store.ErrNotFound) { // destroyed meanwhile
-		err = k.backend.Delete(ctx, objectKey(row.Tenant, row.ID))
+	defer k.forget(row.Tenant)
+	if err = keeper.RewrapTenantKey(ctx, row.Tenant, row.ID, key.Wrapped); errors.Is(err, store.ErrNotFound) {
+		return k.dropIfDestroyed(ctx, row)
 	}
-	k.forget(row.Tenant)
 	return err
+}
+
+// dropIfDestroyed removes the copy of a key beside the objects if the index has it as destroyed. When the index does not know it at
+// all, as one that was set back in time, the copy is all that is left: store.ErrNotFound.
+func (k *Keyring) dropIfDestroyed(ctx context.Context, row store.TenantKey) error {
+	now, err := k.row(ctx, row)
+	if err != nil || now.Destroyed.IsZero() {
+		return err
+	}
+	return k.backend.Delete(ctx, objectKey(row.Tenant, row.ID))
 }
 
 // Examine says what is wrong with a key, in words: that it cannot be unwrapped, or that the copy beside the objects is
@@ -113,7 +130,7 @@ func (k *Keyring) Examine(ctx context.Context, row store.TenantKey) (wrong strin
 	return "", nil
 }
 
-// Mend writes the copy of a key beside the objects anew, or removes that of a destroyed one. What row says may be old: the
+// Mend makes the two copies of a key alike, or removes what is left of a destroyed one. What row says may be old: the
 // index is asked before, and after, so that no key comes back that is destroyed this moment.
 func (k *Keyring) Mend(ctx context.Context, row store.TenantKey) error {
 	now, err := k.row(ctx, row)
@@ -121,15 +138,38 @@ func (k *Keyring) Mend(ctx context.Context, row store.TenantKey) error {
 		return err
 	}
 	if now.Destroyed.IsZero() {
-		if err := k.putFile(ctx, now); err != nil {
+		if err := k.mendCopies(ctx, now); err != nil {
 			return err
 		}
-		now, err = k.row(ctx, row)
 	}
-	if err == nil && !now.Destroyed.IsZero() || errors.Is(err, store.ErrNotFound) {
-		return k.backend.Delete(ctx, objectKey(row.Tenant, row.ID))
+	return k.dropIfDestroyed(ctx, row)
+}
+
+// mendCopies has the copy in the index count if it can be unwrapped or is the only one, else the one beside the objects. When neither
+// can, nothing is changed: another identity of the operator may open one of them.
+func (k *Keyring) mendCopies(ctx context.Context, row store.TenantKey) error {
+	_, unopened := k.open(row)
+	if unopened == nil {
+		return k.putFile(ctx, row)
 	}
-	return err
+	file, err := k.readFile(ctx, row.Tenant, row.ID)
+	switch {
+	case errors.Is(err, blob.ErrNotFound):
+		return k.putFile(ctx, row)
+	case err != nil:
+		return fmt.Errorf("%w; beside the objects: %w", unopened, err)
+	case file.Recipient != row.Recipient:
+		return fmt.Errorf("%w; beside the objects is another key", unopened)
+	}
+	keeper, err := k.keeper()
+	if err != nil {
+		return err
+	}
+	defer k.forget(row.Tenant)
+	if err := keeper.RewrapTenantKey(ctx, row.Tenant, row.ID, file.Wrapped); !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	return nil // destroyed meanwhile, which the caller looks for
 }
 
 // row reads the row of a key again. store.ErrNotFound when it is gone, with its tenant.

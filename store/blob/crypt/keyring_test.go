@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -137,6 +138,66 @@ func TestRewrappingChangesTheOperator(t *testing.T) {
 	wrong, err := keys.Examine(t.Context(), r.index.keys[0])
 	require.NoError(t, err)
 	require.Empty(t, wrong)
+}
+
+// rewrapped is a rig whose key was encrypted anew to another operator, with what the index had before.
+func rewrapped(t *testing.T) (r *rig, before []store.TenantKey, next *age.X25519Identity) {
+	t.Helper()
+	r = newRig(t, newFS(t))
+	r.put(t, "t/m/o", message)
+	before, next = slices.Clone(r.index.keys), must(age.GenerateX25519Identity())
+	keys := crypt.NewKeyring(crypt.KeyringOptions{
+		Index: r.index, Backend: r.backend, Recipients: []age.Recipient{next.Recipient()}, Operator: []age.Identity{operator, next},
+	})
+	require.NoError(t, keys.Rewrap(t.Context(), r.index.keys[0]))
+	return r, before, next
+}
+
+func TestAnIndexThatWasSetBackBeforeTheRewrappingIsMendedFromBesideTheObjects(t *testing.T) {
+	r, before, next := rewrapped(t)
+	r.index.keys = slices.Clone(before)
+	r.open(true, next)
+	require.Equal(t, message, string(content(t, r, "t/m/o")), "one of two copies is enough")
+	require.NoError(t, r.keys.Mend(t.Context(), before[0]))
+	wrong, err := r.keys.Examine(t.Context(), r.index.keys[0])
+	require.NoError(t, err)
+	require.Empty(t, wrong)
+	require.NotEqual(t, before[0].Wrapped, r.index.keys[0].Wrapped)
+	require.Equal(t, message, string(content(t, r, "t/m/o")))
+}
+
+func TestNothingIsMendedWhenNeitherCopyCanBeOpened(t *testing.T) {
+	r, before, next := rewrapped(t)
+	after := r.index.keys[0].Wrapped
+	r.index.keys = before
+	r.open(true, must(age.GenerateX25519Identity()))
+	require.ErrorContains(t, r.keys.Mend(t.Context(), before[0]), "beside the objects")
+	require.Equal(t, after, string(r.stored(t, "t/keys/"+before[0].ID+".age")))
+	r.open(true, next)
+	require.Equal(t, message, string(content(t, r, "t/m/o")))
+}
+
+func TestACopyThatTheIndexDoesNotKnowStays(t *testing.T) {
+	r := newRig(t, newFS(t))
+	r.put(t, "t/m/o", message)
+	row := r.index.keys[0]
+	r.index.keys = nil // it was set back
+	require.ErrorIs(t, r.keys.Rewrap(t.Context(), row), store.ErrNotFound)
+	require.ErrorIs(t, r.keys.Mend(t.Context(), row), store.ErrNotFound)
+	r.open(true, operator)
+	require.Equal(t, message, string(content(t, r, "t/m/o")))
+}
+
+func TestNoKeyIsRewrappedToWhomNobodyHereCanBe(t *testing.T) {
+	r := newRig(t, newFS(t))
+	r.put(t, "t/m/o", message)
+	stranger := must(age.GenerateX25519Identity())
+	keys := crypt.NewKeyring(crypt.KeyringOptions{
+		Index: r.index, Backend: r.backend, Recipients: []age.Recipient{stranger.Recipient()}, Operator: []age.Identity{operator},
+	})
+	require.ErrorContains(t, keys.Rewrap(t.Context(), r.index.keys[0]), "operator_identity")
+	r.open(true, operator)
+	require.Equal(t, message, string(content(t, r, "t/m/o")))
 }
 
 func TestExamineAndMend(t *testing.T) {
