@@ -218,6 +218,23 @@ func TestAMessageThatCannotBeStoredIsToldToWhoLooks(t *testing.T) {
 	require.Error(t, r.server.Check(t.Context()), "others may fail still")
 	later.Store(int64(time.Minute))
 	require.NoError(t, r.server.Check(t.Context()))
+	r.objects.onPut = func(string) error { return syscall.EIO }
+	fail := func(after time.Duration) {
+		later.Store(int64(after))
+		require.Contains(t, r.hello().deliver("a@sender.test", received, "bob@example.test")[0], "451 ")
+	}
+	fail(6 * time.Minute)
+	later.Store(int64(20 * time.Minute))
+	require.Error(t, r.server.Check(t.Context()), "it is tried again, and fails again")
+	later.Store(int64(22 * time.Minute))
+	require.NoError(t, r.server.Check(t.Context()))
+	fail(23 * time.Minute)
+	fail(24 * time.Minute)
+	r.server.ForgetFaults()
+	require.NoError(t, r.server.Check(t.Context()))
+	fail(25 * time.Minute)
+	later.Store(int64(26 * time.Minute))
+	require.NoError(t, r.server.Check(t.Context()), "once is not again and again")
 }
 
 func TestDeliveryID(t *testing.T) {

@@ -80,6 +80,7 @@ func (d *daemon) checkDeliveries(ctx context.Context) error {
 	}
 	fault := d.agent.Check(ctx)
 	if fault != nil && d.site.objects.Check(ctx) != nil {
+		d.agent.ForgetFaults()
 		fault = nil
 	}
 	return fault

@@ -142,7 +142,7 @@ func (c *check) examine(ctx context.Context, row store.ObjectState) (kind, what 
 		if !errors.Is(err, blob.ErrNoKey) {
 			c.unread.Store(true)
 		}
-		return KindUnreadable, err.Error(), nil //nolint:nilerr // the error is what was found
+		return KindUnreadable, err.Error(), nil
 	case info.SizeBytes != row.SizeBytes:
 		return KindSize, fmt.Sprintf("its object has %d bytes instead of %d", info.SizeBytes, row.SizeBytes), nil
 	}

@@ -100,11 +100,13 @@ func classOfPostgres(code string) error {
 		return ErrConflict
 	case code == "53100":
 		return ErrFull
+	case code == "42501" || code == "42P01": // rights or tables were taken away; the former also stands for EROFS and EACCES
+		return ErrUnavailable
 	case len(code) != 5:
 		return nil
 	}
 	switch code[:2] {
-	case "08", "53", "55", "57", "58", "25":
+	case "08", "53", "55", "57", "58", "25", "XX": // the last is damage, and faults of the server
 		return ErrUnavailable
 	case "22", "54":
 		return ErrData

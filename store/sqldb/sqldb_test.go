@@ -434,3 +434,18 @@ func TestClosedDatabaseIsUnavailable(t *testing.T) {
 		assert.ErrorIs(t, db.Get(t.Context(), `SELECT COUNT(*) FROM tenants`, nil, &n), sqldb.ErrUnavailable, backend)
 	}
 }
+
+func TestPostgresThatTookTheRightsAwayIsUnavailable(t *testing.T) {
+	db := open(t, sqldb.Options{Backend: "postgres", URL: labtest.Postgres(t).URL()})
+	_, err := db.Migrate(t.Context())
+	require.NoError(t, err)
+	for _, fault := range []string{"ALTER TABLE tenants RENAME TO tenants_away", "SET LOCAL ROLE pg_monitor"} {
+		err := db.Write(t.Context(), func(tx *sqldb.Tx) error {
+			if _, err := tx.Exec(t.Context(), fault); err != nil {
+				return err
+			}
+			return insertTenant(t.Context(), tx, "a")
+		})
+		require.ErrorIs(t, err, sqldb.ErrUnavailable, fault)
+	}
+}
