@@ -127,8 +127,8 @@ func keysCheckCommand() *cobra.Command {
 	return keysAct(&cobra.Command{
 		Use: "check", Short: "Check that every key can be unwrapped, and is beside the objects too", Args: cobra.NoArgs,
 		Long: `Checks each key of each tenant: that the operator's identity unwraps it, that it belongs to its public key, and that its copy beside
-the objects is the same. --repair writes copies that are missing or differ. The exit code is 1 when something is wrong and not
-mended.`,
+the objects is the same. --repair makes the two copies alike: the one in the database counts if it can be unwrapped, else the one
+beside the objects. When neither can, nothing is changed. The exit code is 1 when something is wrong and not mended.`,
 		Example: "  mairust keys check\n  mairust keys check --repair",
 	}, keysRequest{Act: "check"}, nil)
 }
@@ -137,8 +137,8 @@ func keysRewrapCommand() *cobra.Command {
 	return keysAct(&cobra.Command{
 		Use: "rewrap", Short: "Encrypt the keys of tenants anew, to the operator's recipients of now", Args: cobra.NoArgs,
 		Long: `Encrypts the keys of all tenants, or of one, to storage.encryption.operator_recipients as they are now: after that list has changed.
-The identity that the keys are encrypted to must still be in storage.encryption.operator_identity, whose file may hold several.
-No message is touched.`,
+The identity that the keys are encrypted to must still be in storage.encryption.operator_identity, whose file may hold several, and
+that of one of the recipients must be there already: else nothing is changed. No message is touched.`,
 		Example: "  mairust keys rewrap",
 	}, keysRequest{Act: "rewrap"}, nil)
 }
@@ -160,7 +160,7 @@ func keysAct(cmd *cobra.Command, q keysRequest, before func(*cobra.Command, *key
 	case "destroy":
 		f.BoolVar(&q.DryRun, "dry-run", false, "change nothing, and say what would be destroyed")
 	case "check":
-		f.BoolVar(&q.Repair, "repair", false, "write what is missing beside the objects")
+		f.BoolVar(&q.Repair, "repair", false, "make the two copies of a key alike, by the one that can be unwrapped")
 	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if output != "text" && output != "json" {

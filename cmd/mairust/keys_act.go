@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -161,17 +162,40 @@ func (s *site) checkKeys(ctx context.Context, tenant *store.Tenant, repair bool)
 			continue
 		}
 		lines[i].State = wrong
-		if repair && s.keys.Mend(ctx, row) == nil {
-			if again, err := s.keys.Examine(ctx, row); err == nil && again == "" {
-				lines[i].State = "mended: " + wrong
-				mended++
-				continue
-			}
+		if !repair {
+			a.Wrong++
+			continue
 		}
-		a.Wrong++
+		if err := s.mendKey(ctx, row); err != nil {
+			lines[i].State = fmt.Sprintf("%s; not mended: %v", wrong, err)
+			a.Wrong++
+			continue
+		}
+		lines[i].State = "mended: " + wrong
+		mended++
 	}
 	a.Summary = fmt.Sprintf("%d keys checked, %d mended, %d wrong", len(rows), mended, a.Wrong)
 	return a, err
+}
+
+// mendKey mends a key, and looks whether that helped.
+func (s *site) mendKey(ctx context.Context, old store.TenantKey) error {
+	if err := s.keys.Mend(ctx, old); err != nil {
+		return err
+	}
+	rows, err := s.store.TenantKeys(ctx, old.Tenant)
+	if err != nil {
+		return err
+	}
+	for _, row := range rows {
+		if row.ID != old.ID {
+			continue
+		}
+		if wrong, err := s.keys.Examine(ctx, row); err != nil || wrong != "" {
+			return cmp.Or(err, errors.New(wrong))
+		}
+	}
+	return nil
 }
 
 func (s *site) rewrapKeys(ctx context.Context, who auth.Principal, tenant *store.Tenant) (keysAnswer, error) {
