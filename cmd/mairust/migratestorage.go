@@ -107,7 +107,7 @@ func (o *migrateStorageOptions) tell(w io.Writer, r *move.Report, err error) err
 	case len(problems) > 0:
 		return errSilent
 	case !o.DryRun:
-		fmt.Fprintln(w, "Everything is in the new store. When the daemon runs with it, remove storage.previous and restart.")
+		fmt.Fprintln(w, "Everything is in the new store. If a daemon has run with the old one alone meanwhile, restart it and run this again; then remove storage.previous and restart.")
 	}
 	return nil
 }

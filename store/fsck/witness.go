@@ -73,7 +73,8 @@ func (w *witness) contradicts(st store.SweepState) string {
 
 // Compare finds out whether the database is the one that the objects belong to and was not set back in time. If it is
 // not, all folders get a new UIDVALIDITY and nothing is removed any more until an operator has run mairust fsck
-// --repair: ErrStopped. When the objects are the ones that were set back, UIDs are as they were, and so is UIDVALIDITY. It must be called before anybody reads by IMAP, and changes nothing when all is well.
+// --repair: ErrStopped. When the objects are the ones that were set back, UIDs are as they were, and so is UIDVALIDITY. It
+// must be called before anybody reads by IMAP, and changes nothing when all is well.
 func (f *Fsck) Compare(ctx context.Context) error {
 	_, _, err := f.compare(ctx)
 	return err
