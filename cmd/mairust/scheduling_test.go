@@ -3,11 +3,11 @@ package main
 import (
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
+	"runtime"
 	"strconv"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
@@ -44,16 +44,20 @@ func TestThreadsOfTheDaemonInterruptNobody(t *testing.T) {
 	}
 }
 
-func TestAPolicyThatTheOperatorChoseStays(t *testing.T) {
-	chrt, err := exec.LookPath("chrt")
-	require.NoError(t, err, "chrt is part of util-linux")
-	site := newTestSite(t, siteOptions{Backend: sqldb.SQLite, Mailboxes: []string{"bob"}})
-	program, err := os.Executable()
-	require.NoError(t, err)
-	wrapper := filepath.Join(site.dir, "idle")
-	require.NoError(t, os.WriteFile(wrapper, fmt.Appendf(nil, "#!/bin/sh\nexec %s -i 0 %s \"$@\"\n", chrt, program), 0o700)) // #nosec G306 -- a program
-	site.program = wrapper
-	for _, policy := range policies(t, site.start(t).cmd.Process.Pid) {
-		require.EqualValues(t, unix.SCHED_IDLE, policy)
-	}
+func TestAPolicyThatSomebodyChoseStays(t *testing.T) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // and never unlocked: the thread ends with this goroutine
+		for _, chosen := range []uint32{unix.SCHED_BATCH, unix.SCHED_IDLE} {
+			assert.NoError(t, unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: chosen}, 0))
+			changed, err := scheduleThread(unix.Gettid())
+			assert.NoError(t, err)
+			assert.False(t, changed)
+			if attr, err := unix.SchedGetAttr(0, 0); assert.NoError(t, err) {
+				assert.Equal(t, chosen, attr.Policy)
+			}
+		}
+	}()
+	<-done
 }

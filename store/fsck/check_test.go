@@ -3,13 +3,16 @@ package fsck_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/mairust/mairust/store"
+	"github.com/mairust/mairust/store/blob"
 	"github.com/mairust/mairust/store/fsck"
 	"github.com/mairust/mairust/store/storetest"
 )
@@ -355,6 +358,44 @@ func TestVerifyingGoesOnWhereItWasInterrupted(t *testing.T) {
 		require.InDelta(t, 68, first.Percent(), 1)
 		report, _ = r.check(fsck.Request{VerifyContent: true, MinAge: -1})
 		require.Equal(t, int64(1500), report.Verified, "it begins anew when it has ended")
+	})
+}
+
+// badBlock fails to read one object.
+type badBlock struct {
+	fsck.Bucket
+	key string
+}
+
+func (b badBlock) Get(ctx context.Context, key string, offset, n int64) (io.ReadCloser, blob.Info, error) {
+	if key == b.key {
+		return nil, blob.Info{}, syscall.EIO
+	}
+	return b.Bucket.Get(ctx, key, offset, n)
+}
+
+func TestVerifyingDoesNotGoPastWhatItCouldNotRead(t *testing.T) {
+	onEach(t, func(t *testing.T, r *rig) {
+		site := storetest.NewSite(t, r.store, "one", "one.test", "bob")
+		var letters []letter
+		for i := range 600 {
+			letters = append(letters, r.write(site.Target("bob"), fmt.Sprint("m", i), "", ""))
+		}
+		deliverAll(t, r, letters)
+		require.NoError(t, r.fsck().DescribeAll(t.Context()))
+		verified := func() store.MessageID {
+			f := r.fsck()
+			fsck.StopAfter(f, 1) // when it notes how far it is
+			_, err := f.Check(t.Context(), fsck.Request{VerifyContent: true, Restart: true, MinAge: -1}, func(fsck.Event) {})
+			require.ErrorIs(t, err, fsck.ErrStep)
+			state, err := r.store.SweepState(t.Context())
+			require.NoError(t, err)
+			return state.VerifyAfter
+		}
+		require.NotEmpty(t, verified(), "the first page")
+		require.NoError(t, r.store.NoteVerified(t.Context(), "", time.Time{}))
+		r.through = badBlock{r.through, letters[3].copy.Key}
+		require.Empty(t, verified())
 	})
 }
 

@@ -8,6 +8,9 @@ import (
 // DescribeChanged gives what describes the mailboxes that were changed since it was called last.
 func (f *Fsck) DescribeChanged() func(context.Context) error { return f.followMailboxes().describe }
 
+// IsDue says whether a sweep is to begin.
+func (f *Fsck) IsDue(ctx context.Context) bool { return f.isDue(ctx) }
+
 // ErrStep is what an act ends with that StopAfter stopped.
 var ErrStep = errStep
 

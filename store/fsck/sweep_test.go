@@ -224,6 +224,16 @@ func TestOnlyOneSweepsAtATime(t *testing.T) {
 	})
 }
 
+func TestSweepIsDueAfterItsIntervalAndAfterAClockThatWasAhead(t *testing.T) {
+	onEach(t, func(t *testing.T, r *rig) {
+		r.sweep.Interval = 6 * time.Hour
+		for since, due := range map[time.Duration]bool{time.Minute: false, 7 * time.Hour: true, -time.Minute: false, -365 * 24 * time.Hour: true} {
+			r.exec(`UPDATE sweep_state SET swept_us = $1 WHERE id = 1`, time.Now().Add(r.ahead-since).UnixMicro())
+			require.Equal(t, due, r.fsck().IsDue(t.Context()), since)
+		}
+	})
+}
+
 func TestMailboxesAreDescribedBesideTheirObjects(t *testing.T) {
 	onEach(t, func(t *testing.T, r *rig) {
 		began := time.Now().Add(r.ahead)
