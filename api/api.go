@@ -96,6 +96,10 @@ type Admin interface {
 	RevokeAPIKey(ctx context.Context, p auth.Principal, id store.APIKeyID) error
 	CreateLoginLink(ctx context.Context, p auth.Principal, l wire.NewLoginLink) (wire.LoginLinkCreated, error)
 	SetMailboxQuota(ctx context.Context, p auth.Principal, addressOrID string, w wire.Quota) (*store.Mailbox, error)
+	Aliases(ctx context.Context, p auth.Principal, after string, limit int) ([]wire.Alias, error)
+	Alias(ctx context.Context, p auth.Principal, address string) (wire.Alias, error)
+	SetAlias(ctx context.Context, p auth.Principal, address string, w wire.AliasTarget) (wire.Alias, error)
+	RemoveAlias(ctx context.Context, p auth.Principal, address string) error
 	Tenants(ctx context.Context, p auth.Principal, after string, limit int) ([]wire.Tenant, error)
 	Tenant(ctx context.Context, p auth.Principal, name string) (wire.Tenant, error)
 	SetTenantQuota(ctx context.Context, p auth.Principal, name string, w wire.Quota) (wire.Tenant, error)

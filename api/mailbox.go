@@ -78,14 +78,14 @@ func (s *Server) mailboxes(ctx context.Context, in *mailboxesInput) (*mailboxesO
 	if err != nil {
 		return nil, err
 	}
-	return &mailboxesOutput{Body: paged(s, l, rows, in.Limit, foldedAddress, mailboxOf)}, nil
+	return &mailboxesOutput{Body: paged(s, l, rows, in.Limit, func(m store.Mailbox) string { return foldedAddress(m.Address) }, mailboxOf)}, nil
 }
 
-// foldedAddress is what mailboxes are sorted by.
-func foldedAddress(m store.Mailbox) string {
-	a, err := mail.ParseUnquoted(m.Address)
+// foldedAddress is what mailboxes and aliases are sorted by.
+func foldedAddress(address string) string {
+	a, err := mail.ParseUnquoted(address)
 	if err != nil {
-		return strings.ToLower(m.Address)
+		return strings.ToLower(address)
 	}
 	return a.Fold().String()
 }

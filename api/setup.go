@@ -27,6 +27,7 @@ func (s *Server) registerAPI(api huma.API) {
 	s.registerLogin(api)
 	s.registerTenants(api)
 	s.registerMailboxes(api)
+	s.registerAliases(api)
 	s.registerMessages(api)
 	s.registerAPIKeys(api)
 	s.registerOutbound(api)

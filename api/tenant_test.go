@@ -10,6 +10,7 @@ import (
 
 	"github.com/mairust/mairust/api/wire"
 	"github.com/mairust/mairust/internal/auth"
+	"github.com/mairust/mairust/internal/mail"
 	"github.com/mairust/mairust/store"
 	"github.com/mairust/mairust/store/storetest"
 )
@@ -29,6 +30,11 @@ func TestTenantsNeverSeeEachOther(t *testing.T) {
 		ourKeys, err := r.store.APIKeys(t.Context(), store.Scope{Tenant: ours.Tenant.ID}, "", 1)
 		require.NoError(t, err)
 		mbox := ours.Mailboxes["bob"]
+		info, err := mail.ParseAddress("info@ours.test")
+		require.NoError(t, err)
+		to, err := mail.ParseAddress("bob@ours.test")
+		require.NoError(t, err)
+		require.NoError(t, r.store.SetAlias(t.Context(), ours.Tenant.ID, info, to, store.Beside{}))
 
 		admin := r.person(t, ours.Tenant.ID, "admin@ours.test", auth.TenantAdmin)
 		cursor := decode[wire.List[wire.Message]](t, r.get(t, admin, "/api/v1/messages?limit=1&mailbox=bob@ours.test")).Pagination.Cursor
@@ -55,6 +61,8 @@ func TestTenantsNeverSeeEachOther(t *testing.T) {
 				{"GET", "/api/v1/tenants/" + string(ours.Tenant.ID), "/api/v1/tenants/" + nobodysID},
 				{"GET", "/api/v1/mailboxes/" + string(mbox.ID), "/api/v1/mailboxes/" + nobodysID},
 				{"GET", "/api/v1/mailboxes/bob@ours.test", "/api/v1/mailboxes/no@ours.test"},
+				{"GET", "/api/v1/aliases/info@ours.test", "/api/v1/aliases/no@ours.test"},
+				{"DELETE", "/api/v1/aliases/info@ours.test", "/api/v1/aliases/no@ours.test"},
 				{"DELETE", "/api/v1/api-keys/" + string(ourKeys[0].ID), "/api/v1/api-keys/" + nobodysID},
 			} {
 				is, isNot := r.do(t, token, row.method, row.path, ""), r.do(t, token, row.method, row.nobodys, "")
@@ -63,7 +71,7 @@ func TestTenantsNeverSeeEachOther(t *testing.T) {
 				p.RequestID, q.RequestID = "", ""
 				require.Equal(t, q, p, "%s: %s", who, row.path)
 			}
-			for _, list := range []string{"/api/v1/mailboxes", "/api/v1/tenants", "/api/v1/api-keys", "/api/v1/messages?limit=100"} {
+			for _, list := range []string{"/api/v1/mailboxes", "/api/v1/aliases", "/api/v1/tenants", "/api/v1/api-keys", "/api/v1/messages?limit=100"} {
 				body := string(r.get(t, token, list).body)
 				if !strings.Contains(who, "of the tenant") {
 					require.NotContains(t, body, string(ours.Tenant.ID), "%s: %s", who, list)
@@ -73,6 +81,9 @@ func TestTenantsNeverSeeEachOther(t *testing.T) {
 			}
 		}
 		theirAdmin := askers["admin of another tenant"]
+		require.Equal(t, http.StatusUnprocessableEntity, r.do(t, theirAdmin, "PUT", "/api/v1/aliases/info@ours.test", `{"target":"eve@theirs.test"}`).StatusCode)
+		require.Equal(t, http.StatusUnprocessableEntity, r.do(t, theirAdmin, "PUT", "/api/v1/aliases/x@theirs.test", `{"target":"bob@ours.test"}`).StatusCode)
+		require.Equal(t, "bob@ours.test", decode[wire.Alias](t, r.get(t, admin, "/api/v1/aliases/INFO@ours.test")).Target)
 		is := r.do(t, theirAdmin, "PUT", "/api/v1/mailboxes/bob@ours.test/quota", `{"quota_bytes":5}`).problem(t)
 		isNot := r.do(t, theirAdmin, "PUT", "/api/v1/mailboxes/no@ours.test/quota", `{"quota_bytes":5}`).problem(t)
 		require.Equal(t, http.StatusNotFound, is.Status)

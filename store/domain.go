@@ -42,7 +42,9 @@ func (s *Store) EnsureDomain(ctx context.Context, tenant TenantID, name string, 
 			return err
 		}
 		n, err := tx.Exec(ctx, query, newID(), string(tenant), name, textOrNull(string(aliasOf)), micros(s.now()))
-		created = n == 1
+		if created = n == 1; created {
+			s.noteRecipients(tx, tenant)
+		}
 		return err
 	})
 	if err != nil {
@@ -64,42 +66,6 @@ func holdDomain(ctx context.Context, tx *sqldb.Tx, tenant TenantID, id DomainID)
 	}
 	var has string
 	return tx.Get(ctx, `SELECT id FROM domains WHERE id = $1 AND tenant_id = $2`, []any{string(id), string(tenant)}, &has)
-}
-
-// EnsureAlias finds or makes an alias: mail for address goes to target, which may be an alias too. The domain of
-// address must be the tenant's, else ErrNotFound; that of target may be the tenant's or not of this installation.
-// ErrExists when address is a mailbox or an alias of another target, and when another tenant has the target's domain.
-func (s *Store) EnsureAlias(ctx context.Context, tenant TenantID, address, target mail.Address) (created bool, err error) {
-	domain, err := s.domainOf(ctx, tenant, address)
-	if err != nil {
-		return false, err
-	}
-	if err := s.ownOrExternal(ctx, tenant, target); err != nil {
-		return false, err
-	}
-	const query = `INSERT INTO aliases (id, tenant_id, domain_id, address, address_fold, target, created_us)
-		SELECT CAST($1 AS TEXT), CAST($2 AS TEXT), CAST($3 AS TEXT), CAST($4 AS TEXT), CAST($5 AS TEXT), CAST($6 AS TEXT), CAST($7 AS BIGINT)
-		WHERE NOT EXISTS (SELECT 1 FROM mailboxes WHERE address_fold = $5)
-		ON CONFLICT (address_fold) DO NOTHING`
-	folded, to := address.Fold().String(), target.Fold().String()
-	err = s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
-		n, err := tx.Exec(ctx, query, newID(), string(tenant), string(domain.ID), address.String(), folded, to, micros(s.now()))
-		created = n == 1
-		if created {
-			s.noteRecipients(tx, tenant)
-		}
-		return err
-	})
-	if err != nil || created {
-		s.recipients.forgetAll()
-		return created, err
-	}
-	var has string
-	err = s.get(ctx, `SELECT target FROM aliases WHERE address_fold = $1 AND tenant_id = $2`, []any{folded, string(tenant)}, &has)
-	if errors.Is(err, ErrNotFound) || (err == nil && has != to) {
-		return false, fmt.Errorf("alias %s: %w otherwise", address, ErrExists)
-	}
-	return false, err
 }
 
 // domainOf finds the domain of an address and holds it to the tenant. ErrNotFound.

@@ -33,7 +33,7 @@ func (s *Store) Resolve(ctx context.Context, rcpt mail.Address, delimiters strin
 		return target, nil
 	}
 	asOf := s.recipients.asOf()
-	target, err := s.resolve(ctx, rcpt, delimiters)
+	target, err := s.follow(ctx, rcpt, delimiters, s.step)
 	if err != nil {
 		return Target{}, err
 	}
@@ -41,15 +41,18 @@ func (s *Store) Resolve(ctx context.Context, rcpt mail.Address, delimiters strin
 	return target, nil
 }
 
-// resolve follows aliases. At each step the address as it stands comes first, then the same without its detail;
+// step finds a mailbox, or the next address of an alias. rcpt is folded.
+type step func(ctx context.Context, rcpt mail.Address) (target Target, next mail.Address, err error)
+
+// follow follows aliases. At each step the address as it stands comes first, then the same without its detail;
 // the first detail that was taken off is the recipient's.
-func (s *Store) resolve(ctx context.Context, rcpt mail.Address, delimiters string) (Target, error) {
+func (s *Store) follow(ctx context.Context, rcpt mail.Address, delimiters string, take step) (Target, error) {
 	detail := ""
 	for range maxAliasSteps {
-		target, next, err := s.step(ctx, rcpt.Fold())
+		target, next, err := take(ctx, rcpt.Fold())
 		if errors.Is(err, ErrNotFound) && delimiters != "" {
 			if base, off, ok := rcpt.Detail(delimiters); ok {
-				target, next, err = s.step(ctx, base.Fold())
+				target, next, err = take(ctx, base.Fold())
 				if detail == "" {
 					detail = off
 				}

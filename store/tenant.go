@@ -10,7 +10,10 @@ import (
 	"github.com/mairust/mairust/store/sqldb"
 )
 
-const tenantActive = "active"
+const (
+	tenantActive    = "active"
+	tenantSuspended = "suspended"
+)
 
 // TenantSystem is the reserved tenant of what belongs to nobody's domain, super admins among it.
 const TenantSystem = "system"
@@ -127,7 +130,7 @@ func (s *Store) SetTenantQuota(ctx context.Context, id TenantID, bytes int64, be
 func (s *Store) SuspendTenant(ctx context.Context, id TenantID, suspended bool, beside Beside) error {
 	state := tenantActive
 	if suspended {
-		state = "suspended"
+		state = tenantSuspended
 	}
 	defer s.recipients.forgetAll()
 	return s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {

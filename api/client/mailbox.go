@@ -10,6 +10,7 @@ import (
 
 const (
 	mailboxes = "/api/v1/mailboxes"
+	aliases   = "/api/v1/aliases"
 	tenants   = "/api/v1/tenants"
 )
 
@@ -28,6 +29,28 @@ func (c *Client) Mailbox(ctx context.Context, addressOrID string) (wire.Mailbox,
 func (c *Client) SetMailboxQuota(ctx context.Context, addressOrID string, w wire.Quota) (wire.Mailbox, error) {
 	var m wire.Mailbox
 	return m, c.call(ctx, http.MethodPut, mailboxes+"/"+url.PathEscape(addressOrID)+"/quota", nil, w, &m)
+}
+
+// Aliases lists the aliases in scope by address.
+func (c *Client) Aliases(ctx context.Context, p Page) (wire.List[wire.Alias], error) {
+	return list[wire.Alias](ctx, c, aliases, p.query())
+}
+
+// Alias reads an alias.
+func (c *Client) Alias(ctx context.Context, address string) (wire.Alias, error) {
+	var a wire.Alias
+	return a, c.call(ctx, http.MethodGet, aliases+"/"+url.PathEscape(address), nil, nil, &a)
+}
+
+// SetAlias makes an alias, or changes where it leads.
+func (c *Client) SetAlias(ctx context.Context, address string, w wire.AliasTarget) (wire.Alias, error) {
+	var a wire.Alias
+	return a, c.call(ctx, http.MethodPut, aliases+"/"+url.PathEscape(address), nil, w, &a)
+}
+
+// RemoveAlias removes an alias.
+func (c *Client) RemoveAlias(ctx context.Context, address string) error {
+	return c.call(ctx, http.MethodDelete, aliases+"/"+url.PathEscape(address), nil, nil, nil)
 }
 
 // Tenants lists the tenants in scope by name.

@@ -15,6 +15,19 @@ type Mailbox struct {
 	Folders    []Folder  `json:"folders,omitempty" nullable:"false"`
 }
 
+// Alias is an address whose mail goes to another one.
+type Alias struct {
+	TenantID  string    `json:"tenant_id"`
+	Address   string    `json:"address" example:"info@example.jp"`
+	Target    string    `json:"target" example:"tanaka@example.jp" doc:"A mailbox, another alias, or an address elsewhere."`
+	CreatedAt time.Time `json:"created_at"`
+}
+
+// AliasTarget is where an alias leads.
+type AliasTarget struct {
+	Target string `json:"target" minLength:"3" maxLength:"320" example:"tanaka@example.jp" doc:"A mailbox or alias of the same tenant, or an address elsewhere."`
+}
+
 // Folder is a folder of a mailbox.
 type Folder struct {
 	ID       string `json:"id"`

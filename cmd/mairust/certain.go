@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/mairust/mairust/internal/mail"
 	"github.com/mairust/mairust/store"
@@ -19,12 +18,17 @@ func (i certainIndex) Resolve(ctx context.Context, rcpt mail.Address, delimiters
 	if !errors.Is(err, store.ErrNotFound) {
 		return target, err
 	}
-	state, fault := i.SweepState(ctx)
+	uncertain, fault := i.isUncertain(ctx)
 	switch {
 	case fault != nil:
 		return store.Target{}, fault
-	case state.Stopped != "":
-		return store.Target{}, fmt.Errorf("no mailbox is known, and the sweep is stopped: %s", state.Stopped)
+	case uncertain:
+		return store.Target{}, errors.New("no mailbox is known, and the sweep is stopped: the database may be another or an old one")
 	}
 	return store.Target{}, err
+}
+
+func (i certainIndex) isUncertain(ctx context.Context) (bool, error) {
+	state, err := i.SweepState(ctx)
+	return err == nil && state.Stopped != "", err
 }

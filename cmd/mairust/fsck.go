@@ -39,8 +39,8 @@ mailboxes again that only their description is left of, and writes counters and 
 that found too many objects without a row, or a database that is another one or was set back in time. What is damaged it names:
 put the object back from a backup, and run it again.
 
---rebuild makes the index from the objects alone, in an empty migrated database: tenants, domains, mailboxes, folders, messages.
-Users, passwords, API keys and aliases are not in the objects, nor are flags, tags given later, and moves between folders.
+--rebuild makes the index from the objects alone, in an empty migrated database: tenants, domains, aliases, mailboxes, folders,
+messages, quotas. Users, passwords and API keys are not in the objects, nor are flags, tags given later, and moves between folders.
 
 --verify-content reads every byte. When interrupted, the next one goes on from there; --restart begins anew.
 

@@ -137,6 +137,9 @@ func (p *fsckPrinter) summary(r fsck.Report) string {
 		fmt.Fprintf(&b, ", %d objects too young to be missed", r.Young)
 	}
 	fmt.Fprintf(&b, ", in %s\n", r.Took.Round(time.Millisecond))
+	if r.Aside > 0 {
+		fmt.Fprintf(&b, "%d objects lie below orphan/: they belong to no mailbox, and go when storage.sweep.keep_orphans has passed\n", r.Aside)
+	}
 	for _, kind := range slices.Sorted(maps.Keys(r.Kinds)) {
 		fmt.Fprintf(&b, "  %-19s  %d found, %d mended\n", kind, r.Kinds[kind].Found, r.Kinds[kind].Mended)
 	}
@@ -153,7 +156,7 @@ func (p *fsckPrinter) summary(r fsck.Report) string {
 		fmt.Fprintf(&b, "%d problems found, %d left\n", r.Found, r.Left)
 	}
 	if p.options.Rebuild && !r.Interrupted {
-		b.WriteString("Users, passwords, API keys, aliases, flags and moves are not in objects: make users and aliases again (mairust init, API).\n")
+		b.WriteString("Users, passwords, API keys, flags and moves are not in objects: make users again (mairust init, API).\n")
 	}
 	return b.String()
 }

@@ -101,6 +101,52 @@ func TestOperatorLimitsMailAndKeepsItBack(t *testing.T) {
 	}
 }
 
+// An alias takes mail from the next message on, through Postfix, and is known beside the objects.
+func TestOperatorMakesAliases(t *testing.T) {
+	for _, backend := range storetest.Backends() {
+		t.Run(backend, func(t *testing.T) {
+			site := newTestSite(t, siteOptions{Backend: backend, Mailboxes: []string{"tanaka", "hanako"}})
+			site.start(t)
+			ctl := newControl(t, site)
+			maps := "socketmap:" + site.socket("lookup")
+			postfix := labtest.Postfix(t, lab.PostfixOptions{
+				VirtualMailboxMaps: maps + ":mailboxes", VirtualTransport: "lmtp:" + site.socket("lmtp"),
+				ExtraMain: map[string]string{"virtual_alias_maps": maps + ":aliases"},
+			})
+			send := func(rcpt string) int {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				got, err := lab.SMTPSend(ctx, postfix.SMTPAddr, "a@sender.test", []string{rcpt}, []byte("Subject: alias\r\n\r\nx\r\n"), lab.SendOptions{})
+				require.NoError(t, err)
+				return append(got.Final, got.Rcpts...)[0].Code
+			}
+			require.Equal(t, 550, send("info@example.test"))
+			require.Contains(t, ctl.must(t, "alias", "set", "info@example.test", "tanaka@example.test"), "info@example.test → tanaka@example.test")
+			require.Equal(t, 250, send("info@example.test"))
+			waitFor(t, "the message in the mailbox", func() bool {
+				return strings.Contains(ctl.must(t, "mailbox", "show", "tanaka@example.test", "-o", "json"), `"messages": 1,`)
+			})
+			ctl.must(t, "alias", "set", "info@example.test", "hanako@example.test")
+			require.Contains(t, ctl.must(t, "alias", "show", "info@example.test"), "hanako@example.test")
+			waitFor(t, "tenant.json with the alias", func() bool {
+				files, err := filepath.Glob(filepath.Join(site.dir, "data", "mail", "*", "tenant.json"))
+				if err != nil || len(files) != 1 {
+					return false
+				}
+				text, err := os.ReadFile(files[0])
+				return err == nil && strings.Contains(string(text), `"target": "hanako@example.test"`)
+			})
+			out, code := ctl.run(t, "alias", "set", "sales@example.test", "tanka@example.test", "--lang", "ja")
+			require.NotZero(t, code)
+			require.Contains(t, out, "tanka@example.test というメールボックスも別名もありません")
+			require.Contains(t, ctl.must(t, "alias", "list"), "info@example.test")
+			ctl.must(t, "alias", "remove", "info@example.test")
+			require.Equal(t, 550, send("info@example.test"))
+			require.Contains(t, ctl.must(t, "alias", "list"), "There is nothing to show.")
+		})
+	}
+}
+
 func TestHelpdeskSeesExplainsAndReleasesFromTheCommandLine(t *testing.T) {
 	site := newTestSite(t, siteOptions{Backend: "sqlite", Mailboxes: []string{"tanaka", "hanako"}, Extra: "outbound: {mode: enforce}\n"})
 	site.start(t)

@@ -40,11 +40,16 @@ func withOffice(ctx context.Context, c *config.Config, progress io.Writer, act f
 		return err
 	}
 	began := time.Now()
-	err = act(admin.New(admin.Options{Store: site.store}))
+	err = act(admin.New(admin.Options{Store: site.store, RecipientDelimiter: recipientDelimiter(c)}))
 	if describeErr := site.describe(ctx, began); describeErr != nil {
 		log.Warn("mailboxes not described yet, the daemon will", "err", describeErr)
 	}
 	return errors.Join(err, site.Close())
+}
+
+// recipientDelimiter is empty when addresses have no detail part.
+func recipientDelimiter(c *config.Config) string {
+	return strings.TrimPrefix(c.LMTP.RecipientDelimiter, "none")
 }
 
 // describe writes the descriptions of mailboxes that were made since.

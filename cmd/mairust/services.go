@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/mairust/mairust/api"
@@ -91,7 +90,7 @@ func (d *daemon) buildLMTP() error {
 	}
 	d.agent = agent
 	finder, err := lookup.New(d.config.Lookup, lookup.Deps{
-		Index: d.site.store, RecipientDelimiter: strings.TrimPrefix(d.config.LMTP.RecipientDelimiter, "none"),
+		Index: d.site.store, RecipientDelimiter: recipientDelimiter(d.config), Uncertain: certainIndex{d.site.store}.isUncertain,
 		Log: d.log.With("component", "lookup"), Registerer: d.registry,
 	})
 	if err != nil {
@@ -120,7 +119,7 @@ func (d *daemon) buildAPI() error {
 	if err != nil {
 		return err
 	}
-	office := admin.New(admin.Options{Store: d.site.store})
+	office := admin.New(admin.Options{Store: d.site.store, RecipientDelimiter: recipientDelimiter(d.config)})
 	sending, err := d.newOffice(office)
 	if err != nil {
 		return err

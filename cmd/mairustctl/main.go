@@ -142,7 +142,7 @@ From elsewhere give --url and --api-key, or MAIRUST_URL and MAIRUST_API_KEY; "ma
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	addGlobalFlags(root)
-	root.AddCommand(suspensionCommand(), accountCommand(), domainCommand(), tenantCommand(), mailboxCommand(), policyCommand(), profileCommand())
+	root.AddCommand(suspensionCommand(), accountCommand(), domainCommand(), tenantCommand(), mailboxCommand(), aliasCommand(), policyCommand(), profileCommand())
 	command.Strict(root)
 	return root
 }

@@ -4,6 +4,7 @@ package main
 var words = map[string][2]string{
 	"account":          {"ACCOUNT", "アカウント"},
 	"address":          {"ADDRESS", "アドレス"},
+	"target":           {"LEADS TO", "転送先"},
 	"folder":           {"FOLDER", "フォルダー"},
 	"used":             {"USED", "使用量"},
 	"quota":            {"QUOTA", "容量制限"},

@@ -15,14 +15,17 @@ import (
 // Options of Admin. Store is required.
 type Options struct {
 	Store *store.Store
+	// RecipientDelimiter is that of LMTP; empty means that addresses have no detail part.
+	RecipientDelimiter string
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }
 
 // Admin performs acts. Its methods may be called from many goroutines.
 type Admin struct {
-	store *store.Store
-	now   func() time.Time
+	store              *store.Store
+	recipientDelimiter string
+	now                func() time.Time
 }
 
 // New makes an Admin.
@@ -30,7 +33,7 @@ func New(o Options) *Admin {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Admin{store: o.Store, now: o.Now}
+	return &Admin{store: o.Store, recipientDelimiter: o.RecipientDelimiter, now: o.Now}
 }
 
 // audit records what p did. after is stored as JSON and must hold no secret.

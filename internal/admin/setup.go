@@ -23,7 +23,7 @@ func (a *Admin) Setup(ctx context.Context, p auth.Principal, s wire.Setup) (wire
 	if err != nil {
 		return wire.SetupResult{}, err
 	}
-	for _, step := range []func(context.Context) error{w.makeTenant, w.makeDomains, w.makeAdmin, w.makeMailboxes} {
+	for _, step := range []func(context.Context) error{w.makeTenant, w.makeDomains, w.makeAliasDomains, w.makeAdmin, w.makeMailboxes, w.makeAliases} {
 		if err := step(ctx); err != nil {
 			return w.result, err
 		}
@@ -34,11 +34,14 @@ func (a *Admin) Setup(ctx context.Context, p auth.Principal, s wire.Setup) (wire
 // setup is one Setup under way.
 type setup struct {
 	*Admin
-	by        auth.Principal
-	want      wire.Setup
-	domains   []string
-	admin     mail.Address
-	mailboxes []mail.Address
+	by      auth.Principal
+	want    wire.Setup
+	domains []string
+	// aliasDomains are pairs of a domain and the one that it stands for, aliases of an address and its target.
+	aliasDomains [][2]string
+	aliases      [][2]mail.Address
+	admin        mail.Address
+	mailboxes    []mail.Address
 	// mailboxHash is of the password that all new mailboxes share; made once, empty when they have their own.
 	mailboxHash string
 	tenant      *store.Tenant
@@ -57,17 +60,43 @@ func newSetup(a *Admin, p auth.Principal, want wire.Setup) (*setup, error) {
 	if len(want.Domains) == 0 {
 		return nil, refuse("domains_empty")
 	}
-	for _, d := range want.Domains {
-		parsed, err := mail.ParseAddress("postmaster@" + d)
-		if err != nil || parsed.Domain == "" {
-			return nil, refuse(notADomain, mail.Clean(d, 80))
-		}
-		w.domains = append(w.domains, parsed.Domain)
+	if err := w.parseDomains(); err != nil {
+		return nil, err
 	}
 	if err := w.parseAddresses(); err != nil {
 		return nil, err
 	}
 	return w, w.checkPasswords()
+}
+
+func (w *setup) parseDomains() error {
+	for _, text := range w.want.Domains {
+		domain, err := parseDomain(text)
+		if err != nil {
+			return err
+		}
+		w.domains = append(w.domains, domain)
+	}
+	for _, pair := range w.want.AliasDomains {
+		domain, err := parseDomain(pair.Domain)
+		if err != nil {
+			return err
+		}
+		of, err := parseDomain(pair.Of)
+		if err != nil {
+			return err
+		}
+		w.aliasDomains = append(w.aliasDomains, [2]string{domain, of})
+	}
+	return nil
+}
+
+func parseDomain(text string) (string, error) {
+	parsed, err := mail.ParseAddress("postmaster@" + text)
+	if err != nil || parsed.Domain == "" {
+		return "", refuse(notADomain, mail.Clean(text, 80))
+	}
+	return parsed.Domain, nil
 }
 
 func (w *setup) parseAddresses() error {
@@ -83,6 +112,13 @@ func (w *setup) parseAddresses() error {
 			return err
 		}
 		w.mailboxes = append(w.mailboxes, address)
+	}
+	for _, a := range w.want.Aliases {
+		address, target, err := parseAlias(a.Address, a.Target)
+		if err != nil {
+			return err
+		}
+		w.aliases = append(w.aliases, [2]mail.Address{address, target})
 	}
 	return nil
 }
@@ -134,6 +170,53 @@ func (w *setup) makeDomains(ctx context.Context) error {
 			return fmt.Errorf("domain %s: %w", name, err)
 		}
 		if err := w.made(ctx, wire.Made{Kind: "domain", ID: string(d.ID), Name: d.Name, Created: created}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *setup) makeAliasDomains(ctx context.Context) error {
+	for _, pair := range w.aliasDomains {
+		name, of := pair[0], pair[1]
+		stands, err := w.store.DomainByName(ctx, of)
+		if errors.Is(err, store.ErrNotFound) || err == nil && (stands.Tenant != w.tenant.ID || stands.AliasOf != "") {
+			return refuse("alias_domain_of", of)
+		}
+		if err != nil {
+			return fmt.Errorf("domain %s: %w", of, err)
+		}
+		d, created, err := w.store.EnsureDomain(ctx, w.tenant.ID, name, stands.ID)
+		if errors.Is(err, store.ErrExists) {
+			return refuse("domain_taken_otherwise", name)
+		}
+		if err != nil {
+			return fmt.Errorf("domain %s: %w", name, err)
+		}
+		if err := w.made(ctx, wire.Made{Kind: "domain", ID: string(d.ID), Name: d.Name, Created: created}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// makeAliases makes aliases in the order given: one may lead to another.
+func (w *setup) makeAliases(ctx context.Context) error {
+	for _, pair := range w.aliases {
+		address, target := pair[0], pair[1]
+		if domain, err := w.store.DomainByName(ctx, strings.ToLower(address.Domain)); errors.Is(err, store.ErrNotFound) || err == nil && domain.Tenant != w.tenant.ID {
+			return refuse("domain_foreign", address)
+		} else if err != nil {
+			return fmt.Errorf("domain %s: %w", address.Domain, err)
+		}
+		if err := w.checkAlias(ctx, w.by, w.tenant.ID, address, target); err != nil {
+			return err
+		}
+		created, err := w.store.EnsureAlias(ctx, w.tenant.ID, address, target)
+		if err != nil {
+			return refuseAlias(w.by, err, address, target)
+		}
+		if err := w.made(ctx, wire.Made{Kind: "alias", Name: address.String(), Created: created}); err != nil {
 			return err
 		}
 	}

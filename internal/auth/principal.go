@@ -42,7 +42,7 @@ type Action string
 // The actions.
 const (
 	ListMailboxes   Action = "mailbox.list"
-	ManageMailboxes Action = "mailbox.manage" // quotas
+	ManageMailboxes Action = "mailbox.manage" // quotas, aliases
 	ReadMessages    Action = "message.read"
 	ListTenants     Action = "tenant.list"
 	ManageTenants   Action = "tenant.manage" // quotas, suspension

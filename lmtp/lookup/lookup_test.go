@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -111,7 +112,13 @@ func TestMapsOfARealStore(t *testing.T) {
 		_, err = s.EnsureAlias(ctx, site.Tenant.ID, mail.Address{Local: "robert", Domain: "example.test"},
 			mail.Address{Local: "abc..def", Domain: "example.test"})
 		require.NoError(t, err)
-		c := newRig(t, s, lookup.Options{}, lookup.Deps{RecipientDelimiter: "+"}).dial(t)
+		for from, to := range map[string]string{"away": "bob@elsewhere.test", "far": "away@example.test", "lost": "gone@example.test"} {
+			target, err := mail.ParseAddress(to)
+			require.NoError(t, err)
+			require.NoError(t, s.SetAlias(ctx, site.Tenant.ID, mail.Address{Local: from, Domain: "example.test"}, target, store.Beside{}))
+		}
+		var uncertain atomic.Bool
+		c := newRig(t, s, lookup.Options{}, lookup.Deps{RecipientDelimiter: "+", Uncertain: func(context.Context) (bool, error) { return uncertain.Load(), nil }}).dial(t)
 		for request, reply := range map[string]string{
 			"domains example.test":              "OK example.test",
 			"domains EXAMPLE.test":              "OK example.test",
@@ -140,12 +147,30 @@ func TestMapsOfARealStore(t *testing.T) {
 			"aliases bob+x@alias.test":          "OK bob+x@example.test",
 			"aliases nobody@alias.test":         "NOTFOUND ",
 			"aliases @alias.test":               "NOTFOUND ",
+			"aliases away@example.test":         "OK bob@elsewhere.test",
+			"aliases AWAY@alias.test":           "OK away@example.test",
+			"aliases far@example.test":          "OK away@example.test",
+			"aliases lost@example.test":         "NOTFOUND ",
+			"aliases away+x@example.test":       "NOTFOUND ",
+			"aliases x@elsewhere.test":          "NOTFOUND ",
+			"mailboxes away@example.test":       "NOTFOUND ",
 			"passwords bob@example.test":        "PERM no such map; there are domains, mailboxes, aliases",
 			"mailboxes":                         "PERM a request is a map name, a space and a key",
 			"":                                  "PERM a request is a map name, a space and a key",
 		} {
 			require.Equal(t, reply, c.ask(request), request)
 		}
+
+		uncertain.Store(true)
+		for request, reply := range map[string]string{
+			"mailboxes bob@example.test": "OK bob@example.test", "mailboxes nobody@example.test": "TEMP the database may be another or an old one",
+			"mailboxes nobody@nowhere.test": "TEMP the database may be another or an old one", "aliases nobody@example.test": "TEMP the database may be another or an old one",
+			"aliases x@elsewhere.test": "NOTFOUND ", "aliases away@example.test": "OK bob@elsewhere.test", "aliases bob@example.test": "NOTFOUND ",
+			"domains nowhere.test": "NOTFOUND ",
+		} {
+			require.Equal(t, reply, c.ask(request), request)
+		}
+		uncertain.Store(false)
 
 		require.NoError(t, s.SetMailboxQuota(ctx, site.Tenant.ID, site.Mailboxes["full"].ID, 1, store.Beside{}))
 		stored := storetest.NewCopy(t, site.Target("full"), "x")
@@ -175,6 +200,9 @@ func (b *broken) get() error {
 
 func (b *broken) Resolve(context.Context, mail.Address, string) (store.Target, error) {
 	return store.Target{}, b.get()
+}
+func (b *broken) LeadsTo(context.Context, mail.Address, mail.Address, string) (store.Target, bool, error) {
+	return store.Target{}, false, b.get()
 }
 func (b *broken) HasDomain(context.Context, string) (bool, error) { return false, b.get() }
 func (b *broken) AliasTarget(context.Context, mail.Address) (mail.Address, error) {

@@ -19,6 +19,9 @@ type Index interface {
 	HasDomain(ctx context.Context, domain string) (bool, error)
 	// AliasTarget gives what an alias stands for, one step; store.ErrNotFound when addr is none.
 	AliasTarget(ctx context.Context, addr mail.Address) (mail.Address, error)
+	// LeadsTo finds out where mail for target ends: in a mailbox, or, with ok false, elsewhere; store.ErrNotFound when nowhere. from is
+	// an address that it must not come back to, and may be zero.
+	LeadsTo(ctx context.Context, from, target mail.Address, delimiter string) (end store.Target, ok bool, err error)
 }
 
 // answer gives the reply to one request, "name key". A key may hold spaces, a name may not.
@@ -80,14 +83,33 @@ func (s *Server) mailbox(ctx context.Context, key string) (string, error) {
 		return "", err
 	}
 	target, err := s.deps.Index.Resolve(ctx, a, s.deps.RecipientDelimiter)
+	if errors.Is(err, store.ErrNotFound) {
+		err = s.certain(ctx)
+	}
 	if err != nil {
 		return "", err
 	}
 	return target.Address.SMTP(), nil
 }
 
-// alias gives what an alias stands for, but only when there is a mailbox at its end: in an alias domain every
-// address has a target, and Postfix takes mail for whatever this map knows.
+// errUncertain says that an address is not known to a database that may not know all.
+var errUncertain = errors.New("an unknown address, in a database that may be another or an old one")
+
+// certain is store.ErrNotFound for what was not found, or errUncertain.
+func (s *Server) certain(ctx context.Context) error {
+	uncertain, err := s.deps.Uncertain(ctx)
+	switch {
+	case err != nil:
+		return err
+	case uncertain:
+		return errUncertain
+	}
+	return store.ErrNotFound
+}
+
+// alias gives what an alias stands for, but only when there is a mailbox at its end, or an address elsewhere: in an alias domain
+// every address has a target, and Postfix takes mail for whatever this map knows. It asks this map for all recipients, those of other
+// hosts too.
 func (s *Server) alias(ctx context.Context, key string) (string, error) {
 	a, err := parseKey(key)
 	if err != nil {
@@ -95,6 +117,8 @@ func (s *Server) alias(ctx context.Context, key string) (string, error) {
 	}
 	target, err := s.deps.Index.Resolve(ctx, a, s.deps.RecipientDelimiter)
 	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return s.elsewhere(ctx, a)
 	case err != nil:
 		return "", err
 	case target.Address.Fold() == a.Fold():
@@ -105,6 +129,29 @@ func (s *Server) alias(ctx context.Context, key string) (string, error) {
 		return "", err
 	}
 	return to.SMTP(), nil
+}
+
+// elsewhere gives what an alias stands for whose mail leaves the installation.
+func (s *Server) elsewhere(ctx context.Context, a mail.Address) (string, error) {
+	to, err := s.deps.Index.AliasTarget(ctx, a)
+	if err == nil {
+		var here bool
+		_, here, err = s.deps.Index.LeadsTo(ctx, mail.Address{}, to, s.deps.RecipientDelimiter)
+		if err == nil && !here {
+			return to.SMTP(), nil
+		}
+	}
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return "", err
+	}
+	ours, err := s.deps.Index.HasDomain(ctx, a.Fold().Domain)
+	switch {
+	case err != nil:
+		return "", err
+	case ours:
+		return "", s.certain(ctx)
+	}
+	return "", store.ErrNotFound
 }
 
 // parseKey reads an address as Postfix writes it in a lookup, quoted or not.
@@ -135,6 +182,8 @@ func toReply(value string, err error) (reply, result string) {
 		return "TEMP the mailbox is full", "quota"
 	case errors.Is(err, store.ErrSuspended):
 		return "TEMP the tenant is suspended", "suspended"
+	case errors.Is(err, errUncertain):
+		return "TEMP the database may be another or an old one", "temp"
 	case errors.Is(err, context.DeadlineExceeded):
 		return "TIMEOUT ", "timeout"
 	default: // what exactly is wrong stands in our log

@@ -51,6 +51,8 @@ type Deps struct {
 	Index Index
 	// RecipientDelimiter is that of LMTP and of Postfix; empty means that addresses have no detail part.
 	RecipientDelimiter string
+	// Uncertain says whether the database may not know all mailboxes: what it does not know is then not refused for good. Nil means never.
+	Uncertain func(context.Context) (bool, error)
 	// Log may be nil.
 	Log *slog.Logger
 	// Registerer may be nil.
@@ -83,6 +85,9 @@ func New(o Options, d Deps) (*Server, error) {
 	}
 	if d.Log == nil {
 		d.Log = slog.New(slog.DiscardHandler)
+	}
+	if d.Uncertain == nil {
+		d.Uncertain = func(context.Context) (bool, error) { return false, nil }
 	}
 	m, err := newMetrics(d.Registerer)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/semaphore"
 	"golang.org/x/sys/unix"
 
 	"github.com/mairust/mairust/store/blob/journal"
@@ -32,6 +33,8 @@ type FS struct {
 	flushNames bool // false only in the test that shows what would be lost without
 	// journal is nil where there is none.
 	journal *journal.Log
+	// bodies bounds the bytes of objects on their way through the journal.
+	bodies *semaphore.Weighted
 }
 
 // FSOptions tune an FS. Zero values mean the defaults.
@@ -66,7 +69,7 @@ func openFS(base string, o FSOptions) (*FS, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &FS{base: d, minFree: cmp.Or(o.MinFreeBytes, 64<<20), flushNames: true}
+	f := &FS{base: d, minFree: cmp.Or(o.MinFreeBytes, 64<<20), flushNames: true, bodies: semaphore.NewWeighted(maxBodies)}
 	err = f.prepareTemp()
 	if err == nil {
 		err = f.openJournal(base, o)

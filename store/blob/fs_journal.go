@@ -86,6 +86,9 @@ func (f *FS) recovered() error {
 
 func (f *FS) syncAll() error { return syncAll(f.base.file) }
 
+// maxBodies is how many bytes of objects are in memory at most on their way through the journal, whoever brings them.
+const maxBodies = 64 << 20
+
 // bodies are buffers for objects on their way through the journal.
 var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
@@ -95,6 +98,10 @@ func (f *FS) putJournaled(ctx context.Context, keys []string, r io.ReadSeeker, s
 	if f.journal == nil || size > maxJournaled || len(keys) > maxJournaledKeys {
 		return journal.ErrNotTaken
 	}
+	if err := f.bodies.Acquire(ctx, max(size, 0)); err != nil {
+		return err
+	}
+	defer f.bodies.Release(max(size, 0))
 	body, ok := bodies.Get().(*bytes.Buffer)
 	if !ok {
 		body = new(bytes.Buffer)

@@ -26,14 +26,17 @@ type check struct {
 	minAge time.Duration
 	// youngToo says that young objects without a row are adopted too: the database has lost some, or all.
 	youngToo bool
-	totals   store.Totals
-	limit    *limiter
+	// inDoubt says that the sweep is stopped: the database may have been set back, or be another one, or is made anew.
+	inDoubt bool
+	totals  store.Totals
+	limit   *limiter
 
 	// unread says that an object could not be read, and may be there all the same.
 	unread atomic.Bool
 
 	// The lock of tallies guards what follows.
 	tallies  sync.Mutex
+	tenants  []store.TenantID
 	report   Report
 	progress meter
 }
@@ -71,7 +74,7 @@ func (c *check) run(ctx context.Context) error {
 	if c.totals, err = c.store.Totals(ctx); err != nil {
 		return err
 	}
-	for _, phase := range []func(context.Context) error{c.checkObjects, c.checkMessages, c.checkCounters, c.checkDescriptions} {
+	for _, phase := range []func(context.Context) error{c.checkObjects, c.checkTenants, c.checkMessages, c.checkCounters, c.checkDescriptions} {
 		if err := phase(ctx); err != nil {
 			return err
 		}
@@ -104,6 +107,7 @@ func (c *check) database(ctx context.Context) (accept func(context.Context) erro
 	if reason == "" {
 		reason = st.Stopped
 	}
+	c.inDoubt = reason != "" || c.Rebuild
 	c.youngToo = reason != "" && c.mends()
 	nothing := func(context.Context) error { return nil }
 	switch {
@@ -181,6 +185,16 @@ func (c *check) checkObject(ctx context.Context, o object) error {
 	switch {
 	case o.kind == description:
 		return c.checkMailbox(ctx, o)
+	case o.kind == aside:
+		c.tallies.Lock()
+		defer c.tallies.Unlock()
+		c.report.Aside++
+		return nil
+	case o.kind == tenantFile:
+		c.tallies.Lock()
+		defer c.tallies.Unlock()
+		c.tenants = append(c.tenants, o.tenant)
+		return nil
 	case o.stale:
 		return c.checkStale(ctx, o)
 	case !o.isOrphan():
@@ -290,6 +304,9 @@ func (c *check) mendCounters(ctx context.Context, m store.Miscount) error {
 
 func (c *check) checkDescriptions(ctx context.Context) error {
 	c.begin("descriptions", c.totals.Mailboxes, 0)
+	if err := c.eachTenant(ctx, func(t store.Tenant) error { return c.checkTenantFile(ctx, t) }); err != nil {
+		return err
+	}
 	return c.eachMailbox(ctx, func(d store.MailboxDescription) error {
 		c.advance(1, 0)
 		differs, err := c.describe(ctx, d, c.mends())
@@ -303,4 +320,17 @@ func (c *check) checkDescriptions(ctx context.Context) error {
 		c.found(p)
 		return c.step("described")
 	})
+}
+
+func (c *check) checkTenantFile(ctx context.Context, t store.Tenant) error {
+	differs, err := c.describeTenant(ctx, t.ID, c.mends())
+	if err != nil || !differs || c.now().Sub(t.Created) < describeEvery+overlap || c.inDoubt {
+		return err
+	}
+	p := Problem{Kind: KindDescription, Key: tenantKey(t.ID), What: "the description of the tenant " + t.Name + " is missing or old"}
+	if p.Mended = c.mends(); p.Mended {
+		p.Done = "written"
+	}
+	c.found(p)
+	return c.step("tenant described")
 }

@@ -46,16 +46,17 @@ func descriptionKey(d store.MailboxDescription) string {
 	return fmt.Sprintf("%s/%s/%s", d.Tenant, d.Mailbox, descriptionAs)
 }
 
-// DescribeAll writes the description of each mailbox that has none, or an old one.
+// DescribeAll writes the description of each mailbox and tenant that has none, or an old one.
 func (f *Fsck) DescribeAll(ctx context.Context) error {
 	began := f.now()
-	return f.eachMailbox(ctx, func(d store.MailboxDescription) error {
+	tenants := f.describeAllTenants(ctx)
+	return errors.Join(tenants, f.eachMailbox(ctx, func(d store.MailboxDescription) error {
 		_, err := f.describe(ctx, d, true)
 		if err == nil && d.Created.After(began.Add(-overlap)) {
 			f.done.add(madeWith(d))
 		}
 		return err
-	})
+	}))
 }
 
 // madeWith are the folders of a mailbox, as if all had been made with it.
@@ -92,34 +93,43 @@ func (f *Fsck) DescribeSince(ctx context.Context, since time.Time) error {
 	}
 }
 
-// changedMailboxes are mailboxes whose quota was changed, as they become known.
-type changedMailboxes struct {
+// changes are mailboxes whose quota was changed, and tenants of which anything was, as they become known.
+type changes struct {
 	f      *Fsck
 	follow *store.Follower
-	// todo are those that are not described yet.
-	todo []store.MailboxID
+	// mailboxes and tenants are those that are not described yet.
+	mailboxes []store.MailboxID
+	tenants   []store.TenantID
 }
 
-func (f *Fsck) followMailboxes() *changedMailboxes {
-	return &changedMailboxes{f: f, follow: f.store.Follow(store.ChangedMailbox)}
+func (f *Fsck) followChanges() *changes {
+	return &changes{f: f, follow: f.store.Follow(store.ChangedMailbox, store.ChangedRecipients)}
 }
 
-// describe describes the mailboxes that were changed since the last call. What fails is done by the next one.
-func (c *changedMailboxes) describe(ctx context.Context) error {
+// describe describes what was changed since the last call. What fails is done by the next one.
+func (c *changes) describe(ctx context.Context) error {
 	news, err := c.follow.Next(ctx)
 	if err != nil {
 		return fmt.Errorf("list changed mailboxes: %w", err)
 	}
 	for _, change := range news {
-		c.todo = append(c.todo, store.MailboxID(change.ID))
+		if change.Noun == store.ChangedMailbox {
+			c.mailboxes = append(c.mailboxes, store.MailboxID(change.ID))
+		} else {
+			c.tenants = append(c.tenants, store.TenantID(change.ID))
+		}
 	}
-	slices.Sort(c.todo)
-	c.todo = slices.Compact(c.todo)
-	if err := c.f.describeSome(ctx, c.todo); err != nil {
-		return err
+	slices.Sort(c.mailboxes)
+	slices.Sort(c.tenants)
+	c.mailboxes, c.tenants = slices.Compact(c.mailboxes), slices.Compact(c.tenants)
+	mailboxes, tenants := c.f.describeSome(ctx, c.mailboxes), c.f.describeTenants(ctx, c.tenants)
+	if mailboxes == nil {
+		c.mailboxes = nil
 	}
-	c.todo = nil
-	return nil
+	if tenants == nil {
+		c.tenants = nil
+	}
+	return errors.Join(mailboxes, tenants)
 }
 
 // describeSome goes on past mailboxes that cannot be described.

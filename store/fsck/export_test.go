@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// DescribeChanged gives what describes the mailboxes that were changed since it was called last.
-func (f *Fsck) DescribeChanged() func(context.Context) error { return f.followMailboxes().describe }
+// DescribeChanged gives what describes the mailboxes and tenants that were changed since it was called last.
+func (f *Fsck) DescribeChanged() func(context.Context) error { return f.followChanges().describe }
 
 // IsDue says whether a sweep is to begin.
 func (f *Fsck) IsDue(ctx context.Context) bool { return f.isDue(ctx) }

@@ -120,7 +120,7 @@ func (f *Fsck) Run(ctx context.Context) {
 }
 
 func (f *Fsck) describeOnAndOn(ctx context.Context) {
-	changed, following := f.followMailboxes(), false
+	changed, following := f.followChanges(), false
 	done := f.now()
 	describe := func() {
 		began := f.now()

@@ -21,6 +21,8 @@ const (
 	derived
 	// description is <tenant>/<mailbox>/mailbox.json.
 	description
+	// tenantFile is <tenant>/tenant.json.
+	tenantFile
 	// aside was moved to orphan/.
 	aside
 	// own is what MaiRust keeps beside the mailboxes: installation/… and the keys of tenants, <tenant>/keys/….age.
@@ -33,6 +35,7 @@ const (
 	ownPrefix     = "installation/"
 	witnessKey    = ownPrefix + "database.json"
 	descriptionAs = "mailbox.json"
+	tenantAs      = "tenant.json"
 )
 
 // place is what the key of an object says.
@@ -54,6 +57,9 @@ func placeOf(key string) place {
 	if len(words) == 3 && isID(words[0]) && words[1] == "keys" && strings.HasSuffix(words[2], ".age") {
 		return place{kind: own}
 	}
+	if len(words) == 2 && isID(words[0]) && words[1] == tenantAs {
+		return place{kind: tenantFile, tenant: store.TenantID(words[0])}
+	}
 	if len(words) < 3 || !isID(words[0]) || !isID(words[1]) {
 		return place{kind: stray}
 	}
@@ -70,11 +76,11 @@ func placeOf(key string) place {
 	return p
 }
 
-// IsReplaced says whether the object under a key is one of those that change: a description, or what MaiRust keeps of its
+// IsReplaced says whether the object under a key is one of those that change: a description of a mailbox or tenant, or what MaiRust keeps of its
 // own. All others are put once.
 func IsReplaced(key string) bool {
 	kind := placeOf(key).kind
-	return kind == description || kind == own && !strings.HasPrefix(key, archivePrefix)
+	return kind == description || kind == tenantFile || kind == own && !strings.HasPrefix(key, archivePrefix)
 }
 
 // isID knows the text form of ids: the lower-case one of RFC 9562, 4.

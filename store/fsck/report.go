@@ -30,6 +30,8 @@ const (
 	KindOrphan = "object_without_row"
 	// KindMailbox is a description without a mailbox.
 	KindMailbox = "mailbox_without_row"
+	// KindTenant is what of a tenant is described, and not in the database.
+	KindTenant = "tenant_without_row"
 	// KindMissing, KindSize, KindContent and KindUnreadable are messages whose object is not there, has another size or
 	// another digest, or cannot be read.
 	KindMissing    = "object_missing"
@@ -40,7 +42,7 @@ const (
 	KindCounters = "counters"
 	// KindCopy is a decoded copy of an attachment that belongs to nothing.
 	KindCopy = "attachment_copy"
-	// KindDescription is a mailbox.json that is missing or old.
+	// KindDescription is a mailbox.json or tenant.json that is missing or old.
 	KindDescription = "description"
 )
 
@@ -102,6 +104,8 @@ type Report struct {
 	Young    int64 `json:"young"`
 	Messages int64 `json:"messages"`
 	Verified int64 `json:"verified"`
+	// Aside is how many objects lie below orphan/, which is no problem.
+	Aside int64 `json:"aside"`
 	// Found problems are Mended or Left.
 	Found  int64 `json:"found"`
 	Mended int64 `json:"mended"`

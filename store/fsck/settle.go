@@ -38,12 +38,13 @@ type settler struct {
 	mu sync.Mutex
 	// renewed are the folders that have got a new UIDVALIDITY already.
 	renewed map[store.MailboxID]map[string]bool
-	// restoring holds one mailbox's restoration at a time.
+	// restoring holds one mailbox's restoration at a time, and guards restored: the tenants that were made again.
 	restoring sync.Mutex
+	restored  map[store.TenantID]bool
 }
 
 func (f *Fsck) newSettler() *settler {
-	return &settler{Fsck: f, renewed: map[store.MailboxID]map[string]bool{}}
+	return &settler{Fsck: f, renewed: map[store.MailboxID]map[string]bool{}, restored: map[store.TenantID]bool{}}
 }
 
 // settle decides an object without a row: it is a duplicate and goes, or is adopted, or is moved aside. why says more
@@ -138,6 +139,7 @@ func (s *settler) restore(ctx context.Context, p place) (d *store.MailboxDescrip
 	if _, err := s.store.MailboxDescription(ctx, p.mailbox); err == nil {
 		return d, "", nil
 	}
+	s.restoreTenant(ctx, p.tenant)
 	err = s.store.RestoreMailbox(ctx, *d)
 	if errors.Is(err, store.ErrExists) {
 		return d, err.Error(), nil

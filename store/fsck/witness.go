@@ -21,8 +21,8 @@ type witness struct {
 	Written    time.Time `json:"written"`
 }
 
-// maxDocument bounds what is read of a witness or a description.
-const maxDocument = 1 << 20
+// maxDocument bounds what is read of a witness or a description: that of a tenant with half a million aliases is as large.
+const maxDocument = 64 << 20
 
 // readWitness gives nil when there is none. One that cannot be understood speaks of no database that there is.
 func (f *Fsck) readWitness(ctx context.Context) (*witness, error) {

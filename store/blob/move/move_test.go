@@ -243,3 +243,27 @@ func TestStoreThatIsDownEndsTheCopying(t *testing.T) {
 	require.ErrorIs(t, move.Run(t.Context(), failing{blob.NewMemory()}, from, move.Request{}, report), errDown)
 	require.Less(t, len(report.Problems()), 100)
 }
+
+// hiding lists an object that it does not find, as a store that is not consistent, or whose backend has lost it.
+type hiding struct {
+	*blob.Memory
+	key string
+}
+
+func (h *hiding) Get(ctx context.Context, key string, offset, n int64) (io.ReadCloser, blob.Info, error) {
+	if key == h.key {
+		return nil, blob.Info{}, blob.ErrNotFound
+	}
+	return h.Memory.Get(ctx, key, offset, n)
+}
+
+func TestWhatIsListedAndNotFoundIsNotTakenForRemoved(t *testing.T) {
+	to, from := blob.NewMemory(), blob.NewMemory()
+	put(t, from, "t/here", "here")
+	put(t, from, "t/lost", "lost")
+	report := run(t, to, &hiding{from, "t/lost"}, move.Request{})
+	require.Zero(t, report.Gone.Load())
+	require.Equal(t, int64(1), report.Copied.Load())
+	require.Len(t, report.Problems(), 1)
+	require.ErrorIs(t, report.Problems()[0].Err, move.ErrListed)
+}

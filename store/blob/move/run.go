@@ -66,6 +66,9 @@ func (r *Report) problem(key string, err error) {
 // ErrDiffers says that the new store has another object under the key.
 var ErrDiffers = errors.New("the new store has another object under this key")
 
+// ErrListed says that the old store lists an object that it then does not find.
+var ErrListed = errors.New("the old store lists the object, and does not find it")
+
 const defaultWorkers = 8
 
 // Run copies to the new store what it does not have, and reads it there again. The old store stays as it is. It may be run
@@ -152,13 +155,26 @@ func (m *mover) move(ctx context.Context, info blob.Info) error {
 	}
 	err = m.copy(ctx, info.Key)
 	if errors.Is(err, blob.ErrNotFound) {
-		m.report.Gone.Add(1)
-		return nil
+		return m.gone(ctx, info.Key)
 	}
 	if err == nil {
 		m.copied(info.SizeBytes)
 	}
 	return err
+}
+
+// gone counts an object that was listed and then not found, unless it is listed still.
+func (m *mover) gone(ctx context.Context, key string) error {
+	for info, err := range m.from.List(ctx, key) {
+		if err != nil {
+			return fmt.Errorf("list what was not found: %w", err)
+		}
+		if info.Key == key {
+			return ErrListed
+		}
+	}
+	m.report.Gone.Add(1)
+	return nil
 }
 
 func (m *mover) isReplaced(key string) bool { return m.q.IsReplaced != nil && m.q.IsReplaced(key) }
@@ -185,8 +201,7 @@ func (m *mover) compare(ctx context.Context, info, has blob.Info) error {
 			err = m.verify(ctx, info.Key, want)
 		}
 		if errors.Is(err, blob.ErrNotFound) {
-			m.report.Gone.Add(1)
-			return nil
+			return m.gone(ctx, info.Key)
 		}
 		if err != nil {
 			return err

@@ -1,0 +1,252 @@
+package fsck
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mairust/mairust/store"
+	"github.com/mairust/mairust/store/blob"
+)
+
+// tenantDocument is <tenant>/tenant.json: what must be known of a tenant, beside its mailboxes, so that mail finds its way again.
+type tenantDocument struct {
+	Version    int              `json:"version"`
+	TenantID   store.TenantID   `json:"tenant_id"`
+	Name       string           `json:"name"`
+	Suspended  bool             `json:"suspended,omitempty"`
+	QuotaBytes int64            `json:"quota_bytes,omitempty"`
+	Created    time.Time        `json:"created"`
+	Domains    []documentDomain `json:"domains"`
+	Aliases    []documentAlias  `json:"aliases"`
+}
+
+type documentDomain struct {
+	Name    string `json:"name"`
+	AliasOf string `json:"alias_of,omitempty"`
+}
+
+type documentAlias struct {
+	Address string    `json:"address"`
+	Target  string    `json:"target"`
+	Created time.Time `json:"created"`
+}
+
+func tenantKey(id store.TenantID) string { return fmt.Sprintf("%s/%s", id, tenantAs) }
+
+func documentOf(d *store.TenantDescription) tenantDocument {
+	doc := tenantDocument{
+		Version: descriptionVersion, TenantID: d.ID, Name: d.Name, Suspended: d.Suspended, QuotaBytes: d.QuotaBytes, Created: d.Created.UTC(),
+		Domains: []documentDomain{}, Aliases: []documentAlias{},
+	}
+	for _, domain := range d.Domains {
+		doc.Domains = append(doc.Domains, documentDomain{domain.Name, domain.Of})
+	}
+	for _, a := range d.Aliases {
+		doc.Aliases = append(doc.Aliases, documentAlias{a.Address, a.Target, a.Created.UTC()})
+	}
+	return doc
+}
+
+func (doc tenantDocument) description() store.TenantDescription {
+	d := store.TenantDescription{Tenant: store.Tenant{
+		ID: doc.TenantID, Name: doc.Name, Suspended: doc.Suspended, QuotaBytes: doc.QuotaBytes, Created: doc.Created,
+	}}
+	for _, domain := range doc.Domains {
+		d.Domains = append(d.Domains, store.DescribedDomain{Name: domain.Name, Of: domain.AliasOf})
+	}
+	for _, a := range doc.Aliases {
+		d.Aliases = append(d.Aliases, store.Alias{Tenant: doc.TenantID, Address: a.Address, Target: a.Target, Created: a.Created})
+	}
+	return d
+}
+
+// describeTenant compares the description of a tenant in the object store with what it should be, and writes it if asked to. differs
+// says whether it was missing or another one.
+func (f *Fsck) describeTenant(ctx context.Context, id store.TenantID, write bool) (differs bool, err error) {
+	d, err := f.store.DescribeTenant(ctx, id)
+	if errors.Is(err, store.ErrNotFound) || err == nil && len(d.Domains) == 0 {
+		return false, nil // no mail comes for it
+	}
+	if err != nil {
+		return false, fmt.Errorf("describe tenant %s: %w", id, err)
+	}
+	key, want := tenantKey(id), documentOf(d)
+	text, err := json.MarshalIndent(want, "", "  ")
+	if err != nil {
+		return false, fmt.Errorf("describe tenant %s: %w", id, err)
+	}
+	has, err := f.document(ctx, key)
+	if errors.Is(err, blob.ErrDamaged) {
+		has, err = nil, nil // what the database says is written in its place
+	}
+	differs = err == nil && !bytes.Equal(bytes.TrimSpace(has), text)
+	if differs && write {
+		err = f.writeDocument(ctx, key, want)
+	}
+	if errors.Is(err, blob.ErrNoKey) {
+		return false, nil // nobody can read or write it
+	}
+	return differs, err
+}
+
+// describeTenants writes the descriptions of tenants that are missing or old, unless the database is in doubt: what the object store
+// has then may be newer. It goes on past tenants that cannot be described.
+func (f *Fsck) describeTenants(ctx context.Context, ids []store.TenantID) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	w, st, err := f.readBoth(ctx)
+	if err != nil || st.Stopped != "" || w.contradicts(st) != "" {
+		return err
+	}
+	var failed []error
+	for _, id := range ids {
+		if _, err := f.describeTenant(ctx, id, true); err != nil {
+			failed = append(failed, err)
+		}
+		if len(failed) > 0 && (ctx.Err() != nil || len(failed) >= maxFailed) {
+			break
+		}
+	}
+	return errors.Join(failed...)
+}
+
+func (f *Fsck) eachTenant(ctx context.Context, do func(store.Tenant) error) error {
+	after := ""
+	for {
+		page, err := f.store.Tenants(ctx, store.System, after, describePage)
+		if err != nil {
+			return fmt.Errorf("list tenants: %w", err)
+		}
+		for _, t := range page {
+			if err := do(t); err != nil {
+				return err
+			}
+			after = t.Name
+		}
+		if len(page) < describePage {
+			return nil
+		}
+	}
+}
+
+func (f *Fsck) describeAllTenants(ctx context.Context) error {
+	var ids []store.TenantID
+	err := f.eachTenant(ctx, func(t store.Tenant) error {
+		ids = append(ids, t.ID)
+		return nil
+	})
+	return errors.Join(err, f.describeTenants(ctx, ids))
+}
+
+// describedTenant reads the description of a tenant from the object store; nil when there is none.
+func (f *Fsck) describedTenant(ctx context.Context, id store.TenantID) (*store.TenantDescription, error) {
+	raw, err := f.document(ctx, tenantKey(id))
+	if err != nil || raw == nil {
+		return nil, err
+	}
+	var doc tenantDocument
+	if err := json.Unmarshal(raw, &doc); err != nil {
+		return nil, fmt.Errorf("read %s: %w", tenantKey(id), err)
+	}
+	if doc.Version != descriptionVersion || doc.TenantID != id {
+		return nil, fmt.Errorf("read %s: it describes another tenant, or in another version", tenantKey(id))
+	}
+	d := doc.description()
+	return &d, nil
+}
+
+// restoreTenant makes a tenant again with its domains, once for each settler, before its first mailbox is: aliases come after all
+// mailboxes, whose addresses go first. A description that is not there, or cannot be read, keeps no mailbox from being made.
+func (s *settler) restoreTenant(ctx context.Context, id store.TenantID) {
+	if s.restored[id] {
+		return
+	}
+	s.restored[id] = true
+	d, err := s.describedTenant(ctx, id)
+	if err == nil && d != nil {
+		d.Aliases = nil
+		_, _, err = s.store.RestoreTenant(ctx, *d, true)
+	}
+	if err != nil {
+		s.log.Warn("tenant not made again from its description", "tenant_id", string(id), "err", err)
+	}
+}
+
+// checkTenants looks, when the database is another one or was set back, for what tenants were described with and do not have.
+func (c *check) checkTenants(ctx context.Context) error {
+	if !c.inDoubt {
+		return nil
+	}
+	for _, id := range c.tenants {
+		d, err := c.describedTenant(ctx, id)
+		switch {
+		case ctx.Err() != nil:
+			return err
+		case err != nil:
+			c.found(Problem{Kind: KindTenant, Key: tenantKey(id), What: "the description of a tenant cannot be read: " + err.Error()})
+			continue
+		case d == nil:
+			continue
+		}
+		if err := c.checkTenant(ctx, d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkTenant tells what is missing of a tenant.
+func (c *check) checkTenant(ctx context.Context, d *store.TenantDescription) error {
+	p := Problem{Kind: KindTenant, Key: tenantKey(d.ID)}
+	missing, left, err := c.restoreWhole(ctx, *d)
+	if err != nil {
+		return err
+	}
+	for _, name := range missing {
+		p.What, p.Mended = fmt.Sprintf("%s of %s is described, but not in the database", name, d.Name), c.mends()
+		if p.Mended {
+			p.Done = "made again"
+		}
+		c.found(p)
+	}
+	if len(left) > 0 {
+		p.What, p.Mended, p.Done = fmt.Sprintf("of %s is described, but cannot be made again: %s", d.Name, strings.Join(left, ", ")), false, ""
+		c.found(p)
+	}
+	return c.step("tenant restored")
+}
+
+// restorePage is how many aliases are made in one transaction.
+const restorePage = 500
+
+// restoreWhole gives what is missing of a tenant, and makes it if asked to; left is what cannot be made.
+func (c *check) restoreWhole(ctx context.Context, d store.TenantDescription) (missing, left []string, err error) {
+	seen := map[string]bool{} // what is not made is missing for every page
+	fresh := func(names []string) []string {
+		return slices.DeleteFunc(names, func(name string) bool {
+			had := seen[name]
+			seen[name] = true
+			return had
+		})
+	}
+	aliases := d.Aliases
+	for {
+		n := min(len(aliases), restorePage)
+		d.Aliases, aliases = aliases[:n], aliases[n:]
+		some, others, err := c.store.RestoreTenant(ctx, d, c.mends())
+		if err != nil {
+			return nil, nil, err
+		}
+		missing, left = append(missing, fresh(some)...), append(left, fresh(others)...)
+		if len(aliases) == 0 {
+			return missing, left, nil
+		}
+	}
+}

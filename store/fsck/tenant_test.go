@@ -1,0 +1,166 @@
+package fsck_test
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/mairust/mairust/internal/mail"
+	"github.com/mairust/mairust/store"
+	"github.com/mairust/mairust/store/fsck"
+	"github.com/mairust/mairust/store/storetest"
+)
+
+func (r *rig) alias(tenant store.TenantID, from, to string) {
+	r.t.Helper()
+	require.NoError(r.t, r.store.SetAlias(r.t.Context(), tenant, r.address(from), r.address(to), store.Beside{}))
+}
+
+func (r *rig) address(text string) mail.Address {
+	r.t.Helper()
+	a, err := mail.ParseAddress(text)
+	require.NoError(r.t, err)
+	return a
+}
+
+// leads is the address of the mailbox that takes mail, empty when none does.
+func (r *rig) leads(rcpt string) string {
+	r.t.Helper()
+	target, err := r.store.Resolve(r.t.Context(), r.address(rcpt), "+")
+	if errors.Is(err, store.ErrNotFound) {
+		return ""
+	}
+	if errors.Is(err, store.ErrSuspended) {
+		return "suspended"
+	}
+	require.NoError(r.t, err)
+	return target.Address.String()
+}
+
+// A rebuild must not refuse mail that was taken before: by alias, in an alias domain, in a domain without mailboxes, for a tenant that is
+// suspended.
+func TestRebuildBringsBackWhereMailGoes(t *testing.T) {
+	onEach(t, func(t *testing.T, r *rig) {
+		ctx := t.Context()
+		site := storetest.NewSite(t, r.store, "営業 株式会社", "one.test", "bob", "ab..c")
+		_, _, err := r.store.EnsureDomain(ctx, site.Tenant.ID, "alias.test", site.Domain.ID)
+		require.NoError(t, err)
+		_, _, err = r.store.EnsureDomain(ctx, site.Tenant.ID, "empty.test", "")
+		require.NoError(t, err)
+		r.alias(site.Tenant.ID, "Info@one.test", "sales@one.test")
+		r.alias(site.Tenant.ID, "sales@one.test", `"ab..c"@one.test`)
+		r.alias(site.Tenant.ID, `"o..o"@empty.test`, "bob@one.test")
+		r.alias(site.Tenant.ID, "away@one.test", "bob@elsewhere.test")
+		require.NoError(t, r.store.SetTenantQuota(ctx, site.Tenant.ID, 1<<40, store.Beside{}))
+		other := storetest.NewSite(t, r.store, "two", "two.test", "eve")
+		require.NoError(t, r.store.SuspendTenant(ctx, other.Tenant.ID, true, store.Beside{}))
+		l := r.write(site.Target("bob"), "kept", "Q1", "")
+		r.deliver(l)
+		require.NoError(t, r.fsck().DescribeAll(ctx))
+		require.NoError(t, r.fsck().Watch(ctx))
+		before, err := r.store.DescribeTenant(ctx, site.Tenant.ID)
+		require.NoError(t, err)
+
+		r.anew()
+		report, problems := r.check(fsck.Request{Rebuild: true, MinAge: -1})
+		require.Zero(t, report.Left, "%v", problems)
+		require.Contains(t, problems, fsck.Problem{
+			Kind: fsck.KindTenant, Key: string(site.Tenant.ID) + "/tenant.json", What: "alias Info@one.test of 営業 株式会社 is described, but not in the database",
+			Mended: true, Done: "made again",
+		})
+		after, err := r.store.DescribeTenant(ctx, site.Tenant.ID)
+		require.NoError(t, err)
+		require.Equal(t, before.Domains, after.Domains)
+		require.Equal(t, before.Aliases, after.Aliases)
+		require.Equal(t, before.QuotaBytes, after.QuotaBytes)
+		require.Equal(t, before.Created, after.Created)
+		for rcpt, want := range map[string]string{
+			"info@one.test": "ab..c@one.test", "sales+x@alias.test": "ab..c@one.test", "bob@alias.test": "bob@one.test",
+			`"o..o"@empty.test`: "bob@one.test", "nobody@empty.test": "", "eve@two.test": "suspended",
+		} {
+			require.Equal(t, want, r.leads(rcpt), rcpt)
+		}
+		to, err := r.store.AliasTarget(ctx, r.address("away@one.test"))
+		require.NoError(t, err)
+		require.Equal(t, "bob@elsewhere.test", to.String())
+		r.mustSweep()
+		r.requireClean()
+	})
+}
+
+func TestAliasesThatAnOldDumpDoesNotKnowAreMadeAgain(t *testing.T) {
+	onEach(t, func(t *testing.T, r *rig) {
+		ctx := t.Context()
+		site := storetest.NewSite(t, r.store, "one", "one.test", "bob", "alice")
+		r.alias(site.Tenant.ID, "old@one.test", "bob@one.test")
+		require.NoError(t, r.fsck().DescribeAll(ctx))
+		require.NoError(t, r.fsck().Watch(ctx))
+		restore := r.dump()
+		f := r.fsck()
+		describe := f.DescribeChanged()
+		require.NoError(t, describe(ctx), "the first call only begins")
+		r.alias(site.Tenant.ID, "new@one.test", "bob@one.test")
+		r.alias(site.Tenant.ID, "old@one.test", "alice@one.test")
+		require.NoError(t, describe(ctx))
+		require.Contains(t, r.object(string(site.Tenant.ID)+"/tenant.json"), "new@one.test")
+		require.NoError(t, r.fsck().Watch(ctx))
+
+		restore()
+		require.ErrorIs(t, r.fsck().Watch(ctx), fsck.ErrStopped)
+		require.NoError(t, r.fsck().DescribeAll(ctx), "as a daemon does that starts on it")
+		require.Contains(t, r.object(string(site.Tenant.ID)+"/tenant.json"), "new@one.test", "what is newer is not written over")
+		_, told := r.check(fsck.Request{MinAge: -1})
+		require.Contains(t, told, fsck.Problem{
+			Kind: fsck.KindTenant, Key: string(site.Tenant.ID) + "/tenant.json", What: "alias new@one.test of one is described, but not in the database",
+		})
+		require.Empty(t, r.leads("new@one.test"), "a check makes nothing")
+
+		report, problems := r.check(fsck.Request{Repair: true, MinAge: -1})
+		require.Zero(t, report.Left, "%v", problems)
+		require.Equal(t, "bob@one.test", r.leads("new@one.test"))
+		require.Equal(t, "bob@one.test", r.leads("old@one.test"), "what the database has stays")
+		r.mustSweep()
+		r.requireClean()
+	})
+}
+
+// What a repair cannot make again it names, and goes on.
+func TestWhatOthersHaveMeanwhileIsNamed(t *testing.T) {
+	onEach(t, func(t *testing.T, r *rig) {
+		ctx := t.Context()
+		site := storetest.NewSite(t, r.store, "one", "one.test", "bob")
+		r.alias(site.Tenant.ID, "info@one.test", "bob@one.test")
+		r.alias(site.Tenant.ID, "sales@one.test", "bob@one.test")
+		require.NoError(t, r.fsck().DescribeAll(ctx))
+		require.NoError(t, r.fsck().Watch(ctx))
+		r.putKey(string(site.Mailboxes["bob"].ID)+"/tenant.json", "{}") // of a tenant that there never was
+
+		r.anew()
+		made, _, err := r.store.EnsureTenant(ctx, "one")
+		require.NoError(t, err)
+		require.NotEqual(t, site.Tenant.ID, made.ID)
+		report, problems := r.check(fsck.Request{Rebuild: true, MinAge: -1})
+		require.Positive(t, report.Left)
+		require.Contains(t, problems, fsck.Problem{
+			Kind: fsck.KindTenant, Key: string(site.Tenant.ID) + "/tenant.json", What: "of one is described, but cannot be made again: tenant one",
+		})
+		require.NotContains(t, r.leads("info@one.test"), "bob")
+	})
+}
+
+func TestATenantFileThatIsMissingOrOldIsToldAndWritten(t *testing.T) {
+	onEach(t, func(t *testing.T, r *rig) {
+		site := storetest.NewSite(t, r.store, "one", "one.test", "bob")
+		r.mustSweep()
+		require.NoError(t, r.fsck().Watch(t.Context()))
+		r.requireClean()
+		require.NoError(t, r.objects.Delete(t.Context(), string(site.Tenant.ID)+"/tenant.json"))
+		report, problems := r.check(fsck.Request{MinAge: -1})
+		require.Equal(t, int64(1), report.Left, "%v", problems)
+		require.Equal(t, "the description of the tenant one is missing or old", problems[0].What)
+		report, _ = r.check(fsck.Request{Repair: true, MinAge: -1})
+		require.Equal(t, int64(1), report.Mended)
+		r.requireClean()
+	})
+}
