@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strconv"
 
@@ -33,6 +34,23 @@ func newProcessors() (p processors, err error) {
 	p.others.Clear(last)
 	p.server.Set(last)
 	return p, nil
+}
+
+// affinityScope says where the kernel runs work that is bound to no processor, such as that of loop devices (Linux 6.5 and later).
+const affinityScope = "/sys/module/workqueue/parameters/default_affinity_scope"
+
+// keepKernelWork has such work run on the processor that it comes from, until restore. A loop device would else take a part of the
+// processor that is Postfix's for writing the server's files, where a disk has no thread at all. On an older kernel it does nothing.
+func keepKernelWork() (restore func() error, err error) {
+	had, err := os.ReadFile(affinityScope)
+	if errors.Is(err, os.ErrNotExist) {
+		return func() error { return nil }, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	set := func(scope []byte) error { return os.WriteFile(affinityScope, scope, 0o600) }
+	return func() error { return set(had) }, set([]byte("cpu"))
 }
 
 // runOn lets this process, and what it starts from now on, run on some processors only.
