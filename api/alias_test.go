@@ -32,6 +32,11 @@ func TestAliasesAreSetListedAndRemoved(t *testing.T) {
 		require.Equal(t, "x@elsewhere.test", decode[wire.Alias](t, set(admin, "a..b@ours.test", "x@elsewhere.test")).Target)
 		require.Equal(t, http.StatusOK, set(admin, "営業@ドメイン.テスト", "bob@ours.test").StatusCode)
 
+		r.deliver(t, ours.Mailboxes["ab..c"], store.Inbox, plain)
+		require.NoError(t, r.store.SetMailboxQuota(t.Context(), ours.Tenant.ID, ours.Mailboxes["ab..c"].ID, 1, store.Beside{}))
+		require.Equal(t, http.StatusOK, set(admin, "full@ours.test", "ab..c@ours.test").StatusCode, "a full mailbox is one too")
+		require.Equal(t, http.StatusNoContent, r.do(t, admin, "DELETE", path+"full@ours.test", "").StatusCode)
+
 		first := decode[wire.List[wire.Alias]](t, r.get(t, super, "/api/v1/aliases?limit=2"))
 		require.Equal(t, "a..b@ours.test", first.Data[0].Address)
 		require.True(t, first.Pagination.HasMore)

@@ -30,7 +30,7 @@ type outcome struct {
 func (tx *transaction) refuseAll(err error) []*smtp.SMTPError {
 	replies := make([]*smtp.SMTPError, len(tx.rcpt))
 	for i := range replies {
-		reply, result := toReply(err)
+		reply, result := toDataReply(err)
 		replies[i] = reply
 		tx.server.metrics.deliveries.WithLabelValues(result).Inc()
 	}
@@ -66,7 +66,7 @@ func (tx *transaction) deliver(m *message) []*smtp.SMTPError {
 
 func (o outcome) reply() *smtp.SMTPError {
 	if o.err != nil {
-		reply, _ := toReply(o.err)
+		reply, _ := toDataReply(o.err)
 		return reply
 	}
 	return delivered(o.id)
@@ -258,7 +258,7 @@ func (tx *transaction) report(m *message, c store.Copy, o outcome, took time.Dur
 	log, count := tx.server.log, tx.server.metrics.deliveries
 	switch {
 	case o.err != nil:
-		reply, result := toReply(o.err)
+		reply, result := toDataReply(o.err)
 		count.WithLabelValues(result).Inc()
 		log.Warn("not delivered", append(facts, "message_id", string(o.id), "reply", reply.Code, "err", o.err)...)
 	case o.duplicate:

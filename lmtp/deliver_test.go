@@ -60,7 +60,7 @@ func TestErrorsOfTheIndexAtTheEnd(t *testing.T) {
 		// gone: certainly no row was stored, and the object is removed.
 		gone bool
 	}{
-		{store.ErrNotFound, "550 5.1.1 <bob@example.test> No such mailbox", true},
+		{store.ErrNotFound, "450 4.2.0 <bob@example.test> The mailbox is not known any more, try again later", true},
 		{fmt.Errorf("deliver: %w", store.ErrSuspended), "450 4.2.1 <bob@example.test> Mailbox is suspended, try again later", true},
 		{store.ErrQuota, "452 4.2.2 <bob@example.test> Mailbox full", true},
 		{store.ErrUnavailable, "451 4.3.0 <bob@example.test> Mail store is unavailable, try again later", false},

@@ -62,6 +62,18 @@ func toReply(err error) (reply *smtp.SMTPError, result string) {
 	return &r, resultTemp
 }
 
+// gone is the reply about a mailbox that was there at RCPT. Whether it is gone for good RCPT says, when the message comes again.
+var gone = smtp.SMTPError{Code: 450, EnhancedCode: smtp.EnhancedCode{4, 2, 0}, Message: "The mailbox is not known any more, try again later"}
+
+// toDataReply is toReply for an error that came after RCPT.
+func toDataReply(err error) (reply *smtp.SMTPError, result string) {
+	if errors.Is(err, store.ErrNotFound) {
+		r := gone
+		return &r, "unknown"
+	}
+	return toReply(err)
+}
+
 // delivered is the reply to a recipient whose message is stored. The id is for Postfix's log, where an
 // administrator starts looking.
 func delivered(id store.MessageID) *smtp.SMTPError {

@@ -59,7 +59,7 @@ func (s *Store) follow(ctx context.Context, rcpt mail.Address, delimiters string
 			}
 		}
 		if err != nil {
-			return Target{}, err
+			return target, err
 		}
 		if next.IsZero() {
 			target.Detail = detail
@@ -84,6 +84,7 @@ const selectMailboxFor = `SELECT m.id, m.tenant_id, m.address, t.state,
 	m.quota_bytes, m.used_bytes, t.quota_bytes, t.used_bytes
 	FROM mailboxes m JOIN tenants t ON t.id = m.tenant_id WHERE m.address_fold = $1`
 
+// mailboxFor finds the mailbox of an address, also beside ErrSuspended and ErrQuota.
 func (s *Store) mailboxFor(ctx context.Context, rcpt mail.Address) (Target, error) {
 	var target Target
 	var address, state string
@@ -98,9 +99,9 @@ func (s *Store) mailboxFor(ctx context.Context, rcpt mail.Address) (Target, erro
 	}
 	switch {
 	case state != tenantActive:
-		return Target{}, ErrSuspended
+		return target, ErrSuspended
 	case isOver(used, 0, quota) || isOver(tenantUsed, 0, tenantQuota):
-		return Target{}, ErrQuota
+		return target, ErrQuota
 	}
 	return target, nil
 }

@@ -107,6 +107,14 @@ const renew = `UPDATE folders SET uidvalidity = CASE WHEN uidvalidity >= $1 THEN
 // does nothing when that was done for this token already.
 func (s *Store) RenewFolders(ctx context.Context, token string) error {
 	return s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		// In the order of deliveries, which hold their tenant first: no two wait for each other.
+		err := tx.Each(ctx, `SELECT id FROM tenants ORDER BY id`+tx.ForUpdate(), nil, func(scan sqldb.Scan) error {
+			var id string
+			return scan(&id)
+		})
+		if err != nil {
+			return err
+		}
 		n, err := tx.Exec(ctx, `UPDATE sweep_state SET renewed_for = $1 WHERE id = 1 AND renewed_for <> $1`, token)
 		if err != nil || n == 0 {
 			return err

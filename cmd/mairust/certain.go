@@ -3,32 +3,61 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/mairust/mairust/internal/mail"
 	"github.com/mairust/mairust/store"
+	"github.com/mairust/mairust/store/fsck"
 )
 
-// certainIndex says that there is no mailbox only when that is certain, since Postfix then bounces mail that it has taken. While the
-// sweep is stopped the database may be another one, or an old one, which does not know all mailboxes.
-type certainIndex struct{ *store.Store }
-
-// Resolve is that of the store, but for store.ErrNotFound while the sweep is stopped: then the error is a temporary one.
-func (i certainIndex) Resolve(ctx context.Context, rcpt mail.Address, delimiters string) (store.Target, error) {
-	target, err := i.Store.Resolve(ctx, rcpt, delimiters)
-	if !errors.Is(err, store.ErrNotFound) {
-		return target, err
-	}
-	uncertain, fault := i.isUncertain(ctx)
-	switch {
-	case fault != nil:
-		return store.Target{}, fault
-	case uncertain:
-		return store.Target{}, errors.New("no mailbox is known, and the sweep is stopped: the database may be another or an old one")
-	}
-	return store.Target{}, err
+// certainIndex says that there is no mailbox only when that is certain, since Postfix then bounces mail that it has taken: while the
+// sweep is stopped the database may be another one, or an old one, which does not know all mailboxes. And it takes nothing while the
+// objects that belong to the database are not there, since what is stored then is hidden when they are back.
+type certainIndex struct {
+	*store.Store
+	fsck *fsck.Fsck
 }
 
+// Resolve is that of the store, but for store.ErrNotFound while that is not certain: then the error is a temporary one.
+func (i certainIndex) Resolve(ctx context.Context, rcpt mail.Address, delimiters string) (store.Target, error) {
+	if err := i.fsck.HasObjects(ctx); err != nil {
+		return store.Target{}, err
+	}
+	target, err := i.Store.Resolve(ctx, rcpt, delimiters)
+	if errors.Is(err, store.ErrNotFound) {
+		if err := i.fsck.Certain(ctx); err != nil {
+			return store.Target{}, fmt.Errorf("no mailbox is known, but that is not certain: %w", err)
+		}
+	}
+	return target, err
+}
+
+// Deliver is that of the store, for objects that are where they belong.
+func (i certainIndex) Deliver(ctx context.Context, copies []store.Copy) []store.Result {
+	err := i.fsck.HasObjects(ctx)
+	if err == nil {
+		return i.Store.Deliver(ctx, copies)
+	}
+	results := make([]store.Result, len(copies))
+	for n := range results {
+		results[n].Err = fmt.Errorf("%w: %w", store.ErrNotStored, err)
+	}
+	return results
+}
+
+// DeliverWhile is that of the store.
+func (i certainIndex) DeliverWhile(ctx context.Context, c store.Copy, put func() error) (store.Result, error) {
+	if err := i.fsck.HasObjects(ctx); err != nil {
+		return store.Result{}, err
+	}
+	return i.Store.DeliverWhile(ctx, c, put)
+}
+
+// isUncertain says whether the database may not know all mailboxes.
 func (i certainIndex) isUncertain(ctx context.Context) (bool, error) {
-	state, err := i.SweepState(ctx)
-	return err == nil && state.Stopped != "", err
+	err := i.fsck.Certain(ctx)
+	if errors.Is(err, fsck.ErrStopped) {
+		return true, nil
+	}
+	return false, err
 }

@@ -1,13 +1,17 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/mairust/mairust/internal/lab"
 	"github.com/mairust/mairust/internal/lab/labtest"
 	"github.com/mairust/mairust/store/sqldb"
+	"github.com/mairust/mairust/store/storetest"
 )
 
 func TestMailboxThatIsNotKnownIsNoBounceWhileTheDatabaseMayBeAnother(t *testing.T) {
@@ -38,4 +42,48 @@ func TestMailboxThatIsNotKnownIsNoBounceWhileTheDatabaseMayBeAnother(t *testing.
 	require.Equal(t, fsckMended, code, out)
 	require.Equal(t, 550, reply())
 	require.Equal(t, 550, asked("nobody@example.test"))
+}
+
+// At a boot without the disk of base_path the directory below is empty: what would be stored there is hidden as soon as the disk is
+// mounted.
+func TestNoMailIsTakenWhileTheObjectsAreNotThere(t *testing.T) {
+	for _, backend := range storetest.Backends() {
+		t.Run(backend, func(t *testing.T) {
+			here := newTestSite(t, siteOptions{Backend: backend, Mailboxes: []string{"bob"}})
+			objects := filepath.Join(here.dir, "data", "mail")
+			acked := &acknowledged{}
+			for range 2 { // so that the database knows of more than its first witness
+				daemon := here.start(t)
+				require.True(t, acked.send(t, here, "bob", nil).Accepted())
+				require.NoError(t, daemon.terminate(t))
+			}
+			require.NoError(t, os.Rename(objects, objects+".disk"))
+			daemon := here.start(t)
+			refused := acked.send(t, here, "bob", nil)
+			require.Equal(t, 451, append(refused.Final, refused.Rcpts...)[0].Code)
+			require.NoError(t, daemon.terminate(t))
+			require.NoError(t, os.RemoveAll(objects))
+			require.NoError(t, os.Rename(objects+".disk", objects))
+			daemon = here.start(t)
+			require.Equal(t, 451, code(t, here, "nobody@example.test"), "until a repair: the sweep is stopped")
+			require.True(t, acked.send(t, here, "bob", nil).Accepted())
+			acked.check(t, daemon, "bob")
+
+			// What is to stay as it is an operator accepts, and mail comes in again.
+			require.NoError(t, daemon.terminate(t))
+			require.NoError(t, os.Rename(objects, objects+".gone"))
+			here.start(t)
+			require.Equal(t, 451, code(t, here, "bob@example.test"))
+			here.fsck(t, "--repair")
+			require.Eventually(t, func() bool { return code(t, here, "bob@example.test") == 250 }, time.Minute, 100*time.Millisecond)
+		})
+	}
+}
+
+// code is that of the reply to a message for one recipient.
+func code(t *testing.T, s *testSite, rcpt string) int {
+	t.Helper()
+	replies, err := s.lmtp(t.Context(), "a@sender.test", []string{rcpt}, []byte("Subject: hello\r\n\r\nhello\r\n"))
+	require.NoError(t, err)
+	return append(replies.Final, replies.Rcpts...)[0].Code
 }

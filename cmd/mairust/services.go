@@ -82,7 +82,7 @@ func (d *daemon) buildLMTP() error {
 		return err
 	}
 	agent, err := lmtp.New(d.config.LMTP, lmtp.Deps{
-		Index: certainIndex{d.site.store}, Objects: d.site.objects, Verify: d.scanVerify, SpoolDir: spoolDir(d.config), Hostname: hostname,
+		Index: certainIndex{d.site.store, d.fsck}, Objects: d.site.objects, Verify: d.scanVerify, SpoolDir: spoolDir(d.config), Hostname: hostname,
 		Log: d.log.With("component", "lmtp"), Registerer: d.registry, Delivered: d.site.delivered, SoonBytes: soonBytes(d.config),
 	})
 	if err != nil {
@@ -90,7 +90,7 @@ func (d *daemon) buildLMTP() error {
 	}
 	d.agent = agent
 	finder, err := lookup.New(d.config.Lookup, lookup.Deps{
-		Index: d.site.store, RecipientDelimiter: recipientDelimiter(d.config), Uncertain: certainIndex{d.site.store}.isUncertain,
+		Index: d.site.store, RecipientDelimiter: recipientDelimiter(d.config), Uncertain: certainIndex{d.site.store, d.fsck}.isUncertain,
 		Log: d.log.With("component", "lookup"), Registerer: d.registry,
 	})
 	if err != nil {

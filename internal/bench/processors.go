@@ -49,7 +49,7 @@ func keepKernelWork() (restore func() error, err error) {
 	if err != nil {
 		return nil, err
 	}
-	set := func(scope []byte) error { return os.WriteFile(affinityScope, scope, 0o600) }
+	set := func(scope []byte) error { return os.WriteFile(affinityScope, scope, 0o600) } // #nosec G703 -- the path is a constant
 	return func() error { return set(had) }, set([]byte("cpu"))
 }
 

@@ -164,7 +164,7 @@ func TestMapsOfARealStore(t *testing.T) {
 		uncertain.Store(true)
 		for request, reply := range map[string]string{
 			"mailboxes bob@example.test": "OK bob@example.test", "mailboxes nobody@example.test": "TEMP the database may be another or an old one",
-			"mailboxes nobody@nowhere.test": "TEMP the database may be another or an old one", "aliases nobody@example.test": "TEMP the database may be another or an old one",
+			"mailboxes nobody@nowhere.test": "NOTFOUND ", "aliases nobody@example.test": "TEMP the database may be another or an old one",
 			"aliases x@elsewhere.test": "NOTFOUND ", "aliases away@example.test": "OK bob@elsewhere.test", "aliases bob@example.test": "NOTFOUND ",
 			"domains nowhere.test": "NOTFOUND ",
 		} {

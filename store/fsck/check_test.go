@@ -204,6 +204,60 @@ func TestObjectsThatWereSetBackStopTheSweepAndLeaveUIDsAlone(t *testing.T) {
 	}
 }
 
+// Between the moment when a database is set back and the next look at it, mail must not bounce.
+func TestWhatADatabaseDoesNotKnowIsNotCertainBeforeTheNextLook(t *testing.T) {
+	onEach(t, func(t *testing.T, r *rig) {
+		ctx := t.Context()
+		storetest.NewSite(t, r.store, "one", "one.test", "bob")
+		require.NoError(t, r.fsck().Watch(ctx))
+		restore := r.dump()
+		require.NoError(t, r.fsck().Watch(ctx))
+		f := r.fsck()
+		require.NoError(t, f.Certain(ctx))
+		require.NoError(t, f.HasObjects(ctx))
+		restore()
+		f = r.fsck()
+		require.ErrorIs(t, f.Certain(ctx), fsck.ErrStopped)
+		require.NoError(t, f.HasObjects(ctx), "it is the database that was set back")
+		state, err := r.store.SweepState(ctx)
+		require.NoError(t, err)
+		require.Empty(t, state.Stopped, "a look changes nothing")
+
+		r.ahead += 2 * time.Second
+		require.ErrorIs(t, f.Watch(ctx), fsck.ErrStopped)
+		_, _ = r.check(fsck.Request{Repair: true, MinAge: -1})
+		r.ahead += 2 * time.Second
+		require.NoError(t, f.Certain(ctx), "what was said a second ago does not count")
+
+		require.NoError(t, r.objects.Delete(ctx, "installation/database.json"))
+		require.ErrorIs(t, f.Watch(ctx), fsck.ErrStopped)
+		require.ErrorIs(t, f.HasObjects(ctx), fsck.ErrNoObjects)
+		_, _ = r.check(fsck.Request{Repair: true, MinAge: -1})
+		r.ahead += 2 * time.Second
+		require.NoError(t, f.HasObjects(ctx), "another process has accepted them")
+	})
+}
+
+func TestSweepIsStoppedThoughFoldersCannotBeRenewed(t *testing.T) {
+	r := newRig(t, "sqlite")
+	ctx := t.Context()
+	storetest.NewSite(t, r.store, "one", "one.test", "bob")
+	require.NoError(t, r.fsck().Watch(ctx))
+	restore := r.dump()
+	require.NoError(t, r.fsck().Watch(ctx))
+	restore()
+	r.exec(`CREATE TRIGGER slow BEFORE UPDATE ON folders BEGIN SELECT RAISE(ABORT, 'it takes too long'); END`)
+	require.ErrorContains(t, r.fsck().Watch(ctx), "it takes too long")
+	state, err := r.store.SweepState(ctx)
+	require.NoError(t, err)
+	require.Contains(t, state.Stopped, "set back in time")
+	r.exec(`DROP TRIGGER slow`)
+	require.ErrorIs(t, r.fsck().Watch(ctx), fsck.ErrStopped)
+	state, err = r.store.SweepState(ctx)
+	require.NoError(t, err)
+	require.NotEmpty(t, state.RenewedFor)
+}
+
 func TestCrashesBeforeTheFirstWitnessAreNoAlarm(t *testing.T) {
 	onEach(t, func(t *testing.T, r *rig) {
 		for range 3 {

@@ -75,6 +75,7 @@ type Fsck struct {
 	now     func() time.Time
 	metrics *metrics
 	done    describedFolders
+	sure    sure
 	// step is called after each act that a crash could follow; tests end it there.
 	step func(name string) error
 }
@@ -99,7 +100,7 @@ func New(o Options, d Deps) (*Fsck, error) {
 	}
 	return &Fsck{
 		options: o, store: d.Store, objects: d.Objects, verify: d.Verify, log: d.Log, now: d.Now,
-		metrics: newMetrics(d.Registerer), step: func(string) error { return nil },
+		metrics: newMetrics(d.Registerer), sure: sure{asking: make(chan struct{}, 1)}, step: func(string) error { return nil },
 	}, nil
 }
 

@@ -139,7 +139,9 @@ func (s *settler) restore(ctx context.Context, p place) (d *store.MailboxDescrip
 	if _, err := s.store.MailboxDescription(ctx, p.mailbox); err == nil {
 		return d, "", nil
 	}
-	s.restoreTenant(ctx, p.tenant)
+	if err := s.restoreTenant(ctx, p.tenant); err != nil {
+		return d, "", err
+	}
 	err = s.store.RestoreMailbox(ctx, *d)
 	if errors.Is(err, store.ErrExists) {
 		return d, err.Error(), nil

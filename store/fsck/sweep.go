@@ -197,7 +197,10 @@ func (w *sweep) removeStale(ctx context.Context) error {
 func (w *sweep) expire(ctx context.Context) error {
 	for _, o := range w.expired {
 		if err := w.objects.Delete(ctx, o.Key); err != nil {
-			return fmt.Errorf("remove what expired: %w", err)
+			if err := w.giveUp(ctx, o, fmt.Errorf("remove what expired: %w", err)); err != nil {
+				return err
+			}
+			continue
 		}
 		w.Expired++
 		w.metrics.orphans.WithLabelValues("expired").Inc()

@@ -148,7 +148,11 @@ func TestStrangersGoToOrphanAndAfterAMonthForGood(t *testing.T) {
 		require.Zero(t, r.mustSweep().Expired)
 		require.Len(t, r.keys("orphan/"), 4)
 		r.ahead = 31 * 24 * time.Hour
-		require.Equal(t, int64(4), r.mustSweep().Expired)
+		kept := &undeletable{Bucket: r.through, key: r.keys("orphan/")[0]}
+		r.through = kept
+		require.Equal(t, int64(3), r.mustSweep().Expired, "one that cannot be removed ends no sweep")
+		r.through = kept.Bucket
+		require.Equal(t, int64(1), r.mustSweep().Expired)
 		require.Empty(t, r.keys("orphan/"))
 		r.requireClean()
 	})
@@ -289,6 +293,19 @@ func TestAChangedQuotaIsDescribed(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, int64(5_000_000_000), found.QuotaBytes)
 	})
+}
+
+// undeletable refuses to remove one object.
+type undeletable struct {
+	fsck.Bucket
+	key string
+}
+
+func (u *undeletable) Delete(ctx context.Context, key string) error {
+	if key == u.key {
+		return errors.New("it cannot be removed")
+	}
+	return u.Bucket.Delete(ctx, key)
 }
 
 // unwritable refuses to replace one object.

@@ -145,6 +145,14 @@ func (f *Fsck) describeAllTenants(ctx context.Context) error {
 	return errors.Join(err, f.describeTenants(ctx, ids))
 }
 
+// errNotUnderstood is about a description that will not be better at the next reading.
+var errNotUnderstood = errors.New("the description is not understood")
+
+// isLost says whether a description that could not be read is lost for good.
+func isLost(err error) bool {
+	return errors.Is(err, errNotUnderstood) || errors.Is(err, blob.ErrDamaged) || errors.Is(err, blob.ErrNoKey)
+}
+
 // describedTenant reads the description of a tenant from the object store; nil when there is none.
 func (f *Fsck) describedTenant(ctx context.Context, id store.TenantID) (*store.TenantDescription, error) {
 	raw, err := f.document(ctx, tenantKey(id))
@@ -153,33 +161,39 @@ func (f *Fsck) describedTenant(ctx context.Context, id store.TenantID) (*store.T
 	}
 	var doc tenantDocument
 	if err := json.Unmarshal(raw, &doc); err != nil {
-		return nil, fmt.Errorf("read %s: %w", tenantKey(id), err)
+		return nil, fmt.Errorf("read %s: %w: %w", tenantKey(id), errNotUnderstood, err)
 	}
 	if doc.Version != descriptionVersion || doc.TenantID != id {
-		return nil, fmt.Errorf("read %s: it describes another tenant, or in another version", tenantKey(id))
+		return nil, fmt.Errorf("read %s: %w: another tenant's, or of another version", tenantKey(id), errNotUnderstood)
 	}
 	d := doc.description()
 	return &d, nil
 }
 
 // restoreTenant makes a tenant again with its domains, once for each settler, before its first mailbox is: aliases come after all
-// mailboxes, whose addresses go first. A description that is not there, or cannot be read, keeps no mailbox from being made.
-func (s *settler) restoreTenant(ctx context.Context, id store.TenantID) {
+// mailboxes, whose addresses go first. A description that is not there, or is lost, keeps no mailbox from being made.
+func (s *settler) restoreTenant(ctx context.Context, id store.TenantID) error {
 	if s.restored[id] {
-		return
+		return nil
+	}
+	d, err := s.describedTenant(ctx, id)
+	switch {
+	case err != nil && !isLost(err):
+		return err
+	case err != nil:
+		s.log.Warn("tenant not made again from its description", "tenant_id", string(id), "err", err)
+	case d != nil:
+		d.Aliases = nil
+		if _, _, err := s.store.RestoreTenant(ctx, *d, true); err != nil {
+			return err
+		}
 	}
 	s.restored[id] = true
-	d, err := s.describedTenant(ctx, id)
-	if err == nil && d != nil {
-		d.Aliases = nil
-		_, _, err = s.store.RestoreTenant(ctx, *d, true)
-	}
-	if err != nil {
-		s.log.Warn("tenant not made again from its description", "tenant_id", string(id), "err", err)
-	}
+	return nil
 }
 
-// checkTenants looks, when the database is another one or was set back, for what tenants were described with and do not have.
+// checkTenants looks, when the database is another one or was set back, for what tenants were described with and do not have. A
+// description that can't be read at the moment ends the check: it would be written over in the end.
 func (c *check) checkTenants(ctx context.Context) error {
 	if !c.inDoubt {
 		return nil
@@ -187,7 +201,7 @@ func (c *check) checkTenants(ctx context.Context) error {
 	for _, id := range c.tenants {
 		d, err := c.describedTenant(ctx, id)
 		switch {
-		case ctx.Err() != nil:
+		case err != nil && !isLost(err):
 			return err
 		case err != nil:
 			c.found(Problem{Kind: KindTenant, Key: tenantKey(id), What: "the description of a tenant cannot be read: " + err.Error()})

@@ -1,13 +1,18 @@
 package fsck_test
 
 import (
+	"context"
 	"errors"
+	"io"
+	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/mairust/mairust/internal/mail"
 	"github.com/mairust/mairust/store"
+	"github.com/mairust/mairust/store/blob"
 	"github.com/mairust/mairust/store/fsck"
 	"github.com/mairust/mairust/store/storetest"
 )
@@ -161,6 +166,66 @@ func TestATenantFileThatIsMissingOrOldIsToldAndWritten(t *testing.T) {
 		require.Equal(t, "the description of the tenant one is missing or old", problems[0].What)
 		report, _ = r.check(fsck.Request{Repair: true, MinAge: -1})
 		require.Equal(t, int64(1), report.Mended)
+		r.requireClean()
+	})
+}
+
+// once fails to read one object a number of times.
+type once struct {
+	fsck.Bucket
+	suffix string
+	left   atomic.Int32
+}
+
+func (o *once) Get(ctx context.Context, key string, offset, n int64) (io.ReadCloser, blob.Info, error) {
+	if strings.HasSuffix(key, o.suffix) && o.left.Add(-1) >= 0 {
+		return nil, blob.Info{}, errors.New("timeout")
+	}
+	return o.Bucket.Get(ctx, key, offset, n)
+}
+
+// What cannot be read at the moment must not be written over by what an old database has.
+func TestARepairThatCannotReadATenantFileEndsAndIsRunAgain(t *testing.T) {
+	onEach(t, func(t *testing.T, r *rig) {
+		ctx := t.Context()
+		site := storetest.NewSite(t, r.store, "one", "one.test", "bob")
+		require.NoError(t, r.fsck().DescribeAll(ctx))
+		require.NoError(t, r.fsck().Watch(ctx))
+		restore := r.dump()
+		f := r.fsck()
+		describe := f.DescribeChanged()
+		require.NoError(t, describe(ctx))
+		r.alias(site.Tenant.ID, "new@one.test", "bob@one.test")
+		require.NoError(t, describe(ctx))
+		require.NoError(t, r.fsck().Watch(ctx))
+		restore()
+		require.ErrorIs(t, r.fsck().Watch(ctx), fsck.ErrStopped)
+
+		flaky := &once{Bucket: r.through, suffix: "/tenant.json"}
+		flaky.left.Store(1)
+		r.through = flaky
+		_, err := r.fsck().Check(ctx, fsck.Request{Repair: true, MinAge: -1}, func(fsck.Event) {})
+		require.ErrorContains(t, err, "timeout")
+		require.Contains(t, r.object(string(site.Tenant.ID)+"/tenant.json"), "new@one.test")
+		report, problems := r.check(fsck.Request{Repair: true, MinAge: -1})
+		require.Zero(t, report.Left, "%v", problems)
+		require.Equal(t, "bob@one.test", r.leads("new@one.test"))
+	})
+}
+
+func TestATenantFileThatIsLostKeepsNothingFromBeingMended(t *testing.T) {
+	onEach(t, func(t *testing.T, r *rig) {
+		ctx := t.Context()
+		site := storetest.NewSite(t, r.store, "one", "one.test", "bob")
+		l := r.write(site.Target("bob"), "kept", "Q1", "")
+		r.deliver(l)
+		require.NoError(t, r.fsck().DescribeAll(ctx))
+		require.NoError(t, r.fsck().Watch(ctx))
+		r.damage(string(site.Tenant.ID)+"/tenant.json", func([]byte) []byte { return []byte("{") })
+		r.anew()
+		report, problems := r.check(fsck.Request{Rebuild: true, MinAge: -1})
+		require.Equal(t, int64(1), report.Left, "%v", problems)
+		require.NotNil(t, r.message(l))
 		r.requireClean()
 	})
 }

@@ -2,11 +2,14 @@ package fsck
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mairust/mairust/store"
@@ -57,7 +60,7 @@ func (w *witness) isBehind(st store.SweepState) bool {
 func (w *witness) contradicts(st store.SweepState) string {
 	switch {
 	case w.isBehind(st):
-		return "the objects are not there that belong to this database: the store is empty, another one, not mounted, or was set back in time"
+		return "the objects are not there that belong to this database: the store is empty, another one, not mounted, or was set back in time; no mail is taken meanwhile"
 	case w == nil:
 		return ""
 	case w.DatabaseID != st.DatabaseID:
@@ -85,17 +88,106 @@ func (f *Fsck) compare(ctx context.Context) (*witness, store.SweepState, error) 
 	if err != nil {
 		return nil, st, fmt.Errorf("compare database and objects: %w", err)
 	}
+	f.sure.note(f.now(), w, st)
 	if reason := w.contradicts(st); reason != "" {
+		stopped := f.stop(ctx, reason) // first: renewing may take long, or fail
+		if !errors.Is(stopped, ErrStopped) {
+			return w, st, stopped
+		}
 		if err := f.renewFolders(ctx, w, st); err != nil {
 			return w, st, err
 		}
-		return w, st, f.stop(ctx, reason)
+		return w, st, stopped
 	}
 	f.metrics.setStopped(st.Stopped != "")
 	if st.Stopped != "" {
 		return w, st, fmt.Errorf("%w: %s", ErrStopped, st.Stopped)
 	}
 	return w, st, nil
+}
+
+// certainFor is for how long a comparison counts for Certain.
+const certainFor = time.Second
+
+// sure is what the last comparison said, for those who ask often.
+type sure struct {
+	// asking is held by who compares.
+	asking chan struct{}
+
+	mu  sync.Mutex
+	at  time.Time
+	err error
+	// behind says that the objects were.
+	behind atomic.Bool
+}
+
+func (s *sure) note(now time.Time, w *witness, st store.SweepState) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.at, s.err = now, nil
+	s.behind.Store(w.isBehind(st))
+	if reason := cmp.Or(w.contradicts(st), st.Stopped); reason != "" {
+		s.err = fmt.Errorf("%w: %s", ErrStopped, reason)
+	}
+}
+
+// forget is for who has just made the one belong to the other.
+func (s *sure) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.at, s.err = time.Time{}, nil
+	s.behind.Store(false)
+}
+
+// last gives what the last comparison said; ok is false when it is too old, or noted by a clock that was ahead.
+func (s *sure) last(now time.Time) (ok bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	age := now.Sub(s.at)
+	return 0 <= age && age < certainFor, s.err
+}
+
+// Certain is nil when what the database does not know is not there. It compares as Compare does, at most once a second, and changes
+// nothing. ErrStopped while the database may be another one or an old one; else a fault of the database or the object store.
+func (f *Fsck) Certain(ctx context.Context) error {
+	if ok, err := f.sure.last(f.now()); ok {
+		return err
+	}
+	select {
+	case f.sure.asking <- struct{}{}:
+		defer func() { <-f.sure.asking }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if ok, err := f.sure.last(f.now()); ok {
+		return err
+	}
+	w, st, err := f.readBoth(ctx)
+	if err != nil {
+		return fmt.Errorf("compare database and objects: %w", err)
+	}
+	f.sure.note(f.now(), w, st)
+	_, err = f.sure.last(f.now())
+	return err
+}
+
+// ErrNoObjects says that the objects that belong to the database are not there: their disk is not mounted, it is another bucket, or they
+// were set back.
+var ErrNoObjects = errors.New("the object store is not the one that belongs to the database, or was set back")
+
+// HasObjects is ErrNoObjects when the last comparison found so, and one of this moment does: what is stored now would not be seen again when
+// the right objects are back.
+func (f *Fsck) HasObjects(ctx context.Context) error {
+	if !f.sure.behind.Load() {
+		return nil
+	}
+	if err := f.Certain(ctx); err != nil && !errors.Is(err, ErrStopped) {
+		return err
+	}
+	if f.sure.behind.Load() {
+		return ErrNoObjects
+	}
+	return nil
 }
 
 // readBoth reads what both know of each other: the witness first, since it is written after the database was raised. When that took so
@@ -198,6 +290,7 @@ func (f *Fsck) accept(ctx context.Context, w *witness) error {
 	if err != nil {
 		return fmt.Errorf("accept database: %w", err)
 	}
+	f.sure.forget()
 	f.metrics.setStopped(false)
 	return nil
 }

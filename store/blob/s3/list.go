@@ -56,12 +56,19 @@ func (b *Bucket) listAll(ctx context.Context, prefix string, do func(types.Objec
 				return nil
 			}
 		}
-		if !aws.ToBool(page.IsTruncated) || aws.ToString(page.NextContinuationToken) == "" {
+		next := aws.ToString(page.NextContinuationToken)
+		switch {
+		case !aws.ToBool(page.IsTruncated):
 			return nil
+		case next == "" || next == aws.ToString(in.ContinuationToken):
+			return errCutShort // else whoever lists takes what was left out for removed
 		}
 		in.ContinuationToken = page.NextContinuationToken
 	}
 }
+
+// errCutShort is about a server that does not say where its list goes on.
+var errCutShort = errors.New("the server says that the list goes on, and not where")
 
 // decoded is a key of a list. Lists are asked for in URL encoding: others may have put a key with a character that XML
 // does not have, which would make the whole list unreadable. Servers that do not know it say so.
@@ -130,8 +137,11 @@ func (b *Bucket) uploads(ctx context.Context, do func(types.MultipartUpload) err
 				return err
 			}
 		}
-		if !aws.ToBool(page.IsTruncated) || aws.ToString(page.NextKeyMarker) == "" {
+		switch {
+		case !aws.ToBool(page.IsTruncated):
 			return nil
+		case aws.ToString(page.NextKeyMarker) == "":
+			return errCutShort
 		}
 		in.KeyMarker, in.UploadIdMarker = decoded(page.NextKeyMarker, page.EncodingType), page.NextUploadIdMarker
 	}
