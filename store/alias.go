@@ -126,7 +126,11 @@ func (s *Store) RemoveAlias(ctx context.Context, tenant TenantID, address mail.A
 func (s *Store) LeadsTo(ctx context.Context, address, target mail.Address, delimiters string) (end Target, ok bool, err error) {
 	elsewhere := errors.New("elsewhere")
 	from := address.Fold()
-	end, err = s.follow(ctx, target, delimiters, func(ctx context.Context, rcpt mail.Address) (Target, mail.Address, error) {
+	steps := maxAliasSteps
+	if !address.IsZero() {
+		steps -= 2 // one is its own, and one an alias domain's through which mail may come
+	}
+	end, err = s.follow(ctx, target, delimiters, steps, func(ctx context.Context, rcpt mail.Address) (Target, mail.Address, error) {
 		if rcpt == from {
 			return Target{}, mail.Address{}, ErrLoop
 		}

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"fmt"
 	"sync"
 	"testing"
 
@@ -70,6 +71,13 @@ func TestWhereAnAliasWouldLead(t *testing.T) {
 		for from, to := range map[string]string{"a@one.test": "b@one.test", "out@one.test": "x@elsewhere.test", "b@one.test": "bob@one.test"} {
 			require.NoError(t, s.SetAlias(ctx, one.Tenant.ID, address(t, from), address(t, to), store.Beside{}))
 		}
+		for i := range 6 { // six steps to bob from c0
+			to := fmt.Sprintf("c%d@one.test", i+1)
+			if i == 5 {
+				to = "bob@one.test"
+			}
+			require.NoError(t, s.SetAlias(ctx, one.Tenant.ID, address(t, fmt.Sprintf("c%d@one.test", i)), address(t, to), store.Beside{}))
+		}
 		for _, row := range []struct {
 			from, to string
 			here     bool
@@ -81,6 +89,8 @@ func TestWhereAnAliasWouldLead(t *testing.T) {
 			{"n@one.test", "a@one.test", true, nil},
 			{"n@one.test", "out@one.test", false, nil},
 			{"n@one.test", "x@elsewhere.test", false, nil},
+			{"n@one.test", "c1@one.test", true, nil},
+			{"n@one.test", "c0@one.test", false, store.ErrNotFound}, // too long, with its own and an alias domain
 			{"n@one.test", "nobody@one.test", false, store.ErrNotFound},
 			{"n@one.test", "nobody@alias.test", false, store.ErrNotFound},
 			{"n@one.test", "N@one.test", false, store.ErrLoop},

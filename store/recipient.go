@@ -33,7 +33,7 @@ func (s *Store) Resolve(ctx context.Context, rcpt mail.Address, delimiters strin
 		return target, nil
 	}
 	asOf := s.recipients.asOf()
-	target, err := s.follow(ctx, rcpt, delimiters, s.step)
+	target, err := s.follow(ctx, rcpt, delimiters, maxAliasSteps, s.step)
 	if err != nil {
 		return Target{}, err
 	}
@@ -44,11 +44,11 @@ func (s *Store) Resolve(ctx context.Context, rcpt mail.Address, delimiters strin
 // step finds a mailbox, or the next address of an alias. rcpt is folded.
 type step func(ctx context.Context, rcpt mail.Address) (target Target, next mail.Address, err error)
 
-// follow follows aliases. At each step the address as it stands comes first, then the same without its detail;
+// follow follows aliases, so many steps at most. At each step the address as it stands comes first, then the same without its detail;
 // the first detail that was taken off is the recipient's.
-func (s *Store) follow(ctx context.Context, rcpt mail.Address, delimiters string, take step) (Target, error) {
+func (s *Store) follow(ctx context.Context, rcpt mail.Address, delimiters string, steps int, take step) (Target, error) {
 	detail := ""
-	for range maxAliasSteps {
+	for range steps {
 		target, next, err := take(ctx, rcpt.Fold())
 		if errors.Is(err, ErrNotFound) && delimiters != "" {
 			if base, off, ok := rcpt.Detail(delimiters); ok {

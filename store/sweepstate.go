@@ -106,6 +106,9 @@ const renew = `UPDATE folders SET uidvalidity = CASE WHEN uidvalidity >= $1 THEN
 // RenewFolders gives every folder a new, higher UIDVALIDITY, because of the token of another state of the database. It
 // does nothing when that was done for this token already.
 func (s *Store) RenewFolders(ctx context.Context, token string) error {
+	if st, err := s.SweepState(ctx); err != nil || st.RenewedFor == token {
+		return err
+	}
 	return s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
 		// In the order of deliveries, which hold their tenant first: no two wait for each other.
 		err := tx.Each(ctx, `SELECT id FROM tenants ORDER BY id`+tx.ForUpdate(), nil, func(scan sqldb.Scan) error {

@@ -53,11 +53,12 @@ func (i certainIndex) DeliverWhile(ctx context.Context, c store.Copy, put func()
 	return i.Store.DeliverWhile(ctx, c, put)
 }
 
-// isUncertain says whether the database may not know all mailboxes.
-func (i certainIndex) isUncertain(ctx context.Context) (bool, error) {
+// isUncertain says whether the database may not know all mailboxes, of a domain that it knows or of others. Where it is the one that the
+// objects belong to, and only the sweep is stopped, it knows all domains.
+func (i certainIndex) isUncertain(ctx context.Context, known bool) (bool, error) {
 	err := i.fsck.Certain(ctx)
 	if errors.Is(err, fsck.ErrStopped) {
-		return true, nil
+		return known || errors.Is(err, fsck.ErrAnother), nil
 	}
 	return false, err
 }

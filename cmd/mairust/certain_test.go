@@ -1,6 +1,7 @@
 package main
 
 import (
+	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
@@ -10,6 +11,9 @@ import (
 
 	"github.com/mairust/mairust/internal/lab"
 	"github.com/mairust/mairust/internal/lab/labtest"
+	"github.com/mairust/mairust/internal/mail"
+	"github.com/mairust/mairust/store"
+	"github.com/mairust/mairust/store/fsck"
 	"github.com/mairust/mairust/store/sqldb"
 	"github.com/mairust/mairust/store/storetest"
 )
@@ -86,4 +90,39 @@ func code(t *testing.T, s *testSite, rcpt string) int {
 	replies, err := s.lmtp(t.Context(), "a@sender.test", []string{rcpt}, []byte("Subject: hello\r\n\r\nhello\r\n"))
 	require.NoError(t, err)
 	return append(replies.Final, replies.Rcpts...)[0].Code
+}
+
+// Objects may go between RCPT and the end of the data.
+func TestNothingIsStoredWhenTheObjectsWentAfterRcpt(t *testing.T) {
+	here := newTestSite(t, siteOptions{Backend: sqldb.SQLite, Mailboxes: []string{"bob"}})
+	here.open(t, func(s *site) {
+		ctx := t.Context()
+		f, err := s.fsck(slog.New(slog.DiscardHandler), nil)
+		require.NoError(t, err)
+		for range 3 {
+			require.NoError(t, f.Watch(ctx))
+		}
+		index := certainIndex{s.store, f}
+		address, err := mail.ParseAddress("bob@example.test")
+		require.NoError(t, err)
+		target, err := index.Resolve(ctx, address, "+")
+		require.NoError(t, err)
+		c := storetest.NewCopy(t, target, "hello")
+		put := 0
+		_, err = index.DeliverWhile(ctx, c, func() error { put++; return nil })
+		require.NoError(t, err)
+
+		require.NoError(t, s.objects.Delete(ctx, "installation/database.json"))
+		require.ErrorIs(t, f.Watch(ctx), fsck.ErrStopped)
+		late := storetest.NewCopy(t, target, "late")
+		_, err = index.DeliverWhile(ctx, late, func() error { put++; return nil })
+		require.ErrorIs(t, err, fsck.ErrNoObjects)
+		require.Equal(t, 1, put)
+		results := index.Deliver(ctx, []store.Copy{late, storetest.NewCopy(t, target, "later")})
+		require.Len(t, results, 2)
+		require.ErrorIs(t, results[1].Err, store.ErrNotStored, "its object may go")
+		require.ErrorIs(t, results[1].Err, fsck.ErrNoObjects)
+		_, err = index.Resolve(ctx, address, "+")
+		require.ErrorIs(t, err, fsck.ErrNoObjects)
+	})
 }

@@ -52,13 +52,13 @@ func recipientDelimiter(c *config.Config) string {
 	return strings.TrimPrefix(c.LMTP.RecipientDelimiter, "none")
 }
 
-// describe writes the descriptions of mailboxes that were made since.
+// describe writes the descriptions of mailboxes that were made since, and of tenants.
 func (s *site) describe(ctx context.Context, since time.Time) error {
 	f, err := s.fsck(slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		return err
 	}
-	return f.DescribeSince(ctx, since)
+	return errors.Join(f.DescribeSince(ctx, since), f.DescribeTenants(ctx))
 }
 
 // maxPasswordFile is more than any password has.

@@ -94,7 +94,7 @@ var sentences = map[string][2]string{
 	"alias_domain":           {"the domain %s is not here: an alias has a domain of its tenant", "ドメイン %s は登録されていません。別名には、テナントのドメインを使ってください。"},
 	"alias_domain_of":        {"the domain %s is no domain of the tenant that another could stand for", "ドメイン %s は、別名ドメインの本体にできません（このテナントのドメインではないか、それ自体が別名です）。"},
 	"alias_otherwise":        {"%s is an alias already, of another address", "%s はすでに別のアドレスの別名です。"},
-	"domain_taken_otherwise": {"the domain %s belongs to another tenant, or is one of its own", "ドメイン %s は別のテナントのものか、別名ではないドメインとして登録されています。"},
+	"domain_taken_otherwise": {"the domain %s belongs to another tenant, is one of its own, or stands for another domain", "ドメイン %s は別のテナントのものか、別名ではないドメイン、または別のドメインの別名として登録されています。"},
 	"alias_loop":             {"mail for %s would come back to it", "%s 宛のメールが自分自身に戻ってしまいます。"},
 	"alias_nowhere":          {"there is no mailbox or alias %s: make it first", "%s というメールボックスも別名もありません。先に作成してください。"},
 	"alias_mailbox":          {"%s is a mailbox, and cannot be an alias too", "%s はメールボックスです。別名にはできません。"},

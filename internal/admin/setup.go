@@ -144,11 +144,15 @@ func (w *setup) checkPasswords() error {
 
 // made notes what a step did, and audits it when something was created.
 func (w *setup) made(ctx context.Context, m wire.Made) error {
+	return w.madeSo(ctx, m, m.Kind+".create", map[string]string{"id": m.ID})
+}
+
+func (w *setup) madeSo(ctx context.Context, m wire.Made, action string, after any) error {
 	w.result.Things = append(w.result.Things, m)
 	if !m.Created {
 		return nil
 	}
-	return w.audit(ctx, w.by, w.tenant.ID, m.Kind+".create", m.Name, map[string]string{"id": m.ID})
+	return w.audit(ctx, w.by, w.tenant.ID, action, m.Name, after)
 }
 
 func (w *setup) makeTenant(ctx context.Context) error {
@@ -193,7 +197,8 @@ func (w *setup) makeAliasDomains(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("domain %s: %w", name, err)
 		}
-		if err := w.made(ctx, wire.Made{Kind: "domain", ID: string(d.ID), Name: d.Name, Created: created}); err != nil {
+		m := wire.Made{Kind: "domain", ID: string(d.ID), Name: d.Name, Created: created}
+		if err := w.madeSo(ctx, m, "domain.create", map[string]string{"id": m.ID, "alias_of": of}); err != nil {
 			return err
 		}
 	}
@@ -216,7 +221,8 @@ func (w *setup) makeAliases(ctx context.Context) error {
 		if err != nil {
 			return refuseAlias(w.by, err, address, target)
 		}
-		if err := w.made(ctx, wire.Made{Kind: "alias", Name: address.String(), Created: created}); err != nil {
+		m := wire.Made{Kind: "alias", Name: address.String(), Created: created}
+		if err := w.madeSo(ctx, m, "alias.set", wire.AliasTarget{Target: target.Fold().String()}); err != nil {
 			return err
 		}
 	}

@@ -117,8 +117,10 @@ func TestMapsOfARealStore(t *testing.T) {
 			require.NoError(t, err)
 			require.NoError(t, s.SetAlias(ctx, site.Tenant.ID, mail.Address{Local: from, Domain: "example.test"}, target, store.Beside{}))
 		}
-		var uncertain atomic.Bool
-		c := newRig(t, s, lookup.Options{}, lookup.Deps{RecipientDelimiter: "+", Uncertain: func(context.Context) (bool, error) { return uncertain.Load(), nil }}).dial(t)
+		var uncertain, another atomic.Bool
+		c := newRig(t, s, lookup.Options{}, lookup.Deps{RecipientDelimiter: "+", Uncertain: func(_ context.Context, known bool) (bool, error) {
+			return uncertain.Load() && known || another.Load(), nil
+		}}).dial(t)
 		for request, reply := range map[string]string{
 			"domains example.test":              "OK example.test",
 			"domains EXAMPLE.test":              "OK example.test",
@@ -170,6 +172,10 @@ func TestMapsOfARealStore(t *testing.T) {
 		} {
 			require.Equal(t, reply, c.ask(request), request)
 		}
+		another.Store(true)
+		require.Equal(t, "TEMP the database may be another or an old one", c.ask("mailboxes nobody@nowhere.test"), "Postfix asks this map for domains that it holds to be its own")
+		require.Equal(t, "NOTFOUND ", c.ask("aliases x@elsewhere.test"), "and this one for all")
+		another.Store(false)
 		uncertain.Store(false)
 
 		require.NoError(t, s.SetMailboxQuota(ctx, site.Tenant.ID, site.Mailboxes["full"].ID, 1, store.Beside{}))

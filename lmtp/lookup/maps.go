@@ -84,7 +84,7 @@ func (s *Server) mailbox(ctx context.Context, key string) (string, error) {
 	}
 	target, err := s.deps.Index.Resolve(ctx, a, s.deps.RecipientDelimiter)
 	if errors.Is(err, store.ErrNotFound) {
-		return "", s.unknown(ctx, a)
+		return "", s.unknown(ctx, a, false)
 	}
 	if err != nil {
 		return "", err
@@ -95,17 +95,17 @@ func (s *Server) mailbox(ctx context.Context, key string) (string, error) {
 // errUncertain says that an address is not known to a database that may not know all.
 var errUncertain = errors.New("an unknown address, in a database that may be another or an old one")
 
-// unknown is store.ErrNotFound for an address that was not found, or errUncertain. Addresses of other domains are not ours to keep
-// back: Postfix asks its own tables for them next, and would not after an error.
-func (s *Server) unknown(ctx context.Context, a mail.Address) error {
-	ours, err := s.deps.Index.HasDomain(ctx, a.Fold().Domain)
+// unknown is store.ErrNotFound for an address that was not found, or errUncertain. Where Postfix asks for all recipients, those of domains that are
+// not known are other hosts'.
+func (s *Server) unknown(ctx context.Context, a mail.Address, askedForAll bool) error {
+	known, err := s.deps.Index.HasDomain(ctx, a.Fold().Domain)
 	switch {
 	case err != nil:
 		return err
-	case !ours:
+	case !known && askedForAll:
 		return store.ErrNotFound
 	}
-	uncertain, err := s.deps.Uncertain(ctx)
+	uncertain, err := s.deps.Uncertain(ctx, known)
 	switch {
 	case err != nil:
 		return err
@@ -152,7 +152,7 @@ func (s *Server) elsewhere(ctx context.Context, a mail.Address) (string, error) 
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return "", err
 	}
-	return "", s.unknown(ctx, a)
+	return "", s.unknown(ctx, a, true)
 }
 
 // parseKey reads an address as Postfix writes it in a lookup, quoted or not.

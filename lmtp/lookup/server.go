@@ -51,8 +51,9 @@ type Deps struct {
 	Index Index
 	// RecipientDelimiter is that of LMTP and of Postfix; empty means that addresses have no detail part.
 	RecipientDelimiter string
-	// Uncertain says whether the database may not know all mailboxes: what it does not know is then not refused for good. Nil means never.
-	Uncertain func(context.Context) (bool, error)
+	// Uncertain says whether the database may not know all mailboxes, of a domain that it knows or of others: what it does not know is
+	// then not refused for good. Nil means never.
+	Uncertain func(ctx context.Context, known bool) (bool, error)
 	// Log may be nil.
 	Log *slog.Logger
 	// Registerer may be nil.
@@ -87,7 +88,7 @@ func New(o Options, d Deps) (*Server, error) {
 		d.Log = slog.New(slog.DiscardHandler)
 	}
 	if d.Uncertain == nil {
-		d.Uncertain = func(context.Context) (bool, error) { return false, nil }
+		d.Uncertain = func(context.Context, bool) (bool, error) { return false, nil }
 	}
 	m, err := newMetrics(d.Registerer)
 	if err != nil {

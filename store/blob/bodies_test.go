@@ -3,6 +3,7 @@ package blob_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -14,19 +15,17 @@ import (
 	"github.com/mairust/mairust/store/blob"
 )
 
-// held is an object whose reading waits for a gate; inMemory counts those that have been begun.
+// held is an object whose reading waits until enough of them have begun.
 type held struct {
 	*bytes.Reader
-	inMemory *atomic.Int64
-	gate     <-chan struct{}
-	begun    bool
+	begin func()
+	begun bool
 }
 
 func (h *held) Read(p []byte) (int, error) {
 	if !h.begun {
 		h.begun = true
-		h.inMemory.Add(1)
-		<-h.gate
+		h.begin()
 	}
 	return h.Reader.Read(p)
 }
@@ -41,20 +40,37 @@ func TestMemoryOfObjectsOnTheirWayIsBounded(t *testing.T) {
 	}
 	const size, most = 256 << 10, blob.MaxBodies / (256 << 10)
 	content := make([]byte, size)
-	var inMemory atomic.Int64
+	var begun atomic.Int64
 	gate := make(chan struct{})
+	begin := func() {
+		begun.Add(1)
+		<-gate
+	}
 	var group sync.WaitGroup
-	for i := range most + 40 {
+	put := func(ctx context.Context, i int) error {
+		return f.Put(ctx, fmt.Sprint("t/", i), &held{Reader: bytes.NewReader(content), begin: begin}, size)
+	}
+	for i := range most {
 		group.Go(func() {
-			r := &held{Reader: bytes.NewReader(content), inMemory: &inMemory, gate: gate}
-			if err := f.Put(context.Background(), fmt.Sprint("t/", i), r, size); err != nil {
+			if err := put(context.Background(), i); err != nil {
 				t.Error(err)
 			}
 		})
 	}
-	require.Eventually(t, func() bool { return inMemory.Load() == most }, time.Minute, time.Millisecond)
-	time.Sleep(50 * time.Millisecond)
-	require.Equal(t, int64(most), inMemory.Load())
+	require.Eventually(t, func() bool { return begun.Load() == most }, time.Minute, time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	for i := range 40 {
+		group.Go(func() {
+			if err := put(ctx, most+i); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("there is no memory for it, and it was not kept waiting: %v", err)
+			}
+		})
+	}
+	<-ctx.Done()
+	if n := begun.Load(); n != most {
+		t.Errorf("%d objects are in memory", n)
+	}
 	close(gate)
 	group.Wait()
 }

@@ -26,7 +26,7 @@ type check struct {
 	minAge time.Duration
 	// youngToo says that young objects without a row are adopted too: the database has lost some, or all.
 	youngToo bool
-	// inDoubt says that the sweep is stopped: the database may have been set back, or be another one, or is made anew.
+	// inDoubt says that the database is another one than the objects belong to, was set back, or is made anew: they may know more.
 	inDoubt bool
 	totals  store.Totals
 	limit   *limiter
@@ -104,10 +104,10 @@ func (c *check) database(ctx context.Context) (accept func(context.Context) erro
 	}
 	// What belongs to no mailbox may belong to one that this database does not know.
 	c.keepStrangers = reason != "" || c.Rebuild
+	c.inDoubt = reason != "" && !w.isBehind(st) || c.Rebuild
 	if reason == "" {
 		reason = st.Stopped
 	}
-	c.inDoubt = reason != "" || c.Rebuild
 	c.youngToo = reason != "" && c.mends()
 	nothing := func(context.Context) error { return nil }
 	switch {

@@ -217,7 +217,7 @@ func TestWhatADatabaseDoesNotKnowIsNotCertainBeforeTheNextLook(t *testing.T) {
 		require.NoError(t, f.HasObjects(ctx))
 		restore()
 		f = r.fsck()
-		require.ErrorIs(t, f.Certain(ctx), fsck.ErrStopped)
+		require.ErrorIs(t, f.Certain(ctx), fsck.ErrAnother)
 		require.NoError(t, f.HasObjects(ctx), "it is the database that was set back")
 		state, err := r.store.SweepState(ctx)
 		require.NoError(t, err)
@@ -235,6 +235,32 @@ func TestWhatADatabaseDoesNotKnowIsNotCertainBeforeTheNextLook(t *testing.T) {
 		_, _ = r.check(fsck.Request{Repair: true, MinAge: -1})
 		r.ahead += 2 * time.Second
 		require.NoError(t, f.HasObjects(ctx), "another process has accepted them")
+	})
+}
+
+// What comes back after a fault may be another store: nothing is certain until it was looked at.
+func TestNothingIsCertainWhileTheObjectsCannotBeRead(t *testing.T) {
+	onEach(t, func(t *testing.T, r *rig) {
+		ctx := t.Context()
+		storetest.NewSite(t, r.store, "one", "one.test", "bob")
+		for range 3 {
+			require.NoError(t, r.fsck().Watch(ctx))
+		}
+		flaky := &once{Bucket: r.through, suffix: "database.json"}
+		r.through = flaky
+		f := r.fsck()
+		flaky.left.Store(1)
+		require.ErrorContains(t, f.Certain(ctx), "timeout")
+		require.ErrorContains(t, f.HasObjects(ctx), "timeout", "as was found a moment ago")
+		r.ahead += 2 * time.Second
+		require.NoError(t, f.HasObjects(ctx))
+		require.NoError(t, f.Certain(ctx))
+
+		flaky.left.Store(1)
+		require.ErrorContains(t, f.Compare(ctx), "timeout")
+		require.NoError(t, r.objects.Delete(ctx, "installation/database.json"))
+		r.ahead += 2 * time.Second
+		require.ErrorIs(t, f.HasObjects(ctx), fsck.ErrNoObjects)
 	})
 }
 

@@ -49,7 +49,7 @@ func descriptionKey(d store.MailboxDescription) string {
 // DescribeAll writes the description of each mailbox and tenant that has none, or an old one.
 func (f *Fsck) DescribeAll(ctx context.Context) error {
 	began := f.now()
-	tenants := f.describeAllTenants(ctx)
+	tenants := f.DescribeTenants(ctx)
 	return errors.Join(tenants, f.eachMailbox(ctx, func(d store.MailboxDescription) error {
 		_, err := f.describe(ctx, d, true)
 		if err == nil && d.Created.After(began.Add(-overlap)) {

@@ -10,6 +10,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -83,6 +84,9 @@ type Fsck struct {
 // ErrStopped says that nothing may be removed until an operator has run mairust fsck --repair.
 var ErrStopped = errors.New("the sweep is stopped")
 
+// ErrAnother is the ErrStopped of a database that is another one than the objects belong to, was set back, or is being made anew.
+var ErrAnother = fmt.Errorf("%w, and the database does not know all that the objects do", ErrStopped)
+
 // New makes a Fsck.
 func New(o Options, d Deps) (*Fsck, error) {
 	if d.Store == nil || d.Objects == nil || d.Verify == nil {
@@ -98,10 +102,12 @@ func New(o Options, d Deps) (*Fsck, error) {
 	if d.Now == nil {
 		d.Now = time.Now
 	}
-	return &Fsck{
+	f := &Fsck{
 		options: o, store: d.Store, objects: d.Objects, verify: d.Verify, log: d.Log, now: d.Now,
 		metrics: newMetrics(d.Registerer), sure: sure{asking: make(chan struct{}, 1)}, step: func(string) error { return nil },
-	}, nil
+	}
+	f.sure.forget()
+	return f, nil
 }
 
 const (

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"io"
 	"log/slog"
 	"os"
@@ -89,7 +90,11 @@ func (r *rig) open(o sqldb.Options) {
 	r.t.Helper()
 	var err error
 	r.options = o
-	r.db, err = sqldb.Open(context.Background(), o)
+	// A program that another test starts this moment has the lock of the database that was closed for as long as it is no program yet.
+	require.Eventually(r.t, func() bool {
+		r.db, err = sqldb.Open(context.Background(), o)
+		return !errors.Is(err, sqldb.ErrLocked)
+	}, time.Minute, 10*time.Millisecond)
 	require.NoError(r.t, err)
 	_, err = r.db.Migrate(context.Background())
 	require.NoError(r.t, err)

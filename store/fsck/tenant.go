@@ -82,8 +82,8 @@ func (f *Fsck) describeTenant(ctx context.Context, id store.TenantID, write bool
 		return false, fmt.Errorf("describe tenant %s: %w", id, err)
 	}
 	has, err := f.document(ctx, key)
-	if errors.Is(err, blob.ErrDamaged) {
-		has, err = nil, nil // what the database says is written in its place
+	if errors.Is(err, blob.ErrDamaged) || write && errors.Is(err, blob.ErrNoKey) {
+		has, err = nil, nil // what the database says is written in its place, where there is a key for it
 	}
 	differs = err == nil && !bytes.Equal(bytes.TrimSpace(has), text)
 	if differs && write {
@@ -98,16 +98,16 @@ func (f *Fsck) describeTenant(ctx context.Context, id store.TenantID, write bool
 // describeTenants writes the descriptions of tenants that are missing or old, unless the database is in doubt: what the object store
 // has then may be newer. It goes on past tenants that cannot be described.
 func (f *Fsck) describeTenants(ctx context.Context, ids []store.TenantID) error {
-	if len(ids) == 0 {
-		return nil
-	}
-	w, st, err := f.readBoth(ctx)
-	if err != nil || st.Stopped != "" || w.contradicts(st) != "" {
-		return err
-	}
 	var failed []error
 	for _, id := range ids {
-		if _, err := f.describeTenant(ctx, id, true); err != nil {
+		err := f.Certain(ctx)
+		if errors.Is(err, ErrAnother) {
+			return errors.Join(failed...)
+		}
+		if err == nil || errors.Is(err, ErrStopped) {
+			_, err = f.describeTenant(ctx, id, true)
+		}
+		if err != nil {
 			failed = append(failed, err)
 		}
 		if len(failed) > 0 && (ctx.Err() != nil || len(failed) >= maxFailed) {
@@ -136,7 +136,8 @@ func (f *Fsck) eachTenant(ctx context.Context, do func(store.Tenant) error) erro
 	}
 }
 
-func (f *Fsck) describeAllTenants(ctx context.Context) error {
+// DescribeTenants writes the description of each tenant that has none, or an old one.
+func (f *Fsck) DescribeTenants(ctx context.Context) error {
 	var ids []store.TenantID
 	err := f.eachTenant(ctx, func(t store.Tenant) error {
 		ids = append(ids, t.ID)

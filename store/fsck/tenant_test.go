@@ -130,6 +130,38 @@ func TestAliasesThatAnOldDumpDoesNotKnowAreMadeAgain(t *testing.T) {
 	})
 }
 
+// A repair of a sweep that stopped for something else, or of objects that were set back, must not bring back what an administrator removed.
+func TestWhatWasRemovedStaysRemovedWhereTheDatabaseIsTheNewerOne(t *testing.T) {
+	for name, stop := range map[string]func(r *rig){
+		"stopped for something else": func(r *rig) {
+			_, err := r.store.StopSweep(r.t.Context(), "too many objects have no row")
+			require.NoError(r.t, err)
+		},
+		"objects set back": func(r *rig) {
+			require.NoError(r.t, r.objects.Delete(r.t.Context(), "installation/database.json"))
+			require.ErrorIs(r.t, r.fsck().Watch(r.t.Context()), fsck.ErrStopped)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onEach(t, func(t *testing.T, r *rig) {
+				ctx := t.Context()
+				site := storetest.NewSite(t, r.store, "one", "one.test", "bob")
+				r.alias(site.Tenant.ID, "boss@one.test", "bob@one.test")
+				require.NoError(t, r.fsck().DescribeAll(ctx))
+				for range 2 {
+					require.NoError(t, r.fsck().Watch(ctx))
+				}
+				stop(r)
+				require.NoError(t, r.store.RemoveAlias(ctx, site.Tenant.ID, r.address("boss@one.test"), store.Beside{}))
+				report, problems := r.check(fsck.Request{Repair: true, MinAge: -1})
+				require.Zero(t, report.Left, "%v", problems)
+				require.Empty(t, r.leads("boss@one.test"))
+				require.NotContains(t, r.object(string(site.Tenant.ID)+"/tenant.json"), "boss@")
+			})
+		})
+	}
+}
+
 // What a repair cannot make again it names, and goes on.
 func TestWhatOthersHaveMeanwhileIsNamed(t *testing.T) {
 	onEach(t, func(t *testing.T, r *rig) {

@@ -86,9 +86,9 @@ func (f *Fsck) Compare(ctx context.Context) error {
 func (f *Fsck) compare(ctx context.Context) (*witness, store.SweepState, error) {
 	w, st, err := f.readBoth(ctx)
 	if err != nil {
-		return nil, st, fmt.Errorf("compare database and objects: %w", err)
+		return nil, st, f.sure.fail(f.now(), err)
 	}
-	f.sure.note(f.now(), w, st)
+	_ = f.sure.note(f.now(), w, st) // told below
 	if reason := w.contradicts(st); reason != "" {
 		stopped := f.stop(ctx, reason) // first: renewing may take long, or fail
 		if !errors.Is(stopped, ErrStopped) {
@@ -117,26 +117,42 @@ type sure struct {
 	mu  sync.Mutex
 	at  time.Time
 	err error
-	// behind says that the objects were.
-	behind atomic.Bool
+	// unsure says that the objects were behind, or that the last comparison failed, or that there was none.
+	unsure atomic.Bool
 }
 
-func (s *sure) note(now time.Time, w *witness, st store.SweepState) {
+// note notes a comparison, and gives what Certain says of it.
+func (s *sure) note(now time.Time, w *witness, st store.SweepState) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	behind, reason := w.isBehind(st), cmp.Or(w.contradicts(st), st.Stopped)
 	s.at, s.err = now, nil
-	s.behind.Store(w.isBehind(st))
-	if reason := cmp.Or(w.contradicts(st), st.Stopped); reason != "" {
+	s.unsure.Store(behind)
+	switch {
+	case reason == "":
+	case !behind && w.contradicts(st) != "", st.Stopped == rebuilding:
+		s.err = fmt.Errorf("%w: %s", ErrAnother, reason)
+	default:
 		s.err = fmt.Errorf("%w: %s", ErrStopped, reason)
 	}
+	return s.err
 }
 
-// forget is for who has just made the one belong to the other.
+// fail notes that nothing could be compared, and gives back why. What comes back may be another one.
+func (s *sure) fail(now time.Time, err error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.at, s.err = now, fmt.Errorf("compare database and objects: %w", err)
+	s.unsure.Store(true)
+	return s.err
+}
+
+// forget has the next who asks compare again.
 func (s *sure) forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.at, s.err = time.Time{}, nil
-	s.behind.Store(false)
+	s.unsure.Store(true)
 }
 
 // last gives what the last comparison said; ok is false when it is too old, or noted by a clock that was ahead.
@@ -148,7 +164,8 @@ func (s *sure) last(now time.Time) (ok bool, err error) {
 }
 
 // Certain is nil when what the database does not know is not there. It compares as Compare does, at most once a second, and changes
-// nothing. ErrStopped while the database may be another one or an old one; else a fault of the database or the object store.
+// nothing. ErrAnother while the database is another one or an old one, another ErrStopped while the sweep is stopped for something else; else a
+// fault of the database or the object store.
 func (f *Fsck) Certain(ctx context.Context) error {
 	if ok, err := f.sure.last(f.now()); ok {
 		return err
@@ -163,28 +180,29 @@ func (f *Fsck) Certain(ctx context.Context) error {
 		return err
 	}
 	w, st, err := f.readBoth(ctx)
-	if err != nil {
-		return fmt.Errorf("compare database and objects: %w", err)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err() // who asked has gone, which says nothing
+	case err != nil:
+		return f.sure.fail(f.now(), err)
 	}
-	f.sure.note(f.now(), w, st)
-	_, err = f.sure.last(f.now())
-	return err
+	return f.sure.note(f.now(), w, st)
 }
 
 // ErrNoObjects says that the objects that belong to the database are not there: their disk is not mounted, it is another bucket, or they
 // were set back.
 var ErrNoObjects = errors.New("the object store is not the one that belongs to the database, or was set back")
 
-// HasObjects is ErrNoObjects when the last comparison found so, and one of this moment does: what is stored now would not be seen again when
-// the right objects are back.
+// HasObjects is nil when the objects are those that belong to the database, and ErrNoObjects when the objects are behind the database: what is stored now would not be seen again when the right ones are
+// back. It costs nothing when the last comparison, of whoever watches, was good; else it compares as Certain does.
 func (f *Fsck) HasObjects(ctx context.Context) error {
-	if !f.sure.behind.Load() {
+	if !f.sure.unsure.Load() {
 		return nil
 	}
 	if err := f.Certain(ctx); err != nil && !errors.Is(err, ErrStopped) {
 		return err
 	}
-	if f.sure.behind.Load() {
+	if f.sure.unsure.Load() {
 		return ErrNoObjects
 	}
 	return nil
