@@ -1,9 +1,11 @@
 package main
 
 import (
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -56,9 +58,13 @@ func TestNoMailIsTakenWhileTheObjectsAreNotThere(t *testing.T) {
 			here := newTestSite(t, siteOptions{Backend: backend, Mailboxes: []string{"bob"}})
 			objects := filepath.Join(here.dir, "data", "mail")
 			acked := &acknowledged{}
-			for range 2 { // so that the database knows of more than its first witness
+			for epoch := range 2 { // so that the database knows of more than its first witness
 				daemon := here.start(t)
 				require.True(t, acked.send(t, here, "bob", nil).Accepted())
+				waitFor(t, "the witness of this start", func() bool {
+					text, err := os.ReadFile(filepath.Join(objects, "installation", "database.json"))
+					return err == nil && strings.Contains(string(text), fmt.Sprintf(`"epoch": %d,`, epoch+1))
+				})
 				require.NoError(t, daemon.terminate(t))
 			}
 			require.NoError(t, os.Rename(objects, objects+".disk"))
