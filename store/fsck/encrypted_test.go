@@ -95,11 +95,16 @@ func TestAnIndexIsMadeAgainFromEncryptedObjects(t *testing.T) {
 				require.NoError(t, err)
 			}
 		}
+		r.alias(site.Tenant.ID, "info@one.test", "bob@one.test")
 		require.NoError(t, r.fsck().DescribeAll(t.Context()))
+		stored, err := os.ReadFile(filepath.Join(r.base, string(site.Tenant.ID), "tenant.json"))
+		require.NoError(t, err)
+		require.NotContains(t, string(stored), "info@one.test")
 		r.anew()
 		r.encrypt(operator)
 		report, problems := r.check(fsck.Request{Rebuild: true, MinAge: -1})
 		require.Zero(t, report.Left, "%v", problems)
+		require.Equal(t, "bob@one.test", r.leads("info@one.test"))
 		for _, l := range letters {
 			require.Equal(t, l.copy.Content.Summary.Subject, r.message(l).Subject)
 			require.Equal(t, l.raw, r.object(l.copy.Key))
