@@ -256,6 +256,10 @@ func TestNothingIsCertainWhileTheObjectsCannotBeRead(t *testing.T) {
 		require.NoError(t, f.HasObjects(ctx))
 		require.NoError(t, f.Certain(ctx))
 
+		ended, end := context.WithCancel(ctx)
+		end()
+		require.Error(t, f.Compare(ended))
+		require.NoError(t, f.HasObjects(ctx), "a watch that ends says nothing")
 		flaky.left.Store(1)
 		require.ErrorContains(t, f.Compare(ctx), "timeout")
 		require.NoError(t, r.objects.Delete(ctx, "installation/database.json"))

@@ -85,7 +85,10 @@ func (f *Fsck) Compare(ctx context.Context) error {
 
 func (f *Fsck) compare(ctx context.Context) (*witness, store.SweepState, error) {
 	w, st, err := f.readBoth(ctx)
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, st, fmt.Errorf("compare database and objects: %w", err) // whoever looks ends, which says nothing
+	case err != nil:
 		return nil, st, f.sure.fail(f.now(), err)
 	}
 	_ = f.sure.note(f.now(), w, st) // told below
@@ -181,7 +184,7 @@ func (f *Fsck) Certain(ctx context.Context) error {
 	}
 	w, st, err := f.readBoth(ctx)
 	switch {
-	case ctx.Err() != nil:
+	case err != nil && ctx.Err() != nil:
 		return ctx.Err() // who asked has gone, which says nothing
 	case err != nil:
 		return f.sure.fail(f.now(), err)
@@ -193,8 +196,8 @@ func (f *Fsck) Certain(ctx context.Context) error {
 // were set back.
 var ErrNoObjects = errors.New("the object store is not the one that belongs to the database, or was set back")
 
-// HasObjects is nil when the objects are those that belong to the database, and ErrNoObjects when the objects are behind the database: what is stored now would not be seen again when the right ones are
-// back. It costs nothing when the last comparison, of whoever watches, was good; else it compares as Certain does.
+// HasObjects is nil when the objects are those that belong to the database, and ErrNoObjects when they are behind it: what is stored now
+// would not be seen again when the right ones are back. It costs nothing when the last comparison, of whoever watches, was good; else it compares as Certain does.
 func (f *Fsck) HasObjects(ctx context.Context) error {
 	if !f.sure.unsure.Load() {
 		return nil
