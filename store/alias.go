@@ -60,7 +60,7 @@ func (s *Store) aliases(ctx context.Context, query string, args ...any) ([]Alias
 
 func foldedAddress(a mail.Address) string { return mail.Clean(a.Fold().String(), maxAddress) }
 
-// EnsureAlias is SetAlias for one that is not there. ErrConflict when it has another target.
+// EnsureAlias is SetAlias for one that is not there. ErrConflict when it has another target, unless somebody makes it this moment.
 func (s *Store) EnsureAlias(ctx context.Context, tenant TenantID, address, target mail.Address) (created bool, err error) {
 	has, err := s.Alias(ctx, Scope{Tenant: tenant}, address)
 	switch {
