@@ -92,10 +92,10 @@ func (t *postgresTx) commit(ctx context.Context, rest []queued) error {
 	defer func() { _ = results.Close() }() // its errors are those below, or come when it is committed
 	if _, err := t.receive(results, rest); err != nil {
 		var pg *pgconn.PgError
-		if errors.As(err, &pg) {
+		if errors.As(err, &pg) && !errors.Is(classOfPostgres(pg.Code), ErrUnavailable) {
 			return classify(err)
 		}
-		return classifyCommit(err)
+		return classifyCommit(err) // also a word of whoever is between: that the server was lost
 	}
 	tag, err := results.Exec()
 	if err == nil && tag.String() == "ROLLBACK" {

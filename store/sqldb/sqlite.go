@@ -38,6 +38,7 @@ func openSQLite(ctx context.Context, o Options) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", o.Path, err)
 	}
+	doubtful.set(fileIDAt(o.Path), false) // who opens it first copies all of the log
 	writer, err := openSQLiteWriter(o.Path)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", o.Path, err), lock.Close())
@@ -121,7 +122,7 @@ func (w *sqliteWriter) write(ctx context.Context, fn func(*Tx) error) error {
 		err := w.transact(ctx, conn, fn)
 		if conn.changed >= busyRows && !w.long {
 			w.long = true
-			_ = lengthenLog(w.path) // without it the log grows as it is needed
+			_ = conn.lengthenLog(w.path) // without it the log grows as it is needed
 		}
 		if conn.changed >= checkpointRows {
 			conn.changed = 0

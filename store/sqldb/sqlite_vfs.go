@@ -105,6 +105,7 @@ func (m *fileMethods) replaced(tls *libc.TLS, original uintptr, kind fileKind) u
 	table.FxSync = pointerTo(syncFile)
 	switch kind {
 	case databaseFile:
+		table.FxSync = pointerTo(syncDatabase)
 		table.FxShmLock = pointerTo(lockShared)
 	case logFile:
 		gather(table)
