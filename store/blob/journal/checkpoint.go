@@ -151,6 +151,9 @@ func (l *Log) syncObjects(sealed []*segment) error {
 	if err := l.apply(records); err != nil {
 		return err
 	}
+	if err := l.removeReleased(records); err != nil {
+		return err
+	}
 	if err := l.o.Sync(); err != nil {
 		l.doubt()
 		return err
@@ -173,6 +176,24 @@ func (l *Log) liveOf(s *segment, records []record) []record {
 		}
 	}
 	return records
+}
+
+// removeReleased removes again what was placed anew and was deleted in that moment.
+func (l *Log) removeReleased(records []record) error {
+	for _, r := range records {
+		for _, key := range r.keys {
+			l.mu.Lock()
+			_, live := l.live[key]
+			l.mu.Unlock()
+			if live || r.kind != kindPut {
+				continue
+			}
+			if err := l.o.Remove(key); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (l *Log) inDoubt(segments []*segment) bool {

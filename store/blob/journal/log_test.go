@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
@@ -298,6 +299,35 @@ func TestWhatWasDeletedMeanwhileIsNotWrittenAgain(t *testing.T) {
 	o.set(func() { o.placing = nil })
 	require.NoError(t, l.Close())
 	require.Empty(t, o.placed)
+}
+
+func TestWhatIsDeletedWhileItIsWrittenAgainGoes(t *testing.T) {
+	o := newObjects()
+	options := o.options()
+	options.MaxAge = 5 * time.Millisecond
+	var l *journal.Log
+	var once sync.Once
+	ready := make(chan struct{})
+	options.Place = func(keys []string, body []byte) error {
+		once.Do(func() {
+			<-ready
+			assert.NoError(t, l.Delete(context.Background(), "a"))
+			assert.NoError(t, o.remove("a"))
+		})
+		return o.place(keys, body)
+	}
+	l = open(t, filepath.Join(t.TempDir(), "journal"), options)
+	o.set(func() { o.syncErr = unix.EIO; o.there["a"] = "one" })
+	put(t, l, "one", "a").Placed()
+	close(ready)
+	require.Eventually(t, func() bool {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		return o.syncs > 1
+	}, 10*time.Second, time.Millisecond)
+	require.NoError(t, l.Close())
+	require.Equal(t, []string{"a"}, o.placed)
+	require.Empty(t, o.there)
 }
 
 func TestAFailedFlushIsOfAllSegmentsThatThereAre(t *testing.T) {
