@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -168,10 +169,10 @@ func (s *Store) restoreMailbox(ctx context.Context, tx *sqldb.Tx, d MailboxDescr
 func restoreFolders(ctx context.Context, tx *sqldb.Tx, d MailboxDescription, now time.Time) error {
 	validity := map[string]int64{}
 	for _, name := range standardFolders {
-		validity[name] = now.Unix()
+		validity[name] = uidValidityAt(now)
 	}
 	for _, f := range d.Folders {
-		validity[mail.Clean(f.Name, maxWord)] = max(now.Unix(), int64(f.UIDValidity)+1)
+		validity[mail.Clean(f.Name, maxWord)] = min(max(uidValidityAt(now), int64(f.UIDValidity)+1), math.MaxUint32)
 	}
 	const query = `INSERT INTO folders (id, tenant_id, mailbox_id, name, uidvalidity, uidnext, modseq, created_us)
 		VALUES ($1, $2, $3, $4, $5, 1, 1, $6) ON CONFLICT (mailbox_id, name) DO NOTHING`

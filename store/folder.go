@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"github.com/mairust/mairust/store/sqldb"
@@ -33,9 +34,13 @@ type Folder struct {
 func createFolder(ctx context.Context, tx *sqldb.Tx, tenant TenantID, mailbox MailboxID, name string, now time.Time) error {
 	const query = `INSERT INTO folders (id, tenant_id, mailbox_id, name, uidvalidity, uidnext, modseq, created_us)
 		VALUES ($1, $2, $3, $4, $5, 1, 1, $6) ON CONFLICT (mailbox_id, name) DO NOTHING`
-	_, err := tx.Exec(ctx, query, newID(), string(tenant), string(mailbox), name, now.Unix(), micros(now))
+	_, err := tx.Exec(ctx, query, newID(), string(tenant), string(mailbox), name, uidValidityAt(now), micros(now))
 	return err
 }
+
+// uidValidityAt is the UIDVALIDITY of what is made at a time: its seconds, in 32 bits (RFC 9051, 2.3.1.1), whatever a clock may say, with room
+// above for some that are one more.
+func uidValidityAt(t time.Time) int64 { return max(1, min(t.Unix(), math.MaxUint32-1<<20)) }
 
 // folderInScope limits folders f; its arguments are those of Scope.args.
 const folderInScope = `($1 = 1 OR f.tenant_id = $2) AND ($3 = '' OR EXISTS (

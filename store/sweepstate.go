@@ -39,14 +39,23 @@ func (s *Store) SweepState(ctx context.Context) (SweepState, error) {
 	return st, err
 }
 
-// TakeSweep makes the holder the only one that sweeps, until the lease ends. ok is false when another one is. The holder
-// may take it again, to make it last longer. A lease that ends later than any that begins now was given by a clock that was ahead,
-// and does not count.
+// TakeSweep makes the holder the only one that sweeps, until the lease ends. ok is false when another one is. A lease that ends later than
+// any that begins now was given by a clock that was ahead, and does not count.
 func (s *Store) TakeSweep(ctx context.Context, holder string, lease time.Duration) (ok bool, err error) {
-	const query = `UPDATE sweep_state SET leader = $1, lease_us = $2 WHERE id = 1 AND (leader = $1 OR lease_us < $3 OR lease_us > $4)`
+	const query = `UPDATE sweep_state SET leader = $1, lease_us = $2 WHERE id = 1 AND (lease_us < $3 OR lease_us > $4)`
+	now := s.now()
+	return s.setLease(ctx, query, holder, micros(now.Add(lease)), micros(now), micros(now.Add(2*lease)))
+}
+
+// KeepSweep makes a lease last longer. ok is false when the holder has lost it: another one may have had it since.
+func (s *Store) KeepSweep(ctx context.Context, holder string, lease time.Duration) (ok bool, err error) {
+	const query = `UPDATE sweep_state SET lease_us = $2 WHERE id = 1 AND leader = $1`
+	return s.setLease(ctx, query, holder, micros(s.now().Add(lease)))
+}
+
+func (s *Store) setLease(ctx context.Context, query string, args ...any) (ok bool, err error) {
 	err = s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
-		now := s.now()
-		n, err := tx.Exec(ctx, query, holder, micros(now.Add(lease)), micros(now), micros(now.Add(2*lease)))
+		n, err := tx.Exec(ctx, query, args...)
 		ok = n == 1
 		return err
 	})
@@ -101,30 +110,52 @@ func (s *Store) setSweep(ctx context.Context, set string, args ...any) error {
 
 // renew gives folders a new UIDVALIDITY, above the old one and above any that was given before now. The mod-sequence
 // rises too, so that sessions notice.
-const renew = `UPDATE folders SET uidvalidity = CASE WHEN uidvalidity >= $1 THEN uidvalidity + 1 ELSE $1 END, modseq = modseq + 1`
+const renew = `UPDATE folders SET uidvalidity = CASE WHEN uidvalidity = 4294967295 THEN uidvalidity WHEN uidvalidity >= $1 THEN uidvalidity + 1 ELSE $1 END, modseq = modseq + 1`
+
+// renewedAtOnce is how many mailboxes get new UIDVALIDITYs in one transaction, which keeps deliveries to their tenants waiting.
+const renewedAtOnce = 1000
 
 // RenewFolders gives every folder a new, higher UIDVALIDITY, because of the token of another state of the database. It
-// does nothing when that was done for this token already.
+// does nothing when that was done for this token already. When it is broken off it begins again the next time.
 func (s *Store) RenewFolders(ctx context.Context, token string) error {
 	if st, err := s.SweepState(ctx); err != nil || st.RenewedFor == token {
 		return err
 	}
-	return s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+	for after, more := "", true; more; {
+		var err error
+		if after, more, err = s.renewAfter(ctx, token, after); err != nil {
+			return err
+		}
+	}
+	return s.setSweep(ctx, `renewed_for = $1 WHERE id = 1`, token)
+}
+
+// renewAfter renews the folders of the next mailboxes by id, unless another node is through with all of them. It gives the last of these.
+func (s *Store) renewAfter(ctx context.Context, token, after string) (last string, more bool, err error) {
+	const next = `SELECT id FROM mailboxes WHERE id > $1 ORDER BY id LIMIT $2`
+	n := 0
+	err = s.each(ctx, next, []any{after, renewedAtOnce}, func(scan sqldb.Scan) error {
+		n++
+		return scan(&last)
+	})
+	if err != nil || n == 0 {
+		return "", false, err
+	}
+	err = s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
 		// In the order of deliveries, which hold their tenant first: no two wait for each other.
-		err := tx.Each(ctx, `SELECT id FROM tenants ORDER BY id`+tx.ForUpdate(), nil, func(scan sqldb.Scan) error {
+		tenants := `SELECT id FROM tenants WHERE id IN (SELECT tenant_id FROM mailboxes WHERE id > $1 AND id <= $2) ORDER BY id` + tx.ForUpdate()
+		err := tx.Each(ctx, tenants, []any{after, last}, func(scan sqldb.Scan) error {
 			var id string
 			return scan(&id)
 		})
 		if err != nil {
 			return err
 		}
-		n, err := tx.Exec(ctx, `UPDATE sweep_state SET renewed_for = $1 WHERE id = 1 AND renewed_for <> $1`, token)
-		if err != nil || n == 0 {
-			return err
-		}
-		_, err = tx.Exec(ctx, renew, s.now().Unix())
+		_, err = tx.Exec(ctx, renew+` WHERE mailbox_id > $2 AND mailbox_id <= $3
+			AND NOT EXISTS (SELECT 1 FROM sweep_state WHERE renewed_for = $4)`, uidValidityAt(s.now()), after, last, token)
 		return err
 	})
+	return last, n == renewedAtOnce, err
 }
 
 // RenewFolder makes the folder when the mailbox has none of this name, and gives it a new, higher UIDVALIDITY.
@@ -133,7 +164,7 @@ func (s *Store) RenewFolder(ctx context.Context, tenant TenantID, mailbox Mailbo
 		if err := createFolder(ctx, tx, tenant, mailbox, name, s.now()); err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, renew+` WHERE mailbox_id = $2 AND name = $3`, s.now().Unix(), string(mailbox), name)
+		_, err := tx.Exec(ctx, renew+` WHERE mailbox_id = $2 AND name = $3`, uidValidityAt(s.now()), string(mailbox), name)
 		return err
 	})
 	if err != nil {
