@@ -13,6 +13,7 @@ import (
 	"github.com/mairust/mairust/store/blob"
 	"github.com/mairust/mairust/store/blob/move"
 	"github.com/mairust/mairust/store/blob/s3"
+	"github.com/mairust/mairust/store/fsck"
 )
 
 // objects is an object store that is open.
@@ -33,7 +34,9 @@ func openObjects(ctx context.Context, c *config.Config, o openOptions) (objects,
 	if err != nil {
 		return nil, errors.Join(err, to.Close())
 	}
-	return move.New(to, from), nil
+	both := move.New(to, from)
+	both.ReadNewest(fsck.Witness, fsck.IsLaterWitness)
+	return both, nil
 }
 
 // openPrevious opens the store that is being left. Its metrics would be taken for the other's.

@@ -3,8 +3,11 @@ package fsck
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"strings"
 
+	"github.com/mairust/mairust/store"
 	"github.com/mairust/mairust/store/blob"
 )
 
@@ -41,6 +44,53 @@ func (s *settler) moveAside(ctx context.Context, o object, why string) (outcome,
 		return failed, "", err
 	}
 	return moved, why, s.step("moved aside")
+}
+
+// takeBack gives a message that was moved aside its old key again, when its row, its mailbox or a description of it is there now: a newer dump
+// was restored, or other objects. The next sweep indexes it.
+func (s *settler) takeBack(ctx context.Context, o object) (back bool, err error) {
+	key := strings.TrimPrefix(o.Key, asidePrefix)
+	if back, err = s.isWanted(ctx, key); err != nil || !back {
+		return false, err
+	}
+	err = s.copyAside(ctx, o.Key, key)
+	if errors.Is(err, blob.ErrExists) {
+		if back, err = s.areSame(ctx, o.Key, key); err != nil || !back {
+			return false, err
+		}
+	}
+	if err == nil {
+		err = s.step("copied back")
+	}
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err == nil {
+		err = s.objects.Delete(ctx, o.Key)
+	}
+	if err != nil {
+		return false, fmt.Errorf("take back from %s: %w", asidePrefix, err)
+	}
+	s.metrics.orphans.WithLabelValues("back").Inc()
+	s.log.Warn("object taken back, it belongs to a mailbox after all", "key", key)
+	return true, s.step("taken back")
+}
+
+// isWanted says whether the object of a key would not be moved aside.
+func (s *settler) isWanted(ctx context.Context, key string) (bool, error) {
+	p := placeOf(key)
+	if p.kind != message {
+		return false, nil
+	}
+	rows, err := s.store.ObjectStates(ctx, []store.MessageID{p.message})
+	if err != nil {
+		return false, err
+	}
+	if row, found := rows[p.message]; found {
+		return row.Key == key, nil
+	}
+	address, why, err := s.mailbox(ctx, p)
+	return err == nil && (why != "" || !address.IsZero()), err
 }
 
 // copyAside copies an object that can be read, as it is stored.

@@ -185,6 +185,9 @@ func (c *check) checkObject(ctx context.Context, o object) error {
 	switch {
 	case o.kind == description:
 		return c.checkMailbox(ctx, o)
+	case o.kind == nested:
+		c.found(Problem{Kind: KindOrphan, Key: o.Key, What: "it looks like an object of another installation below this one, and is left alone; give each a prefix or base_path of its own"})
+		return nil
 	case o.kind == aside:
 		c.tallies.Lock()
 		defer c.tallies.Unlock()

@@ -51,7 +51,10 @@ func (f *Fsck) DescribeAll(ctx context.Context) error {
 	began := f.now()
 	tenants := f.DescribeTenants(ctx)
 	return errors.Join(tenants, f.eachMailbox(ctx, func(d store.MailboxDescription) error {
-		_, err := f.describe(ctx, d, true)
+		differs, err := f.describe(ctx, d, false)
+		if differs {
+			err = f.describeSome(ctx, []store.MailboxID{d.Mailbox}) // as it is now
+		}
 		if err == nil && d.Created.After(began.Add(-overlap)) {
 			f.done.add(madeWith(d))
 		}
@@ -132,8 +135,11 @@ func (c *changes) describe(ctx context.Context) error {
 	return errors.Join(mailboxes, tenants)
 }
 
-// describeSome goes on past mailboxes that cannot be described.
+// describeSome goes on past mailboxes that cannot be described. Within a process one reads and writes at a time, so that what was read first is not
+// written last.
 func (f *Fsck) describeSome(ctx context.Context, mailboxes []store.MailboxID) error {
+	f.describing.Lock()
+	defer f.describing.Unlock()
 	var failed []error
 	for ids := range slices.Chunk(mailboxes, describePage) {
 		list, err := f.store.MailboxDescriptionsOf(ctx, ids)

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -76,7 +77,11 @@ type Fsck struct {
 	now     func() time.Time
 	metrics *metrics
 	done    describedFolders
-	sure    sure
+	// describing is held by who describes mailboxes.
+	describing sync.Mutex
+	sure       sure
+	// renewedIn is the stop, by its time in microseconds, in which this process has given all folders a new UIDVALIDITY.
+	renewedIn atomic.Int64
 	// step is called after each act that a crash could follow; tests end it there.
 	step func(name string) error
 }
@@ -127,25 +132,45 @@ func (f *Fsck) Run(ctx context.Context) {
 }
 
 func (f *Fsck) describeOnAndOn(ctx context.Context) {
-	changed, following := f.followChanges(), false
-	done := f.now()
+	changed, done := f.followChanges(), f.now()
+	var group sync.WaitGroup
+	defer group.Wait()
+	var all sync.Once
 	describe := func() {
 		began := f.now()
 		err := changed.describe(ctx)
-		if !following { // what changed before is described with all
-			following = err == nil
-			err = errors.Join(err, f.DescribeAll(ctx))
+		if err == nil { // what changed before is described with all, which takes as long as there are mailboxes
+			all.Do(func() { group.Go(func() { f.describeAllOnce(ctx) }) })
 		}
 		since := f.DescribeSince(ctx, done)
 		if since == nil {
 			done = began
 		}
-		if err = errors.Join(err, since); err != nil && ctx.Err() == nil {
-			f.log.Warn("mailboxes not described", "err", err)
+		f.tellUndescribed(ctx, errors.Join(err, since))
+	}
+	describe()
+	every(ctx, describeEvery, describe)
+}
+
+// describeAllOnce describes all mailboxes, and tries again until it could.
+func (f *Fsck) describeAllOnce(ctx context.Context) {
+	ctx, done := context.WithCancel(ctx)
+	defer done()
+	describe := func() {
+		err := f.DescribeAll(ctx)
+		f.tellUndescribed(ctx, err)
+		if err == nil {
+			done()
 		}
 	}
 	describe()
 	every(ctx, describeEvery, describe)
+}
+
+func (f *Fsck) tellUndescribed(ctx context.Context, err error) {
+	if err != nil && ctx.Err() == nil {
+		f.log.Warn("mailboxes not described", "err", err)
+	}
 }
 
 func (f *Fsck) sweepOnAndOn(ctx context.Context) {

@@ -23,6 +23,8 @@ const (
 	description
 	// tenantFile is <tenant>/tenant.json.
 	tenantFile
+	// nested looks like another installation's, whose prefix or base_path lies below this one's. It is left alone.
+	nested
 	// aside was moved to orphan/.
 	aside
 	// own is what MaiRust keeps beside the mailboxes: installation/… and the keys of tenants, <tenant>/keys/….age.
@@ -33,10 +35,12 @@ const (
 	asidePrefix   = "orphan/"
 	archivePrefix = "archive/"
 	ownPrefix     = "installation/"
-	witnessKey    = ownPrefix + "database.json"
 	descriptionAs = "mailbox.json"
 	tenantAs      = "tenant.json"
 )
+
+// Witness is the key of what the objects know of their database (docs/adr/0011).
+const Witness = ownPrefix + "database.json"
 
 // place is what the key of an object says.
 type place struct {
@@ -47,6 +51,17 @@ type place struct {
 }
 
 func placeOf(key string) place {
+	p := placeHere(key)
+	for below, found := key, p.kind == stray; found; {
+		if _, below, found = strings.Cut(below, "/"); found && placeHere(below).kind != stray {
+			return place{kind: nested}
+		}
+	}
+	return p
+}
+
+// placeHere is for a key that is not below another installation.
+func placeHere(key string) place {
 	switch {
 	case strings.HasPrefix(key, asidePrefix):
 		return place{kind: aside}

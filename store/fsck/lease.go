@@ -64,7 +64,7 @@ func (f *Fsck) take(ctx context.Context, holder string, patience time.Duration) 
 func (f *Fsck) keep(ctx context.Context, holder string, cancel context.CancelCauseFunc) {
 	last := time.Now()
 	every(ctx, lease/8, func() {
-		ok, err := f.store.TakeSweep(ctx, holder, lease)
+		ok, err := f.store.KeepSweep(ctx, holder, lease)
 		switch {
 		case err == nil && ok:
 			last = time.Now()

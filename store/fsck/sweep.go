@@ -16,8 +16,8 @@ type Swept struct {
 	Objects, Young int64
 	// Orphans are the objects without a row, by what became of them.
 	Orphans map[string]int64
-	// Expired objects were removed from orphan/.
-	Expired int64
+	// Back are objects that came back from orphan/, since their mailbox is known now; Expired ones were removed there.
+	Back, Expired int64
 	// Stale copies of attachments, whose message is gone or that nobody knows, were removed.
 	Stale int64
 	// Damaged messages were found to have an object of another size.
@@ -33,9 +33,12 @@ const collectMost = 100_000
 type sweep struct {
 	*settler
 	Swept
-	orphans, expired []object
-	stale            []object
-	orphanCount      int64
+	orphans, asides []object
+	stale           []object
+	orphanCount     int64
+	// nested is how many objects of another installation below this one there are, and nestedKey one of them.
+	nested    int64
+	nestedKey string
 }
 
 // Sweep walks all objects once, and settles those that no row speaks of: it adopts what the database lost, removes what
@@ -52,7 +55,7 @@ func (f *Fsck) Sweep(ctx context.Context) (Swept, error) {
 		f.metrics.seconds.Set(time.Since(began).Seconds())
 		f.metrics.swept.Set(float64(f.now().Unix()))
 		f.log.Info("swept", "objects", w.Objects, "young", w.Young, "orphans", w.orphanCount, "outcomes", w.Orphans,
-			"expired", w.Expired, "stale", w.Stale, "damaged", w.Damaged, "unfinished", w.Unfinished, "took", time.Since(began))
+			"back", w.Back, "expired", w.Expired, "stale", w.Stale, "damaged", w.Damaged, "unfinished", w.Unfinished, "took", time.Since(began))
 		return nil
 	})
 	return w.Swept, err
@@ -67,6 +70,9 @@ func (w *sweep) run(ctx context.Context) error {
 		return err
 	}
 	w.metrics.seen.Set(float64(w.Objects + w.Young))
+	if w.nested > 0 {
+		w.log.Warn("objects of another installation lie below this one's, and are left alone; give each a prefix or base_path of its own", "objects", w.nested, "key", w.nestedKey)
+	}
 	if most := w.most(); w.orphanCount > most {
 		return w.stop(ctx, fmt.Sprintf("%d of %d objects have no row in the database, more than the %d that crashes may leave",
 			w.orphanCount, w.Objects, most))
@@ -74,7 +80,7 @@ func (w *sweep) run(ctx context.Context) error {
 	if err := w.settleAll(ctx); err != nil {
 		return err
 	}
-	if err := w.expire(ctx); err != nil {
+	if err := w.settleAsides(ctx); err != nil {
 		return err
 	}
 	if err := w.removeStale(ctx); err != nil {
@@ -107,8 +113,10 @@ func (w *sweep) look(ctx context.Context, batch []object) error {
 			w.orphans = collect(w.orphans, o)
 		case o.stale:
 			w.stale = collect(w.stale, o)
-		case o.kind == aside && w.now().Sub(o.Modified) > w.options.KeepOrphans:
-			w.expired = collect(w.expired, o)
+		case o.kind == aside:
+			w.asides = collect(w.asides, o)
+		case o.kind == nested:
+			w.nested, w.nestedKey = w.nested+1, o.Key
 		case o.kind == message && !w.canHold(o.Info, o.row.SizeBytes):
 			w.Damaged++
 			if _, err := w.mark(ctx, *o.row, fmt.Sprintf("it is stored in %d bytes, which cannot hold the %d it had", o.SizeBytes, o.row.SizeBytes)); err != nil {
@@ -194,20 +202,30 @@ func (w *sweep) removeStale(ctx context.Context) error {
 	})
 }
 
-func (w *sweep) expire(ctx context.Context) error {
-	for _, o := range w.expired {
-		if err := w.objects.Delete(ctx, o.Key); err != nil {
-			if err := w.giveUp(ctx, o, fmt.Errorf("remove what expired: %w", err)); err != nil {
-				return err
-			}
-			continue
+// settleAsides takes back from orphan/ what belongs to a mailbox after all, and removes what was nobody's for long enough.
+func (w *sweep) settleAsides(ctx context.Context) error {
+	for _, o := range w.asides {
+		back, err := w.takeBack(ctx, o)
+		switch {
+		case err != nil:
+		case back:
+			w.Back++
+		case w.now().Sub(o.Modified) > w.options.KeepOrphans:
+			err = w.expire(ctx, o)
 		}
-		w.Expired++
-		w.metrics.orphans.WithLabelValues("expired").Inc()
-		w.log.Warn("object removed that was nobody's", "key", o.Key, "since", o.Modified)
-		if err := w.step("expired"); err != nil {
+		if err := w.giveUp(ctx, o, err); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (w *sweep) expire(ctx context.Context, o object) error {
+	if err := w.objects.Delete(ctx, o.Key); err != nil {
+		return fmt.Errorf("remove what expired: %w", err)
+	}
+	w.Expired++
+	w.metrics.orphans.WithLabelValues("expired").Inc()
+	w.log.Warn("object removed that was nobody's", "key", o.Key, "since", o.Modified)
+	return w.step("expired")
 }

@@ -29,21 +29,43 @@ const maxDocument = 64 << 20
 
 // readWitness gives nil when there is none. One that cannot be understood speaks of no database that there is.
 func (f *Fsck) readWitness(ctx context.Context) (*witness, error) {
-	raw, err := f.document(ctx, witnessKey)
-	if err != nil || raw == nil {
+	raw, err := f.document(ctx, Witness)
+	if err != nil && !errors.Is(err, blob.ErrDamaged) || err == nil && raw == nil {
 		return nil, err
 	}
 	var w witness
-	if err := json.Unmarshal(raw, &w); err != nil {
+	if err != nil || json.Unmarshal(raw, &w) != nil {
 		return &witness{Token: "not understood"}, nil //nolint:nilerr // see above
 	}
 	return &w, nil
 }
 
+// IsLaterWitness says that a witness was written later than another one for the same database: when two stores have one each, it is the one that
+// counts.
+func IsLaterWitness(a, b []byte) bool {
+	var later, earlier witness
+	if json.Unmarshal(a, &later) != nil || json.Unmarshal(b, &earlier) != nil {
+		return false
+	}
+	return later.DatabaseID == earlier.DatabaseID && later.Epoch > earlier.Epoch
+}
+
+// writeWitness writes what the database says of itself. Who was stopped before it wrote may have written over what another node has written
+// since, which would look as if the objects had been set back: it writes again, until the database has not moved on meanwhile.
 func (f *Fsck) writeWitness(ctx context.Context, st store.SweepState) error {
-	return f.writeDocument(ctx, witnessKey, witness{
-		DatabaseID: st.DatabaseID, Epoch: st.Epoch, Token: st.Token, Written: f.now().UTC(),
-	})
+	for {
+		err := f.writeDocument(ctx, Witness, witness{
+			DatabaseID: st.DatabaseID, Epoch: st.Epoch, Token: st.Token, Written: f.now().UTC(),
+		})
+		if err != nil {
+			return err
+		}
+		is, err := f.store.SweepState(ctx)
+		if err != nil || is.DatabaseID != st.DatabaseID || is.Epoch <= st.Epoch {
+			return err
+		}
+		st = is
+	}
 }
 
 // isBehind says that the objects know less than the database has seen of them. The database is ahead by one for a moment, and at most by
@@ -97,10 +119,7 @@ func (f *Fsck) compare(ctx context.Context) (*witness, store.SweepState, error) 
 		if !errors.Is(stopped, ErrStopped) {
 			return w, st, stopped
 		}
-		if err := f.renewFolders(ctx, w, st); err != nil {
-			return w, st, err
-		}
-		return w, st, stopped
+		return w, st, errors.Join(f.renewOnce(ctx, w, st), stopped)
 	}
 	f.metrics.setStopped(st.Stopped != "")
 	if st.Stopped != "" {
@@ -234,6 +253,24 @@ func (f *Fsck) renewFolders(ctx context.Context, w *witness, st store.SweepState
 	if err := f.store.RenewFolders(ctx, w.Token); err != nil {
 		return fmt.Errorf("renew folders: %w", err)
 	}
+	return nil
+}
+
+// renewOnce does so once while the sweep is stopped. When the objects have two databases that both live, the one that goes on has
+// a new token each minute; a repair renews once more.
+func (f *Fsck) renewOnce(ctx context.Context, w *witness, st store.SweepState) error {
+	is, err := f.store.SweepState(ctx)
+	if err != nil {
+		return fmt.Errorf("renew folders: %w", err)
+	}
+	stop := is.StoppedAt.UnixMicro()
+	if f.renewedIn.Load() == stop {
+		return nil
+	}
+	if err := f.renewFolders(ctx, w, st); err != nil {
+		return err
+	}
+	f.renewedIn.Store(stop)
 	return nil
 }
 

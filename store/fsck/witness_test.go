@@ -2,11 +2,17 @@ package fsck_test
 
 import (
 	"context"
+	"fmt"
+	"io"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/mairust/mairust/store"
+	"github.com/mairust/mairust/store/blob"
+	"github.com/mairust/mairust/store/blob/move"
 	"github.com/mairust/mairust/store/fsck"
 	"github.com/mairust/mairust/store/storetest"
 )
@@ -197,5 +203,145 @@ func TestWitnessThatCannotBeReadStopsAndIsMended(t *testing.T) {
 		require.Equal(t, int64(1), report.Mended)
 		require.NoError(t, r.fsck().Watch(t.Context()))
 		r.requireClean()
+	})
+}
+
+// A copy of the site, or an old primary that still runs, has the same objects. The one that goes on has a new token each minute.
+func TestTwoDatabasesThatLiveRenewFoldersOnce(t *testing.T) {
+	onEach(t, func(t *testing.T, r *rig) {
+		ctx := t.Context()
+		bob := storetest.NewSite(t, r.store, "one", "one.test", "bob").Mailboxes["bob"].ID
+		require.NoError(t, r.fsck().Watch(ctx))
+		f := r.fsck()
+		var renewed []uint32
+		for range 5 {
+			state, err := r.store.SweepState(ctx)
+			require.NoError(t, err)
+			r.writeWitness(state.DatabaseID, state.Epoch+10)
+			require.ErrorIs(t, f.Watch(ctx), fsck.ErrStopped)
+			renewed = append(renewed, r.folder(bob, "INBOX").UIDValidity)
+		}
+		require.Equal(t, []uint32{renewed[0], renewed[0], renewed[0], renewed[0]}, renewed[1:])
+
+		r.check(fsck.Request{Repair: true, MinAge: -1})
+		again := r.folder(bob, "INBOX").UIDValidity
+		require.Greater(t, again, renewed[0])
+		state, err := r.store.SweepState(ctx)
+		require.NoError(t, err)
+		r.writeWitness(state.DatabaseID, state.Epoch+10)
+		require.ErrorIs(t, f.Watch(ctx), fsck.ErrStopped)
+		require.Greater(t, r.folder(bob, "INBOX").UIDValidity, again, "another stop")
+	})
+}
+
+// writeWitness writes one with a token of its own.
+func (r *rig) writeWitness(databaseID string, epoch int64) {
+	r.t.Helper()
+	text := fmt.Sprintf(`{"database_id": %q, "epoch": %d, "token": %q}`, databaseID, epoch, store.NewMessageID())
+	require.NoError(r.t, r.objects.Replace(context.Background(), fsck.Witness, strings.NewReader(text), int64(len(text))))
+}
+
+// brokenWitness is an object store in which the witness is damaged until it is written anew.
+type brokenWitness struct {
+	fsck.Bucket
+	whole bool
+}
+
+func (b *brokenWitness) Get(ctx context.Context, key string, offset, n int64) (io.ReadCloser, blob.Info, error) {
+	if key == fsck.Witness && !b.whole {
+		return nil, blob.Info{}, blob.ErrDamaged
+	}
+	return b.Bucket.Get(ctx, key, offset, n)
+}
+
+func (b *brokenWitness) Replace(ctx context.Context, key string, r io.ReadSeeker, size int64) error {
+	b.whole = b.whole || key == fsck.Witness
+	return b.Bucket.Replace(ctx, key, r, size)
+}
+
+func TestDamagedWitnessIsMendedByARepair(t *testing.T) {
+	r := newRig(t, "sqlite")
+	require.NoError(t, r.fsck().Watch(t.Context()))
+	r.through = &brokenWitness{Bucket: r.objects}
+	require.ErrorIs(t, r.fsck().Watch(t.Context()), fsck.ErrStopped)
+	r.check(fsck.Request{Repair: true, MinAge: -1})
+	require.NoError(t, r.fsck().Watch(t.Context()))
+}
+
+// lateBucket is that of a node which stops before it writes the witness.
+type lateBucket struct {
+	fsck.Bucket
+	meanwhile func()
+}
+
+func (b *lateBucket) Replace(ctx context.Context, key string, r io.ReadSeeker, size int64) error {
+	if meanwhile := b.meanwhile; key == fsck.Witness && meanwhile != nil {
+		b.meanwhile = nil
+		meanwhile()
+	}
+	return b.Bucket.Replace(ctx, key, r, size)
+}
+
+func TestWitnessThatIsWrittenLateIsNoAlarm(t *testing.T) {
+	onEach(t, func(t *testing.T, r *rig) {
+		ctx := t.Context()
+		require.NoError(t, r.fsck().Watch(ctx))
+		r.through = &lateBucket{Bucket: r.objects, meanwhile: func() {
+			r.exec(`UPDATE sweep_state SET lease_us = 1`) // it has ended
+			other := r.fsck()
+			for range 3 {
+				require.NoError(t, other.Watch(ctx))
+			}
+		}}
+		require.NoError(t, r.fsck().Watch(ctx))
+		require.NoError(t, r.fsck().Compare(ctx))
+	})
+}
+
+func TestLeaseThatAnotherHadIsLost(t *testing.T) {
+	onEach(t, func(t *testing.T, r *rig) {
+		ctx := t.Context()
+		take := func(holder string, lease time.Duration) {
+			t.Helper()
+			ok, err := r.store.TakeSweep(ctx, holder, lease)
+			require.NoError(t, err)
+			require.True(t, ok)
+		}
+		keep := func(holder string) bool {
+			t.Helper()
+			ok, err := r.store.KeepSweep(ctx, holder, time.Minute)
+			require.NoError(t, err)
+			return ok
+		}
+		take("one", -time.Second)
+		require.True(t, keep("one"), "nobody has taken it")
+		require.NoError(t, r.store.ReleaseSweep(ctx, "one"))
+		take("one", -time.Second)
+		take("other", time.Minute)
+		require.False(t, keep("one"))
+		require.NoError(t, r.store.ReleaseSweep(ctx, "other"))
+		require.False(t, keep("one"), "the other had it meanwhile")
+	})
+}
+
+// Who leaves a store, and goes back to it before everything is copied, finds a witness there that is old.
+func TestGoingBackToAStoreThatWasLeftIsNoAlarm(t *testing.T) {
+	onEach(t, func(t *testing.T, r *rig) {
+		left := blob.NewMemory()
+		watch := func(to, from move.Store) {
+			t.Helper()
+			both := move.New(to, from)
+			both.ReadNewest(fsck.Witness, fsck.IsLaterWitness)
+			r.through = both
+			for range 4 {
+				require.NoError(t, r.fsck().Watch(t.Context()))
+			}
+		}
+		for range 4 {
+			require.NoError(t, r.fsck().Watch(t.Context()))
+		}
+		watch(left, r.objects)
+		watch(r.objects, left)
+		watch(left, r.objects)
 	})
 }

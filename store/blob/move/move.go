@@ -27,6 +27,9 @@ type Store interface {
 // Bucket is a new store and the one before it, as one.
 type Bucket struct {
 	to, from Store
+	// newest is the key of an object of which both may have one, and isLater says that a was written later than b.
+	newest  string
+	isLater func(a, b []byte) bool
 }
 
 var (
@@ -37,6 +40,12 @@ var (
 
 // New makes one of both. It writes to the first.
 func New(to, from Store) *Bucket { return &Bucket{to: to, from: from} }
+
+// ReadNewest has Get compare what both have under a key, and give what was written later: who goes back to a store finds there what was current when
+// it was left. isLater says that a was written later than b.
+func (b *Bucket) ReadNewest(key string, isLater func(a, b []byte) bool) {
+	b.newest, b.isLater = key, isLater
+}
 
 // Put stores in the new one what is in neither.
 func (b *Bucket) Put(ctx context.Context, key string, r io.ReadSeeker, size int64) error {
@@ -93,11 +102,43 @@ func (b *Bucket) Replace(ctx context.Context, key string, r io.ReadSeeker, size 
 
 // Get reads from the new one, else from the old one.
 func (b *Bucket) Get(ctx context.Context, key string, offset, n int64) (io.ReadCloser, blob.Info, error) {
-	r, info, err := b.to.Get(ctx, key, offset, n)
+	store := b.to
+	if b.newest != "" && key == b.newest {
+		var err error
+		if store, err = b.withNewest(ctx); err != nil {
+			return nil, blob.Info{}, err
+		}
+	}
+	r, info, err := store.Get(ctx, key, offset, n)
 	if errors.Is(err, blob.ErrNotFound) {
 		return b.from.Get(ctx, key, offset, n)
 	}
 	return r, info, err
+}
+
+// maxNewest bounds what is read to be compared.
+const maxNewest = 64 << 10
+
+// withNewest is the store whose object was written later, and the new one when it cannot be told.
+func (b *Bucket) withNewest(ctx context.Context) (Store, error) {
+	var has [2][]byte
+	for i, store := range []Store{b.to, b.from} {
+		r, _, err := store.Get(ctx, b.newest, 0, maxNewest)
+		if errors.Is(err, blob.ErrNotFound) || errors.Is(err, blob.ErrDamaged) {
+			return b.to, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		has[i], err = io.ReadAll(r)
+		if err := errors.Join(err, r.Close()); err != nil {
+			return nil, fmt.Errorf("read %s: %w", b.newest, err)
+		}
+	}
+	if b.isLater(has[1], has[0]) {
+		return b.from, nil
+	}
+	return b.to, nil
 }
 
 // Stat looks in both.

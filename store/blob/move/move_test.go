@@ -66,6 +66,24 @@ func TestOldObjectsAreReadAndNewOnesAreWrittenToTheNewStore(t *testing.T) {
 	require.ErrorIs(t, err, blob.ErrNotFound, "it is in neither")
 }
 
+func TestWhatWasWrittenLaterIsReadOfWhatBothHave(t *testing.T) {
+	to, from := blob.NewMemory(), blob.NewMemory()
+	b := move.New(to, from)
+	b.ReadNewest("installation/n", func(a, b []byte) bool { return string(a) > string(b) })
+	put(t, from, "installation/n", "2")
+	require.Equal(t, "2", content(t, b, "installation/n"), "one has it")
+	put(t, to, "installation/n", "1")
+	require.Equal(t, "2", content(t, b, "installation/n"))
+	put(t, from, "installation/other", "2")
+	put(t, to, "installation/other", "1")
+	require.Equal(t, "1", content(t, b, "installation/other"), "that of the new one, as any other")
+	require.NoError(t, b.Replace(t.Context(), "installation/n", strings.NewReader("3"), 1))
+	require.Equal(t, "3", content(t, b, "installation/n"))
+	require.NoError(t, from.Replace(t.Context(), "installation/n", strings.NewReader("3"), 1))
+	require.NoError(t, to.Delete(t.Context(), "installation/n"))
+	require.Equal(t, "3", content(t, b, "installation/n"))
+}
+
 // run copies until it succeeds.
 func run(t *testing.T, to, from move.Store, q move.Request) *move.Report {
 	t.Helper()

@@ -1,0 +1,164 @@
+package fsck_test
+
+import (
+	"context"
+	"io"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/mairust/mairust/internal/mail"
+	"github.com/mairust/mairust/store/blob"
+	"github.com/mairust/mairust/store/fsck"
+	"github.com/mairust/mairust/store/storetest"
+)
+
+// A database that had not heard of a new mailbox yet takes over, and later a newer dump is put back.
+func TestWhatWasMovedAsideComesBackWithItsMailbox(t *testing.T) {
+	const month = 31 * 24 * time.Hour
+	for name, makeKnown := range map[string]func(r *rig, restore func(), site *storetest.Site){
+		"its row":         func(_ *rig, restore func(), _ *storetest.Site) { restore() },
+		"its mailbox":     func(r *rig, restore func(), _ *storetest.Site) { restore(); r.exec(`DELETE FROM messages`) },
+		"its description": func(r *rig, _ func(), site *storetest.Site) { r.describeBob(site) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			onEach(t, func(t *testing.T, r *rig) {
+				early := r.dump()
+				site := storetest.NewSite(t, r.store, "one", "one.test", "bob")
+				l := r.write(site.Target("bob"), "x", "Q1", "")
+				r.deliver(l)
+				r.putKey("stranger/note", "nobody's")
+				late := r.dump()
+				early()
+				require.Equal(t, map[string]int64{"moved": 2}, r.mustSweep().Orphans)
+				require.Empty(t, r.object(l.copy.Key))
+
+				makeKnown(r, late, site)
+				r.ahead += month
+				swept := r.mustSweep()
+				require.Equal(t, int64(1), swept.Back)
+				require.Equal(t, int64(1), swept.Expired)
+				require.Equal(t, l.raw, r.object(l.copy.Key))
+				require.Empty(t, r.keys("orphan/"))
+				r.mustSweep()
+				require.NotNil(t, r.message(l))
+			})
+		})
+	}
+}
+
+// describeBob writes the description of a mailbox that the database does not know.
+func (r *rig) describeBob(site *storetest.Site) {
+	r.t.Helper()
+	tenant, box := string(site.Tenant.ID), string(site.Mailboxes["bob"].ID)
+	r.putKey(tenant+"/"+box+"/mailbox.json", `{"version": 1, "tenant_id": "`+tenant+`", "tenant_name": "one", "mailbox_id": "`+box+
+		`", "address": "bob@one.test", "created": "2026-11-25T12:00:00Z", "folders": [{"name": "INBOX", "uidvalidity": 7}]}`)
+}
+
+// Whatever breaks off the way back leaves the message in one place at least.
+func TestTakingBackMayBeBrokenOff(t *testing.T) {
+	for n := 1; ; n++ {
+		r := newRig(t, "sqlite")
+		early := r.dump()
+		site := storetest.NewSite(t, r.store, "one", "one.test", "bob")
+		l := r.write(site.Target("bob"), "x", "Q1", "")
+		r.deliver(l)
+		late := r.dump()
+		early()
+		r.mustSweep()
+		late()
+		f := r.fsck()
+		steps := fsck.StopAfter(f, n)
+		_, err := f.Sweep(t.Context())
+		if err == nil {
+			require.Greater(t, n, 2, "%v", steps())
+			return
+		}
+		require.ErrorIs(t, err, fsck.ErrStep)
+		require.Contains(t, []string{r.object(l.copy.Key), r.object("orphan/" + l.copy.Key)}, l.raw)
+		r.mustSweep()
+		require.Equal(t, l.raw, r.object(l.copy.Key))
+		require.Empty(t, r.keys("orphan/"))
+	}
+}
+
+func TestAnotherInstallationBelowIsLeftAlone(t *testing.T) {
+	onEach(t, func(t *testing.T, r *rig) {
+		r.sweep.MassObjects = 1
+		site := storetest.NewSite(t, r.store, "one", "one.test", "bob")
+		key := r.write(site.Target("bob"), "x", "Q1", "").copy.Key
+		theirs := []string{
+			"b/installation/database.json", "b/" + key, "deep/er/" + key, "b/" + string(site.Tenant.ID) + "/tenant.json",
+			"b/" + string(site.Tenant.ID) + "/keys/1.age", "b/orphan/" + key,
+		}
+		for _, k := range theirs {
+			r.putKey(k, "theirs")
+		}
+		r.putKey("b/note", "nobody's")
+		swept := r.mustSweep()
+		require.Equal(t, map[string]int64{"moved": 1}, swept.Orphans)
+		require.Contains(t, r.log.String(), "another installation")
+		report, problems := r.check(fsck.Request{Repair: true, MinAge: -1})
+		require.Equal(t, int64(len(theirs)), report.Left, "%v", problems)
+		for _, k := range theirs {
+			require.Equal(t, "theirs", r.object(k))
+		}
+	})
+}
+
+// slowBucket does not give one object before it may.
+type slowBucket struct {
+	fsck.Bucket
+	key     string
+	release <-chan struct{}
+	asked   sync.Once
+	waits   chan struct{}
+}
+
+func (b *slowBucket) Get(ctx context.Context, key string, offset, n int64) (io.ReadCloser, blob.Info, error) {
+	if key == b.key {
+		b.asked.Do(func() { close(b.waits) })
+		select {
+		case <-b.release:
+		case <-ctx.Done():
+			return nil, blob.Info{}, ctx.Err()
+		}
+	}
+	return b.Bucket.Get(ctx, key, offset, n)
+}
+
+// Looking at each mailbox takes long where there are many, after each start.
+func TestNewMailboxIsDescribedWhileAllAreLookedAt(t *testing.T) {
+	r := newRig(t, "sqlite")
+	r.ahead = 0
+	site := storetest.NewSite(t, r.store, "one", "one.test", "bob")
+	old := time.Now().Add(-time.Hour).UnixMicro()
+	r.exec(`UPDATE folders SET created_us = $1`, old)
+	r.exec(`UPDATE mailboxes SET created_us = $1`, old)
+	release := make(chan struct{})
+	slow := &slowBucket{Bucket: r.objects, key: string(site.Tenant.ID) + "/" + string(site.Mailboxes["bob"].ID) + "/mailbox.json", release: release, waits: make(chan struct{})}
+	r.through = slow
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var running sync.WaitGroup
+	f := r.fsck()
+	running.Go(func() { f.Run(ctx) })
+	<-slow.waits
+	eve, _, err := r.store.EnsureMailbox(t.Context(), site.Tenant.ID, mail.Address{Local: "eve", Domain: "one.test"}, "")
+	require.NoError(t, err)
+	key := string(site.Tenant.ID) + "/" + string(eve.ID) + "/mailbox.json"
+	require.Eventually(t, func() bool { return r.existing(key) }, time.Minute, 50*time.Millisecond)
+	require.False(t, r.existing(slow.key), "which waits")
+	close(release)
+	require.Eventually(t, func() bool { return r.existing(slow.key) }, time.Minute, 50*time.Millisecond)
+	cancel()
+	running.Wait()
+}
+
+func (r *rig) existing(key string) bool {
+	r.t.Helper()
+	_, err := r.objects.Stat(context.Background(), key)
+	return err == nil
+}
