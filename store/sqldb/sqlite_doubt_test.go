@@ -12,6 +12,22 @@ import (
 	"github.com/mairust/mairust/store/sqldb"
 )
 
+// loseWrites has the next flush of a file fail, once, and takes back what was written to it since it was as before.
+func loseWrites(t *testing.T, path string, before []byte) (failed *int) {
+	t.Helper()
+	failed = new(int)
+	t.Cleanup(sqldb.ReplaceDataSync(func(fd int) error {
+		if name, _ := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd)); name != path || *failed > 0 {
+			return unix.Fdatasync(fd)
+		}
+		*failed++
+		_, err := unix.Pwrite(fd, before, 0)
+		require.NoError(t, err)
+		return unix.EIO
+	}))
+	return failed
+}
+
 // The kernel says once that pages of the database could not be written, has dropped them, and the next flush works. Before it, SQLite had noted for
 // most of the log that it is copied.
 func TestAFlushOfTheDatabaseThatFailedIsNotForgotten(t *testing.T) {
@@ -40,22 +56,12 @@ func TestAFlushOfTheDatabaseThatFailedIsNotForgotten(t *testing.T) {
 		return db.Checkpoint()
 	}))
 
-	failed := 0
-	restore := sqldb.ReplaceDataSync(func(fd int) error {
-		if name, _ := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd)); name != path || failed > 0 {
-			return unix.Fdatasync(fd)
-		}
-		failed++
-		_, err := unix.Pwrite(fd, before, 0)
-		require.NoError(t, err)
-		return unix.EIO
-	})
-	defer restore()
+	failed := loseWrites(t, path, before)
 	require.Error(t, db.Checkpoint())
-	require.Equal(t, 1, failed)
+	require.Equal(t, 1, *failed)
 	for range 3 { // the log is begun again, and its old frames are overwritten
 		require.NoError(t, db.Checkpoint())
-		insert(2000)
+		insert(500)
 	}
 	var whole string
 	require.NoError(t, db.Get(ctx, `SELECT integrity_check FROM pragma_integrity_check`, nil, &whole))
@@ -74,18 +80,8 @@ func TestTheLogStaysWhenTheDatabaseIsInDoubtAtTheEnd(t *testing.T) {
 	before, err := os.ReadFile(path)
 	require.NoError(t, err)
 	require.NoError(t, db.Write(ctx, func(tx *sqldb.Tx) error { return insertTenant(ctx, tx, "a") }))
-	failed := 0
-	restore := sqldb.ReplaceDataSync(func(fd int) error {
-		if name, _ := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd)); name != path || failed > 0 {
-			return unix.Fdatasync(fd)
-		}
-		failed++
-		_, err := unix.Pwrite(fd, before, 0)
-		require.NoError(t, err)
-		return unix.EIO
-	})
-	defer restore()
+	failed := loseWrites(t, path, before)
 	_ = db.Close()
-	require.Equal(t, 1, failed)
+	require.Equal(t, 1, *failed)
 	require.Equal(t, 1, countTenants(t, open(t, sqldb.Options{Path: path})))
 }
