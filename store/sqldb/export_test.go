@@ -1,7 +1,5 @@
 package sqldb
 
-import "errors"
-
 // ReplaceDataSync has SQLite flush its files by flush until the returned function is called.
 func ReplaceDataSync(flush func(fd int) error) (restore func()) {
 	original := dataSync
@@ -10,11 +8,7 @@ func ReplaceDataSync(flush func(fd int) error) (restore func()) {
 }
 
 // Checkpoint copies the log into the database, as is done when enough is in it.
-func (db *DB) Checkpoint() error {
-	c := db.closers[0].(*checkpointer)
-	err := c.checkpoint()
-	if err != nil {
-		return errors.Join(err, c.writer.copyAnew())
-	}
-	return nil
-}
+func (db *DB) Checkpoint() error { return db.closers[0].(*checkpointer).checkpoint() }
+
+// Path is that of the SQLite file.
+func (db *DB) Path() string { return db.writer.path }

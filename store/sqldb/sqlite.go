@@ -38,7 +38,6 @@ func openSQLite(ctx context.Context, o Options) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", o.Path, err)
 	}
-	doubtful.set(fileIDAt(o.Path), false) // who opens it first copies all of the log
 	writer, err := openSQLiteWriter(o.Path)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", o.Path, err), lock.Close())
@@ -120,9 +119,10 @@ func (w *sqliteWriter) open() (err error) {
 func (w *sqliteWriter) write(ctx context.Context, fn func(*Tx) error) error {
 	return w.exclusive(ctx, func(conn *sqliteConn) error {
 		err := w.transact(ctx, conn, fn)
-		if conn.changed >= busyRows && !w.long {
+		if conn.changed >= busyRows && !w.long && w.conn == conn {
 			w.long = true
-			_ = conn.lengthenLog(w.path) // without it the log grows as it is needed
+			// In a transaction that changes nothing: no other process writes meanwhile. Without it the log grows as it is needed.
+			_ = w.transact(ctx, conn, func(*Tx) error { return lengthenLog(w.path) })
 		}
 		if conn.changed >= checkpointRows {
 			conn.changed = 0

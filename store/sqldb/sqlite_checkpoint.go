@@ -2,7 +2,6 @@ package sqldb
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"sync"
 )
@@ -36,8 +35,8 @@ func (c *checkpointer) run() {
 			return
 		case <-c.writer.full:
 			if err := c.checkpoint(); err != nil {
-				// Nothing is lost: the log is as durable as the database. The next one tries again.
-				c.log.Warn("checkpoint of the SQLite log", "err", errors.Join(err, c.writer.copyAnew()))
+				// Nothing is lost: the log is as durable as the database. The next one tries again, from its beginning (syncDatabase).
+				c.log.Warn("checkpoint of the SQLite log", "err", err)
 			}
 		}
 	}
@@ -46,9 +45,6 @@ func (c *checkpointer) run() {
 // checkpoint copies most of the log while the writer goes on, then the rest while it waits. When no reader holds an
 // old state, the log is then begun again.
 func (c *checkpointer) checkpoint() error {
-	if err := c.writer.copyAnew(); err != nil {
-		return err
-	}
 	conn, err := openSQLiteConn(c.writer.path)
 	if err != nil {
 		return classify(err)

@@ -19,15 +19,8 @@ const roomyDisk = 20
 // lengthenLog writes zeros behind the end of the write-ahead log, up to logBytes. SQLite overwrites them, and takes them for the
 // end of the log until then (sqlite.org/fileformat2.html#walformat). While the log still grows, each commit waits for the file
 // system's own journal, with all that others have in it: behind a Postfix on the same disk that made deliveries half as fast
-// for the first minutes. Nothing is lost without it. Meanwhile it has SQLite's lock of writers, which other processes know too.
-func (c *sqliteConn) lengthenLog(path string) (err error) {
-	if _, err := c.exec("BEGIN IMMEDIATE"); err != nil {
-		return err
-	}
-	defer func() {
-		_, rolledBack := c.exec("ROLLBACK")
-		err = errors.Join(err, rolledBack)
-	}()
+// for the first minutes. Nothing is lost without it. Nobody else may write meanwhile.
+func lengthenLog(path string) error {
 	f, err := os.OpenFile(path+"-wal", os.O_WRONLY, 0) // #nosec G304 -- beside the database
 	if err != nil {
 		return err
