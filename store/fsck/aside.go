@@ -49,11 +49,17 @@ func (s *settler) moveAside(ctx context.Context, o object, why string) (outcome,
 // takeBack gives a message that was moved aside its old key again, when its row, its mailbox or a description of it is there now: a newer dump
 // was restored, or other objects. The next sweep indexes it.
 func (s *settler) takeBack(ctx context.Context, o object) (back bool, err error) {
+	if !o.isMessageAside() {
+		return false, nil
+	}
 	key := strings.TrimPrefix(o.Key, asidePrefix)
 	if back, err = s.isWanted(ctx, key); err != nil || !back {
 		return false, err
 	}
 	err = s.copyAside(ctx, o.Key, key)
+	if errors.Is(err, blob.ErrNoKey) {
+		return false, nil // nobody can read it
+	}
 	if errors.Is(err, blob.ErrExists) {
 		if back, err = s.areSame(ctx, o.Key, key); err != nil || !back {
 			return false, err
@@ -76,12 +82,14 @@ func (s *settler) takeBack(ctx context.Context, o object) (back bool, err error)
 	return true, s.step("taken back")
 }
 
-// isWanted says whether the object of a key would not be moved aside.
+// isMessageAside says whether it was moved aside for want of a mailbox, as far as its key tells. An empty object is no message.
+func (o object) isMessageAside() bool {
+	return o.SizeBytes > 0 && placeOf(strings.TrimPrefix(o.Key, asidePrefix)).kind == message
+}
+
+// isWanted says whether the message of a key would not be moved aside.
 func (s *settler) isWanted(ctx context.Context, key string) (bool, error) {
 	p := placeOf(key)
-	if p.kind != message {
-		return false, nil
-	}
 	rows, err := s.store.ObjectStates(ctx, []store.MessageID{p.message})
 	if err != nil {
 		return false, err

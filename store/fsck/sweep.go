@@ -113,10 +113,11 @@ func (w *sweep) look(ctx context.Context, batch []object) error {
 			w.orphans = collect(w.orphans, o)
 		case o.stale:
 			w.stale = collect(w.stale, o)
-		case o.kind == aside:
+		case o.kind == aside && (o.isMessageAside() || w.now().Sub(o.Modified) > w.options.KeepOrphans):
 			w.asides = collect(w.asides, o)
 		case o.kind == nested:
 			w.nested, w.nestedKey = w.nested+1, o.Key
+			w.Objects--
 		case o.kind == message && !w.canHold(o.Info, o.row.SizeBytes):
 			w.Damaged++
 			if _, err := w.mark(ctx, *o.row, fmt.Sprintf("it is stored in %d bytes, which cannot hold the %d it had", o.SizeBytes, o.row.SizeBytes)); err != nil {
@@ -204,27 +205,28 @@ func (w *sweep) removeStale(ctx context.Context) error {
 
 // settleAsides takes back from orphan/ what belongs to a mailbox after all, and removes what was nobody's for long enough.
 func (w *sweep) settleAsides(ctx context.Context) error {
-	for _, o := range w.asides {
+	return inParallel(ctx, w.asides, func(ctx context.Context, o object) error {
 		back, err := w.takeBack(ctx, o)
 		switch {
 		case err != nil:
 		case back:
+			w.mu.Lock()
 			w.Back++
+			w.mu.Unlock()
 		case w.now().Sub(o.Modified) > w.options.KeepOrphans:
 			err = w.expire(ctx, o)
 		}
-		if err := w.giveUp(ctx, o, err); err != nil {
-			return err
-		}
-	}
-	return nil
+		return w.giveUp(ctx, o, err)
+	})
 }
 
 func (w *sweep) expire(ctx context.Context, o object) error {
 	if err := w.objects.Delete(ctx, o.Key); err != nil {
 		return fmt.Errorf("remove what expired: %w", err)
 	}
+	w.mu.Lock()
 	w.Expired++
+	w.mu.Unlock()
 	w.metrics.orphans.WithLabelValues("expired").Inc()
 	w.log.Warn("object removed that was nobody's", "key", o.Key, "since", o.Modified)
 	return w.step("expired")

@@ -119,7 +119,10 @@ func (f *Fsck) compare(ctx context.Context) (*witness, store.SweepState, error) 
 		if !errors.Is(stopped, ErrStopped) {
 			return w, st, stopped
 		}
-		return w, st, errors.Join(f.renewOnce(ctx, w, st), stopped)
+		if err := f.renewOnce(ctx, w, st); err != nil {
+			return w, st, err // to be told; that it is stopped was
+		}
+		return w, st, stopped
 	}
 	f.metrics.setStopped(st.Stopped != "")
 	if st.Stopped != "" {
@@ -259,6 +262,9 @@ func (f *Fsck) renewFolders(ctx context.Context, w *witness, st store.SweepState
 // renewOnce does so once while the sweep is stopped. When the objects have two databases that both live, the one that goes on has
 // a new token each minute; a repair renews once more.
 func (f *Fsck) renewOnce(ctx context.Context, w *witness, st store.SweepState) error {
+	if w.isBehind(st) {
+		return nil
+	}
 	is, err := f.store.SweepState(ctx)
 	if err != nil {
 		return fmt.Errorf("renew folders: %w", err)

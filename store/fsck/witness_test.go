@@ -345,3 +345,23 @@ func TestGoingBackToAStoreThatWasLeftIsNoAlarm(t *testing.T) {
 		watch(left, r.objects)
 	})
 }
+
+// The objects were not there, the sweep stopped, and when they are back the database has been set back too.
+func TestFoldersAreRenewedThoughTheSweepHadStoppedForSomethingElse(t *testing.T) {
+	onEach(t, func(t *testing.T, r *rig) {
+		ctx := t.Context()
+		bob := storetest.NewSite(t, r.store, "one", "one.test", "bob").Mailboxes["bob"].ID
+		f := r.fsck()
+		for range 3 {
+			require.NoError(t, f.Watch(ctx))
+		}
+		state, err := r.store.SweepState(ctx)
+		require.NoError(t, err)
+		require.NoError(t, r.objects.Delete(ctx, fsck.Witness))
+		require.ErrorIs(t, f.Watch(ctx), fsck.ErrStopped)
+		before := r.folder(bob, "INBOX").UIDValidity
+		r.writeWitness(state.DatabaseID, state.Epoch+10)
+		require.ErrorIs(t, f.Watch(ctx), fsck.ErrStopped)
+		require.Greater(t, r.folder(bob, "INBOX").UIDValidity, before)
+	})
+}
