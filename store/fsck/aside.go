@@ -53,12 +53,14 @@ func (s *settler) takeBack(ctx context.Context, o object) (back bool, err error)
 		return false, nil
 	}
 	key := strings.TrimPrefix(o.Key, asidePrefix)
-	if back, err = s.isWanted(ctx, key); err != nil || !back {
-		return false, err
+	if back, err = s.isWanted(ctx, key); err == nil && back {
+		err = s.copyAside(ctx, o.Key, key)
 	}
-	err = s.copyAside(ctx, o.Key, key)
-	if errors.Is(err, blob.ErrNoKey) {
-		return false, nil // nobody can read it
+	switch {
+	case errors.Is(err, blob.ErrNoKey):
+		return false, nil // nobody can read it, or the description
+	case err == nil && !back:
+		return false, nil
 	}
 	if errors.Is(err, blob.ErrExists) {
 		if back, err = s.areSame(ctx, o.Key, key); err != nil || !back {

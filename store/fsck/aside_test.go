@@ -3,6 +3,7 @@ package fsck_test
 import (
 	"context"
 	"io"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -163,4 +164,42 @@ func (r *rig) existing(key string) bool {
 	r.t.Helper()
 	_, err := r.objects.Stat(context.Background(), key)
 	return err == nil
+}
+
+// keylessBucket has objects of which the key was destroyed.
+type keylessBucket struct {
+	fsck.Bucket
+	locked string
+}
+
+func (b *keylessBucket) Get(ctx context.Context, key string, offset, n int64) (io.ReadCloser, blob.Info, error) {
+	if strings.Contains(key, b.locked) {
+		return nil, blob.Info{}, blob.ErrNoKey
+	}
+	return b.Bucket.Get(ctx, key, offset, n)
+}
+
+func TestWhatNobodyCanReadExpiresAside(t *testing.T) {
+	for _, isDescription := range []bool{false, true} {
+		r := newRig(t, "sqlite")
+		early := r.dump()
+		site := storetest.NewSite(t, r.store, "one", "one.test", "bob")
+		l := r.put(r.write(site.Target("bob"), "x", "Q1", ""))
+		late := r.dump()
+		early()
+		require.Equal(t, map[string]int64{"moved": 1}, r.mustSweep().Orphans)
+		locked := string(l.copy.ID)
+		if isDescription {
+			r.describeBob(site)
+			locked = "mailbox.json"
+		} else {
+			late()
+		}
+		r.through = &keylessBucket{Bucket: r.objects, locked: locked}
+		require.Zero(t, r.mustSweep().Back)
+		require.NotEmpty(t, r.keys("orphan/"))
+		r.ahead += 31 * 24 * time.Hour
+		require.Equal(t, int64(1), r.mustSweep().Expired)
+		require.NotContains(t, r.log.String(), "not settled")
+	}
 }
