@@ -21,19 +21,7 @@ var nullSink = kind{name: "null sink", start: func(ctx context.Context, dir stri
 	socket := filepath.Join(dir, "sink")
 	cmd := exec.Command("/usr/sbin/smtp-sink", "-u", "root", "-L", "unix:"+socket, "1000") //nolint:gosec // ended by close
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	s := &server{addr: "unix:" + socket, pid: cmd.Process.Pid, close: func() error {
-		err := cmd.Process.Kill()
-		_ = cmd.Wait() // killed
-		return err
-	}}
-	err := lab.Eventually(ctx, func(context.Context) error { return os.Chmod(socket, 0o666) }) // #nosec G302 -- for Postfix
-	if err != nil {
-		return nil, errors.Join(err, s.close())
-	}
-	return s, nil
+	return startSink(ctx, cmd, socket)
 }}
 
 // flow is how mail gets into Postfix.
@@ -60,7 +48,7 @@ var inbound = load{connections: 32, size: 4 << 10, smtp: true}
 
 // throughPostfix measures a real Postfix that delivers to MaiRust, beside one that delivers to nowhere.
 func throughPostfix(b *bench) *part {
-	kinds := append([]kind{nullSink}, only([]kind{dovecot, mairust(b.mairust, sqldb.SQLite), mairust(b.mairust, sqldb.Postgres)}, b.servers)...)
+	kinds := append([]kind{nullSink}, only([]kind{flushingSink, dovecot, mairust(b.mairust, sqldb.SQLite), mairust(b.mairust, sqldb.Postgres)}, b.servers)...)
 	var chosen []flow
 	for _, f := range flows {
 		if b.loads.MatchString(f.name) {
