@@ -5,6 +5,7 @@ package blob
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"time"
@@ -22,6 +23,8 @@ var (
 	ErrKey = errors.New("malformed object key")
 	// ErrNoKey says that an object is encrypted, or is to be, and that the key for it was destroyed or is not at hand.
 	ErrNoKey = errors.New("no encryption key")
+	// ErrKeyDestroyed is the ErrNoKey of a key that is known to have been destroyed: nobody will read the object again.
+	ErrKeyDestroyed = fmt.Errorf("%w is left", ErrNoKey)
 )
 
 // Info describes an object.

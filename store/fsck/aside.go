@@ -47,10 +47,10 @@ func (s *settler) moveAside(ctx context.Context, o object, why string) (outcome,
 }
 
 // takeBack gives a message that was moved aside its old key again, when its row, its mailbox or a description of it is there now: a newer dump
-// was restored, or other objects. The next sweep indexes it.
-func (s *settler) takeBack(ctx context.Context, o object) (back bool, err error) {
+// was restored, or other objects. The next sweep indexes it. keep says that it is not known to be nobody's: a key is not at hand.
+func (s *settler) takeBack(ctx context.Context, o object) (back, keep bool, err error) {
 	if !o.isMessageAside() {
-		return false, nil
+		return false, false, nil
 	}
 	key := strings.TrimPrefix(o.Key, asidePrefix)
 	if back, err = s.isWanted(ctx, key); err == nil && back {
@@ -58,13 +58,13 @@ func (s *settler) takeBack(ctx context.Context, o object) (back bool, err error)
 	}
 	switch {
 	case errors.Is(err, blob.ErrNoKey):
-		return false, nil // nobody can read it, or the description
+		return false, !errors.Is(err, blob.ErrKeyDestroyed), nil
 	case err == nil && !back:
-		return false, nil
+		return false, false, nil
 	}
 	if errors.Is(err, blob.ErrExists) {
 		if back, err = s.areSame(ctx, o.Key, key); err != nil || !back {
-			return false, err
+			return false, true, err
 		}
 	}
 	if err == nil {
@@ -77,11 +77,11 @@ func (s *settler) takeBack(ctx context.Context, o object) (back bool, err error)
 		err = s.objects.Delete(ctx, o.Key)
 	}
 	if err != nil {
-		return false, fmt.Errorf("take back from %s: %w", asidePrefix, err)
+		return false, true, fmt.Errorf("take back from %s: %w", asidePrefix, err)
 	}
 	s.metrics.orphans.WithLabelValues("back").Inc()
 	s.log.Warn("object taken back, it belongs to a mailbox after all", "key", key)
-	return true, s.step("taken back")
+	return true, false, s.step("taken back")
 }
 
 // isMessageAside says whether it was moved aside for want of a mailbox, as far as its key tells. An empty object is no message.

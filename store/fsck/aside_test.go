@@ -170,16 +170,17 @@ func (r *rig) existing(key string) bool {
 type keylessBucket struct {
 	fsck.Bucket
 	locked string
+	err    error
 }
 
 func (b *keylessBucket) Get(ctx context.Context, key string, offset, n int64) (io.ReadCloser, blob.Info, error) {
 	if strings.Contains(key, b.locked) {
-		return nil, blob.Info{}, blob.ErrNoKey
+		return nil, blob.Info{}, b.err
 	}
 	return b.Bucket.Get(ctx, key, offset, n)
 }
 
-func TestWhatNobodyCanReadExpiresAside(t *testing.T) {
+func TestOnlyWhatNobodyWillEverReadExpiresAside(t *testing.T) {
 	for _, isDescription := range []bool{false, true} {
 		r := newRig(t, "sqlite")
 		early := r.dump()
@@ -195,10 +196,13 @@ func TestWhatNobodyCanReadExpiresAside(t *testing.T) {
 		} else {
 			late()
 		}
-		r.through = &keylessBucket{Bucket: r.objects, locked: locked}
+		bucket := &keylessBucket{Bucket: r.objects, locked: locked, err: blob.ErrNoKey}
+		r.through = bucket
 		require.Zero(t, r.mustSweep().Back)
-		require.NotEmpty(t, r.keys("orphan/"))
 		r.ahead += 31 * 24 * time.Hour
+		require.Zero(t, r.mustSweep().Expired, "the operator's key may come")
+		require.NotEmpty(t, r.keys("orphan/"))
+		bucket.err = blob.ErrKeyDestroyed
 		require.Equal(t, int64(1), r.mustSweep().Expired)
 		require.NotContains(t, r.log.String(), "not settled")
 	}

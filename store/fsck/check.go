@@ -307,14 +307,18 @@ func (c *check) mendCounters(ctx context.Context, m store.Miscount) error {
 
 func (c *check) checkDescriptions(ctx context.Context) error {
 	c.begin("descriptions", c.totals.Mailboxes, 0)
-	if err := c.eachTenant(ctx, func(t store.Tenant) error { return c.checkTenantFile(ctx, t) }); err != nil {
+	failed := undescribed{f: c.Fsck}
+	if err := c.eachTenant(ctx, func(t store.Tenant) error { return c.checkTenantFile(ctx, &failed, t) }); err != nil {
 		return err
 	}
 	return c.eachMailbox(ctx, func(d store.MailboxDescription) error {
 		c.advance(1, 0)
 		differs, err := c.describe(ctx, d, c.mends())
-		if err != nil || !differs || c.now().Sub(d.Created) < describeEvery+overlap || c.hasRenewed(d.Mailbox) {
-			return err // a new mailbox is described soon, and this repair has changed others
+		if err != nil {
+			return c.leaveUndescribed(ctx, &failed, err, descriptionKey(d), d.Mailbox)
+		}
+		if !differs || c.now().Sub(d.Created) < describeEvery+overlap || c.hasRenewed(d.Mailbox) {
+			return nil // a new mailbox is described soon, and this repair has changed others
 		}
 		p := Problem{Kind: KindDescription, Key: descriptionKey(d), Mailbox: string(d.Mailbox), What: "the description of " + d.Address + " is missing or old"}
 		if p.Mended = c.mends(); p.Mended {
@@ -325,10 +329,22 @@ func (c *check) checkDescriptions(ctx context.Context) error {
 	})
 }
 
-func (c *check) checkTenantFile(ctx context.Context, t store.Tenant) error {
-	differs, err := c.describeTenant(ctx, t.ID, c.mends())
-	if err != nil || !differs || c.now().Sub(t.Created) < describeEvery+overlap || c.inDoubt {
+// leaveUndescribed tells of a description that could not be read or written.
+func (c *check) leaveUndescribed(ctx context.Context, failed *undescribed, err error, key string, mailbox store.MailboxID) error {
+	if err := failed.pass(ctx, err); err != nil {
 		return err
+	}
+	c.found(Problem{Kind: KindDescription, Key: key, Mailbox: string(mailbox), What: "the description cannot be read or written: " + err.Error()})
+	return nil
+}
+
+func (c *check) checkTenantFile(ctx context.Context, failed *undescribed, t store.Tenant) error {
+	differs, err := c.describeTenant(ctx, t.ID, c.mends())
+	if err != nil {
+		return c.leaveUndescribed(ctx, failed, err, tenantKey(t.ID), "")
+	}
+	if !differs || c.now().Sub(t.Created) < describeEvery+overlap || c.inDoubt {
+		return nil
 	}
 	p := Problem{Kind: KindDescription, Key: tenantKey(t.ID), What: "the description of the tenant " + t.Name + " is missing or old"}
 	if p.Mended = c.mends(); p.Mended {

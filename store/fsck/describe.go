@@ -46,11 +46,13 @@ func descriptionKey(d store.MailboxDescription) string {
 	return fmt.Sprintf("%s/%s/%s", d.Tenant, d.Mailbox, descriptionAs)
 }
 
-// DescribeAll writes the description of each mailbox and tenant that has none, or an old one.
+// DescribeAll writes the description of each mailbox and tenant that has none, or an old one. It goes on past those of which that fails,
+// and then tells them.
 func (f *Fsck) DescribeAll(ctx context.Context) error {
 	began := f.now()
 	tenants := f.DescribeTenants(ctx)
-	return errors.Join(tenants, f.eachMailbox(ctx, func(d store.MailboxDescription) error {
+	failed := undescribed{f: f}
+	err := f.eachMailbox(ctx, func(d store.MailboxDescription) error {
 		differs, err := f.describe(ctx, d, false)
 		if differs {
 			err = f.describeSome(ctx, []store.MailboxID{d.Mailbox}) // as it is now
@@ -58,8 +60,9 @@ func (f *Fsck) DescribeAll(ctx context.Context) error {
 		if err == nil && d.Created.After(began.Add(-overlap)) {
 			f.done.add(madeWith(d))
 		}
-		return err
-	}))
+		return failed.pass(ctx, err)
+	})
+	return errors.Join(tenants, err, failed.err())
 }
 
 // madeWith are the folders of a mailbox, as if all had been made with it.
@@ -140,26 +143,21 @@ func (c *changes) describe(ctx context.Context) error {
 func (f *Fsck) describeSome(ctx context.Context, mailboxes []store.MailboxID) error {
 	f.describing.Lock()
 	defer f.describing.Unlock()
-	var failed []error
+	failed := undescribed{f: f}
 	for ids := range slices.Chunk(mailboxes, describePage) {
 		list, err := f.store.MailboxDescriptionsOf(ctx, ids)
 		if err != nil {
 			return fmt.Errorf("list mailboxes: %w", err)
 		}
 		for _, d := range list {
-			if _, err := f.describe(ctx, d, true); err != nil {
-				failed = append(failed, err)
+			_, err := f.describe(ctx, d, true)
+			if err := failed.pass(ctx, err); err != nil {
+				return errors.Join(err, failed.err())
 			}
 		}
-		if len(failed) > 0 && (ctx.Err() != nil || len(failed) >= maxFailed) {
-			break
-		}
 	}
-	return errors.Join(failed...)
+	return failed.err()
 }
-
-// maxFailed is after how many mailboxes that cannot be described others are not tried.
-const maxFailed = 10
 
 // mailboxesOf gives the mailboxes of folders, each once.
 func mailboxesOf(folders []store.MadeFolder) []store.MailboxID {

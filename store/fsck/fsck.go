@@ -152,19 +152,20 @@ func (f *Fsck) describeOnAndOn(ctx context.Context) {
 	every(ctx, describeEvery, describe)
 }
 
-// describeAllOnce describes all mailboxes, and tries again until it could.
+// describeAllOnce describes all mailboxes, and tries again until it could, less and less often, since there may be a million of them.
 func (f *Fsck) describeAllOnce(ctx context.Context) {
-	ctx, done := context.WithCancel(ctx)
-	defer done()
-	describe := func() {
+	for wait := describeEvery; ; wait = min(2*wait, f.options.Interval) {
 		err := f.DescribeAll(ctx)
 		f.tellUndescribed(ctx, err)
 		if err == nil {
-			done()
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
 		}
 	}
-	describe()
-	every(ctx, describeEvery, describe)
 }
 
 func (f *Fsck) tellUndescribed(ctx context.Context, err error) {

@@ -101,7 +101,11 @@ func (s *settler) decide(ctx context.Context, o object) (outcome, string, error)
 		if err != nil {
 			return failed, "", err
 		}
-		if len(same) > 0 {
+		switch {
+		case len(same) == 0:
+		case same[0].ID == o.message:
+			return indexed, "", nil // its row came while it was read
+		default:
 			return s.dropDuplicate(ctx, o, c, same[0])
 		}
 	}

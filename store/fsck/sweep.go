@@ -86,9 +86,7 @@ func (w *sweep) run(ctx context.Context) error {
 	if err := w.removeStale(ctx); err != nil {
 		return err
 	}
-	if err := w.DescribeAll(ctx); err != nil {
-		return err
-	}
+	w.tell(ctx, w.DescribeAll(ctx)) // what is not described is no reason to walk all objects again at once
 	if w.Unfinished, err = w.tidyUp(ctx, w.options.MinAge); err != nil {
 		return err
 	}
@@ -206,9 +204,9 @@ func (w *sweep) removeStale(ctx context.Context) error {
 // settleAsides takes back from orphan/ what belongs to a mailbox after all, and removes what was nobody's for long enough.
 func (w *sweep) settleAsides(ctx context.Context) error {
 	return inParallel(ctx, w.asides, func(ctx context.Context, o object) error {
-		back, err := w.takeBack(ctx, o)
+		back, keep, err := w.takeBack(ctx, o)
 		switch {
-		case err != nil:
+		case err != nil, keep:
 		case back:
 			w.mu.Lock()
 			w.Back++

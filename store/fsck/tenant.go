@@ -98,23 +98,20 @@ func (f *Fsck) describeTenant(ctx context.Context, id store.TenantID, write bool
 // describeTenants writes the descriptions of tenants that are missing or old, unless the database is in doubt: what the object store
 // has then may be newer. It goes on past tenants that cannot be described.
 func (f *Fsck) describeTenants(ctx context.Context, ids []store.TenantID) error {
-	var failed []error
+	failed := undescribed{f: f}
 	for _, id := range ids {
 		err := f.Certain(ctx)
 		if errors.Is(err, ErrAnother) {
-			return errors.Join(failed...)
+			break
 		}
 		if err == nil || errors.Is(err, ErrStopped) {
 			_, err = f.describeTenant(ctx, id, true)
 		}
-		if err != nil {
-			failed = append(failed, err)
-		}
-		if len(failed) > 0 && (ctx.Err() != nil || len(failed) >= maxFailed) {
-			break
+		if err := failed.pass(ctx, err); err != nil {
+			return errors.Join(err, failed.err())
 		}
 	}
-	return errors.Join(failed...)
+	return failed.err()
 }
 
 func (f *Fsck) eachTenant(ctx context.Context, do func(store.Tenant) error) error {

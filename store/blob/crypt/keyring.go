@@ -185,7 +185,7 @@ func (k *Keyring) identity(ctx context.Context, tenant store.TenantID, id string
 	}
 	switch key := keys[at]; {
 	case !key.Destroyed.IsZero():
-		return nil, fmt.Errorf("%w: key %s of tenant %s was destroyed", blob.ErrNoKey, id, tenant)
+		return nil, fmt.Errorf("%w: key %s of tenant %s was destroyed", blob.ErrKeyDestroyed, id, tenant)
 	case key.identity == nil:
 		return k.beside(ctx, key.TenantKey)
 	default:
