@@ -20,11 +20,11 @@ const tempDir = ".tmp"
 // staleTemp is the age at which a file in tempDir belongs to a process that died.
 const staleTemp = 24 * time.Hour
 
-// tempFile is a file that has no name yet, or only one in tempDir.
+// tempFile is a file that has no name yet, or only a temporary one.
 type tempFile struct {
 	*os.File
 	in   *dir   // nil for an O_TMPFILE
-	name string // in tempDir
+	name string // in it
 }
 
 // create opens a new file that will be linked into d.
@@ -34,9 +34,10 @@ func (f *FS) create(d *dir) (*tempFile, error) {
 		if err == nil {
 			err = giveTo(d.fd(), int(file.Fd()))
 		}
-		if !errors.Is(err, unix.EOPNOTSUPP) { // a file system without it may be mounted inside
+		if !errors.Is(err, unix.EOPNOTSUPP) {
 			return file, err
 		}
+		return createBeside(d) // a file system without it is mounted inside
 	}
 	return f.createNamed()
 }
@@ -52,12 +53,27 @@ func createUnnamed(d *dir) (*tempFile, error) {
 	return &tempFile{File: os.NewFile(uintptr(fd), "object")}, nil
 }
 
+// createNamed makes a file in tempDir.
 func (f *FS) createNamed() (*tempFile, error) {
 	in, err := f.durableDir(tempDir)
 	if err != nil {
 		return nil, err
 	}
-	name := rand.Text()
+	return createIn(in, rand.Text())
+}
+
+// createBeside makes a file in d itself, for what cannot be linked or renamed to there from tempDir: d is on another file system, in
+// another subvolume (btrfs), or of another project (quotas). No key has a segment that begins with a dot.
+func createBeside(d *dir) (*tempFile, error) {
+	in, err := d.open("")
+	if err != nil {
+		return nil, err
+	}
+	return createIn(in, "."+rand.Text())
+}
+
+// createIn makes a file in a directory, which it closes with it.
+func createIn(in *dir, name string) (*tempFile, error) {
 	fd, err := openat(in.fd(), name, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY, 0o600)
 	if err != nil {
 		in.close()

@@ -98,10 +98,7 @@ func TestReadOnlyDiskIsReadableAndComesBack(t *testing.T) {
 func TestCopyToAnotherFileSystemCopiesBytes(t *testing.T) {
 	base := t.TempDir()
 	f := openFS(t, base, blob.FSOptions{})
-	require.NoError(t, os.MkdirAll(filepath.Join(base, "t/other"), 0o700))
-	needRoot(t)
-	run(t, "mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", filepath.Join(base, "t/other"))
-	defer run(t, "umount", filepath.Join(base, "t/other"))
+	mountOver(t, filepath.Join(base, "t/other"))
 	put(t, f, "t/m/o", "content")
 	require.NoError(t, f.Copy(t.Context(), "t/m/o", "t/other/dir/o"))
 	require.NoError(t, f.Copy(t.Context(), "t/other/dir/o", "t/m/back"))
@@ -109,6 +106,41 @@ func TestCopyToAnotherFileSystemCopiesBytes(t *testing.T) {
 	require.ErrorIs(t, f.Copy(t.Context(), "t/m/none", "t/other/dir/o2"), blob.ErrNotFound)
 	require.True(t, whole(t, f, "t/other/dir/o", "content"))
 	require.True(t, whole(t, f, "t/m/back", "content"))
+}
+
+func TestReplacingOnAnotherFileSystem(t *testing.T) {
+	base := t.TempDir()
+	f := openFS(t, base, blob.FSOptions{})
+	mountOver(t, filepath.Join(base, "t"))
+	for _, content := range []string{"first", "second"} {
+		require.NoError(t, f.Replace(t.Context(), "t/m/mailbox.json", strings.NewReader(content), int64(len(content))))
+		require.True(t, whole(t, f, "t/m/mailbox.json", content))
+	}
+	entries, err := os.ReadDir(filepath.Join(base, "t/m"))
+	require.NoError(t, err)
+	require.Len(t, entries, 1, "no temporary file is left")
+}
+
+// A tenant's directory became a mount while a crash had left its mail in the journal.
+func TestTheJournalIsPutInPlaceOnAnotherFileSystem(t *testing.T) {
+	needRoot(t)
+	base, crashed := t.TempDir(), filepath.Join(t.TempDir(), "mail")
+	f := openFS(t, base, blob.FSOptions{})
+	put(t, f, "t/m/o", "content")
+	require.NoError(t, os.CopyFS(crashed, os.DirFS(base)))
+	require.NoError(t, os.RemoveAll(filepath.Join(crashed, "t/m")))
+	mountOver(t, filepath.Join(crashed, "t"))
+	again := openFS(t, crashed, blob.FSOptions{})
+	require.True(t, whole(t, again, "t/m/o", "content"))
+}
+
+// mountOver mounts a tmpfs on a directory that it makes, until the test ends.
+func mountOver(t *testing.T, dir string) {
+	t.Helper()
+	needRoot(t)
+	require.NoError(t, os.MkdirAll(dir, 0o700))
+	run(t, "mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", dir)
+	t.Cleanup(func() { run(t, "umount", "--lazy", dir) })
 }
 
 func TestCopyBeyondTheLinksOfAFileCopiesBytes(t *testing.T) {

@@ -3,6 +3,7 @@ package blob
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -46,7 +47,19 @@ func (f *FS) replace(ctx context.Context, key string, r io.ReadSeeker, size int6
 		return err
 	}
 	defer d.close()
-	file, err := f.createNamed()
+	err = renameTo(ctx, d, name, r, size, f.createNamed)
+	if errors.Is(err, unix.EXDEV) {
+		err = renameTo(ctx, d, name, r, size, func() (*tempFile, error) { return createBeside(d) })
+	}
+	if err != nil {
+		return err
+	}
+	return f.flush(d)
+}
+
+// renameTo writes a file that create makes, and renames it to name in d. EXDEV when it cannot be moved there.
+func renameTo(ctx context.Context, d *dir, name string, r io.ReadSeeker, size int64, create func() (*tempFile, error)) error {
+	file, err := create()
 	if err != nil {
 		return err
 	}
@@ -55,10 +68,7 @@ func (f *FS) replace(ctx context.Context, key string, r io.ReadSeeker, size int6
 		return err
 	}
 	err = ignoringEINTR(func() error { return unix.Renameat(file.in.fd(), file.name, d.fd(), name) })
-	if err != nil {
-		return os.NewSyscallError("renameat", err)
-	}
-	return f.flush(d)
+	return os.NewSyscallError("renameat", err)
 }
 
 // Replace puts the object in the place of the old one.
