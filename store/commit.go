@@ -16,7 +16,7 @@ import (
 )
 
 // commitBatch decides every job, in one transaction if it can. When that fails they are tried one by one, so
-// that a message which the database refuses fails alone. Jobs whose objects are not stored are left to their callers.
+// that a message which the database refuses, or whose mailbox somebody has locked, fails alone. Jobs whose objects are not stored are left to their callers.
 func (s *Store) commitBatch(jobs []*deliveryJob) {
 	defer func(start time.Time) { s.metrics.commitSeconds.Observe(time.Since(start).Seconds()) }(time.Now())
 	err := s.commitJobs(jobs, firstTry)
@@ -48,7 +48,7 @@ func (s *Store) commitSingly(jobs []*deliveryJob, first error) {
 			continue
 		}
 		job.fail(notStored(first, err))
-		if errors.Is(err, ErrUnavailable) {
+		if errors.Is(err, ErrUnavailable) && !errors.Is(err, sqldb.ErrRowLocked) {
 			// The database is away: the others would wait for it one after the other, for hours.
 			for _, rest := range jobs[i+1:] {
 				rest.fail(notStored(first, first))
@@ -69,8 +69,8 @@ func notStored(first, second error) error {
 
 // beforeCommit says whether the database is known to have refused, or to have been lost, before a COMMIT.
 func beforeCommit(err error) bool {
-	known := errors.Is(err, sqldb.ErrUnavailable) || errors.Is(err, sqldb.ErrFull) || errors.Is(err, sqldb.ErrData)
-	return known && !errors.Is(err, sqldb.ErrCommitUnknown)
+	known := []error{sqldb.ErrUnavailable, sqldb.ErrFull, sqldb.ErrData, sqldb.ErrConflict}
+	return slices.ContainsFunc(known, func(class error) bool { return errors.Is(err, class) }) && !errors.Is(err, sqldb.ErrCommitUnknown)
 }
 
 // try says whether an earlier attempt at the same copies may have been committed without our knowing.
@@ -239,6 +239,7 @@ func newBatch(tx *sqldb.Tx, rows []row, now time.Time) *deliveryBatch {
 // everything is written. A folder that must be made first is one more.
 func (b *deliveryBatch) run(ctx context.Context, t try) error {
 	b.tx.KeepPlans()
+	b.tx.LockBriefly()
 	b.lockTenants()
 	b.lockMailboxes()
 	if t == secondTry {

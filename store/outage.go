@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/mairust/mairust/store/sqldb"
 )
 
 // Bounds of an outage's memory and talk.
@@ -33,7 +35,7 @@ func (o *outage) failed(deliveries int, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := time.Now()
-	if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrFull) {
+	if (errors.Is(err, ErrUnavailable) || errors.Is(err, ErrFull)) && !errors.Is(err, sqldb.ErrRowLocked) {
 		o.err, o.at = err, now
 	}
 	if !o.told.IsZero() && now.Sub(o.told) < outageTold {

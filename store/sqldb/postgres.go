@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 )
@@ -36,6 +38,7 @@ func openPostgres(ctx context.Context, o Options) (*DB, error) {
 		config.ConnConfig.ConnectTimeout = connectTimeout
 	}
 	setDefault(config.ConnConfig.RuntimeParams, "application_name", "mairust")
+	setDefault(config.ConnConfig.RuntimeParams, "client_encoding", "UTF8") // whatever the server's own is
 	// A client that hangs in a transaction must not hold locks for ever.
 	setDefault(config.ConnConfig.RuntimeParams, "idle_in_transaction_session_timeout", "60000")
 	setDefault(config.ConnConfig.RuntimeParams, "statement_timeout", "60000")
@@ -43,6 +46,9 @@ func openPostgres(ctx context.Context, o Options) (*DB, error) {
 	// A connection costs the server a process: what a burst has opened stays for the next one.
 	config.MaxConnIdleTime, config.PingTimeout = 5*time.Minute, connectTimeout
 	config.AfterConnect = holdDurable
+	if c := config.ConnConfig; c.ValidateConnect == nil && hasSeveralServers(c) {
+		c.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite // the one that is the primary
+	}
 	connections, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("pool of connections to PostgreSQL: %w", err)
@@ -54,6 +60,10 @@ func openPostgres(ctx context.Context, o Options) (*DB, error) {
 		return nil, errors.Join(err, closeAll(closers))
 	}
 	return &DB{backend: Postgres, read: pool, closers: closers}, nil
+}
+
+func hasSeveralServers(c *pgx.ConnConfig) bool {
+	return slices.ContainsFunc(c.Fallbacks, func(f *pgconn.FallbackConfig) bool { return f.Host != c.Host || f.Port != c.Port })
 }
 
 // closePatience is how long statements that are under way may take when the database is closed.
@@ -91,8 +101,8 @@ func orDefault(n, otherwise int) int {
 }
 
 // errNotDurable is what a connection is refused with whose commits may be lost.
-var errNotDurable = errors.New("synchronous_commit is off: acknowledged mail could be lost; " +
-	"set it with: ALTER ROLE CURRENT_USER SET synchronous_commit = on")
+var errNotDurable = fmt.Errorf("%w: synchronous_commit is off: acknowledged mail could be lost; "+
+	"set it with: ALTER ROLE CURRENT_USER SET synchronous_commit = on", ErrUnavailable)
 
 // holdDurable holds a new connection to what is set for its commits now, so that a change of the server's configuration does not reach it, and
 // refuses one that would not wait for the disk: the setting may have changed since the process began, or the server.
@@ -108,17 +118,21 @@ func holdDurable(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
-// checkPostgres refuses a server that is too old, and complains of one that can lose commits at a power cut.
+// checkPostgres refuses a server that is too old, and a database that cannot hold all of Unicode, and complains of one that can lose
+// commits at a power cut.
 func checkPostgres(ctx context.Context, pool *sql.DB, log *slog.Logger) error {
 	const query = `SELECT CAST(current_setting('server_version_num') AS INTEGER), current_setting('server_version'),
-		current_setting('fsync'), current_setting('full_page_writes')`
+		current_setting('fsync'), current_setting('full_page_writes'), current_setting('server_encoding')`
 	var number int
-	var version, fsync, fullPageWrites string
-	if err := pool.QueryRowContext(ctx, query).Scan(&number, &version, &fsync, &fullPageWrites); err != nil {
+	var version, fsync, fullPageWrites, encoding string
+	if err := pool.QueryRowContext(ctx, query).Scan(&number, &version, &fsync, &fullPageWrites, &encoding); err != nil {
 		return classify(err)
 	}
 	if number < minPostgres {
 		return fmt.Errorf("PostgreSQL %s is too old: MaiRust needs 14 or later", version)
+	}
+	if encoding != "UTF8" && encoding != "SQL_ASCII" { // the latter takes every byte as it is
+		return fmt.Errorf("the database has the encoding %s, in which not every message can be indexed: make it with ENCODING 'UTF8' TEMPLATE template0", encoding)
 	}
 	if fsync == "off" || fullPageWrites == "off" {
 		log.Error("PostgreSQL can lose acknowledged mail at a power cut: turn its settings on",

@@ -35,6 +35,9 @@ func writePostgres(ctx context.Context, pool *sql.DB, fn func(tx *Tx) error) err
 	return result
 }
 
+// readOnlyTransaction is the SQLSTATE of a change where none is taken.
+const readOnlyTransaction = "25006"
+
 // postgresTx is a transaction that begins with its first statement.
 type postgresTx struct {
 	conn  *pgx.Conn
@@ -48,13 +51,18 @@ func (t *postgresTx) transact(ctx context.Context, fn func(tx *Tx) error) error 
 		err = t.commit(ctx, tx.queue)
 	}
 	if err != nil {
-		t.rollback(ctx)
+		t.rollback(ctx, err)
 	}
 	return err
 }
 
-// rollback leaves the connection without a transaction, or closed, which rolls back too.
-func (t *postgresTx) rollback(ctx context.Context) {
+// rollback leaves the connection without a transaction, or closed, which rolls back too. One to a server that takes no changes is
+// not used again: it may have become a standby, and another one the primary.
+func (t *postgresTx) rollback(ctx context.Context, cause error) {
+	var pg *pgconn.PgError
+	if errors.As(cause, &pg) && pg.Code == readOnlyTransaction {
+		_ = t.conn.Close(ctx) // whatever it says, the connection is gone
+	}
 	if t.conn.IsClosed() || t.conn.PgConn().TxStatus() == 'I' {
 		return
 	}

@@ -396,6 +396,58 @@ func TestPostgresThatBeginsToAcknowledgeTooEarlyIsRefused(t *testing.T) {
 	}, eventually, tick)
 }
 
+// A primary that became a standby, or was told to take no changes, is left for another one, or for itself when it takes them again.
+func TestAConnectionThatTakesNoChangesIsNotKept(t *testing.T) {
+	server := labtest.Postgres(t)
+	db := open(t, sqldb.Options{Backend: sqldb.Postgres, URL: server.URL(), MaxConnections: 1})
+	_, err := db.Migrate(t.Context())
+	require.NoError(t, err)
+	change := func(settings ...string) error {
+		return db.Write(t.Context(), func(tx *sqldb.Tx) error {
+			for _, s := range settings {
+				tx.Queue(s)
+			}
+			_, err := tx.Exec(t.Context(), `UPDATE installation SET created_us = created_us WHERE id = 1`)
+			return err
+		})
+	}
+	require.NoError(t, change(`SELECT set_config('default_transaction_read_only', 'on', false)`), "for the session")
+	require.ErrorIs(t, change(), sqldb.ErrUnavailable)
+	require.NoError(t, change())
+}
+
+func TestOfSeveralServersTheOneIsUsedThatTakesChanges(t *testing.T) {
+	readOnly := labtest.OwnPostgres(t, lab.PostgresOptions{})
+	primary := labtest.Postgres(t)
+	u, err := url.Parse(primary.URL())
+	require.NoError(t, err)
+	name := strings.TrimPrefix(u.Path, "/")
+	for _, statement := range []string{`CREATE DATABASE ` + name, `ALTER DATABASE ` + name + ` SET default_transaction_read_only = on`} {
+		_, err = readOnly.Exec(t.Context(), statement)
+		require.NoError(t, err)
+	}
+	u.Host = readOnly.Addr() + "," + u.Host
+	db := open(t, sqldb.Options{Backend: sqldb.Postgres, URL: u.String()})
+	_, err = db.Migrate(t.Context())
+	require.NoError(t, err)
+}
+
+func TestADatabaseThatCannotHoldAllOfUnicodeIsRefused(t *testing.T) {
+	server := labtest.Postgres(t)
+	u, err := url.Parse(server.URL())
+	require.NoError(t, err)
+	u.Path += "_euc"
+	name := strings.TrimPrefix(u.Path, "/")
+	_, err = server.Exec(t.Context(), `CREATE DATABASE `+name+` ENCODING 'EUC_JP' LOCALE 'C' TEMPLATE template0`)
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		_, err := server.Exec(context.Background(), `DROP DATABASE `+name)
+		require.NoError(t, err)
+	})
+	_, err = sqldb.Open(t.Context(), sqldb.Options{Backend: sqldb.Postgres, URL: u.String()})
+	require.ErrorContains(t, err, "EUC_JP")
+}
+
 func TestErrorsNeverHoldThePassword(t *testing.T) {
 	for _, url := range []string{
 		"postgres://u:geheim@127.0.0.1:1/x", "postgres://u:geheim@[::bad/x", "geheim", "postgres://u:geheim@127.0.0.1:99999/x",

@@ -1,6 +1,10 @@
 package sqldb
 
-import "context"
+import (
+	"context"
+	"fmt"
+	"time"
+)
 
 // Tx is one write transaction.
 //
@@ -89,6 +93,16 @@ func (tx *Tx) ForUpdate() string {
 		return " FOR NO KEY UPDATE"
 	}
 	return ""
+}
+
+// lockPatience is how long a transaction waits for each row that is locked, after LockBriefly. Another node has one for a flush or a few.
+const lockPatience = 3 * time.Second
+
+// LockBriefly has PostgreSQL refuse the next statement that waits for a row longer than lockPatience: ErrRowLocked. SQLite locks no rows.
+func (tx *Tx) LockBriefly() {
+	if tx.postgres {
+		tx.Queue(fmt.Sprintf("SET LOCAL lock_timeout = %d", lockPatience.Milliseconds()))
+	}
 }
 
 // KeepPlans has PostgreSQL plan each statement of this transaction once for a connection, and find rows by their keys. For
