@@ -47,14 +47,22 @@ func (s *Store) commitSingly(jobs []*deliveryJob, first error) {
 			s.outage.over()
 			continue
 		}
-		job.fail(notStored(first, err))
+		s.refuse(job, notStored(first, err))
 		if errors.Is(err, ErrUnavailable) && !errors.Is(err, sqldb.ErrRowLocked) {
 			// The database is away: the others would wait for it one after the other, for hours.
 			for _, rest := range jobs[i+1:] {
-				rest.fail(notStored(first, first))
+				s.refuse(rest, notStored(first, first))
 			}
 			return
 		}
+	}
+}
+
+// refuse fails a job, whose objects stay when nobody knows whether there are rows for them.
+func (s *Store) refuse(job *deliveryJob, err error) {
+	job.fail(err)
+	if !errors.Is(err, ErrNotStored) {
+		s.outage.leftOpen(len(job.copies))
 	}
 }
 

@@ -16,6 +16,11 @@ const (
 	outageFresh = 30 * time.Second
 	// outageTold is how far apart the log lines about failing batches are.
 	outageTold = time.Minute
+	// outageOpen is how many deliveries in a row may leave their objects, since nobody knows how their commit ended, before others
+	// are refused at once.
+	outageOpen = 10
+	// outageTurn is how far apart those are that are let through then.
+	outageTurn = time.Second
 )
 
 // outage remembers whether deliveries can be committed, so that a database which answers small questions and refuses
@@ -28,6 +33,8 @@ type outage struct {
 	at     time.Time // of err
 	told   time.Time
 	silent int // batches that failed since then and were not logged
+	open   int // deliveries with an unknown outcome since the last success
+	turn   time.Time
 }
 
 // failed notes that a batch of deliveries could not be committed.
@@ -50,7 +57,29 @@ func (o *outage) failed(deliveries int, err error) {
 func (o *outage) over() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.err = nil
+	o.err, o.open = nil, 0
+}
+
+// leftOpen notes deliveries whose objects stay.
+func (o *outage) leftOpen(deliveries int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.open += deliveries
+}
+
+// refuses gives the error with which a delivery need not be begun; nil where it may be, or when it is its turn to try.
+func (o *outage) refuses() (err error, isTurn bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	now := time.Now()
+	if o.err == nil || o.open < outageOpen {
+		return nil, false
+	}
+	if now.Sub(o.turn) < outageTurn {
+		return fmt.Errorf("deliveries fail: %w", o.err), false
+	}
+	o.turn = now
+	return nil, true
 }
 
 // last is the error of the last batch, nil when that was committed or is long ago.

@@ -46,3 +46,29 @@ func TestDatabaseThatRefusesMailIsKnownForAWhile(t *testing.T) {
 		require.NoError(t, o.last(), "nobody has tried since: what a probe says counts")
 	})
 }
+
+func TestDeliveriesThatLeaveObjectsAreLetThroughOneASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := &outage{log: slog.New(slog.DiscardHandler)}
+		begun := func(seconds int) (n int) {
+			for range seconds * 100 {
+				if err, _ := o.refuses(); err == nil {
+					n++
+				}
+				time.Sleep(10 * time.Millisecond) // within synctest: no time is lost
+			}
+			return n
+		}
+		o.failed(20, fmt.Errorf("lost before the commit: %w", ErrUnavailable))
+		require.Equal(t, 100, begun(1), "nothing is left by them")
+		o.leftOpen(9)
+		require.Equal(t, 100, begun(1), "a few may be a matter of a moment")
+		o.leftOpen(1)
+		require.Equal(t, 60, begun(60))
+		_, _ = o.refuses() // whose turn it may be
+		err, _ := o.refuses()
+		require.ErrorIs(t, err, ErrUnavailable)
+		o.over()
+		require.Equal(t, 100, begun(1))
+	})
+}

@@ -18,9 +18,13 @@ type certainIndex struct {
 	fsck *fsck.Fsck
 }
 
-// Resolve is that of the store, but for store.ErrNotFound while that is not certain: then the error is a temporary one.
+// Resolve is that of the store, but for store.ErrNotFound while that is not certain, and while what is delivered would leave objects and
+// no rows: then the error is a temporary one.
 func (i certainIndex) Resolve(ctx context.Context, rcpt mail.Address, delimiters string) (store.Target, error) {
 	if err := i.fsck.HasObjects(ctx); err != nil {
+		return store.Target{}, err
+	}
+	if err := i.Accepting(ctx); err != nil {
 		return store.Target{}, err
 	}
 	target, err := i.Store.Resolve(ctx, rcpt, delimiters)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -62,10 +63,29 @@ func TestSQLiteDiskFull(t *testing.T) {
 	outage{
 		site: onSQLite(), part: "database", code: 452, enhanced: fullDisk, lists: true, bodies: true,
 		before: func(t *testing.T, s *testSite) { moveDatabase(t, s) },
-		begin: func(t *testing.T, p *process, _ *acknowledged) func() {
-			return fill(t, filepath.Join(p.site.dir, "db"))
+		begin: func(t *testing.T, p *process, acked *acknowledged) func() {
+			free := fill(t, filepath.Join(p.site.dir, "db"))
+			requireFewObjects(t, p, acked)
+			return free
 		},
 	}.run(t)
+}
+
+// requireFewObjects sends again and again, as Postfix does, what cannot be committed: each attempt would leave an object.
+func requireFewObjects(t *testing.T, p *process, acked *acknowledged) {
+	t.Helper()
+	const attempts = 200
+	for range attempts {
+		require.False(t, acked.send(t, p.site, "bob", nil).Accepted())
+	}
+	objects := 0
+	require.NoError(t, filepath.WalkDir(filepath.Join(p.site.dir, "data", "mail"), func(path string, _ fs.DirEntry, err error) error {
+		if strings.HasSuffix(path, ".eml") {
+			objects++
+		}
+		return err
+	}))
+	require.Less(t, objects, attempts/2, "they are refused before they are stored")
 }
 
 // moveDatabase moves the SQLite file to a small file system of its own.
