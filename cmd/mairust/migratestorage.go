@@ -73,7 +73,9 @@ func (o *migrateStorageOptions) check(c *config.Config) error {
 func (o *migrateStorageOptions) run(cmd *cobra.Command, c *config.Config) error {
 	ctx := cmd.Context()
 	log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelError}))
-	to, err := openBackend(ctx, c.Storage.Backend, c.Storage.Options, log, nil)
+	options := c.Storage.Options
+	options.Journal = "off" // of a command that is killed nobody would end it: what the daemon then replaces or deletes would come back
+	to, err := openBackend(ctx, c.Storage.Backend, options, log, nil)
 	if err != nil {
 		return err
 	}

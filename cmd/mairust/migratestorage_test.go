@@ -53,6 +53,8 @@ func TestMailMovesToS3AndBackWhileItFlows(t *testing.T) {
 	daemon.kill()
 
 	use("storage: " + onFiles + ", previous: " + onS3 + "}}\n")
+	require.Contains(t, site.run(t, "migrate-storage", "--to", "fs", "--dry-run"), "to copy")
+	require.NoDirExists(t, site.dir+"/data/mail/.journal", "what a command leaves there when it is killed would come back")
 	daemon = site.start(t)
 	moveWhileMailFlows(t, site, acked, "fs")
 	daemon.kill()

@@ -130,7 +130,10 @@ func (f *FS) putJournaled(ctx context.Context, keys []string, r io.ReadSeeker, s
 		return ErrExists
 	}
 	if err := places.link(file); err != nil {
-		return errors.Join(err, ticket.Void(context.WithoutCancel(ctx)))
+		if failed := ticket.Void(context.WithoutCancel(ctx)); failed != nil {
+			err = fmt.Errorf("%w, and the journal keeps it: %v", err, failed) //nolint:errorlint // not an ErrNotTaken: something was done
+		}
+		return err
 	}
 	ticket.Placed()
 	return nil

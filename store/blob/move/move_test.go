@@ -285,3 +285,36 @@ func TestWhatIsListedAndNotFoundIsNotTakenForRemoved(t *testing.T) {
 	require.Len(t, report.Problems(), 1)
 	require.ErrorIs(t, report.Problems()[0].Err, move.ErrListed)
 }
+
+// cancelling ends its command when it has stored something, and reads for nobody who has ended.
+type cancelling struct {
+	*blob.Memory
+	cancel func()
+}
+
+func (c *cancelling) Put(ctx context.Context, key string, r io.ReadSeeker, size int64) error {
+	defer c.cancel()
+	return c.Memory.Put(ctx, key, r, size)
+}
+
+func (c *cancelling) Get(ctx context.Context, key string, offset, n int64) (io.ReadCloser, blob.Info, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, blob.Info{}, err
+	}
+	return c.Memory.Get(ctx, key, offset, n)
+}
+
+// Another run may have found it there, and counted it.
+func TestAnInterruptedRunTakesNothingBackThatIsWhole(t *testing.T) {
+	to, from := blob.NewMemory(), blob.NewMemory()
+	put(t, from, "t/a", "content")
+	ctx, cancel := context.WithCancel(t.Context())
+	report := &move.Report{}
+	require.ErrorIs(t, move.Run(ctx, &cancelling{to, cancel}, from, move.Request{}, report), context.Canceled)
+	require.Equal(t, "content", content(t, to, "t/a"))
+	require.Equal(t, int64(1), report.Copied.Load())
+}
+
+func TestAnEmptyOldStoreIsNoneToCopyFrom(t *testing.T) {
+	require.ErrorIs(t, move.Run(t.Context(), blob.NewMemory(), blob.NewMemory(), move.Request{}, &move.Report{}), move.ErrEmpty)
+}

@@ -66,6 +66,9 @@ func (r *Report) problem(key string, err error) {
 // ErrDiffers says that the new store has another object under the key.
 var ErrDiffers = errors.New("the new store has another object under this key")
 
+// ErrEmpty says that the old store has nothing at all, not even what MaiRust keeps there of its own.
+var ErrEmpty = errors.New("the old store is empty: is its disk mounted, and is storage.previous right?")
+
 // ErrListed says that the old store lists an object that it then does not find.
 var ErrListed = errors.New("the old store lists the object, and does not find it")
 
@@ -81,6 +84,9 @@ func Run(ctx context.Context, to, from Store, q Request, report *Report) error {
 		}
 		report.Total.Add(1)
 		report.TotalBytes.Add(info.SizeBytes)
+	}
+	if report.Total.Load() == 0 {
+		return ErrEmpty
 	}
 	if q.Workers <= 0 {
 		q.Workers = defaultWorkers
@@ -228,6 +234,8 @@ func (m *mover) copy(ctx context.Context, key string) error {
 	case err != nil:
 		return errors.Join(err, closed)
 	}
+	// However the command ends: while it was there unproved, another run may have taken it for good.
+	ctx = context.WithoutCancel(ctx)
 	_, err = m.from.Stat(ctx, key)
 	if m.isReplaced(key) && !errors.Is(err, blob.ErrNotFound) {
 		return errors.Join(err, closed) // not read again, nor taken back: it may be a newer one already
@@ -238,7 +246,7 @@ func (m *mover) copy(ctx context.Context, key string) error {
 	if err = errors.Join(err, closed); err == nil {
 		return nil
 	}
-	if failed := m.to.Delete(context.WithoutCancel(ctx), key); failed != nil {
+	if failed := m.to.Delete(ctx, key); failed != nil {
 		return fmt.Errorf("remove a copy (%v): %w", err, failed) //nolint:errorlint // that it was gone must not hide that it is here
 	}
 	return err
