@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mairust/mairust/store"
 	"github.com/mairust/mairust/store/blob"
 )
 
@@ -53,7 +54,7 @@ func New(o Options, d Deps) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	base, abort := context.WithCancel(context.Background())
+	base, abort := context.WithCancel(store.Patient(context.Background()))
 	s := &Server{
 		options: o, deps: d, log: d.Log, metrics: m,
 		listeners: map[net.Listener]struct{}{}, conns: map[*conn]struct{}{},

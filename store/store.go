@@ -119,6 +119,9 @@ func New(o Options) *Store {
 	return s
 }
 
+// Patient marks the context of what people and their programs ask for: it leaves a few of PostgreSQL's connections to mail.
+func Patient(ctx context.Context) context.Context { return sqldb.Patient(ctx) }
+
 // Ping asks the database for a sign of life, within ctx.
 func (s *Store) Ping(ctx context.Context) error { return s.db.Ping(ctx) }
 

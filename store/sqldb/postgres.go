@@ -59,7 +59,7 @@ func openPostgres(ctx context.Context, o Options) (*DB, error) {
 		err = fmt.Errorf("open PostgreSQL at %s: %w", config.ConnConfig.Host, err)
 		return nil, errors.Join(err, closeAll(closers))
 	}
-	return &DB{backend: Postgres, read: pool, closers: closers}, nil
+	return &DB{backend: Postgres, read: pool, patience: newPatience(int(config.MaxConns)), closers: closers}, nil
 }
 
 func hasSeveralServers(c *pgx.ConnConfig) bool {

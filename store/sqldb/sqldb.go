@@ -12,6 +12,8 @@ import (
 	"log/slog"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/semaphore"
 )
 
 // The backends.
@@ -43,6 +45,8 @@ type DB struct {
 	read *sql.DB
 	// stmts caches prepared statements of read on SQLite; pgx has a cache of its own.
 	stmts *stmtCache
+	// patience is for those with a Patient context; nil on SQLite, where reading keeps nobody from writing.
+	patience *semaphore.Weighted
 	// writer is SQLite's only writing connection.
 	writer  *sqliteWriter
 	closers []io.Closer
@@ -100,6 +104,11 @@ func (db *DB) Get(ctx context.Context, query string, args []any, dest ...any) er
 	if db.closed.Load() {
 		return errClosed
 	}
+	leave, err := db.await(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	return get(ctx, db.reader(), query, args, dest)
 }
 
@@ -108,6 +117,11 @@ func (db *DB) Each(ctx context.Context, query string, args []any, row func(scan 
 	if db.closed.Load() {
 		return errClosed
 	}
+	leave, err := db.await(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	return db.reader().each(ctx, query, args, row)
 }
 
@@ -192,5 +206,10 @@ func (db *DB) writeOnce(ctx context.Context, fn func(tx *Tx) error) error {
 	if db.writer != nil {
 		return db.writer.write(ctx, fn)
 	}
+	leave, err := db.await(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	return writePostgres(ctx, db.read, fn)
 }

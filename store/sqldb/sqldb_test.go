@@ -416,6 +416,42 @@ func TestAConnectionThatTakesNoChangesIsNotKept(t *testing.T) {
 	require.NoError(t, change())
 }
 
+func TestManyReadersLeaveConnectionsToMail(t *testing.T) {
+	for connections, patient := range map[int]int{1: 1, 2: 1, 8: 4, 20: 16} {
+		db := open(t, sqldb.Options{Backend: sqldb.Postgres, URL: labtest.Postgres(t).URL(), MaxConnections: connections})
+		reading, end := make(chan struct{}), make(chan struct{})
+		ctx, cancel := context.WithCancel(sqldb.Patient(t.Context()))
+		var readers sync.WaitGroup
+		for range 30 {
+			readers.Go(func() {
+				_ = db.Each(ctx, `SELECT 1`, nil, func(sqldb.Scan) error {
+					reading <- struct{}{}
+					<-end
+					return nil
+				})
+			})
+		}
+		for range patient {
+			<-reading
+		}
+		if connections > 1 {
+			require.NoError(t, db.Get(t.Context(), `SELECT 1`, nil, new(int)), "of %d connections", connections)
+			require.NoError(t, db.Write(t.Context(), func(tx *sqldb.Tx) error {
+				_, err := tx.Exec(t.Context(), `CREATE TABLE mail (id INTEGER)`)
+				return err
+			}))
+		}
+		cancel() // those that wait
+		close(end)
+		go func() {
+			for range reading { //nolint:revive // those that began meanwhile
+			}
+		}()
+		readers.Wait()
+		close(reading)
+	}
+}
+
 func TestOfSeveralServersTheOneIsUsedThatTakesChanges(t *testing.T) {
 	readOnly := labtest.OwnPostgres(t, lab.PostgresOptions{})
 	primary := labtest.Postgres(t)

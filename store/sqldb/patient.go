@@ -1,0 +1,34 @@
+package sqldb
+
+import (
+	"context"
+	"fmt"
+
+	"golang.org/x/sync/semaphore"
+)
+
+// What people ask for, and what their programs do, may take long and come in any number; mail must not wait for a connection meanwhile.
+
+type patientKey struct{}
+
+// Patient marks a context: what is asked for with it leaves a few of PostgreSQL's connections to others.
+func Patient(ctx context.Context) context.Context { return context.WithValue(ctx, patientKey{}, true) }
+
+// reserved is how many connections of n, at least one of which is left, nobody who is patient gets.
+func reserved(n int) int { return min(4, n/2) }
+
+// newPatience is for a pool of n connections.
+func newPatience(n int) *semaphore.Weighted {
+	return semaphore.NewWeighted(int64(max(1, n-reserved(n))))
+}
+
+// await waits until a context may have a connection; leave gives it up again.
+func (db *DB) await(ctx context.Context) (leave func(), err error) {
+	if db.patience == nil || ctx.Value(patientKey{}) == nil {
+		return func() {}, nil
+	}
+	if err := db.patience.Acquire(ctx, 1); err != nil {
+		return nil, fmt.Errorf("%w: waiting for a connection: %w", ErrUnavailable, err)
+	}
+	return func() { db.patience.Release(1) }, nil
+}
