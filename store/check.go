@@ -17,6 +17,14 @@ func (s *Store) Check(ctx context.Context) error {
 	return s.outage.last()
 }
 
+// CheckLog fails while SQLite cannot copy its log into the database file, which no delivery notices before the disk is full.
+func (s *Store) CheckLog(context.Context) error {
+	if err := s.db.CheckpointFault(); err != nil {
+		return fmt.Errorf("copy the database's log: %w", err)
+	}
+	return nil
+}
+
 // Accepting says whether a delivery is worth beginning: not while their commits fail in such a way that each leaves its object, as on a
 // full disk of SQLite. One a second is let through then, if the database takes a small change, and finds out when the others may go on.
 func (s *Store) Accepting(ctx context.Context) error {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/mairust/mairust/internal/alert"
 	"github.com/mairust/mairust/internal/listen"
+	"github.com/mairust/mairust/store/sqldb"
 )
 
 // slowPatience is for parts that nobody waits for: an alert can wait until it is sure.
@@ -31,6 +32,9 @@ func (d *daemon) buildWatch() error {
 		parts = append(parts,
 			alert.Part{Name: "database", Essential: true, Check: d.site.store.Check},
 			alert.Part{Name: "storage", Essential: true, Check: d.site.objects.Check})
+		if d.site.db.Backend() == sqldb.SQLite {
+			parts = append(parts, alert.Part{Name: "checkpoint", Check: d.site.store.CheckLog})
+		}
 	}
 	parts = append(parts,
 		alert.Part{Name: "mounts", Check: d.checkMounts()},

@@ -17,6 +17,10 @@ var words = map[string]word{
 		"The database", "データベース",
 		"New mail is deferred and waits in Postfix; reading may not work.", "新着メールは保留され、Postfix で待機します。閲覧できない場合があります。",
 	},
+	"checkpoint": {
+		"The database's log", "データベースのログ",
+		"Nothing is lost, but the log grows until its disk is full: look at that disk.", "メールは失われませんが、ログが増え続けるとディスクがいっぱいになります。ディスクを確認してください。",
+	},
 	"storage": {
 		"The message store", "メールの保存先",
 		"New mail is deferred and waits in Postfix; message bodies may not be readable.", "新着メールは保留され、Postfix で待機します。本文を表示できない場合があります。",

@@ -8,7 +8,7 @@ func ReplaceDataSync(flush func(fd int) error) (restore func()) {
 }
 
 // Checkpoint copies the log into the database, as is done when enough is in it.
-func (db *DB) Checkpoint() error { return db.closers[0].(*checkpointer).checkpoint() }
+func (db *DB) Checkpoint() error { return db.checkpoints.checkpoint() }
 
 // Path is that of the SQLite file.
 func (db *DB) Path() string { return db.writer.path }

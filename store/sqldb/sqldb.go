@@ -48,9 +48,10 @@ type DB struct {
 	// patience is for those with a Patient context; nil on SQLite, where reading keeps nobody from writing.
 	patience *semaphore.Weighted
 	// writer is SQLite's only writing connection.
-	writer  *sqliteWriter
-	closers []io.Closer
-	closed  atomic.Bool
+	writer      *sqliteWriter
+	checkpoints *checkpointer // SQLite's
+	closers     []io.Closer
+	closed      atomic.Bool
 }
 
 // errClosed is what a closed database answers.

@@ -58,7 +58,7 @@ func openSQLite(ctx context.Context, o Options) (*DB, error) {
 	checkpoints := startCheckpointer(writer, o.Log)
 	// Readers go before the writer, so that the writer checkpoints the log; the lock goes last.
 	closers := []io.Closer{checkpoints, stmts, read, writer, lock}
-	return &DB{backend: SQLite, read: read, stmts: stmts, writer: writer, closers: closers}, nil
+	return &DB{backend: SQLite, read: read, stmts: stmts, writer: writer, checkpoints: checkpoints, closers: closers}, nil
 }
 
 func sqliteURL(path string) string {

@@ -4,11 +4,15 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"time"
 )
 
 // checkpointRows is how many rows are changed between two checkpoints, which is about 30 MB of log. Pages that many
 // deliveries change are then copied once instead of each time.
 const checkpointRows = 4000
+
+// checkpointAgain is how long after a checkpoint that failed the next is made, whatever is written meanwhile.
+const checkpointAgain = time.Minute
 
 // checkpointer copies the write-ahead log into the database file beside the writer, so that no delivery waits for it
 // but for the little that was written meanwhile. SQLite's own checkpoint, within the commit that fills the log, stays
@@ -19,6 +23,9 @@ type checkpointer struct {
 	once   sync.Once
 	stop   chan struct{}
 	done   chan struct{}
+
+	mu    sync.Mutex
+	fault error // of the last checkpoint
 }
 
 func startCheckpointer(w *sqliteWriter, log *slog.Logger) *checkpointer {
@@ -29,17 +36,35 @@ func startCheckpointer(w *sqliteWriter, log *slog.Logger) *checkpointer {
 
 func (c *checkpointer) run() {
 	defer close(c.done)
+	var again <-chan time.Time
 	for {
 		select {
 		case <-c.stop:
 			return
 		case <-c.writer.full:
-			if err := c.checkpoint(); err != nil {
-				// Nothing is lost: the log is as durable as the database. The next one tries again, from its beginning (syncDatabase).
-				c.log.Warn("checkpoint of the SQLite log", "err", err)
-			}
+		case <-again:
 		}
+		again = nil
+		err := c.checkpoint()
+		if err != nil {
+			// Nothing is lost: the log is as durable as the database. The next one tries again, from its beginning (syncDatabase).
+			c.log.Warn("checkpoint of the SQLite log", "err", err)
+			again = time.After(checkpointAgain)
+		}
+		c.mu.Lock()
+		c.fault = err
+		c.mu.Unlock()
 	}
+}
+
+// CheckpointFault is the error of SQLite's last checkpoint, nil on PostgreSQL: nothing is lost by it, but the log grows.
+func (db *DB) CheckpointFault() error {
+	if db.checkpoints == nil {
+		return nil
+	}
+	db.checkpoints.mu.Lock()
+	defer db.checkpoints.mu.Unlock()
+	return db.checkpoints.fault
 }
 
 // checkpoint copies most of the log while the writer goes on, then the rest while it waits. When no reader holds an

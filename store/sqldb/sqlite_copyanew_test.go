@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -111,4 +113,38 @@ func TestALargeTransactionThatCannotBeFlushedIsAnError(t *testing.T) {
 	fail = false
 	require.NoError(t, insert(1, 300))
 	require.Equal(t, 300, countTenants(t, db))
+}
+
+func TestACheckpointThatFailsIsKnownUntilOneWorks(t *testing.T) {
+	ctx, path := t.Context(), filepath.Join(t.TempDir(), "mail.db")
+	var failing atomic.Bool
+	t.Cleanup(sqldb.ReplaceDataSync(func(fd int) error {
+		if name, _ := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd)); name == path && failing.Load() {
+			return unix.EIO
+		}
+		return unix.Fdatasync(fd)
+	}))
+	db := open(t, sqldb.Options{Path: path}) // closed before the flushes are the kernel's again
+	n := 0
+	untilCheckpoint := func(has func() bool) {
+		t.Helper()
+		require.Eventually(t, func() bool {
+			require.NoError(t, db.Write(ctx, func(tx *sqldb.Tx) error {
+				for range 500 {
+					n++
+					if err := insertTenant(ctx, tx, fmt.Sprintf("tenant-%06d", n)); err != nil {
+						return err
+					}
+				}
+				return nil
+			}))
+			return has()
+		}, time.Minute, time.Millisecond)
+	}
+	require.NoError(t, db.CheckpointFault())
+	failing.Store(true)
+	untilCheckpoint(func() bool { return db.CheckpointFault() != nil })
+	failing.Store(false)
+	untilCheckpoint(func() bool { return db.CheckpointFault() == nil })
+	require.Equal(t, n, countTenants(t, db))
 }
