@@ -444,7 +444,7 @@ func TestManyReadersLeaveConnectionsToMail(t *testing.T) {
 		cancel() // those that wait
 		close(end)
 		go func() {
-			for range reading { //nolint:revive // those that began meanwhile
+			for range reading {
 			}
 		}()
 		readers.Wait()
