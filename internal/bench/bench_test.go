@@ -14,6 +14,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+func TestMain(m *testing.M) {
+	beFlushingSink()
+	os.Exit(m.Run())
+}
+
 // program builds the daemon as `make build` does.
 func program(t *testing.T) string {
 	t.Helper()

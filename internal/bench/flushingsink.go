@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -48,8 +49,16 @@ func startSink(ctx context.Context, cmd *exec.Cmd, socket string) (*server, erro
 	return s, nil
 }
 
-// flushingSinkVerb, a socket and a file are the arguments with which this program is one: flushing sink.
+// flushingSinkVerb, a socket and a file are the arguments with which this program is a flushing sink.
 const flushingSinkVerb = "flushing-sink"
+
+// beFlushingSink returns unless this process is to be one.
+func beFlushingSink() {
+	if len(os.Args) == 4 && os.Args[1] == flushingSinkVerb {
+		fmt.Fprintln(os.Stderr, "bench:", serveFlushingSink(os.Args[2], os.Args[3]))
+		os.Exit(1)
+	}
+}
 
 // serveFlushingSink listens on a socket and writes to a file, until the process is killed.
 func serveFlushingSink(socket, path string) error {

@@ -30,10 +30,7 @@ type options struct {
 }
 
 func main() {
-	if len(os.Args) == 4 && os.Args[1] == flushingSinkVerb {
-		fmt.Fprintln(os.Stderr, "bench:", serveFlushingSink(os.Args[2], os.Args[3]))
-		os.Exit(1)
-	}
+	beFlushingSink()
 	if err := ownMounts(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
