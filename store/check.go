@@ -17,8 +17,8 @@ func (s *Store) Check(ctx context.Context) error {
 	return s.outage.last()
 }
 
-// CheckLog fails while SQLite cannot copy its log into the database file, which no delivery notices before the disk is full.
-func (s *Store) CheckLog(context.Context) error {
+// CheckWAL fails while SQLite cannot copy its log into the database file, which no delivery notices before the disk is full.
+func (s *Store) CheckWAL(context.Context) error {
 	if err := s.db.CheckpointFault(); err != nil {
 		return fmt.Errorf("copy the database's log: %w", err)
 	}
@@ -30,7 +30,9 @@ func (s *Store) CheckLog(context.Context) error {
 func (s *Store) Accepting(ctx context.Context) error {
 	err, isTurn := s.outage.refuses()
 	if isTurn {
-		err = s.probe(ctx)
+		if err = s.probe(ctx); err != nil {
+			s.outage.note(err)
+		}
 	}
 	return err
 }

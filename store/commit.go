@@ -15,8 +15,8 @@ import (
 	"github.com/mairust/mairust/store/sqldb"
 )
 
-// commitBatch decides every job, in one transaction if it can. When that fails they are tried one by one, so
-// that a message which the database refuses, or whose mailbox somebody has locked, fails alone. Jobs whose objects are not stored are left to their callers.
+// commitBatch decides every job, in one transaction if it can. When that fails they are tried one by one, so that a message which the
+// database refuses, or whose mailbox somebody has locked, fails alone. Jobs whose objects are not stored are left to their callers.
 func (s *Store) commitBatch(jobs []*deliveryJob) {
 	defer func(start time.Time) { s.metrics.commitSeconds.Observe(time.Since(start).Seconds()) }(time.Now())
 	err := s.commitJobs(jobs, firstTry)
@@ -41,19 +41,35 @@ func (s *Store) commitSingly(jobs []*deliveryJob, first error) {
 	s.metrics.retries.Inc()
 	s.outage.failed(len(jobs), first)
 	jobs, _ = awaitObjects(jobs, s.putPatience)
+	var locked lockedJobs
+	stored := false
 	for i, job := range jobs {
+		if locked.has(job) {
+			s.refuse(job, notStored(first, locked.err))
+			continue
+		}
 		err := s.commitJobs([]*deliveryJob{job}, secondTry)
 		if err == nil {
+			stored = true
 			s.outage.over()
 			continue
 		}
 		s.refuse(job, notStored(first, err))
-		if errors.Is(err, ErrUnavailable) && !errors.Is(err, sqldb.ErrRowLocked) {
+		switch {
+		case errors.Is(err, sqldb.ErrLockTimeout):
+			locked.add(job, err)
+		case errors.Is(err, ErrUnavailable):
 			// The database is away: the others would wait for it one after the other, for hours.
 			for _, rest := range jobs[i+1:] {
 				s.refuse(rest, notStored(first, first))
 			}
 			return
+		}
+	}
+	if locked.n > 0 {
+		s.noteLocked()
+		if !stored {
+			s.outage.stuck(locked.err)
 		}
 	}
 }
@@ -62,7 +78,7 @@ func (s *Store) commitSingly(jobs []*deliveryJob, first error) {
 func (s *Store) refuse(job *deliveryJob, err error) {
 	job.fail(err)
 	if !errors.Is(err, ErrNotStored) {
-		s.outage.leftOpen(len(job.copies))
+		s.outage.leftOpen()
 	}
 }
 
@@ -77,7 +93,7 @@ func notStored(first, second error) error {
 
 // beforeCommit says whether the database is known to have refused, or to have been lost, before a COMMIT.
 func beforeCommit(err error) bool {
-	known := []error{sqldb.ErrUnavailable, sqldb.ErrFull, sqldb.ErrData, sqldb.ErrConflict}
+	known := []error{sqldb.ErrUnavailable, sqldb.ErrFull, sqldb.ErrData, sqldb.ErrConflict, sqldb.ErrNotDurable}
 	return slices.ContainsFunc(known, func(class error) bool { return errors.Is(err, class) }) && !errors.Is(err, sqldb.ErrCommitUnknown)
 }
 
@@ -128,6 +144,7 @@ func (s *Store) commitDirectly(rows []row, t try, stored func() error) ([]Result
 		return nil, nil
 	}
 	err := s.write(context.Background(), func(ctx context.Context, tx *sqldb.Tx) error {
+		tx.LockFor(s.lockPatience(t))
 		if err := d.store(ctx, tx); err != nil {
 			return err
 		}
@@ -161,6 +178,7 @@ func (s *Store) commitDecided(rows []row, t try, stored func() error) ([]Result,
 	var b *deliveryBatch
 	// Not the session's context: its end must not leave the outcome unknown.
 	err := s.write(context.Background(), func(ctx context.Context, tx *sqldb.Tx) error {
+		tx.LockFor(s.lockPatience(t))
 		b = newBatch(tx, rows, s.now())
 		if err := b.run(ctx, t); err != nil {
 			return err
@@ -247,7 +265,6 @@ func newBatch(tx *sqldb.Tx, rows []row, now time.Time) *deliveryBatch {
 // everything is written. A folder that must be made first is one more.
 func (b *deliveryBatch) run(ctx context.Context, t try) error {
 	b.tx.KeepPlans()
-	b.tx.LockBriefly()
 	b.lockTenants()
 	b.lockMailboxes()
 	if t == secondTry {

@@ -127,7 +127,6 @@ func (s *Store) newDirectBatch(rows []row) *directBatch {
 // store runs the statement. errInDoubt wants the transaction rolled back.
 func (d *directBatch) store(ctx context.Context, tx *sqldb.Tx) error {
 	tx.KeepPlans()
-	tx.LockBriefly()
 	n, err := tx.Exec(ctx, d.query, d.args...)
 	switch {
 	case errors.Is(err, sqldb.ErrConflict) || errors.Is(err, sqldb.ErrData):

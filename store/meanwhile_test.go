@@ -165,7 +165,7 @@ func TestPanicWhileTheObjectIsStoredTakesTheRowBack(t *testing.T) {
 // A disk that hangs must not keep other nodes from the tenant.
 func TestObjectThatTakesLongHoldsNobodyUp(t *testing.T) {
 	r := newDirectRig(t, "bob")
-	r.SetPutPatience(5 * time.Second)
+	r.SetPutPatience(2 * time.Second) // less than another node waits for a lock
 	db := storetest.OpenDB(t, sqldb.Options{Backend: sqldb.Postgres, URL: r.server.URL()})
 	other := store.New(store.Options{DB: db})
 	c, meanwhile := r.copy(t, "bob"), r.copy(t, "bob")

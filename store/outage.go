@@ -16,7 +16,7 @@ const (
 	outageFresh = 30 * time.Second
 	// outageTold is how far apart the log lines about failing batches are.
 	outageTold = time.Minute
-	// outageOpen is how many deliveries in a row may leave their objects, since nobody knows how their commit ended, before others
+	// outageOpen is how many messages in a row may leave their objects, since nobody knows how their commit ended, before others
 	// are refused at once.
 	outageOpen = 10
 	// outageTurn is how far apart those are that are let through then.
@@ -33,7 +33,7 @@ type outage struct {
 	at     time.Time // of err
 	told   time.Time
 	silent int // batches that failed since then and were not logged
-	open   int // deliveries with an unknown outcome since the last success
+	open   int // messages with an unknown outcome since the last success
 	turn   time.Time
 }
 
@@ -42,7 +42,7 @@ func (o *outage) failed(deliveries int, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := time.Now()
-	if (errors.Is(err, ErrUnavailable) || errors.Is(err, ErrFull)) && !errors.Is(err, sqldb.ErrRowLocked) {
+	if (errors.Is(err, ErrUnavailable) || errors.Is(err, ErrFull)) && !errors.Is(err, sqldb.ErrLockTimeout) {
 		o.err, o.at = err, now
 	}
 	if !o.told.IsZero() && now.Sub(o.told) < outageTold {
@@ -60,11 +60,21 @@ func (o *outage) over() {
 	o.err, o.open = nil, 0
 }
 
-// leftOpen notes deliveries whose objects stay.
-func (o *outage) leftOpen(deliveries int) {
+// leftOpen notes a message whose object stays.
+func (o *outage) leftOpen() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.open += deliveries
+	o.open++
+}
+
+// stuck notes that nothing of a batch could be committed, since all of it was locked.
+func (o *outage) stuck(err error) { o.note(fmt.Errorf("all that was tried: %w", err)) }
+
+// note notes a failure that is nobody's message's own.
+func (o *outage) note(err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.err, o.at = err, time.Now()
 }
 
 // refuses gives the error with which a delivery need not be begun; nil where it may be, or when it is its turn to try.
@@ -72,7 +82,7 @@ func (o *outage) refuses() (err error, isTurn bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := time.Now()
-	if o.err == nil || o.open < outageOpen {
+	if o.err == nil || o.open < outageOpen || now.Sub(o.at) > outageFresh {
 		return nil, false
 	}
 	if now.Sub(o.turn) < outageTurn {

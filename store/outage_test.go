@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/mairust/mairust/store/sqldb"
 )
 
 func TestFailingBatchesAreLoggedOnceAMinute(t *testing.T) {
@@ -61,14 +64,42 @@ func TestDeliveriesThatLeaveObjectsAreLetThroughOneASecond(t *testing.T) {
 		}
 		o.failed(20, fmt.Errorf("lost before the commit: %w", ErrUnavailable))
 		require.Equal(t, 100, begun(1), "nothing is left by them")
-		o.leftOpen(9)
+		for range 9 {
+			o.leftOpen()
+		}
 		require.Equal(t, 100, begun(1), "a few may be a matter of a moment")
-		o.leftOpen(1)
-		require.Equal(t, 60, begun(60))
+		o.leftOpen()
+		require.Equal(t, 20, begun(20))
 		_, _ = o.refuses() // whose turn it may be
 		err, _ := o.refuses()
 		require.ErrorIs(t, err, ErrUnavailable)
 		o.over()
 		require.Equal(t, 100, begun(1))
+
+		for range 10 {
+			o.leftOpen()
+		}
+		o.note(ErrUnavailable)
+		require.Equal(t, 1, begun(1))
+		time.Sleep(outageFresh)
+		require.Equal(t, 100, begun(1), "nobody's turn has failed since")
 	})
+}
+
+func TestWhoseTurnItIsAsksTheDatabaseFirst(t *testing.T) {
+	db, err := sqldb.Open(t.Context(), sqldb.Options{Path: filepath.Join(t.TempDir(), "mail.db")})
+	require.NoError(t, err)
+	_, err = db.Migrate(t.Context())
+	require.NoError(t, err)
+	s := New(Options{DB: db})
+	require.NoError(t, s.Accepting(t.Context()))
+	s.outage.failed(1, fmt.Errorf("commit: %w", ErrFull))
+	for range outageOpen {
+		s.outage.leftOpen()
+	}
+	require.NoError(t, s.Accepting(t.Context()), "it takes a small change")
+	require.ErrorIs(t, s.Accepting(t.Context()), ErrFull)
+	require.NoError(t, db.Close())
+	s.outage.turn = time.Time{}
+	require.ErrorIs(t, s.Accepting(t.Context()), ErrUnavailable)
 }

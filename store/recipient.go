@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/mairust/mairust/internal/mail"
 )
@@ -37,7 +38,10 @@ func (s *Store) Resolve(ctx context.Context, rcpt mail.Address, delimiters strin
 	if err != nil {
 		return Target{}, err
 	}
-	s.recipients.put(key, target, asOf)
+	if len(key) <= longestRemembered {
+		target.Detail = strings.Clone(target.Detail) // not all of the address, which may be a part of a longer text
+		s.recipients.put(key, target, asOf)
+	}
 	return target, nil
 }
 

@@ -14,6 +14,8 @@ const (
 	recipientTime = time.Minute
 	// recipientsSize is how many are in each of two maps at most; each entry is some 500 bytes.
 	recipientsSize = 20_000
+	// longestRemembered is the longest address, in bytes: a stranger can give a mailbox any number of details of a kilobyte each.
+	longestRemembered = 128
 	// askRecipients is how often the database is asked whether another node has changed any, and how long it may take to answer.
 	askRecipients = time.Second
 	// recipientsPatience is for how long after an answer what was remembered counts without another.

@@ -2,9 +2,11 @@ package store_test
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/mairust/mairust/internal/lab/labtest"
@@ -12,6 +14,27 @@ import (
 	"github.com/mairust/mairust/store/sqldb"
 	"github.com/mairust/mairust/store/storetest"
 )
+
+// lockRow locks a row for a transaction that does not end before it is released.
+func lockRow(t *testing.T, db *sqldb.DB, table, id string) (release func()) {
+	t.Helper()
+	locked, end := make(chan struct{}), make(chan struct{})
+	var holder sync.WaitGroup
+	holder.Go(func() {
+		_ = db.Write(context.Background(), func(tx *sqldb.Tx) error {
+			var got string
+			err := tx.Get(context.Background(), `SELECT id FROM `+table+` WHERE id = $1`+tx.ForUpdate(), []any{id}, &got)
+			close(locked)
+			<-end
+			return err
+		})
+	})
+	<-locked
+	return func() {
+		close(end)
+		holder.Wait()
+	}
+}
 
 // Somebody has locked a mailbox and does not end: another node that hangs, or an administrator's transaction that was forgotten.
 func TestALockedMailboxStopsNoOtherMail(t *testing.T) {
@@ -21,37 +44,51 @@ func TestALockedMailboxStopsNoOtherMail(t *testing.T) {
 	deliver := func(local string) error {
 		return s.Deliver(context.Background(), []store.Copy{storetest.NewCopy(t, site.Target(local), "x")})[0].Err
 	}
-	require.NoError(t, deliver("bob"))
-	require.NoError(t, deliver("alice"))
-
-	locked, release := make(chan struct{}), make(chan struct{})
-	var holder sync.WaitGroup
-	holder.Go(func() {
-		_ = db.Write(context.Background(), func(tx *sqldb.Tx) error {
-			var id string
-			query := `SELECT id FROM mailboxes WHERE id = $1` + tx.ForUpdate()
-			err := tx.Get(context.Background(), query, []any{string(site.Mailboxes["bob"].ID)}, &id)
-			close(locked)
-			<-release
-			return err
-		})
-	})
-	<-locked
-	var bob error
-	var others [8]error
+	for _, local := range []string{"bob", "alice"} {
+		require.NoError(t, deliver(local))
+	}
+	release := lockRow(t, db, "mailboxes", string(site.Mailboxes["bob"].ID))
+	var bobs, others [20]error
 	var group sync.WaitGroup
-	group.Go(func() { bob = deliver("bob") })
-	for i := range others {
+	for i := range bobs {
+		group.Go(func() { bobs[i] = deliver("bob") })
 		group.Go(func() { others[i] = deliver("alice") })
 	}
 	group.Wait()
-	for _, err := range others {
+	for i, err := range others {
 		require.NoError(t, err)
+		require.ErrorIs(t, bobs[i], store.ErrUnavailable)
+		require.ErrorIs(t, bobs[i], store.ErrNotStored, "its object may go")
 	}
-	require.ErrorIs(t, bob, store.ErrUnavailable)
-	require.ErrorIs(t, bob, store.ErrNotStored, "its object may go")
+	require.NoError(t, deliver("alice"))
 	require.NoError(t, s.Check(t.Context()), "the database is well")
-	close(release)
-	holder.Wait()
+	release()
 	require.NoError(t, deliver("bob"))
+}
+
+func TestALockedTenantIsTold(t *testing.T) {
+	db := storetest.OpenDB(t, sqldb.Options{Backend: sqldb.Postgres, URL: labtest.Postgres(t).URL()})
+	s := store.New(store.Options{DB: db})
+	var locals []string
+	for i := range 20 {
+		locals = append(locals, fmt.Sprint("u", i))
+	}
+	locked := storetest.NewSite(t, s, "locked", "locked.test", locals...)
+	free := storetest.NewSite(t, s, "free", "free.test", "alice")
+	deliver := func(target store.Target) error {
+		return s.Deliver(context.Background(), []store.Copy{storetest.NewCopy(t, target, "x")})[0].Err
+	}
+	release := lockRow(t, db, "tenants", string(locked.Tenant.ID))
+	var group sync.WaitGroup
+	for _, local := range locals {
+		group.Go(func() { assert.ErrorIs(t, deliver(locked.Target(local)), store.ErrNotStored) })
+	}
+	group.Go(func() { assert.NoError(t, deliver(free.Target("alice"))) })
+	group.Wait()
+
+	require.ErrorIs(t, deliver(locked.Target("u0")), store.ErrNotStored)
+	require.ErrorIs(t, s.Check(t.Context()), store.ErrUnavailable, "nothing but that was tried")
+	release()
+	require.NoError(t, deliver(locked.Target("u0")))
+	require.NoError(t, s.Check(t.Context()))
 }

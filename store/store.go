@@ -94,8 +94,10 @@ type Store struct {
 	putFirstUntil atomic.Int64
 	started       time.Time
 	putPatience   time.Duration
-	outage        *outage
-	metrics       *metrics
+	// lockedUntil is in Unix nanoseconds.
+	lockedUntil atomic.Int64
+	outage      *outage
+	metrics     *metrics
 
 	omitContent bool
 }

@@ -24,10 +24,12 @@ func (i certainIndex) Resolve(ctx context.Context, rcpt mail.Address, delimiters
 	if err := i.fsck.HasObjects(ctx); err != nil {
 		return store.Target{}, err
 	}
-	if err := i.Accepting(ctx); err != nil {
-		return store.Target{}, err
-	}
 	target, err := i.Store.Resolve(ctx, rcpt, delimiters)
+	if err == nil {
+		if err := i.Accepting(ctx); err != nil {
+			return store.Target{}, err
+		}
+	}
 	if errors.Is(err, store.ErrNotFound) {
 		if err := i.fsck.Certain(ctx); err != nil {
 			return store.Target{}, fmt.Errorf("no mailbox is known, but that is not certain: %w", err)

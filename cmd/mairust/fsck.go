@@ -138,7 +138,9 @@ func fsckCode(r fsck.Report) int {
 
 func checkSite(ctx context.Context, c *config.Config, progress io.Writer, q fsck.Request, tell func(fsck.Event)) (*fsck.Report, error) {
 	log := slog.New(slog.NewTextHandler(progress, &slog.HandlerOptions{Level: slog.LevelError}))
-	site, err := openSite(ctx, c, openOptions{log: log})
+	own := *c
+	own.Storage.Options.Journal = "off" // of a command that is killed nobody would end it: what the daemon then removes would come back
+	site, err := openSite(ctx, &own, openOptions{log: log})
 	if errors.Is(err, sqldb.ErrLocked) {
 		return newSocketClient(c.AdminSocket()).fsck(ctx, q, tell)
 	}

@@ -147,6 +147,25 @@ func TestOperatorMakesAliases(t *testing.T) {
 	}
 }
 
+// Mail of the sendmail command is looked up by cleanup(8), which has one answer for all its recipients.
+func TestAFullMailboxKeepsNoOtherRecipientWaiting(t *testing.T) {
+	site := newTestSite(t, siteOptions{Backend: "sqlite", Mailboxes: []string{"tanaka", "hanako"}})
+	site.start(t)
+	ctl := newControl(t, site)
+	acked := &acknowledged{}
+	require.True(t, acked.send(t, site, "tanaka", nil).Accepted())
+	require.Contains(t, ctl.must(t, "mailbox", "quota", "tanaka@example.test", "10B"), "It is full")
+	maps := "socketmap:" + site.socket("lookup")
+	postfix := labtest.Postfix(t, lab.PostfixOptions{
+		VirtualMailboxMaps: maps + ":mailboxes", VirtualTransport: "lmtp:" + site.socket("lmtp"),
+		ExtraMain: map[string]string{"virtual_alias_maps": maps + ":aliases"},
+	})
+	require.NoError(t, postfix.Sendmail(t.Context(), "a@sender.test", []string{"tanaka@example.test", "hanako@example.test"}, strings.NewReader("Subject: both\n\nx\n")))
+	waitFor(t, "the message in the other mailbox", func() bool {
+		return strings.Contains(ctl.must(t, "mailbox", "show", "hanako@example.test", "-o", "json"), `"messages": 1,`)
+	})
+}
+
 func TestHelpdeskSeesExplainsAndReleasesFromTheCommandLine(t *testing.T) {
 	site := newTestSite(t, siteOptions{Backend: "sqlite", Mailboxes: []string{"tanaka", "hanako"}, Extra: "outbound: {mode: enforce}\n"})
 	site.start(t)

@@ -176,6 +176,7 @@ func (d *daemon) adminService(s *api.Server) service {
 	mux.HandleFunc("POST /admin/v1/keys", d.serveKeys)
 	mux.HandleFunc("POST /admin/v1/outbound/replay", d.serveReplay(stopping))
 	server := s.HTTPServer(requirePeer(mux))
+	server.BaseContext = nil // operators wait for nobody's pages
 	server.RegisterOnShutdown(stop)
 	server.ConnContext = func(ctx context.Context, c net.Conn) context.Context { return withPeer(ctx, c) }
 	return httpService("admin", server, []listen.Options{{Address: "unix:" + d.config.AdminSocket(), SocketMode: "0600"}}, ownLimits)

@@ -33,7 +33,7 @@ func (d *daemon) buildWatch() error {
 			alert.Part{Name: "database", Essential: true, Check: d.site.store.Check},
 			alert.Part{Name: "storage", Essential: true, Check: d.site.objects.Check})
 		if d.site.db.Backend() == sqldb.SQLite {
-			parts = append(parts, alert.Part{Name: "checkpoint", Check: d.site.store.CheckLog})
+			parts = append(parts, alert.Part{Name: "checkpoint", Check: d.site.store.CheckWAL})
 		}
 	}
 	parts = append(parts,

@@ -183,8 +183,12 @@ func TestMapsOfARealStore(t *testing.T) {
 		stored.Content.SizeBytes = 1
 		storetest.Deliver(t, s, stored)
 		require.Equal(t, "TEMP the mailbox is full", c.ask("mailboxes full@example.test"))
+		require.NoError(t, s.SetAlias(ctx, site.Tenant.ID, mail.Address{Local: "tofull", Domain: "example.test"}, mail.Address{Local: "full", Domain: "example.test"}, store.Beside{}))
+		require.Equal(t, "TEMP the mailbox is full", c.ask("aliases tofull@example.test"))
+		require.Equal(t, "NOTFOUND ", c.ask("aliases full@example.test"), "it is no alias, and cleanup(8) would keep the message for all its recipients")
 		require.NoError(t, s.SuspendTenant(ctx, site.Tenant.ID, true, store.Beside{}))
 		require.Equal(t, "TEMP the tenant is suspended", c.ask("mailboxes full@example.test"))
+		require.Equal(t, "NOTFOUND ", c.ask("aliases full@example.test"))
 
 		_, _, err = s.EnsureMailbox(ctx, site.Tenant.ID, mail.Address{Local: "new", Domain: "example.test"}, site.Users["bob"].ID)
 		require.NoError(t, err)

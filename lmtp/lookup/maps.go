@@ -127,6 +127,8 @@ func (s *Server) alias(ctx context.Context, key string) (string, error) {
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return s.elsewhere(ctx, a)
+	case errors.Is(err, store.ErrQuota), errors.Is(err, store.ErrSuspended):
+		return "", s.isAlias(ctx, a, err)
 	case err != nil:
 		return "", err
 	case target.Address.Fold() == a.Fold():
@@ -137,6 +139,16 @@ func (s *Server) alias(ctx context.Context, key string) (string, error) {
 		return "", err
 	}
 	return to.SMTP(), nil
+}
+
+// isAlias gives why an alias is not to be followed now, or store.ErrNotFound for an address that is none. Postfix's cleanup(8) asks this map for
+// mail that smtpd has not seen, such as bounces and that of sendmail(1): for want of one answer it keeps the whole message in the maildrop, for
+// all its recipients and without end, where a mailbox that is full is deferred by LMTP alone.
+func (s *Server) isAlias(ctx context.Context, a mail.Address, why error) error {
+	if _, err := s.deps.Index.AliasTarget(ctx, a); err != nil {
+		return err
+	}
+	return why
 }
 
 // elsewhere gives what an alias stands for whose mail leaves the installation.

@@ -31,8 +31,9 @@ type FS struct {
 	noTmpfile  bool // the file system has no O_TMPFILE, or /proc is missing
 	made       madeDirs
 	flushNames bool // false only in the test that shows what would be lost without
-	// journal is nil where there is none.
-	journal *journal.Log
+	// journal is nil where there is none, and where unjournaled is true only as long as not all of what it holds is in place.
+	journal     *journal.Log
+	unjournaled bool
 	// bodies bounds the bytes of objects on their way through the journal.
 	bodies *semaphore.Weighted
 }
@@ -128,7 +129,16 @@ func (f *FS) putFlushed(ctx context.Context, key string, r io.ReadSeeker, size i
 		return err
 	}
 	defer d.close()
-	file, err := f.create(d)
+	err = f.putInto(ctx, d, parent, name, r, size, f.create)
+	if errors.Is(err, unix.EXDEV) {
+		err = f.putInto(ctx, d, parent, name, r, size, createBeside)
+	}
+	return err
+}
+
+// putInto writes a file that create makes, and links it to name in d. EXDEV when it cannot be linked there.
+func (f *FS) putInto(ctx context.Context, d *dir, parent, name string, r io.ReadSeeker, size int64, create func(*dir) (*tempFile, error)) error {
+	file, err := create(d)
 	if err != nil {
 		return err
 	}

@@ -36,10 +36,11 @@ var trustedFS = []int64{unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_
 var trustedKernel = [2]int{5, 8}
 
 // openJournal opens the journal where it can be relied on. Where it is not to be used, what one has left is put in
-// place all the same.
+// place all the same; it stays open while that cannot be.
 func (f *FS) openJournal(base string, o FSOptions) error {
 	path := filepath.Join(base, journalDir)
 	unused := o.WithoutJournal || !canJournal(f.base)
+	f.unjournaled = unused
 	if _, err := os.Stat(path); unused && errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -49,8 +50,8 @@ func (f *FS) openJournal(base string, o FSOptions) error {
 	if errors.Is(err, fs.ErrPermission) {
 		return fmt.Errorf("%w (the journal belongs to another user: run as the user of the service)", err)
 	}
-	if err == nil && unused {
-		return errors.Join(l.Recovered(), l.Close())
+	if err == nil && unused && l.Recovered() == nil {
+		return l.Close()
 	}
 	f.journal = l
 	return err
@@ -95,7 +96,7 @@ var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 // putJournaled stores a small object: written without a name, made durable in the journal, then linked.
 // journal.ErrNotTaken when that cannot be, and nothing was done.
 func (f *FS) putJournaled(ctx context.Context, keys []string, r io.ReadSeeker, size int64) error {
-	if f.journal == nil || size > maxJournaled || len(keys) > maxJournaledKeys {
+	if f.journal == nil || f.unjournaled || size > maxJournaled || len(keys) > maxJournaledKeys {
 		return journal.ErrNotTaken
 	}
 	if err := f.bodies.Acquire(ctx, max(size, 0)); err != nil {

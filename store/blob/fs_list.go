@@ -13,8 +13,8 @@ import (
 // listBatch is how many names of a directory are in memory at once.
 const listBatch = 512
 
-// List walks the directories. It skips what is no object: files of other names (lost+found), links, devices. It is
-// an error when a crash has left objects that could not be put in place yet.
+// List walks the directories. It skips what is no object: files of other names (lost+found), links, devices; what a crash has
+// left of writing beside others goes (createBeside). It is an error when a crash has left objects that could not be put in place yet.
 func (f *FS) List(ctx context.Context, prefix string) iter.Seq2[Info, error] {
 	return func(yield func(Info, error) bool) {
 		err := CheckPrefix(prefix)
@@ -52,6 +52,7 @@ func (w walker) walk(ctx context.Context, d *dir, path, key, begin string) error
 		entries, err := sub.file.ReadDir(listBatch)
 		for _, e := range entries {
 			if !strings.HasPrefix(e.Name(), begin) || !isSegmentStart(e.Name()) {
+				sub.dropStale(e.Name())
 				continue
 			}
 			if err := w.entry(ctx, sub, e, joinKey(key, e.Name())); err != nil {

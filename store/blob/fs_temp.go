@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -20,7 +21,7 @@ const tempDir = ".tmp"
 // staleTemp is the age at which a file in tempDir belongs to a process that died.
 const staleTemp = 24 * time.Hour
 
-// tempFile is a file that has no name yet, or only a temporary one.
+// tempFile is a file that has no name yet, or only a temporary one: in tempDir, or a hidden one in the directory that it is for.
 type tempFile struct {
 	*os.File
 	in   *dir   // nil for an O_TMPFILE
@@ -35,9 +36,8 @@ func (f *FS) create(d *dir) (*tempFile, error) {
 			err = giveTo(d.fd(), int(file.Fd()))
 		}
 		if !errors.Is(err, unix.EOPNOTSUPP) {
-			return file, err
+			return file, err // a file system without it may be mounted inside
 		}
-		return createBeside(d) // a file system without it is mounted inside
 	}
 	return f.createNamed()
 }
@@ -69,7 +69,20 @@ func createBeside(d *dir) (*tempFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	return createIn(in, "."+rand.Text())
+	return createIn(in, hidden+rand.Text())
+}
+
+// hidden is what the names of createBeside begin with.
+const hidden = ".new-"
+
+// dropStale removes a file of createBeside that a crash has left.
+func (d *dir) dropStale(name string) {
+	if !strings.HasPrefix(name, hidden) {
+		return
+	}
+	if info, err := d.stat(name); err == nil && time.Since(info.Modified) > staleTemp {
+		_ = d.unlink(name) // it only takes space
+	}
 }
 
 // createIn makes a file in a directory, which it closes with it.
@@ -112,7 +125,7 @@ func (t *tempFile) link(d *dir, name string) error {
 }
 
 // discard closes the file and drops its temporary name. Both may fail without harm: the bytes were flushed
-// before, or are not wanted, and a name left over is swept at the next start.
+// before, or are not wanted, and a name left over is swept, in tempDir at the next start, elsewhere by the next List.
 func (t *tempFile) discard() {
 	_ = t.Close()
 	if t.in != nil {

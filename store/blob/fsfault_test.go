@@ -121,6 +121,45 @@ func TestReplacingOnAnotherFileSystem(t *testing.T) {
 	require.Len(t, entries, 1, "no temporary file is left")
 }
 
+func TestPuttingOnAnotherFileSystemWithoutUnnamedFiles(t *testing.T) {
+	base := t.TempDir()
+	f := openFS(t, base, blob.FSOptions{})
+	blob.WithoutUnnamedFiles(f)
+	mountOver(t, filepath.Join(base, "t"))
+	put(t, f, "other/m/o", "content")
+	put(t, f, "t/m/o", "content")
+	require.ErrorIs(t, f.Put(t.Context(), "t/m/o", strings.NewReader("x"), 1), blob.ErrExists)
+	require.NoError(t, f.Copy(t.Context(), "other/m/o", "t/m/copy"))
+	require.True(t, whole(t, f, "t/m/o", "content"))
+	require.True(t, whole(t, f, "t/m/copy", "content"))
+	entries, err := os.ReadDir(filepath.Join(base, "t/m"))
+	require.NoError(t, err)
+	require.Len(t, entries, 2, "no temporary file is left")
+}
+
+// A kill between writing and renaming leaves a file that is no object.
+func TestWhatReplacingHasLeftInACrashGoesAfterADay(t *testing.T) {
+	base := t.TempDir()
+	f := openFS(t, base, blob.FSOptions{})
+	put(t, f, "t/m/o", "content")
+	old, young, other := filepath.Join(base, "t/m/.new-OLD"), filepath.Join(base, "t/m/.new-YOUNG"), filepath.Join(base, "t/m/.other")
+	for _, path := range []string{old, young, other} {
+		require.NoError(t, os.WriteFile(path, nil, 0o600))
+	}
+	dayBefore := time.Now().Add(-25 * time.Hour)
+	require.NoError(t, os.Chtimes(old, dayBefore, dayBefore))
+	require.NoError(t, os.Chtimes(other, dayBefore, dayBefore))
+	n := 0
+	for _, err := range f.List(t.Context(), "") {
+		require.NoError(t, err)
+		n++
+	}
+	require.Equal(t, 1, n)
+	require.NoFileExists(t, old)
+	require.FileExists(t, young)
+	require.FileExists(t, other)
+}
+
 // A tenant's directory became a mount while a crash had left its mail in the journal.
 func TestTheJournalIsPutInPlaceOnAnotherFileSystem(t *testing.T) {
 	needRoot(t)

@@ -47,9 +47,9 @@ func (f *FS) replace(ctx context.Context, key string, r io.ReadSeeker, size int6
 		return err
 	}
 	defer d.close()
-	err = renameTo(ctx, d, name, r, size, f.createNamed)
+	err = renameTo(ctx, d, name, r, size, func(*dir) (*tempFile, error) { return f.createNamed() })
 	if errors.Is(err, unix.EXDEV) {
-		err = renameTo(ctx, d, name, r, size, func() (*tempFile, error) { return createBeside(d) })
+		err = renameTo(ctx, d, name, r, size, createBeside)
 	}
 	if err != nil {
 		return err
@@ -58,8 +58,8 @@ func (f *FS) replace(ctx context.Context, key string, r io.ReadSeeker, size int6
 }
 
 // renameTo writes a file that create makes, and renames it to name in d. EXDEV when it cannot be moved there.
-func renameTo(ctx context.Context, d *dir, name string, r io.ReadSeeker, size int64, create func() (*tempFile, error)) error {
-	file, err := create()
+func renameTo(ctx context.Context, d *dir, name string, r io.ReadSeeker, size int64, create func(*dir) (*tempFile, error)) error {
+	file, err := create(d)
 	if err != nil {
 		return err
 	}

@@ -64,7 +64,7 @@ func (s *settler) takeBack(ctx context.Context, o object) (back, keep bool, err 
 	}
 	if errors.Is(err, blob.ErrExists) {
 		if back, err = s.areSame(ctx, o.Key, key); err != nil || !back {
-			return false, true, err
+			return false, err != nil, err
 		}
 	}
 	if err == nil {

@@ -55,7 +55,7 @@ func (f *Fsck) DescribeAll(ctx context.Context) error {
 	err := f.eachMailbox(ctx, func(d store.MailboxDescription) error {
 		differs, err := f.describe(ctx, d, false)
 		if differs {
-			err = f.describeSome(ctx, []store.MailboxID{d.Mailbox}) // as it is now
+			_, err = f.describeSome(ctx, []store.MailboxID{d.Mailbox}) // as it is now
 		}
 		if err == nil && d.Created.After(began.Add(-overlap)) {
 			f.done.add(madeWith(d))
@@ -82,18 +82,18 @@ func (f *Fsck) DescribeSince(ctx context.Context, since time.Time) error {
 	since = since.Add(-overlap)
 	f.done.forgetBefore(since)
 	last := store.MadeFolder{Created: since}
+	var failed error
 	for {
 		page, err := f.store.FoldersMadeAfter(ctx, last, madePage)
 		if err != nil {
-			return fmt.Errorf("list folders: %w", err)
+			return errors.Join(failed, fmt.Errorf("list folders: %w", err))
 		}
 		fresh := f.done.without(page)
-		if err := f.describeSome(ctx, mailboxesOf(fresh)); err != nil {
-			return err
-		}
-		f.done.add(fresh)
-		if len(page) < madePage {
-			return nil
+		left, err := f.describeSome(ctx, mailboxesOf(fresh))
+		failed = errors.Join(failed, err)
+		f.done.add(slices.DeleteFunc(fresh, func(m store.MadeFolder) bool { return slices.Contains(left, m.Mailbox) }))
+		if len(page) < madePage || ctx.Err() != nil {
+			return failed
 		}
 		last = page[len(page)-1]
 	}
@@ -128,35 +128,38 @@ func (c *changes) describe(ctx context.Context) error {
 	slices.Sort(c.mailboxes)
 	slices.Sort(c.tenants)
 	c.mailboxes, c.tenants = slices.Compact(c.mailboxes), slices.Compact(c.tenants)
-	mailboxes, tenants := c.f.describeSome(ctx, c.mailboxes), c.f.describeTenants(ctx, c.tenants)
-	if mailboxes == nil {
-		c.mailboxes = nil
-	}
+	var mailboxes error
+	c.mailboxes, mailboxes = c.f.describeSome(ctx, c.mailboxes)
+	tenants := c.f.describeTenants(ctx, c.tenants)
 	if tenants == nil {
 		c.tenants = nil
 	}
 	return errors.Join(mailboxes, tenants)
 }
 
-// describeSome goes on past mailboxes that cannot be described. Within a process one reads and writes at a time, so that what was read first is not
-// written last.
-func (f *Fsck) describeSome(ctx context.Context, mailboxes []store.MailboxID) error {
+// describeSome goes on past mailboxes that cannot be described; left are those, and on an error that ends all work the ones behind. Within
+// a process one reads and writes at a time, so that what was read first is not written last.
+func (f *Fsck) describeSome(ctx context.Context, mailboxes []store.MailboxID) (left []store.MailboxID, err error) {
 	f.describing.Lock()
 	defer f.describing.Unlock()
 	failed := undescribed{f: f}
-	for ids := range slices.Chunk(mailboxes, describePage) {
+	for i := 0; i < len(mailboxes); i += describePage {
+		ids := mailboxes[i:min(i+describePage, len(mailboxes))]
 		list, err := f.store.MailboxDescriptionsOf(ctx, ids)
 		if err != nil {
-			return fmt.Errorf("list mailboxes: %w", err)
+			return append(left, mailboxes[i:]...), fmt.Errorf("list mailboxes: %w", err)
 		}
 		for _, d := range list {
 			_, err := f.describe(ctx, d, true)
+			if err != nil {
+				left = append(left, d.Mailbox)
+			}
 			if err := failed.pass(ctx, err); err != nil {
-				return errors.Join(err, failed.err())
+				return append(left, mailboxes[i:]...), errors.Join(err, failed.err())
 			}
 		}
 	}
-	return failed.err()
+	return left, failed.err()
 }
 
 // mailboxesOf gives the mailboxes of folders, each once.

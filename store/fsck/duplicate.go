@@ -14,7 +14,7 @@ import (
 // If they are not, this object mends them.
 func (s *settler) dropDuplicate(ctx context.Context, o object, c *content, same store.ObjectState) (outcome, string, error) {
 	if same.Key == o.Key {
-		return kept, "", fmt.Errorf("%s is the only object of message %s", o.Key, same.ID)
+		return indexed, "", nil // its row came this moment, and it is the only object of the message
 	}
 	if same.Digest != hex.EncodeToString(c.digest[:]) || same.SizeBytes != c.sizeBytes {
 		return kept, "its delivery id is that of a message with other bytes, " + string(same.ID), nil

@@ -73,14 +73,13 @@ func (s *settler) decide(ctx context.Context, o object) (outcome, string, error)
 		return s.moveAside(ctx, o, "it is no message")
 	}
 	// Looked up again: the row may have come since the object was listed.
-	rows, err := s.store.ObjectStates(ctx, []store.MessageID{o.message})
-	if err != nil {
+	row, found, err := s.row(ctx, o.message)
+	switch {
+	case err != nil:
 		return failed, "", err
-	}
-	if row, found := rows[o.message]; found {
-		if row.Key == o.Key {
-			return indexed, "", nil
-		}
+	case found && row.Key == o.Key:
+		return indexed, "", nil
+	case found:
 		return s.moveAside(ctx, o, "its message is indexed under another key")
 	}
 	address, why, err := s.mailbox(ctx, o.place)
@@ -96,20 +95,27 @@ func (s *settler) decide(ctx context.Context, o object) (outcome, string, error)
 	if err != nil {
 		return failed, "", err
 	}
+	// And again: it may have come while the object was read.
+	if _, found, err := s.row(ctx, o.message); err != nil || found {
+		return indexed, "", err
+	}
 	if id := store.DeliveryID(o.mailbox, c.summary.Top, c.digest); id != "" {
 		same, err := s.store.DeliveredAs(ctx, o.mailbox, id)
 		if err != nil {
 			return failed, "", err
 		}
-		switch {
-		case len(same) == 0:
-		case same[0].ID == o.message:
-			return indexed, "", nil // its row came while it was read
-		default:
+		if len(same) > 0 {
 			return s.dropDuplicate(ctx, o, c, same[0])
 		}
 	}
 	return s.adopt(ctx, o, c, address)
+}
+
+// row gives what the index says of the object of a message.
+func (s *settler) row(ctx context.Context, id store.MessageID) (row store.ObjectState, found bool, err error) {
+	rows, err := s.store.ObjectStates(ctx, []store.MessageID{id})
+	row, found = rows[id]
+	return row, found, err
 }
 
 // mailbox gives the address of the mailbox that an object belongs to, which is made again when only its description is

@@ -18,9 +18,9 @@ import (
 var (
 	// ErrUnavailable says that the database could not be reached, was lost, or is shutting down.
 	ErrUnavailable = errors.New("database unavailable")
-	// ErrRowLocked is the ErrUnavailable of a transaction that had to wait too long for a row that another one has locked, after
-	// Tx.LockBriefly. Nothing was committed, and others may be.
-	ErrRowLocked = fmt.Errorf("%w: a row is locked by another transaction", ErrUnavailable)
+	// ErrLockTimeout is the ErrUnavailable of a transaction that had to wait too long for what another one has locked, a row or a table,
+	// after Tx.LockFor. Nothing was committed, and others may be.
+	ErrLockTimeout = fmt.Errorf("%w: locked by another transaction", ErrUnavailable)
 	// ErrFull says that the database has no space left.
 	ErrFull = errors.New("database is full")
 	// ErrConflict says that a unique key is taken.
@@ -102,7 +102,7 @@ func classOfPostgres(code string) error {
 	case code == "23505":
 		return ErrConflict
 	case code == "55P03":
-		return ErrRowLocked
+		return ErrLockTimeout
 	case code == "53100":
 		return ErrFull
 	case code == "42501" || code == "42P01": // rights or tables were taken away; the former also stands for EROFS and EACCES

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -38,7 +39,6 @@ func openPostgres(ctx context.Context, o Options) (*DB, error) {
 		config.ConnConfig.ConnectTimeout = connectTimeout
 	}
 	setDefault(config.ConnConfig.RuntimeParams, "application_name", "mairust")
-	setDefault(config.ConnConfig.RuntimeParams, "client_encoding", "UTF8") // whatever the server's own is
 	// A client that hangs in a transaction must not hold locks for ever.
 	setDefault(config.ConnConfig.RuntimeParams, "idle_in_transaction_session_timeout", "60000")
 	setDefault(config.ConnConfig.RuntimeParams, "statement_timeout", "60000")
@@ -46,7 +46,7 @@ func openPostgres(ctx context.Context, o Options) (*DB, error) {
 	// A connection costs the server a process: what a burst has opened stays for the next one.
 	config.MaxConnIdleTime, config.PingTimeout = 5*time.Minute, connectTimeout
 	config.AfterConnect = holdDurable
-	if c := config.ConnConfig; c.ValidateConnect == nil && hasSeveralServers(c) {
+	if c := config.ConnConfig; hasSeveralServers(c) && !strings.Contains(o.URL, "target_session_attrs") {
 		c.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite // the one that is the primary
 	}
 	connections, err := pgxpool.NewWithConfig(ctx, config)
@@ -100,9 +100,9 @@ func orDefault(n, otherwise int) int {
 	return n
 }
 
-// errNotDurable is what a connection is refused with whose commits may be lost.
-var errNotDurable = fmt.Errorf("%w: synchronous_commit is off: acknowledged mail could be lost; "+
-	"set it with: ALTER ROLE CURRENT_USER SET synchronous_commit = on", ErrUnavailable)
+// ErrNotDurable is what a connection is refused with whose commits may be lost.
+var ErrNotDurable = errors.New("synchronous_commit is off: acknowledged mail could be lost; " +
+	"set it with: ALTER ROLE CURRENT_USER SET synchronous_commit = on")
 
 // holdDurable holds a new connection to what is set for its commits now, so that a change of the server's configuration does not reach it, and
 // refuses one that would not wait for the disk: the setting may have changed since the process began, or the server.
@@ -113,26 +113,32 @@ func holdDurable(ctx context.Context, conn *pgx.Conn) error {
 		return err
 	}
 	if setting == "off" {
-		return errNotDurable
+		return ErrNotDurable
 	}
 	return nil
 }
 
-// checkPostgres refuses a server that is too old, and a database that cannot hold all of Unicode, and complains of one that can lose
+// checkPostgres refuses a server that is too old, and a new database that cannot hold all of Unicode, and complains of one that can lose
 // commits at a power cut.
 func checkPostgres(ctx context.Context, pool *sql.DB, log *slog.Logger) error {
 	const query = `SELECT CAST(current_setting('server_version_num') AS INTEGER), current_setting('server_version'),
-		current_setting('fsync'), current_setting('full_page_writes'), current_setting('server_encoding')`
+		current_setting('fsync'), current_setting('full_page_writes'), current_setting('server_encoding'),
+		to_regclass('installation') IS NULL`
 	var number int
 	var version, fsync, fullPageWrites, encoding string
-	if err := pool.QueryRowContext(ctx, query).Scan(&number, &version, &fsync, &fullPageWrites, &encoding); err != nil {
+	var isNew bool
+	if err := pool.QueryRowContext(ctx, query).Scan(&number, &version, &fsync, &fullPageWrites, &encoding, &isNew); err != nil {
 		return classify(err)
 	}
 	if number < minPostgres {
 		return fmt.Errorf("PostgreSQL %s is too old: MaiRust needs 14 or later", version)
 	}
 	if encoding != "UTF8" && encoding != "SQL_ASCII" { // the latter takes every byte as it is
-		return fmt.Errorf("the database has the encoding %s, in which not every message can be indexed: make it with ENCODING 'UTF8' TEMPLATE template0", encoding)
+		const advice = "make the database with ENCODING 'UTF8' TEMPLATE template0"
+		if isNew {
+			return fmt.Errorf("the database has the encoding %s, in which not every message can be indexed: %s", encoding, advice)
+		}
+		log.Error("the database has an encoding in which not every message can be indexed", "encoding", encoding)
 	}
 	if fsync == "off" || fullPageWrites == "off" {
 		log.Error("PostgreSQL can lose acknowledged mail at a power cut: turn its settings on",

@@ -435,7 +435,9 @@ func TestManyReadersLeaveConnectionsToMail(t *testing.T) {
 			<-reading
 		}
 		if connections > 1 {
-			require.NoError(t, db.Get(t.Context(), `SELECT 1`, nil, new(int)), "of %d connections", connections)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			require.NoError(t, db.Get(ctx, `SELECT 1`, nil, new(int)), "of %d connections", connections)
 			require.NoError(t, db.Write(t.Context(), func(tx *sqldb.Tx) error {
 				_, err := tx.Exec(t.Context(), `CREATE TABLE mail (id INTEGER)`)
 				return err

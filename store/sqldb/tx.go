@@ -95,13 +95,11 @@ func (tx *Tx) ForUpdate() string {
 	return ""
 }
 
-// lockPatience is how long a transaction waits for each row that is locked, after LockBriefly. Another node has one for a flush or a few.
-const lockPatience = 3 * time.Second
-
-// LockBriefly has PostgreSQL refuse the next statement that waits for a row longer than lockPatience: ErrRowLocked. SQLite locks no rows.
-func (tx *Tx) LockBriefly() {
+// LockFor has PostgreSQL refuse each later statement of this transaction that waits longer for a lock: ErrLockTimeout.
+// SQLite has one writer, and no such locks.
+func (tx *Tx) LockFor(patience time.Duration) {
 	if tx.postgres {
-		tx.Queue(fmt.Sprintf("SET LOCAL lock_timeout = %d", lockPatience.Milliseconds()))
+		tx.Queue(fmt.Sprintf("SET LOCAL lock_timeout = %d", patience.Milliseconds()))
 	}
 }
 

@@ -114,7 +114,7 @@ func (l *Log) stampAll(batch []*entry, s *segment) [][]byte {
 
 // room gives the current segment if it has room for n bytes, else the next one. Every error is an ErrNotTaken.
 func (l *Log) room(n int64) (*segment, error) {
-	if err := l.Recovered(); err != nil {
+	if err := l.recoveredLately(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNotTaken, err)
 	}
 	l.mu.Lock()

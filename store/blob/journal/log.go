@@ -87,15 +87,16 @@ type Log struct {
 	failedSyncs uint64
 	// fault is what the last checkpoint failed with, nil when it worked.
 	fault error
-	// recovered is false while what others have left could not be put in place, because the disk is full or read-only.
+	// recovered is false while what others have left could not be put in place; triedAt is when that failed last.
 	recovered bool
+	triedAt   time.Time
 	// ended tells the checkpointer that a put has got its name.
 	ended *sync.Cond
 }
 
 // Open opens the log in dir, which is made when missing, and recovers what processes that died have left: after
-// it, everything that was ever appended is in place and durable. On a disk that is full or read-only that may have to
-// wait: see Recovered.
+// it, everything that was ever appended is in place and durable. On a disk that is full or read-only, and for objects whose
+// directories cannot be written, that may have to wait: see Recovered.
 func Open(dir string, o Options) (*Log, error) {
 	o.SegmentBytes = cmp.Or(o.SegmentBytes, 16<<20)
 	o.MaxSegments = cmp.Or(o.MaxSegments, 8)

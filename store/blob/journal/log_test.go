@@ -1,9 +1,11 @@
 package journal_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
@@ -28,13 +30,14 @@ type objects struct {
 	syncs   int
 	syncErr error
 	placing error
+	only    string // for this key, if not empty
 	refused int
 }
 
 func (o *objects) place(keys []string, body []byte) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.placing != nil {
+	if o.placing != nil && (o.only == "" || slices.Contains(keys, o.only)) {
 		o.refused++
 		return o.placing
 	}
@@ -409,23 +412,62 @@ func TestRecoveryOnAFullDiskWaitsAndIsTriedAgain(t *testing.T) {
 	_, _, err := recovering.Put(t.Context(), []string{"b"}, []byte("two"), 0)
 	require.ErrorIs(t, err, journal.ErrNotTaken)
 	after.set(func() { after.placing = nil })
-	put(t, recovering, "two", "b").Placed()
 	require.NoError(t, recovering.Recovered())
+	put(t, recovering, "two", "b").Placed()
 	require.Equal(t, map[string]string{"a": "one"}, after.there)
 }
 
-func TestAnyOtherFailureOfRecoveryRefusesToOpen(t *testing.T) {
+// The directory of one mailbox cannot be written: all others' mail goes on.
+func TestAnObjectThatCannotBePlacedKeepsNoOtherFromIt(t *testing.T) {
+	for _, fault := range []error{unix.EIO, unix.EACCES, unix.ENOTDIR, unix.EDQUOT} {
+		dir, o := filepath.Join(t.TempDir(), "journal"), newObjects()
+		l := open(t, dir, o.options())
+		put(t, l, "one", "a").Placed()
+		put(t, l, "two", "b").Placed()
+		left := crash(t, dir)
+		after := newObjects()
+		after.placing, after.only = fault, "a"
+		again := open(t, left, after.options())
+		require.Equal(t, map[string]string{"b": "two"}, after.there)
+		require.ErrorIs(t, again.Recovered(), fault)
+
+		tries := after.refused
+		for range 20 {
+			_, _, err := again.Put(t.Context(), []string{"c"}, []byte("three"), 0)
+			require.ErrorIs(t, err, journal.ErrNotTaken)
+		}
+		require.Less(t, after.refused-tries, 20, "not for each delivery")
+
+		after.placing = nil
+		require.NoError(t, again.Recovered())
+		require.Equal(t, map[string]string{"a": "one", "b": "two"}, after.there)
+		put(t, again, "three", "c").Placed()
+	}
+}
+
+func TestASegmentWhoseHeaderIsDamagedHoldsWhatItHeld(t *testing.T) {
 	dir, o := filepath.Join(t.TempDir(), "journal"), newObjects()
 	l := open(t, dir, o.options())
-	put(t, l, "one", "a").Placed()
-	left := crash(t, dir)
-	after := newObjects()
-	after.placing = unix.EIO
-	_, err := journal.Open(left, after.options())
-	require.ErrorIs(t, err, unix.EIO)
-	after.placing = nil
-	open(t, left, after.options())
-	require.Equal(t, map[string]string{"a": "one"}, after.there)
+	for _, key := range []string{"a", "b"} {
+		put(t, l, "of "+key, key).Placed()
+	}
+	for _, at := range []int{0, 10, 17} {
+		left := crash(t, dir)
+		segments, err := filepath.Glob(filepath.Join(left, "*.seg"))
+		require.NoError(t, err)
+		require.Len(t, segments, 1)
+		raw, err := os.ReadFile(segments[0])
+		require.NoError(t, err)
+		raw[at] ^= 1
+		require.NoError(t, os.WriteFile(segments[0], raw, 0o600))
+		after := newObjects()
+		var log bytes.Buffer
+		options := after.options()
+		options.Log = slog.New(slog.NewTextHandler(&log, nil))
+		open(t, left, options)
+		require.Equal(t, map[string]string{"a": "of a", "b": "of b"}, after.there)
+		require.Contains(t, log.String(), "damaged")
+	}
 }
 
 func TestRecordsBehindADamagedOneCount(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,9 +16,13 @@ import (
 // lockName is the file whose lock keeps two processes from recovering, or making segments, at once.
 const lockName = "lock"
 
-// mayPass says whether an error of recovering may end by itself, so that reading goes on meanwhile.
+// errPlace says that some objects could not be put in place; all others were.
+var errPlace = errors.New("some objects cannot be put in place")
+
+// mayPass says whether mail may go on without what could not be recovered: the disk is full or read-only, or some objects'
+// directories cannot be written.
 func mayPass(err error) bool {
-	return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.EROFS)
+	return errors.Is(err, errPlace) || errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.EROFS)
 }
 
 // Recovered is nil when all that crashes have left is in place; else it tries again. While it gives an error, some
@@ -32,9 +37,32 @@ func (l *Log) Recovered() error {
 	return l.recoverLeft()
 }
 
+// recoverAgain is how long deliveries go on without the journal before one of them tries again to recover what was left.
+const recoverAgain = 5 * time.Second
+
+// recoveredLately is Recovered for who cannot wait: all that is left would be written again for each delivery.
+func (l *Log) recoveredLately() error {
+	l.mu.Lock()
+	recovered, waits := l.recovered, time.Since(l.triedAt) < recoverAgain
+	l.mu.Unlock()
+	switch {
+	case recovered:
+		return nil
+	case waits:
+		return errNotYet
+	}
+	return l.recoverLeft()
+}
+
+var errNotYet = errors.New("what a crash has left could not be put in place a moment ago")
+
 // recoverLeft puts in place what segments without an owner hold, and takes them over.
 func (l *Log) recoverLeft() error {
-	if err := l.recoverOrphans(); err != nil {
+	err := l.recoverOrphans()
+	if err != nil {
+		l.mu.Lock()
+		l.triedAt = time.Now()
+		l.mu.Unlock()
 		return fmt.Errorf("recover journal %s: %w", l.dir, err)
 	}
 	return nil
@@ -136,9 +164,13 @@ func (l *Log) replay(left []*segment) error {
 		if err != nil {
 			return err
 		}
-		if parseHeader(b) != 0 {
+		use, damaged := parseHeader(b)
+		if use != 0 {
 			used = append(used, s)
 			records = append(records, parseSegment(b)...)
+		}
+		if damaged {
+			l.o.Log.Error("journal: the header of a segment is damaged; what it held last is put in place", "segment", s.file.Name())
 		}
 	}
 	if len(used) == 0 {
@@ -160,7 +192,7 @@ func (l *Log) replay(left []*segment) error {
 	return nil
 }
 
-// apply does what the records say, in the order in which they were made.
+// apply does what the records say, in the order in which they were made. It goes on past what cannot be put in place: errPlace.
 func (l *Log) apply(records []record) error {
 	inOrder(records)
 	void := map[uint64]bool{}
@@ -170,6 +202,7 @@ func (l *Log) apply(records []record) error {
 		}
 	}
 	gone := deletedLater(records)
+	var failed []error
 	for i, r := range records {
 		keys := r.keys
 		if r.kind == kindPut && !void[r.seq] {
@@ -184,12 +217,18 @@ func (l *Log) apply(records []record) error {
 				err = errors.Join(err, l.o.Remove(k))
 			}
 		}
-		if err != nil {
-			return err
+		if err != nil && len(failed) < maxTold {
+			failed = append(failed, err)
 		}
+	}
+	if len(failed) > 0 {
+		return fmt.Errorf("%w: %w", errPlace, errors.Join(failed...))
 	}
 	return nil
 }
+
+// maxTold is how many objects that cannot be put in place are told.
+const maxTold = 10
 
 // deletedLater maps each key that was deleted to the place of its last deletion.
 func deletedLater(records []record) map[string]int {
