@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -50,28 +51,14 @@ func TestAnObjectWhoseRowComesWhileItIsReadStays(t *testing.T) {
 	}
 }
 
-// brokenBucket cannot read one object.
-type brokenBucket struct {
-	fsck.Bucket
-	key string
-	err error
-}
-
-func (b *brokenBucket) Get(ctx context.Context, key string, offset, n int64) (io.ReadCloser, blob.Info, error) {
-	if key == b.key {
-		return nil, blob.Info{}, b.err
-	}
-	return b.Bucket.Get(ctx, key, offset, n)
-}
-
 func TestADescriptionThatCannotBeReadKeepsNothingElseFromBeingDone(t *testing.T) {
 	onEach(t, func(t *testing.T, r *rig) {
 		site := storetest.NewSite(t, r.store, "one", "one.test", "ann", "bob", "eve")
 		key := func(local string) string {
 			return string(site.Tenant.ID) + "/" + string(site.Mailboxes[local].ID) + "/mailbox.json"
 		}
-		r.through = &brokenBucket{r.objects, key("ann"), io.ErrUnexpectedEOF}
-		require.ErrorContains(t, r.fsck().DescribeAll(t.Context()), io.ErrUnexpectedEOF.Error())
+		r.through = badBlock{r.objects, key("ann")}
+		require.ErrorIs(t, r.fsck().DescribeAll(t.Context()), syscall.EIO)
 		require.NotEmpty(t, r.object(key("bob")))
 		require.NotEmpty(t, r.object(key("eve")))
 

@@ -105,6 +105,18 @@ func crash(t *testing.T, dir string) string {
 	return left
 }
 
+// damage alters one byte of the only segment.
+func damage(t *testing.T, dir string, at func(raw string) int) {
+	t.Helper()
+	segments, err := filepath.Glob(filepath.Join(dir, "*.seg"))
+	require.NoError(t, err)
+	require.Len(t, segments, 1)
+	raw, err := os.ReadFile(segments[0])
+	require.NoError(t, err)
+	raw[at(string(raw))] ^= 1
+	require.NoError(t, os.WriteFile(segments[0], raw, 0o600))
+}
+
 func TestWhatACrashLeavesIsPutInPlace(t *testing.T) {
 	dir, before := filepath.Join(t.TempDir(), "journal"), newObjects()
 	l := open(t, dir, before.options())
@@ -453,13 +465,7 @@ func TestASegmentWhoseHeaderIsDamagedHoldsWhatItHeld(t *testing.T) {
 	}
 	for _, at := range []int{0, 10, 17} {
 		left := crash(t, dir)
-		segments, err := filepath.Glob(filepath.Join(left, "*.seg"))
-		require.NoError(t, err)
-		require.Len(t, segments, 1)
-		raw, err := os.ReadFile(segments[0])
-		require.NoError(t, err)
-		raw[at] ^= 1
-		require.NoError(t, os.WriteFile(segments[0], raw, 0o600))
+		damage(t, left, func(string) int { return at })
 		after := newObjects()
 		var log bytes.Buffer
 		options := after.options()
@@ -477,15 +483,7 @@ func TestRecordsBehindADamagedOneCount(t *testing.T) {
 		put(t, l, strings.Repeat(key, 3000), key).Placed()
 	}
 	left := crash(t, dir)
-	segments, err := filepath.Glob(filepath.Join(left, "*.seg"))
-	require.NoError(t, err)
-	require.Len(t, segments, 1)
-	raw, err := os.ReadFile(segments[0])
-	require.NoError(t, err)
-	at := strings.Index(string(raw), "bbbb")
-	require.Positive(t, at)
-	raw[at+1000] ^= 1
-	require.NoError(t, os.WriteFile(segments[0], raw, 0o600))
+	damage(t, left, func(raw string) int { return strings.Index(raw, "bbbb") + 1000 })
 	after := newObjects()
 	open(t, left, after.options())
 	require.Equal(t, []string{"a", "c"}, after.placed)
