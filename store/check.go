@@ -30,8 +30,8 @@ func (s *Store) CheckWAL(context.Context) error {
 func (s *Store) Accepting(ctx context.Context) error {
 	err, isTurn := s.outage.refuses()
 	if isTurn {
-		if err = s.probe(ctx); err != nil {
-			s.outage.note(err)
+		if err = s.probe(ctx); err != nil && ctx.Err() == nil {
+			s.outage.goesOn(err)
 		}
 	}
 	return err

@@ -68,7 +68,7 @@ func (s *Store) commitSingly(jobs []*deliveryJob, first error) {
 	}
 	if locked.n > 0 {
 		s.noteLocked()
-		if !stored {
+		if !stored && locked.n > 1 {
 			s.outage.stuck(locked.err)
 		}
 	}
@@ -93,7 +93,7 @@ func notStored(first, second error) error {
 
 // beforeCommit says whether the database is known to have refused, or to have been lost, before a COMMIT.
 func beforeCommit(err error) bool {
-	known := []error{sqldb.ErrUnavailable, sqldb.ErrFull, sqldb.ErrData, sqldb.ErrConflict, sqldb.ErrNotDurable}
+	known := []error{sqldb.ErrUnavailable, sqldb.ErrFull, sqldb.ErrData, sqldb.ErrConflict}
 	return slices.ContainsFunc(known, func(class error) bool { return errors.Is(err, class) }) && !errors.Is(err, sqldb.ErrCommitUnknown)
 }
 

@@ -16,13 +16,13 @@ const (
 )
 
 func (s *Store) lockPatience(t try) time.Duration {
-	if t == secondTry || s.now().UnixNano() < s.lockedUntil.Load() {
+	if t == secondTry || int64(time.Since(s.started)) < s.lockedUntil.Load() {
 		return lockAgain
 	}
 	return lockPatience
 }
 
-func (s *Store) noteLocked() { s.lockedUntil.Store(s.now().Add(lockedFor).UnixNano()) }
+func (s *Store) noteLocked() { s.lockedUntil.Store(int64(time.Since(s.started) + lockedFor)) }
 
 // lockedJobs are those of a batch that waited for a lock in vain, one by one.
 type lockedJobs struct {
@@ -38,9 +38,9 @@ func (l *lockedJobs) add(job *deliveryJob, err error) {
 	}
 	l.n++
 	l.err = err
-	for _, c := range job.copies {
-		l.mailboxes[c.Target.Mailbox] = true
-		l.tenants[c.Target.Tenant]++
+	if len(job.copies) == 1 { // of several, nobody knows which was locked
+		l.mailboxes[job.copies[0].Target.Mailbox] = true
+		l.tenants[job.copies[0].Target.Tenant]++
 	}
 }
 

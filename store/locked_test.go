@@ -18,7 +18,11 @@ func TestWhatWouldWaitForTheSameIsNotTriedAgain(t *testing.T) {
 	l.add(job("a", "alice"), ErrUnavailable)
 	require.True(t, l.has(job("a", "eve")), "it is the tenant")
 	require.False(t, l.has(job("b", "eve")))
-	for n := range maxLocked - 2 {
+	several := job("d", "ann")
+	several.copies = append(several.copies, job("d", "bob").copies...)
+	l.add(several, ErrUnavailable)
+	require.False(t, l.has(job("d", "ann")), "it may be the other's")
+	for n := range maxLocked - 3 {
 		l.add(job(TenantID(rune('c'+n)), MailboxID(rune('c'+n))), ErrUnavailable)
 	}
 	require.True(t, l.has(job("z", "last")), "it is what all need")

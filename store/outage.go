@@ -19,8 +19,10 @@ const (
 	// outageOpen is how many messages in a row may leave their objects, since nobody knows how their commit ended, before others
 	// are refused at once.
 	outageOpen = 10
-	// outageTurn is how far apart those are that are let through then.
-	outageTurn = time.Second
+	// outageTurn is how far apart those are that are let through then, outageLasts how long after the last that failed. A commit that
+	// hangs is given up after half of it.
+	outageTurn  = time.Second
+	outageLasts = 2 * time.Minute
 )
 
 // outage remembers whether deliveries can be committed, so that a database which answers small questions and refuses
@@ -77,12 +79,21 @@ func (o *outage) note(err error) {
 	o.err, o.at = err, time.Now()
 }
 
+// goesOn notes that an outage has not ended, unless somebody's delivery has ended it.
+func (o *outage) goesOn(err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.err != nil {
+		o.err, o.at = err, time.Now()
+	}
+}
+
 // refuses gives the error with which a delivery need not be begun; nil where it may be, or when it is its turn to try.
 func (o *outage) refuses() (err error, isTurn bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := time.Now()
-	if o.err == nil || o.open < outageOpen || now.Sub(o.at) > outageFresh {
+	if o.err == nil || o.open < outageOpen || now.Sub(o.at) > outageLasts {
 		return nil, false
 	}
 	if now.Sub(o.turn) < outageTurn {

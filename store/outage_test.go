@@ -81,7 +81,7 @@ func TestDeliveriesThatLeaveObjectsAreLetThroughOneASecond(t *testing.T) {
 		}
 		o.note(ErrUnavailable)
 		require.Equal(t, 1, begun(1))
-		time.Sleep(outageFresh)
+		time.Sleep(outageLasts)
 		require.Equal(t, 100, begun(1), "nobody's turn has failed since")
 	})
 }

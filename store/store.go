@@ -94,7 +94,7 @@ type Store struct {
 	putFirstUntil atomic.Int64
 	started       time.Time
 	putPatience   time.Duration
-	// lockedUntil is in Unix nanoseconds.
+	// lockedUntil is until when batches wait for locks for a moment only, as putFirstUntil.
 	lockedUntil atomic.Int64
 	outage      *outage
 	metrics     *metrics

@@ -169,7 +169,7 @@ func openRing(c *config.Config, log *slog.Logger) (*keyring.Ring, error) {
 func waitForDatabase(ctx context.Context, c *config.Config, o openOptions) (*sqldb.DB, error) {
 	for deadline := time.Now().Add(o.patience); ; {
 		db, err := openDatabase(ctx, c, o.log)
-		if err == nil || !errors.Is(err, sqldb.ErrUnavailable) || time.Now().After(deadline) {
+		if err == nil || !errors.Is(err, sqldb.ErrUnavailable) || errors.Is(err, sqldb.ErrNotDurable) || time.Now().After(deadline) {
 			return db, err
 		}
 		o.log.Warn("waiting for the database", "err", err)

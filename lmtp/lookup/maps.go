@@ -143,7 +143,8 @@ func (s *Server) alias(ctx context.Context, key string) (string, error) {
 
 // isAlias gives why an alias is not to be followed now, or store.ErrNotFound for an address that is none. Postfix's cleanup(8) asks this map for
 // mail that smtpd has not seen, such as bounces and that of sendmail(1): for want of one answer it keeps the whole message in the maildrop, for
-// all its recipients and without end, where a mailbox that is full is deferred by LMTP alone.
+// all its recipients and without end, where a mailbox that is full is deferred by LMTP alone. For an alias there is no better answer: smtpd
+// would take mail for it that cannot be delivered.
 func (s *Server) isAlias(ctx context.Context, a mail.Address, why error) error {
 	if _, err := s.deps.Index.AliasTarget(ctx, a); err != nil {
 		return err

@@ -36,8 +36,9 @@ func (f *FS) create(d *dir) (*tempFile, error) {
 			err = giveTo(d.fd(), int(file.Fd()))
 		}
 		if !errors.Is(err, unix.EOPNOTSUPP) {
-			return file, err // a file system without it may be mounted inside
+			return file, err
 		}
+		return createBeside(d) // a file system without it is mounted inside
 	}
 	return f.createNamed()
 }

@@ -207,3 +207,24 @@ func TestOnlyWhatNobodyWillEverReadExpiresAside(t *testing.T) {
 		require.NotContains(t, r.log.String(), "not settled")
 	}
 }
+
+// The place of a message that was moved aside has a damaged copy, as after a restore that was cut: the whole one mends it.
+func TestWhatLiesAsideMendsWhatIsDamagedInItsPlace(t *testing.T) {
+	onEach(t, func(t *testing.T, r *rig) {
+		early := r.dump()
+		site := storetest.NewSite(t, r.store, "one", "one.test", "bob")
+		l := r.write(site.Target("bob"), "x", "Q1", "")
+		r.deliver(l)
+		late := r.dump()
+		early()
+		require.Equal(t, map[string]int64{"moved": 1}, r.mustSweep().Orphans)
+		late()
+		r.putKey(l.copy.Key, strings.Repeat("?", len(l.raw)))
+		r.ahead += 31 * 24 * time.Hour
+		swept := r.mustSweep()
+		require.Equal(t, int64(1), swept.Back)
+		require.Zero(t, swept.Expired)
+		require.Equal(t, l.raw, r.object(l.copy.Key))
+		require.Empty(t, r.keys("orphan/"))
+	})
+}

@@ -26,7 +26,7 @@ func (u *undescribed) pass(ctx context.Context, err error) error {
 	case err == nil:
 		u.inARow = 0
 		return nil
-	case ctx.Err() != nil, errors.Is(err, store.ErrUnavailable), errors.Is(err, blob.ErrFull), errors.Is(err, errStep):
+	case ctx.Err() != nil, errors.Is(err, store.ErrUnavailable), errors.Is(err, errStep):
 		return err
 	}
 	u.count++
@@ -37,6 +37,9 @@ func (u *undescribed) pass(ctx context.Context, err error) error {
 		return nil
 	}
 	u.inARow = 0
+	if errors.Is(err, blob.ErrFull) {
+		return err // of one tenant's quota it may be one; of so many it is the store
+	}
 	if _, gone := u.f.objects.Stat(ctx, Witness); gone != nil && !errors.Is(gone, blob.ErrNotFound) {
 		return fmt.Errorf("the object store does not answer: %w", gone)
 	}

@@ -46,7 +46,7 @@ func openPostgres(ctx context.Context, o Options) (*DB, error) {
 	// A connection costs the server a process: what a burst has opened stays for the next one.
 	config.MaxConnIdleTime, config.PingTimeout = 5*time.Minute, connectTimeout
 	config.AfterConnect = holdDurable
-	if c := config.ConnConfig; hasSeveralServers(c) && !strings.Contains(o.URL, "target_session_attrs") {
+	if c := config.ConnConfig; c.ValidateConnect == nil && hasSeveralServers(c) && !strings.Contains(o.URL, "target_session_attrs") {
 		c.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite // the one that is the primary
 	}
 	connections, err := pgxpool.NewWithConfig(ctx, config)
@@ -100,16 +100,18 @@ func orDefault(n, otherwise int) int {
 	return n
 }
 
-// ErrNotDurable is what a connection is refused with whose commits may be lost.
-var ErrNotDurable = errors.New("synchronous_commit is off: acknowledged mail could be lost; " +
-	"set it with: ALTER ROLE CURRENT_USER SET synchronous_commit = on")
+// ErrNotDurable is the ErrUnavailable of a connection that is refused, since its commits may be lost.
+var ErrNotDurable = fmt.Errorf("%w: synchronous_commit is off: acknowledged mail could be lost; "+
+	"set it with: ALTER ROLE CURRENT_USER SET synchronous_commit = on", ErrUnavailable)
 
 // holdDurable holds a new connection to what is set for its commits now, so that a change of the server's configuration does not reach it, and
-// refuses one that would not wait for the disk: the setting may have changed since the process began, or the server.
+// refuses one that would not wait for the disk: the setting may have changed since the process began, or the server. What it is sent is stored
+// as it is, whatever encoding somebody has set for clients.
 func holdDurable(ctx context.Context, conn *pgx.Conn) error {
-	const query = `SELECT set_config('synchronous_commit', current_setting('synchronous_commit'), false)`
-	var setting string
-	if err := conn.QueryRow(ctx, query).Scan(&setting); err != nil {
+	const query = `SELECT set_config('synchronous_commit', current_setting('synchronous_commit'), false),
+		set_config('client_encoding', current_setting('server_encoding'), false)`
+	var setting, encoding string
+	if err := conn.QueryRow(ctx, query).Scan(&setting, &encoding); err != nil {
 		return err
 	}
 	if setting == "off" {

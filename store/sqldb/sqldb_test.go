@@ -1,9 +1,11 @@
 package sqldb_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net/url"
 	"os"
@@ -14,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -484,6 +487,32 @@ func TestADatabaseThatCannotHoldAllOfUnicodeIsRefused(t *testing.T) {
 	})
 	_, err = sqldb.Open(t.Context(), sqldb.Options{Backend: sqldb.Postgres, URL: u.String()})
 	require.ErrorContains(t, err, "EUC_JP")
+
+	conn, err := pgx.Connect(t.Context(), u.String())
+	require.NoError(t, err)
+	_, err = conn.Exec(t.Context(), `CREATE TABLE installation (id INTEGER)`)
+	require.NoError(t, err)
+	require.NoError(t, conn.Close(t.Context()))
+	var log bytes.Buffer
+	db, err := sqldb.Open(t.Context(), sqldb.Options{Backend: sqldb.Postgres, URL: u.String(), Log: slog.New(slog.NewTextHandler(&log, nil))})
+	require.NoError(t, err)
+	require.NoError(t, db.Close())
+	require.Contains(t, log.String(), "EUC_JP", "one that is in use goes on")
+}
+
+func TestWhatSomebodyHasSetForClientsChangesNoText(t *testing.T) {
+	server := labtest.Postgres(t)
+	u, err := url.Parse(server.URL())
+	require.NoError(t, err)
+	_, err = server.Exec(t.Context(), `ALTER DATABASE `+strings.TrimPrefix(u.Path, "/")+` SET client_encoding = 'LATIN1'`)
+	require.NoError(t, err)
+	db := open(t, sqldb.Options{Backend: sqldb.Postgres, URL: server.URL()})
+	const text = "会議のお知らせ"
+	var got string
+	var bytes int
+	require.NoError(t, db.Get(t.Context(), `SELECT CAST($1 AS TEXT), octet_length(CAST($1 AS TEXT))`, []any{text}, &got, &bytes))
+	require.Equal(t, text, got)
+	require.Equal(t, len(text), bytes, "as they are stored")
 }
 
 func TestErrorsNeverHoldThePassword(t *testing.T) {

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -148,10 +149,7 @@ func (l *Log) syncObjects(sealed []*segment) error {
 		}
 		records = append(records, l.liveOf(s, parseSegment(b))...)
 	}
-	if err := l.apply(records); err != nil {
-		return err
-	}
-	if err := l.removeReleased(records); err != nil {
+	if err := errors.Join(l.apply(records, nil), l.removeReleased(records)); err != nil {
 		return err
 	}
 	if err := l.o.Sync(); err != nil {

@@ -90,6 +90,8 @@ type Log struct {
 	// recovered is false while what others have left could not be put in place; triedAt is when that failed last.
 	recovered bool
 	triedAt   time.Time
+	// placed are the numbers of the records of others that are in place, while not all are. The lock of the directory guards it.
+	placed map[uint64]bool
 	// ended tells the checkpointer that a put has got its name.
 	ended *sync.Cond
 }

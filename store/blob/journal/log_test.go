@@ -450,9 +450,11 @@ func TestAnObjectThatCannotBePlacedKeepsNoOtherFromIt(t *testing.T) {
 		}
 		require.Less(t, after.refused-tries, 20, "not for each delivery")
 
+		require.NoError(t, after.remove("b"))
+		require.ErrorIs(t, again.Recovered(), fault)
 		after.placing = nil
 		require.NoError(t, again.Recovered())
-		require.Equal(t, map[string]string{"a": "one", "b": "two"}, after.there)
+		require.Equal(t, map[string]string{"a": "one"}, after.there, "what was removed meanwhile stays removed")
 		put(t, again, "three", "c").Placed()
 	}
 }

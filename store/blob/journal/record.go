@@ -137,27 +137,28 @@ func headerBlock(use uint64) []byte {
 	return b
 }
 
-// parseHeader gives the use of a segment; 0 when nothing in it counts. Of one whose header is damaged it is that of the latest record, which
-// may have been retired: what comes back then is better than what is lost.
+// parseHeader gives the use of a segment; 0 when nothing in it counts. Of one whose header is damaged it is that of its first record, with which
+// each use begins; it may have been retired, but what comes back is better than what is lost.
 func parseHeader(b []byte) (use uint64, damaged bool) {
 	switch {
 	case len(b) < blockBytes, len(bytes.Trim(b[:blockBytes], "\x00")) == 0:
 		return 0, false // never used
 	case string(b[:8]) != segmentMagic, binary.LittleEndian.Uint32(b[16:]) != crc32.Checksum(b[:16], castagnoli):
-		return latestUse(b), true
+		return firstUse(b), true
 	}
 	return binary.LittleEndian.Uint64(b[8:]), false
 }
 
-func latestUse(b []byte) (use uint64) {
-	le, latest := binary.LittleEndian, uint64(0)
-	for at := blockBytes; at+headBytes <= len(b); at += blockBytes {
-		head := b[at:]
-		if string(head[:8]) == recordMagic && le.Uint32(head[40:]) == crc32.Checksum(head[:40], castagnoli) && le.Uint64(head[16:]) > latest {
-			use, latest = le.Uint64(head[8:]), le.Uint64(head[16:])
-		}
+// firstUse looks at no block behind the first: there may be what senders have written.
+func firstUse(b []byte) (use uint64) {
+	if len(b) < blockBytes+headBytes {
+		return 0
 	}
-	return use
+	le, head := binary.LittleEndian, b[blockBytes:]
+	if string(head[:8]) != recordMagic || le.Uint32(head[40:]) != crc32.Checksum(head[:40], castagnoli) {
+		return 0
+	}
+	return le.Uint64(head[8:])
 }
 
 // parseSegment gives all records that count. A block that begins none is passed over: behind one that is damaged

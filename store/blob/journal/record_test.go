@@ -52,3 +52,21 @@ func FuzzParseSegment(f *testing.F) {
 		}
 	})
 }
+
+// Whoever sends a message writes what is behind the first block.
+func TestADamagedHeaderIsNotReplacedByWhatABodyHolds(t *testing.T) {
+	r := record{kind: kindPut, keys: []string{"a"}, body: bytes.Repeat([]byte("x"), 3*blockBytes)}
+	head := r.head()
+	stamp(head, 7, 1)
+	segment := append(headerBlock(7), append(head, r.body...)...)
+	forged := (&record{kind: kindDelete, keys: []string{"b"}}).head()
+	stamp(forged, 8, 1<<60)
+	copy(segment[3*blockBytes:], forged)
+	segment[9] ^= 1
+	use, damaged := parseHeader(segment)
+	require.True(t, damaged)
+	require.Equal(t, uint64(7), use)
+	use, damaged = parseHeader(make([]byte, len(segment)))
+	require.False(t, damaged, "one that was never used")
+	require.Zero(t, use)
+}

@@ -43,7 +43,7 @@ const recoverAgain = 5 * time.Second
 // recoveredLately is Recovered for who cannot wait: all that is left would be written again for each delivery.
 func (l *Log) recoveredLately() error {
 	l.mu.Lock()
-	recovered, waits := l.recovered, time.Since(l.triedAt) < recoverAgain
+	recovered, waits := l.recovered, l.o.Now().Sub(l.triedAt).Abs() < recoverAgain
 	l.mu.Unlock()
 	switch {
 	case recovered:
@@ -61,7 +61,7 @@ func (l *Log) recoverLeft() error {
 	err := l.recoverOrphans()
 	if err != nil {
 		l.mu.Lock()
-		l.triedAt = time.Now()
+		l.triedAt = l.o.Now()
 		l.mu.Unlock()
 		return fmt.Errorf("recover journal %s: %w", l.dir, err)
 	}
@@ -170,14 +170,17 @@ func (l *Log) replay(left []*segment) error {
 			records = append(records, parseSegment(b)...)
 		}
 		if damaged {
-			l.o.Log.Error("journal: the header of a segment is damaged; what it held last is put in place", "segment", s.file.Name())
+			l.o.Log.Error("journal: the header of a segment is damaged; what its first record belongs to is put in place", "segment", s.file.Name(), "found", use != 0)
 		}
 	}
 	if len(used) == 0 {
 		return nil
 	}
-	l.o.Log.Info("journal: putting in place what a crash has left", "segments", len(used), "records", len(records))
-	if err := l.apply(records); err != nil {
+	if l.placed == nil {
+		l.placed = map[uint64]bool{}
+		l.o.Log.Info("journal: putting in place what a crash has left", "segments", len(used), "records", len(records))
+	}
+	if err := l.apply(records, l.placed); err != nil {
 		return err
 	}
 	if err := l.o.Sync(); err != nil {
@@ -192,8 +195,9 @@ func (l *Log) replay(left []*segment) error {
 	return nil
 }
 
-// apply does what the records say, in the order in which they were made. It goes on past what cannot be put in place: errPlace.
-func (l *Log) apply(records []record) error {
+// apply does what the records say, in the order in which they were made. It goes on past what cannot be put in place: errPlace. done, if not
+// nil, are those that are not to be done again, by their numbers, and takes what is done.
+func (l *Log) apply(records []record, done map[uint64]bool) error {
 	inOrder(records)
 	void := map[uint64]bool{}
 	for _, r := range records {
@@ -204,6 +208,9 @@ func (l *Log) apply(records []record) error {
 	gone := deletedLater(records)
 	var failed []error
 	for i, r := range records {
+		if done[r.seq] {
+			continue
+		}
 		keys := r.keys
 		if r.kind == kindPut && !void[r.seq] {
 			keys = without(keys, gone, i)
@@ -217,7 +224,10 @@ func (l *Log) apply(records []record) error {
 				err = errors.Join(err, l.o.Remove(k))
 			}
 		}
-		if err != nil && len(failed) < maxTold {
+		switch {
+		case err == nil && done != nil:
+			done[r.seq] = true
+		case err != nil && len(failed) < maxTold:
 			failed = append(failed, err)
 		}
 	}
