@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/mairust/mairust/store/sqldb"
@@ -30,7 +31,7 @@ func (s *Store) CheckWAL(context.Context) error {
 func (s *Store) Accepting(ctx context.Context) error {
 	err, isTurn := s.outage.refuses()
 	if isTurn {
-		if err = s.probe(ctx); err != nil && ctx.Err() == nil {
+		if err = s.probe(ctx); err != nil && !errors.Is(ctx.Err(), context.Canceled) {
 			s.outage.goesOn(err)
 		}
 	}

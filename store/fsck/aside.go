@@ -64,8 +64,8 @@ func (s *settler) takeBack(ctx context.Context, o object) (back, keep bool, err 
 		return false, false, nil
 	}
 	if errors.Is(err, blob.ErrExists) {
-		if back, err = s.agrees(ctx, o, key); err != nil || !back {
-			return false, true, err
+		if back, keep, err = s.agrees(ctx, o, key); err != nil || !back {
+			return false, keep, err
 		}
 	}
 	if err == nil {
@@ -85,24 +85,25 @@ func (s *settler) takeBack(ctx context.Context, o object) (back, keep bool, err 
 	return true, false, s.step("taken back")
 }
 
-// agrees says whether what is at the key is the message that lies aside, byte for byte. If that is damaged and the one aside is not, it is mended.
-func (s *settler) agrees(ctx context.Context, o object, key string) (bool, error) {
-	same, err := s.areSame(ctx, o.Key, key)
-	if err == nil && same {
-		return true, nil
-	}
-	if err != nil && !errors.Is(err, blob.ErrDamaged) {
-		return false, err
+// agrees says whether what is at the key is the message that lies aside, byte for byte. If that is damaged and the one aside is not, it is
+// mended; if neither is what the index says, or there is no row, the one aside is kept.
+func (s *settler) agrees(ctx context.Context, o object, key string) (same, keep bool, err error) {
+	same, err = s.areSame(ctx, o.Key, key)
+	if err == nil && same || err != nil && !errors.Is(err, blob.ErrDamaged) {
+		return same, true, err
 	}
 	row, found, err := s.row(ctx, placeOf(key).message)
 	if err != nil || !found || row.Key != key {
-		return false, err
+		return false, true, err
+	}
+	if whole, err := s.isWhole(ctx, row); err != nil || whole {
+		return false, !whole, err
 	}
 	c, err := s.content(ctx, o.Key)
 	if err != nil || row.Digest != hex.EncodeToString(c.digest[:]) || row.SizeBytes != c.sizeBytes {
-		return false, err
+		return false, true, err
 	}
-	return true, s.mendFrom(ctx, o, row)
+	return true, true, s.mendFrom(ctx, o, row)
 }
 
 // isMessageAside says whether it was moved aside for want of a mailbox, as far as its key tells. An empty object is no message.

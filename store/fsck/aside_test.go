@@ -228,3 +228,21 @@ func TestWhatLiesAsideMendsWhatIsDamagedInItsPlace(t *testing.T) {
 		require.Empty(t, r.keys("orphan/"))
 	})
 }
+
+func TestWhatLiesAsideExpiresWhenTheRightOneIsInItsPlace(t *testing.T) {
+	r := newRig(t, "sqlite")
+	early := r.dump()
+	site := storetest.NewSite(t, r.store, "one", "one.test", "bob")
+	l := r.write(site.Target("bob"), "x", "Q1", "")
+	r.deliver(l)
+	late := r.dump()
+	r.damage(l.copy.Key, func(b []byte) []byte { b[9] ^= 1; return b })
+	early()
+	require.Equal(t, map[string]int64{"moved": 1}, r.mustSweep().Orphans)
+	late()
+	r.put(l)
+	require.Zero(t, r.mustSweep().Back)
+	r.ahead += 31 * 24 * time.Hour
+	require.Equal(t, int64(1), r.mustSweep().Expired)
+	require.Equal(t, l.raw, r.object(l.copy.Key))
+}

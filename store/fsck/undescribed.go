@@ -12,9 +12,9 @@ import (
 // undescribed are descriptions that could not be read or written, past which work goes on: one file that is damaged, or not ours,
 // must not keep others from being described.
 type undescribed struct {
-	f             *Fsck
-	some          []error
-	count, inARow int
+	f                   *Fsck
+	some                []error
+	count, inARow, full int
 }
 
 // maxFailed is how many such errors are told, and after how many in a row the object store is asked for a sign of life.
@@ -24,12 +24,17 @@ const maxFailed = 10
 func (u *undescribed) pass(ctx context.Context, err error) error {
 	switch {
 	case err == nil:
-		u.inARow = 0
+		u.inARow, u.full = 0, 0
 		return nil
 	case ctx.Err() != nil, errors.Is(err, store.ErrUnavailable), errors.Is(err, errStep):
 		return err
 	}
 	u.count++
+	if errors.Is(err, blob.ErrFull) {
+		if u.full++; u.full >= maxFailed {
+			return err // of one tenant's quota there may be some; of so many it is the store
+		}
+	}
 	if len(u.some) < maxFailed {
 		u.some = append(u.some, err)
 	}
@@ -37,9 +42,6 @@ func (u *undescribed) pass(ctx context.Context, err error) error {
 		return nil
 	}
 	u.inARow = 0
-	if errors.Is(err, blob.ErrFull) {
-		return err // of one tenant's quota it may be one; of so many it is the store
-	}
 	if _, gone := u.f.objects.Stat(ctx, Witness); gone != nil && !errors.Is(gone, blob.ErrNotFound) {
 		return fmt.Errorf("the object store does not answer: %w", gone)
 	}

@@ -105,11 +105,11 @@ var ErrNotDurable = fmt.Errorf("%w: synchronous_commit is off: acknowledged mail
 	"set it with: ALTER ROLE CURRENT_USER SET synchronous_commit = on", ErrUnavailable)
 
 // holdDurable holds a new connection to what is set for its commits now, so that a change of the server's configuration does not reach it, and
-// refuses one that would not wait for the disk: the setting may have changed since the process began, or the server. What it is sent is stored
-// as it is, whatever encoding somebody has set for clients.
+// refuses one that would not wait for the disk: the setting may have changed since the process began, or the server. What it is sent is UTF-8, or
+// stored as it is, whatever encoding somebody has set for clients.
 func holdDurable(ctx context.Context, conn *pgx.Conn) error {
 	const query = `SELECT set_config('synchronous_commit', current_setting('synchronous_commit'), false),
-		set_config('client_encoding', current_setting('server_encoding'), false)`
+		set_config('client_encoding', CASE current_setting('client_encoding') WHEN 'UTF8' THEN 'UTF8' ELSE current_setting('server_encoding') END, false)`
 	var setting, encoding string
 	if err := conn.QueryRow(ctx, query).Scan(&setting, &encoding); err != nil {
 		return err

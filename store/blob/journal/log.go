@@ -90,8 +90,11 @@ type Log struct {
 	// recovered is false while what others have left could not be put in place; triedAt is when that failed last.
 	recovered bool
 	triedAt   time.Time
-	// placed are the numbers of the records of others that are in place, while not all are. The lock of the directory guards it.
-	placed map[uint64]bool
+	// left are the keys of what others have left, while not all of it is in place.
+	left map[string]bool
+	// recovering is held by who recovers, and guards placed: what of that is in place.
+	recovering sync.Mutex
+	placed     map[placed]bool
 	// ended tells the checkpointer that a put has got its name.
 	ended *sync.Cond
 }
@@ -193,8 +196,12 @@ func (t *Ticket) Void(ctx context.Context) error {
 func (l *Log) Delete(ctx context.Context, key string) error {
 	l.mu.Lock()
 	_, live := l.live[key]
+	left := l.left[key]
 	l.mu.Unlock()
-	if !live {
+	switch {
+	case left:
+		return fmt.Errorf("delete %s: %w", key, errNotYet)
+	case !live:
 		return nil
 	}
 	if err := l.append(ctx, &entry{record: record{kind: kindDelete, keys: []string{key}}}); err != nil {

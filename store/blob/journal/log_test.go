@@ -450,6 +450,8 @@ func TestAnObjectThatCannotBePlacedKeepsNoOtherFromIt(t *testing.T) {
 		}
 		require.Less(t, after.refused-tries, 20, "not for each delivery")
 
+		require.Error(t, again.Delete(t.Context(), "a"), "it would come back")
+		require.NoError(t, again.Delete(t.Context(), "elsewhere"))
 		require.NoError(t, after.remove("b"))
 		require.ErrorIs(t, again.Recovered(), fault)
 		after.placing = nil
@@ -476,6 +478,21 @@ func TestASegmentWhoseHeaderIsDamagedHoldsWhatItHeld(t *testing.T) {
 		require.Equal(t, map[string]string{"a": "of a", "b": "of b"}, after.there)
 		require.Contains(t, log.String(), "damaged")
 	}
+}
+
+func TestASegmentOfWhichNothingIsKnownIsKept(t *testing.T) {
+	dir, o := filepath.Join(t.TempDir(), "journal"), newObjects()
+	l := open(t, dir, o.options())
+	put(t, l, "one", "a").Placed()
+	left := crash(t, dir)
+	damage(t, left, func(string) int { return 10 })
+	damage(t, left, func(string) int { return 512 + 10 })
+	after := newObjects()
+	again := open(t, left, after.options())
+	kept, err := filepath.Glob(filepath.Join(left, "*.seg.damaged"))
+	require.NoError(t, err)
+	require.Len(t, kept, 1)
+	put(t, again, "two", "b").Placed()
 }
 
 func TestRecordsBehindADamagedOneCount(t *testing.T) {

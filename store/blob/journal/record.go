@@ -142,7 +142,8 @@ func headerBlock(use uint64) []byte {
 func parseHeader(b []byte) (use uint64, damaged bool) {
 	switch {
 	case len(b) < blockBytes, len(bytes.Trim(b[:blockBytes], "\x00")) == 0:
-		return 0, false // never used
+		use = firstUse(b)
+		return use, use != 0 // 0: it was never used
 	case string(b[:8]) != segmentMagic, binary.LittleEndian.Uint32(b[16:]) != crc32.Checksum(b[:16], castagnoli):
 		return firstUse(b), true
 	}

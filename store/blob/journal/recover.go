@@ -69,6 +69,8 @@ func (l *Log) recoverLeft() error {
 }
 
 func (l *Log) recoverOrphans() (err error) {
+	l.recovering.Lock()
+	defer l.recovering.Unlock()
 	dir, unlock, err := l.lockDir()
 	if err != nil {
 		return err
@@ -169,21 +171,24 @@ func (l *Log) replay(left []*segment) error {
 			used = append(used, s)
 			records = append(records, parseSegment(b)...)
 		}
-		if damaged {
-			l.o.Log.Error("journal: the header of a segment is damaged; what its first record belongs to is put in place", "segment", s.file.Name(), "found", use != 0)
+		s.damaged = damaged && use == 0
+		if damaged && use != 0 {
+			l.o.Log.Error("journal: the header of a segment is damaged; what its first record belongs to is put in place", "segment", s.file.Name())
 		}
 	}
 	if len(used) == 0 {
 		return nil
 	}
 	if l.placed == nil {
-		l.placed = map[uint64]bool{}
+		l.placed = map[placed]bool{}
 		l.o.Log.Info("journal: putting in place what a crash has left", "segments", len(used), "records", len(records))
 	}
 	if err := l.apply(records, l.placed); err != nil {
+		l.leave(records)
 		return err
 	}
 	if err := l.o.Sync(); err != nil {
+		l.placed = nil
 		return err
 	}
 	l.metrics.recovered.Add(float64(len(records)))
@@ -196,8 +201,8 @@ func (l *Log) replay(left []*segment) error {
 }
 
 // apply does what the records say, in the order in which they were made. It goes on past what cannot be put in place: errPlace. done, if not
-// nil, are those that are not to be done again, by their numbers, and takes what is done.
-func (l *Log) apply(records []record, done map[uint64]bool) error {
+// nil, are those that are not to be done again, and takes what is done.
+func (l *Log) apply(records []record, done map[placed]bool) error {
 	inOrder(records)
 	void := map[uint64]bool{}
 	for _, r := range records {
@@ -208,33 +213,51 @@ func (l *Log) apply(records []record, done map[uint64]bool) error {
 	gone := deletedLater(records)
 	var failed []error
 	for i, r := range records {
-		if done[r.seq] {
-			continue
-		}
 		keys := r.keys
 		if r.kind == kindPut && !void[r.seq] {
 			keys = without(keys, gone, i)
 		}
-		var err error
-		switch {
-		case r.kind == kindPut && !void[r.seq] && len(keys) > 0:
-			err = l.o.Place(keys, r.body)
-		case r.kind == kindDelete:
-			for _, k := range keys {
-				err = errors.Join(err, l.o.Remove(k))
+		for _, k := range keys {
+			if done[placed{r.seq, k}] {
+				continue
 			}
-		}
-		switch {
-		case err == nil && done != nil:
-			done[r.seq] = true
-		case err != nil && len(failed) < maxTold:
-			failed = append(failed, err)
+			var err error
+			switch {
+			case r.kind == kindPut && !void[r.seq]:
+				err = l.o.Place([]string{k}, r.body)
+			case r.kind == kindDelete:
+				err = l.o.Remove(k)
+			}
+			switch {
+			case err == nil && done != nil:
+				done[placed{r.seq, k}] = true
+			case err != nil && len(failed) < maxTold:
+				failed = append(failed, err)
+			}
 		}
 	}
 	if len(failed) > 0 {
 		return fmt.Errorf("%w: %w", errPlace, errors.Join(failed...))
 	}
 	return nil
+}
+
+// placed is what one record does to one key.
+type placed struct {
+	seq uint64
+	key string
+}
+
+// leave notes the keys of what is not all in place: what is deleted of them now would come back.
+func (l *Log) leave(records []record) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.left = map[string]bool{}
+	for _, r := range records {
+		for _, k := range r.keys {
+			l.left[k] = true
+		}
+	}
 }
 
 // maxTold is how many objects that cannot be put in place are told.
@@ -264,13 +287,21 @@ func without(keys []string, gone map[string]int, i int) []string {
 	return kept
 }
 
+// damagedSuffix is what the name of a segment ends with that nobody reads.
+const damagedSuffix = ".damaged"
+
 // adopt takes over retired segments of the usual size, as many as are of use, and removes the others.
 func (l *Log) adopt(dir *os.Root, left []*segment) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.recovered = true
+	l.recovered, l.placed, l.left = true, nil, nil
 	var err error
 	for _, s := range left {
+		if name := filepath.Base(s.file.Name()); s.damaged {
+			l.o.Log.Error("journal: a segment whose header and first record are damaged is kept for somebody to look at", "segment", name+damagedSuffix)
+			err = errors.Join(err, dir.Rename(name, name+damagedSuffix), s.file.Close())
+			continue
+		}
 		if s.size == l.o.SegmentBytes && len(l.idle) < l.o.MaxSegments {
 			l.idle = append(l.idle, s)
 			continue

@@ -30,6 +30,8 @@ type segment struct {
 	pending int
 	// keys are those of all puts of this use.
 	keys []string
+	// damaged says that nobody can tell what the segment holds.
+	damaged bool
 	// doubtful says that objects of this use may not reach the disk by a flush, for one has failed.
 	doubtful bool
 }
