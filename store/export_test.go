@@ -13,3 +13,10 @@ func (s *Store) PutsFirst() time.Duration { return time.Duration(s.putFirstUntil
 
 // ForgetSlowness ends the time for which objects are stored first.
 func (s *Store) ForgetSlowness() { s.putFirstUntil.Store(0) }
+
+// RememberedRecipients is how many recipients are remembered.
+func (s *Store) RememberedRecipients() int {
+	s.recipients.mu.Lock()
+	defer s.recipients.mu.Unlock()
+	return len(s.recipients.recent) + len(s.recipients.before)
+}

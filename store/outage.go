@@ -70,13 +70,10 @@ func (o *outage) leftOpen() {
 }
 
 // stuck notes that nothing of a batch could be committed, since all of it was locked.
-func (o *outage) stuck(err error) { o.note(fmt.Errorf("all that was tried: %w", err)) }
-
-// note notes a failure that is nobody's message's own.
-func (o *outage) note(err error) {
+func (o *outage) stuck(err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.err, o.at = err, time.Now()
+	o.err, o.at = fmt.Errorf("all that was tried: %w", err), time.Now()
 }
 
 // goesOn notes that an outage has not ended, unless somebody's delivery has ended it.

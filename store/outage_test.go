@@ -79,7 +79,7 @@ func TestDeliveriesThatLeaveObjectsAreLetThroughOneASecond(t *testing.T) {
 		for range 10 {
 			o.leftOpen()
 		}
-		o.note(ErrUnavailable)
+		o.stuck(ErrUnavailable)
 		require.Equal(t, 1, begun(1))
 		time.Sleep(outageLasts)
 		require.Equal(t, 100, begun(1), "nobody's turn has failed since")

@@ -2,7 +2,6 @@ package fsck
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -48,7 +47,8 @@ func (s *settler) moveAside(ctx context.Context, o object, why string) (outcome,
 }
 
 // takeBack gives a message that was moved aside its old key again, when its row, its mailbox or a description of it is there now: a newer dump
-// was restored, or other objects. The next sweep indexes it. keep says that it is not known to be nobody's: a key is not at hand.
+// was restored, or other objects. The next sweep indexes it. keep says that it must not expire: a key is not at hand, or what is in its
+// place is not whole.
 func (s *settler) takeBack(ctx context.Context, o object) (back, keep bool, err error) {
 	if !o.isMessageAside() {
 		return false, false, nil
@@ -100,7 +100,7 @@ func (s *settler) agrees(ctx context.Context, o object, key string) (same, keep 
 		return false, !whole, err
 	}
 	c, err := s.content(ctx, o.Key)
-	if err != nil || row.Digest != hex.EncodeToString(c.digest[:]) || row.SizeBytes != c.sizeBytes {
+	if err != nil || !c.is(row) {
 		return false, true, err
 	}
 	return true, true, s.mendFrom(ctx, o, row)

@@ -3,6 +3,7 @@ package fsck
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"runtime/debug"
@@ -32,6 +33,11 @@ const headBytes = 1 << 20
 
 // encryptedBegin is what encrypted objects begin with (package crypt), and no message: those begin with their Return-Path.
 const encryptedBegin = "age-encryption.org/v1\n-> mairust "
+
+// is says whether these are the bytes of which a row speaks.
+func (c *content) is(row store.ObjectState) bool {
+	return row.Digest == hex.EncodeToString(c.digest[:]) && row.SizeBytes == c.sizeBytes
+}
 
 // content reads an object whole. blob.ErrNoKey also when encryption is not set up, so that its bytes come as they are stored.
 func (f *Fsck) content(ctx context.Context, key string) (*content, error) {

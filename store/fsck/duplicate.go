@@ -2,7 +2,6 @@ package fsck
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 
@@ -16,7 +15,7 @@ func (s *settler) dropDuplicate(ctx context.Context, o object, c *content, same 
 	if same.Key == o.Key {
 		return indexed, "", nil // its row came this moment, and it is the only object of the message
 	}
-	if same.Digest != hex.EncodeToString(c.digest[:]) || same.SizeBytes != c.sizeBytes {
+	if !c.is(same) {
 		return kept, "its delivery id is that of a message with other bytes, " + string(same.ID), nil
 	}
 	if o.young {

@@ -14,13 +14,8 @@ type patientKey struct{}
 // Patient marks a context: what is asked for with it leaves a few of PostgreSQL's connections to others.
 func Patient(ctx context.Context) context.Context { return context.WithValue(ctx, patientKey{}, true) }
 
-// reserved is how many connections of n, at least one of which is left, nobody who is patient gets.
-func reserved(n int) int { return min(4, n/2) }
-
-// newPatience is for a pool of n connections.
-func newPatience(n int) *semaphore.Weighted {
-	return semaphore.NewWeighted(int64(max(1, n-reserved(n))))
-}
+// newPatience is for a pool of n connections, at least 1: all but four, or but half of them where there are fewer than eight.
+func newPatience(n int) *semaphore.Weighted { return semaphore.NewWeighted(int64(n - min(4, n/2))) }
 
 // await waits until a context may have a connection; leave gives it up again.
 func (db *DB) await(ctx context.Context) (leave func(), err error) {

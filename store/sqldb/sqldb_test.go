@@ -1,27 +1,22 @@
 package sqldb_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
-	"github.com/mairust/mairust/internal/lab"
 	"github.com/mairust/mairust/internal/lab/labtest"
 	"github.com/mairust/mairust/store/sqldb"
 )
@@ -298,223 +293,6 @@ func TestZerosBehindTheLogAreNoContent(t *testing.T) {
 	require.Equal(t, 402, countTenants(t, again))
 }
 
-func TestConnectionsOfABurstServeTheNextOne(t *testing.T) {
-	const most = 10
-	db := open(t, sqldb.Options{Backend: "postgres", URL: labtest.Postgres(t).URL(), MaxConnections: most, MinConnections: 1})
-	seen := make(chan int64, 10*most)
-	for range 5 {
-		var burst sync.WaitGroup
-		for range most {
-			burst.Go(func() {
-				var pid int64
-				assert.NoError(t, db.Get(t.Context(), `SELECT pg_backend_pid() FROM pg_sleep(0.05)`, nil, &pid))
-				seen <- pid
-			})
-		}
-		burst.Wait()
-	}
-	close(seen)
-	servers := map[int64]bool{}
-	for pid := range seen {
-		servers[pid] = true
-	}
-	require.LessOrEqual(t, len(servers), most, "each new one costs the server a process")
-}
-
-func TestPostgresGoneIsUnavailableAndComesBack(t *testing.T) {
-	server, err := lab.StartPostgres(t.Context(), lab.PostgresOptions{})
-	if err != nil {
-		labtest.Postgres(t) // skips or fails with the reason
-	}
-	require.NoError(t, err)
-	defer server.Close()
-	db := open(t, sqldb.Options{Backend: "postgres", URL: server.URL()})
-	server.Stop(lab.StopImmediate)
-	err = db.Write(t.Context(), func(tx *sqldb.Tx) error { return insertTenant(t.Context(), tx, "a") })
-	require.ErrorIs(t, err, sqldb.ErrUnavailable)
-	require.NoError(t, server.Start(t.Context()))
-	require.Eventually(t, func() bool { return db.Ping(t.Context()) == nil }, eventually, tick)
-	require.NoError(t, db.Write(t.Context(), func(tx *sqldb.Tx) error { return insertTenant(t.Context(), tx, "a") }))
-}
-
-func TestClosingWaitsNotForEverForAServerThatHangs(t *testing.T) {
-	db, err := sqldb.Open(t.Context(), sqldb.Options{Backend: "postgres", URL: labtest.Postgres(t).URL()})
-	require.NoError(t, err)
-	over := make(chan error, 1)
-	go func() {
-		over <- db.Each(context.Background(), `SELECT 1 FROM pg_sleep(20)`, nil, func(sqldb.Scan) error { return nil })
-	}()
-	require.Eventually(t, func() bool {
-		var n int
-		err := db.Get(t.Context(), `SELECT COUNT(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%pg_sleep(20)%' AND pid <> pg_backend_pid()`, nil, &n)
-		return err == nil && n > 0
-	}, eventually, tick)
-	began := time.Now()
-	require.NoError(t, db.Close())
-	require.Less(t, time.Since(began), 10*time.Second)
-	require.Empty(t, over, "the statement goes on")
-	<-over
-}
-
-func TestPostgresThatAcknowledgesTooEarlyIsRefused(t *testing.T) {
-	url := labtest.Postgres(t).URL()
-	_, err := sqldb.Open(t.Context(), sqldb.Options{Backend: "postgres", URL: withParam(url, "synchronous_commit=off")})
-	require.ErrorContains(t, err, "synchronous_commit is off")
-}
-
-// What is set for the server while the daemon runs reaches no connection that there is, and keeps new ones out.
-func TestPostgresThatBeginsToAcknowledgeTooEarlyIsRefused(t *testing.T) {
-	server := labtest.OwnPostgres(t, lab.PostgresOptions{})
-	db, err := sqldb.Open(t.Context(), sqldb.Options{Backend: "postgres", URL: server.URL()})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, db.Close()) })
-	set := func(value string) {
-		_, err := server.Exec(t.Context(), `ALTER SYSTEM SET synchronous_commit = `+value)
-		require.NoError(t, err)
-		_, err = server.Exec(t.Context(), `SELECT pg_reload_conf()`)
-		require.NoError(t, err)
-		require.Eventually(t, func() bool {
-			got, err := server.Exec(t.Context(), `SHOW synchronous_commit`)
-			return err == nil && strings.TrimSpace(got) == value
-		}, eventually, tick)
-	}
-	setting := func() (value string, err error) {
-		err = db.Get(t.Context(), `SELECT current_setting('synchronous_commit')`, nil, &value)
-		return value, err
-	}
-	set("off")
-	value, err := setting()
-	require.NoError(t, err)
-	require.Equal(t, "on", value)
-	_, err = server.Exec(t.Context(), `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'mairust'`)
-	require.NoError(t, err)
-	require.Eventually(t, func() bool {
-		_, err := setting()
-		return err != nil && strings.Contains(err.Error(), "synchronous_commit is off")
-	}, eventually, tick)
-	set("on")
-	require.Eventually(t, func() bool {
-		value, err := setting()
-		return err == nil && value == "on"
-	}, eventually, tick)
-}
-
-// A primary that became a standby, or was told to take no changes, is left for another one, or for itself when it takes them again.
-func TestAConnectionThatTakesNoChangesIsNotKept(t *testing.T) {
-	server := labtest.Postgres(t)
-	db := open(t, sqldb.Options{Backend: sqldb.Postgres, URL: server.URL(), MaxConnections: 1})
-	_, err := db.Migrate(t.Context())
-	require.NoError(t, err)
-	change := func(settings ...string) error {
-		return db.Write(t.Context(), func(tx *sqldb.Tx) error {
-			for _, s := range settings {
-				tx.Queue(s)
-			}
-			_, err := tx.Exec(t.Context(), `UPDATE installation SET created_us = created_us WHERE id = 1`)
-			return err
-		})
-	}
-	require.NoError(t, change(`SELECT set_config('default_transaction_read_only', 'on', false)`), "for the session")
-	require.ErrorIs(t, change(), sqldb.ErrUnavailable)
-	require.NoError(t, change())
-}
-
-func TestManyReadersLeaveConnectionsToMail(t *testing.T) {
-	for connections, patient := range map[int]int{1: 1, 2: 1, 8: 4, 20: 16} {
-		db := open(t, sqldb.Options{Backend: sqldb.Postgres, URL: labtest.Postgres(t).URL(), MaxConnections: connections})
-		reading, end := make(chan struct{}), make(chan struct{})
-		ctx, cancel := context.WithCancel(sqldb.Patient(t.Context()))
-		var readers sync.WaitGroup
-		for range 30 {
-			readers.Go(func() {
-				_ = db.Each(ctx, `SELECT 1`, nil, func(sqldb.Scan) error {
-					reading <- struct{}{}
-					<-end
-					return nil
-				})
-			})
-		}
-		for range patient {
-			<-reading
-		}
-		if connections > 1 {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-			defer cancel()
-			require.NoError(t, db.Get(ctx, `SELECT 1`, nil, new(int)), "of %d connections", connections)
-			require.NoError(t, db.Write(t.Context(), func(tx *sqldb.Tx) error {
-				_, err := tx.Exec(t.Context(), `CREATE TABLE mail (id INTEGER)`)
-				return err
-			}))
-		}
-		cancel() // those that wait
-		close(end)
-		go func() {
-			for range reading {
-			}
-		}()
-		readers.Wait()
-		close(reading)
-	}
-}
-
-func TestOfSeveralServersTheOneIsUsedThatTakesChanges(t *testing.T) {
-	readOnly := labtest.OwnPostgres(t, lab.PostgresOptions{})
-	primary := labtest.Postgres(t)
-	u, err := url.Parse(primary.URL())
-	require.NoError(t, err)
-	name := strings.TrimPrefix(u.Path, "/")
-	for _, statement := range []string{`CREATE DATABASE ` + name, `ALTER DATABASE ` + name + ` SET default_transaction_read_only = on`} {
-		_, err = readOnly.Exec(t.Context(), statement)
-		require.NoError(t, err)
-	}
-	u.Host = readOnly.Addr() + "," + u.Host
-	db := open(t, sqldb.Options{Backend: sqldb.Postgres, URL: u.String()})
-	_, err = db.Migrate(t.Context())
-	require.NoError(t, err)
-}
-
-func TestADatabaseThatCannotHoldAllOfUnicodeIsRefused(t *testing.T) {
-	server := labtest.Postgres(t)
-	u, err := url.Parse(server.URL())
-	require.NoError(t, err)
-	u.Path += "_euc"
-	name := strings.TrimPrefix(u.Path, "/")
-	_, err = server.Exec(t.Context(), `CREATE DATABASE `+name+` ENCODING 'EUC_JP' LOCALE 'C' TEMPLATE template0`)
-	require.NoError(t, err)
-	t.Cleanup(func() {
-		_, err := server.Exec(context.Background(), `DROP DATABASE `+name)
-		require.NoError(t, err)
-	})
-	_, err = sqldb.Open(t.Context(), sqldb.Options{Backend: sqldb.Postgres, URL: u.String()})
-	require.ErrorContains(t, err, "EUC_JP")
-
-	conn, err := pgx.Connect(t.Context(), u.String())
-	require.NoError(t, err)
-	_, err = conn.Exec(t.Context(), `CREATE TABLE installation (id INTEGER)`)
-	require.NoError(t, err)
-	require.NoError(t, conn.Close(t.Context()))
-	var log bytes.Buffer
-	db, err := sqldb.Open(t.Context(), sqldb.Options{Backend: sqldb.Postgres, URL: u.String(), Log: slog.New(slog.NewTextHandler(&log, nil))})
-	require.NoError(t, err)
-	require.NoError(t, db.Close())
-	require.Contains(t, log.String(), "EUC_JP", "one that is in use goes on")
-}
-
-func TestWhatSomebodyHasSetForClientsChangesNoText(t *testing.T) {
-	server := labtest.Postgres(t)
-	u, err := url.Parse(server.URL())
-	require.NoError(t, err)
-	_, err = server.Exec(t.Context(), `ALTER DATABASE `+strings.TrimPrefix(u.Path, "/")+` SET client_encoding = 'LATIN1'`)
-	require.NoError(t, err)
-	db := open(t, sqldb.Options{Backend: sqldb.Postgres, URL: server.URL()})
-	const text = "会議のお知らせ"
-	var got string
-	var bytes int
-	require.NoError(t, db.Get(t.Context(), `SELECT CAST($1 AS TEXT), octet_length(CAST($1 AS TEXT))`, []any{text}, &got, &bytes))
-	require.Equal(t, text, got)
-	require.Equal(t, len(text), bytes, "as they are stored")
-}
-
 func TestErrorsNeverHoldThePassword(t *testing.T) {
 	for _, url := range []string{
 		"postgres://u:geheim@127.0.0.1:1/x", "postgres://u:geheim@[::bad/x", "geheim", "postgres://u:geheim@127.0.0.1:99999/x",
@@ -551,20 +329,5 @@ func TestClosedDatabaseIsUnavailable(t *testing.T) {
 		var n int
 		assert.ErrorIs(t, db.Write(t.Context(), func(tx *sqldb.Tx) error { return insertTenant(t.Context(), tx, "a") }), sqldb.ErrUnavailable, backend)
 		assert.ErrorIs(t, db.Get(t.Context(), `SELECT COUNT(*) FROM tenants`, nil, &n), sqldb.ErrUnavailable, backend)
-	}
-}
-
-func TestPostgresThatTookTheRightsAwayIsUnavailable(t *testing.T) {
-	db := open(t, sqldb.Options{Backend: "postgres", URL: labtest.Postgres(t).URL()})
-	_, err := db.Migrate(t.Context())
-	require.NoError(t, err)
-	for _, fault := range []string{"ALTER TABLE tenants RENAME TO tenants_away", "SET LOCAL ROLE pg_monitor"} {
-		err := db.Write(t.Context(), func(tx *sqldb.Tx) error {
-			if _, err := tx.Exec(t.Context(), fault); err != nil {
-				return err
-			}
-			return insertTenant(t.Context(), tx, "a")
-		})
-		require.ErrorIs(t, err, sqldb.ErrUnavailable, fault)
 	}
 }

@@ -172,7 +172,7 @@ func (l *Log) replay(left []*segment) error {
 			records = append(records, parseSegment(b)...)
 		}
 		s.damaged = damaged && use == 0
-		if damaged && use != 0 {
+		if damaged && use != 0 && l.placed == nil { // told once
 			l.o.Log.Error("journal: the header of a segment is damaged; what its first record belongs to is put in place", "segment", s.file.Name())
 		}
 	}
@@ -183,12 +183,14 @@ func (l *Log) replay(left []*segment) error {
 		l.placed = map[placed]bool{}
 		l.o.Log.Info("journal: putting in place what a crash has left", "segments", len(used), "records", len(records))
 	}
-	if err := l.apply(records, l.placed); err != nil {
-		l.leave(records)
-		return err
+	err := l.apply(records, l.placed)
+	if err == nil {
+		if err = l.o.Sync(); err != nil {
+			l.placed = nil
+		}
 	}
-	if err := l.o.Sync(); err != nil {
-		l.placed = nil
+	if err != nil {
+		l.leave(records)
 		return err
 	}
 	l.metrics.recovered.Add(float64(len(records)))

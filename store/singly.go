@@ -1,0 +1,71 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/mairust/mairust/store/sqldb"
+)
+
+// commitSingly decides jobs of which a first attempt has failed, but for those whose objects are not stored. When a COMMIT was
+// sent, all are.
+func (s *Store) commitSingly(jobs []*deliveryJob, first error) {
+	s.metrics.retries.Inc()
+	s.outage.failed(len(jobs), first)
+	jobs, _ = awaitObjects(jobs, s.putPatience)
+	var locked lockedJobs
+	stored := false
+	for i, job := range jobs {
+		if locked.has(job) {
+			s.refuse(job, notStored(first, locked.err))
+			continue
+		}
+		err := s.commitJobs([]*deliveryJob{job}, secondTry)
+		if err == nil {
+			stored = true
+			s.outage.over()
+			continue
+		}
+		s.refuse(job, notStored(first, err))
+		switch {
+		case errors.Is(err, sqldb.ErrLockTimeout):
+			locked.add(job, err)
+		case errors.Is(err, ErrUnavailable):
+			// The database is away: the others would wait for it one after the other, for hours.
+			for _, rest := range jobs[i+1:] {
+				s.refuse(rest, notStored(first, first))
+			}
+			return
+		}
+	}
+	if locked.n > 0 {
+		s.noteLocked()
+		if !stored && locked.n > 1 {
+			s.outage.stuck(locked.err)
+		}
+	}
+}
+
+// refuse fails a job, whose objects stay when nobody knows whether there are rows for them.
+func (s *Store) refuse(job *deliveryJob, err error) {
+	job.fail(err)
+	if !errors.Is(err, ErrNotStored) {
+		s.outage.leftOpen()
+	}
+}
+
+// notStored is the error of copies whose two attempts failed like this: an ErrNotStored when no COMMIT of either was sent.
+func notStored(first, second error) error {
+	err := fmt.Errorf("store message: %w", second)
+	if beforeCommit(first) && beforeCommit(second) {
+		return fmt.Errorf("%w: %w", ErrNotStored, err)
+	}
+	return err
+}
+
+// beforeCommit says whether the database is known to have refused, or to have been lost, before a COMMIT.
+func beforeCommit(err error) bool {
+	known := []error{sqldb.ErrUnavailable, sqldb.ErrFull, sqldb.ErrData, sqldb.ErrConflict}
+	return slices.ContainsFunc(known, func(class error) bool { return errors.Is(err, class) }) && !errors.Is(err, sqldb.ErrCommitUnknown)
+}
