@@ -29,6 +29,15 @@ func (c cost) fits() bool {
 	return c.copies <= maxBatchCopies && c.summaryBytes <= maxBatchSummaryBytes
 }
 
+// singles gives a job for each copy, whose result is that of the copy. The object is stored.
+func (j *deliveryJob) singles() []*deliveryJob {
+	all := make([]*deliveryJob, len(j.copies))
+	for i := range j.copies {
+		all[i] = &deliveryJob{copies: j.copies[i : i+1], rows: j.rows[i : i+1], results: j.results[i : i+1]}
+	}
+	return all
+}
+
 // takeBatch is how many of the oldest jobs go into one transaction.
 func takeBatch(waiting []*deliveryJob) int {
 	n, sum := 0, cost{}

@@ -150,4 +150,8 @@ func failed(n int, err error) []Result {
 }
 
 // fail sets every result of the job.
-func (j *deliveryJob) fail(err error) { j.results = failed(len(j.results), err) }
+func (j *deliveryJob) fail(err error) {
+	for i := range j.results {
+		j.results[i] = Result{Err: err}
+	}
+}

@@ -11,7 +11,7 @@ const (
 	// lockAgain is how long after one has waited in vain, for lockedFor.
 	lockAgain = 500 * time.Millisecond
 	lockedFor = 10 * time.Second
-	// maxLocked is how many messages of a batch are tried in vain, one by one.
+	// maxLocked is how many copies of a batch are tried in vain, one by one.
 	maxLocked = 10
 )
 
@@ -24,32 +24,25 @@ func (s *Store) lockPatience(t try) time.Duration {
 
 func (s *Store) noteLocked() { s.lockedUntil.Store(int64(time.Since(s.started) + lockedFor)) }
 
-// lockedJobs are those of a batch that waited for a lock in vain, one by one.
-type lockedJobs struct {
+// lockedCopies are those of a batch that waited for a lock in vain, one by one.
+type lockedCopies struct {
 	mailboxes map[MailboxID]bool
 	tenants   map[TenantID]int
 	n         int
 	err       error // of the last
 }
 
-func (l *lockedJobs) add(job *deliveryJob, err error) {
+func (l *lockedCopies) add(of Target, err error) {
 	if l.n == 0 {
 		l.mailboxes, l.tenants = map[MailboxID]bool{}, map[TenantID]int{}
 	}
 	l.n++
 	l.err = err
-	if len(job.copies) == 1 { // of several, nobody knows which was locked
-		l.mailboxes[job.copies[0].Target.Mailbox] = true
-		l.tenants[job.copies[0].Target.Tenant]++
-	}
+	l.mailboxes[of.Mailbox] = true
+	l.tenants[of.Tenant]++
 }
 
-// has says whether a job would wait in vain too: for the same mailbox, for a tenant of which two mailboxes were locked, or for what all need.
-func (l *lockedJobs) has(job *deliveryJob) bool {
-	for _, c := range job.copies {
-		if l.mailboxes[c.Target.Mailbox] || l.tenants[c.Target.Tenant] > 1 {
-			return true
-		}
-	}
-	return l.n >= maxLocked
+// has says whether a copy would wait in vain too: for the same mailbox, for a tenant of which two mailboxes were locked, or for what all need.
+func (l *lockedCopies) has(of Target) bool {
+	return l.mailboxes[of.Mailbox] || l.tenants[of.Tenant] > 1 || l.n >= maxLocked
 }

@@ -65,6 +65,36 @@ func TestALockedMailboxStopsNoOtherMail(t *testing.T) {
 	require.NoError(t, deliver("bob"))
 }
 
+// A message for several is stored for those whose mailboxes are free.
+func TestALockedMailboxKeepsAMessageFromNobodyElse(t *testing.T) {
+	db := storetest.OpenDB(t, sqldb.Options{Backend: sqldb.Postgres, URL: labtest.Postgres(t).URL()})
+	s := store.New(store.Options{DB: db})
+	site := storetest.NewSite(t, s, "example", "example.test", "alice", "bob", "carol")
+	release := lockRow(t, db, "mailboxes", string(site.Mailboxes["bob"].ID))
+	var newsletter sync.WaitGroup
+	for range 12 { // more than are tried in vain
+		newsletter.Go(func() {
+			var copies []store.Copy
+			for _, local := range []string{"alice", "bob", "carol"} {
+				copies = append(copies, storetest.NewCopy(t, site.Target(local), "x"))
+			}
+			results := s.Deliver(context.Background(), copies)
+			assert.NoError(t, results[0].Err)
+			assert.ErrorIs(t, results[1].Err, store.ErrNotStored, "its object may go")
+			assert.NoError(t, results[2].Err)
+			assert.Equal(t, []store.MessageID{copies[0].ID, copies[2].ID}, []store.MessageID{results[0].ID, results[2].ID})
+		})
+	}
+	newsletter.Wait()
+	require.NoError(t, s.Check(t.Context()), "the database is well")
+	release()
+	for local, want := range map[string]int{"alice": 12, "bob": 0, "carol": 12} {
+		list, err := s.Messages(t.Context(), store.System, store.MessageFilter{Mailbox: site.Mailboxes[local].ID, Limit: 100})
+		require.NoError(t, err)
+		require.Len(t, list, want, local)
+	}
+}
+
 func TestALockedTenantIsTold(t *testing.T) {
 	db := storetest.OpenDB(t, sqldb.Options{Backend: sqldb.Postgres, URL: labtest.Postgres(t).URL()})
 	s := store.New(store.Options{DB: db})

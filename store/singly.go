@@ -8,16 +8,18 @@ import (
 	"github.com/mairust/mairust/store/sqldb"
 )
 
-// commitSingly decides jobs of which a first attempt has failed, but for those whose objects are not stored. When a COMMIT was
-// sent, all are.
+// commitSingly decides the copies of jobs of which a first attempt has failed, each for itself, but for those whose objects are not
+// stored. When a COMMIT was sent, all are.
 func (s *Store) commitSingly(jobs []*deliveryJob, first error) {
 	s.metrics.retries.Inc()
 	s.outage.failed(len(jobs), first)
 	jobs, _ = awaitObjects(jobs, s.putPatience)
-	var locked lockedJobs
+	singles := singly(jobs)
+	var locked lockedCopies
 	stored := false
-	for i, job := range jobs {
-		if locked.has(job) {
+	for i, job := range singles {
+		target := job.copies[0].Target
+		if locked.has(target) {
 			s.refuse(job, notStored(first, locked.err))
 			continue
 		}
@@ -30,10 +32,10 @@ func (s *Store) commitSingly(jobs []*deliveryJob, first error) {
 		s.refuse(job, notStored(first, err))
 		switch {
 		case errors.Is(err, sqldb.ErrLockTimeout):
-			locked.add(job, err)
+			locked.add(target, err)
 		case errors.Is(err, ErrUnavailable):
 			// The database is away: the others would wait for it one after the other, for hours.
-			for _, rest := range jobs[i+1:] {
+			for _, rest := range singles[i+1:] {
 				s.refuse(rest, notStored(first, first))
 			}
 			return
@@ -45,6 +47,15 @@ func (s *Store) commitSingly(jobs []*deliveryJob, first error) {
 			s.outage.stuck(locked.err)
 		}
 	}
+}
+
+// singly gives a job for each copy of jobs.
+func singly(jobs []*deliveryJob) []*deliveryJob {
+	var all []*deliveryJob
+	for _, job := range jobs {
+		all = append(all, job.singles()...)
+	}
+	return all
 }
 
 // refuse fails a job, whose objects stay when nobody knows whether there are rows for them.

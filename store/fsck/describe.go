@@ -128,12 +128,9 @@ func (c *changes) describe(ctx context.Context) error {
 	slices.Sort(c.mailboxes)
 	slices.Sort(c.tenants)
 	c.mailboxes, c.tenants = slices.Compact(c.mailboxes), slices.Compact(c.tenants)
-	var mailboxes error
+	var mailboxes, tenants error
 	c.mailboxes, mailboxes = c.f.describeSome(ctx, c.mailboxes)
-	tenants := c.f.describeTenants(ctx, c.tenants)
-	if tenants == nil {
-		c.tenants = nil
-	}
+	c.tenants, tenants = c.f.describeTenants(ctx, c.tenants)
 	return errors.Join(mailboxes, tenants)
 }
 

@@ -96,10 +96,10 @@ func (f *Fsck) describeTenant(ctx context.Context, id store.TenantID, write bool
 }
 
 // describeTenants writes the descriptions of tenants that are missing or old, unless the database is in doubt: what the object store
-// has then may be newer. It goes on past tenants that cannot be described.
-func (f *Fsck) describeTenants(ctx context.Context, ids []store.TenantID) error {
+// has then may be newer. It goes on past tenants that cannot be described; left are those, and on an error that ends all work the ones behind.
+func (f *Fsck) describeTenants(ctx context.Context, ids []store.TenantID) (left []store.TenantID, err error) {
 	failed := undescribed{f: f}
-	for _, id := range ids {
+	for i, id := range ids {
 		err := f.Certain(ctx)
 		if errors.Is(err, ErrAnother) {
 			break
@@ -107,11 +107,14 @@ func (f *Fsck) describeTenants(ctx context.Context, ids []store.TenantID) error 
 		if err == nil || errors.Is(err, ErrStopped) {
 			_, err = f.describeTenant(ctx, id, true)
 		}
+		if err != nil {
+			left = append(left, id)
+		}
 		if err := failed.pass(ctx, err); err != nil {
-			return errors.Join(err, failed.err())
+			return append(left, ids[i+1:]...), errors.Join(err, failed.err())
 		}
 	}
-	return failed.err()
+	return left, failed.err()
 }
 
 func (f *Fsck) eachTenant(ctx context.Context, do func(store.Tenant) error) error {
@@ -140,7 +143,8 @@ func (f *Fsck) DescribeTenants(ctx context.Context) error {
 		ids = append(ids, t.ID)
 		return nil
 	})
-	return errors.Join(err, f.describeTenants(ctx, ids))
+	_, errDescribe := f.describeTenants(ctx, ids)
+	return errors.Join(err, errDescribe)
 }
 
 // errNotUnderstood is about a description that will not be better at the next reading.

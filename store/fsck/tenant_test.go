@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -242,6 +243,38 @@ func TestARepairThatCannotReadATenantFileEndsAndIsRunAgain(t *testing.T) {
 		report, problems := r.check(fsck.Request{Repair: true, MinAge: -1})
 		require.Zero(t, report.Left, "%v", problems)
 		require.Equal(t, "bob@one.test", r.leads("new@one.test"))
+	})
+}
+
+// What keeps one tenant from being described has the others described once, not every few seconds.
+func TestOnlyTheTenantThatFailedIsDescribedAgain(t *testing.T) {
+	onEach(t, func(t *testing.T, r *rig) {
+		ctx := t.Context()
+		sites := []*storetest.Site{
+			storetest.NewSite(t, r.store, "one", "one.test", "bob"), storetest.NewSite(t, r.store, "two", "two.test", "bob"), storetest.NewSite(t, r.store, "three", "three.test", "bob"),
+		}
+		key := func(i int) string { return string(sites[i].Tenant.ID) + "/tenant.json" }
+		require.NoError(t, r.fsck().DescribeAll(ctx))
+		require.NoError(t, r.fsck().Watch(ctx))
+		failing := &once{Bucket: r.through, suffix: key(1)}
+		objects := &readBucket{Bucket: failing}
+		r.through = objects
+		describe := r.fsck().DescribeChanged()
+		require.NoError(t, describe(ctx))
+
+		for _, site := range sites {
+			r.alias(site.Tenant.ID, "new@"+site.Tenant.Name+".test", "bob@"+site.Tenant.Name+".test")
+		}
+		failing.left.Store(3)
+		for range 3 {
+			require.ErrorContains(t, describe(ctx), "timeout")
+		}
+		require.NoError(t, describe(ctx))
+		for i, times := range []int{1, 4, 1} {
+			again := slices.DeleteFunc(slices.Clone(objects.reads), func(read string) bool { return read != key(i) })
+			require.Len(t, again, times, sites[i].Tenant.Name)
+			require.Contains(t, r.object(key(i)), "new@")
+		}
 	})
 }
 
