@@ -55,7 +55,7 @@ type forgedField struct {
 
 func (s *session) newMessage(from string) *message {
 	msg := &message{
-		from:     sender(from, s.macros.get("{mail_addr}")),
+		from:     sender(from, s.macros),
 		received: s.srv.now(),
 		spool:    &spool{dir: s.srv.dir, memory: s.srv.spoolMemory, max: s.srv.spoolMax},
 		body:     mail.NewBodyHash(),
@@ -192,11 +192,11 @@ func (s *session) summarize() (summary *mail.Summary, err error) {
 // OutboundLimits are those with which mail that goes out is read, so that its text can be told from another.
 func OutboundLimits() mail.Limits { return mail.Limits{Preview: outboundText, Hosts: maxHosts} }
 
-// sender prefers Postfix's resolved form of the reverse path, because that is what LMTP is given: a
-// bare "root" has a domain there. Only an empty argument is the null sender.
-func sender(arg, resolved string) mail.Address {
-	if arg == "" {
-		return mail.Address{}
+// sender prefers Postfix's resolved form of the reverse path, because that is what LMTP is given: a bare "root" has a domain there,
+// and "()" is the null sender.
+func sender(arg string, m macros) mail.Address {
+	if resolved, ok := m.lookup("{mail_addr}"); ok {
+		arg = resolved
 	}
-	return mail.ReadPath(orDefault(resolved, arg))
+	return mail.ReadPath(arg)
 }

@@ -159,15 +159,21 @@ type macros []byte
 
 // get gives the value of a macro, empty when it did not come.
 func (m macros) get(name string) string {
+	value, _ := m.lookup(name)
+	return value
+}
+
+// lookup also says whether the macro is there, though it may be empty.
+func (m macros) lookup(name string) (value string, ok bool) {
 	for len(m) > 0 {
-		var is, value []byte
+		var is, has []byte
 		is, m, _ = bytes.Cut(m, []byte{0})
-		value, m, _ = bytes.Cut(m, []byte{0})
+		has, m, _ = bytes.Cut(m, []byte{0})
 		if string(is) == name {
-			return string(value)
+			return string(has), true
 		}
 	}
-	return ""
+	return "", false
 }
 
 // clean gives a macro for logs and rows; Postfix puts long names in braces.

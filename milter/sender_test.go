@@ -42,6 +42,19 @@ var oddSenders = []string{
 	"-f@evil.test",
 	"'a'@evil.test",
 	"a;b,c:d@evil.test",
+	// Postfix takes these for the null sender.
+	"()",
+	",",
+	";",
+	" ",
+	"\t",
+	"(a@evil.test",
+	`">("`,
+	// Postfix folds these for a milter, and not for LMTP.
+	"a@straße.test",
+	"a@ΟΔΟΣ.test",
+	"a@οδος.test",
+	"a@xn--strae-oqa.test",
 }
 
 // If milter and LMTP read a sender differently the MAC fails, and a quarantined message goes to INBOX.

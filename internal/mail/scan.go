@@ -89,7 +89,9 @@ func (s Scan) fields() []string {
 
 // covered is what the MAC is made over.
 func (s Scan) covered(fields []string) []string {
-	return append(slices.Clone(fields), s.Sender.Fold().String(), hex.EncodeToString(s.Body[:]))
+	sender := s.Sender.Fold()
+	sender.Domain = foldDomain(sender.Domain)
+	return append(slices.Clone(fields), sender.String(), hex.EncodeToString(s.Body[:]))
 }
 
 // ParseScan reads a value that Value made, perhaps folded differently since. It asks verify about the MAC

@@ -71,6 +71,26 @@ func TestScanSenderIsComparedFolded(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// Postfix folds the domain that it gives a milter, and not the one that it sends by LMTP.
+func TestScanSenderIsOneInEachFormOfItsDomain(t *testing.T) {
+	for _, forms := range [][]string{
+		{"a@straße.test", "a@strasse.test", "a@STRASSE.test", "a@xn--strae-oqa.test", "a@straße.test."},
+		{"a@οδος.test", "a@οδοσ.test", "a@ΟΔΟΣ.test", "a@xn--pxavbm.test"},
+		{"a@例え.テスト", "a@xn--r8jz45g.xn--zckzah"},
+		{"a@ss.xn--fu.test", "a@ß.xn--fu.test"},
+		{"a@xn--.test"},
+	} {
+		s := sampleScan()
+		s.Sender = mail.ReadPath(forms[0])
+		for _, form := range forms {
+			_, err := mail.ParseScan(s.Value(testMAC), mail.ReadPath(form), s.Body, testVerify)
+			require.NoError(t, err, form)
+		}
+		_, err := mail.ParseScan(s.Value(testMAC), mail.ReadPath("a@other.test"), s.Body, testVerify)
+		require.Error(t, err)
+	}
+}
+
 func TestScanValueIsMadeToFit(t *testing.T) {
 	s := sampleScan()
 	s.Host, s.QueueID = "evil; a=allow\r\nX: y 山", strings.Repeat("Q", 100)
