@@ -2,6 +2,8 @@ package lmtp
 
 import (
 	"io"
+	"math"
+	"strconv"
 	"strings"
 
 	"github.com/mairust/mairust/internal/mail"
@@ -51,7 +53,19 @@ func (w *wire) translatePath(verb, argument string) string {
 	if _, err := mail.ParseAddress("<" + path + ">"); err != nil {
 		path = oddPath
 	}
-	return verb + " " + preposition + ":<" + path + ">" + params
+	return verb + " " + preposition + ":<" + path + ">" + knownSize(params)
+}
+
+// knownSize makes of a SIZE (RFC 1870) above 32 bits, which go-smtp refuses for good, the greatest it knows.
+func knownSize(params string) string {
+	fields := strings.Split(params, " ")
+	for i, field := range fields {
+		name, value, _ := strings.Cut(field, "=")
+		if n, err := strconv.ParseUint(value, 10, 64); strings.EqualFold(name, "SIZE") && err == nil && n > math.MaxUint32 {
+			fields[i] = name + "=" + strconv.Itoa(math.MaxUint32)
+		}
+	}
+	return strings.Join(fields, " ")
 }
 
 // cutPath gives the path without its angle brackets, and what follows it. Without brackets it ends at a space.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/emersion/go-smtp"
 
+	"github.com/mairust/mairust/internal/mail"
 	"github.com/mairust/mairust/store"
 	"github.com/mairust/mairust/store/blob"
 )
@@ -89,18 +90,30 @@ func (tx *transaction) copies(m *message, placed placement) []store.Copy {
 		id := store.NewMessageID()
 		copies = append(copies, store.Copy{
 			ID: id, Target: t, Rcpt: r.address, Folder: placed.folder, Tags: placed.tags, Content: content,
-			Key: store.ObjectKey(t.Tenant, t.Mailbox, id), DeliveryID: tx.deliveryID(m, t.Mailbox),
+			Key: store.ObjectKey(t.Tenant, t.Mailbox, id), DeliveryID: tx.deliveryID(m, placed, t.Mailbox),
 		})
 	}
 	return copies
 }
 
-// deliveryID is empty for a message that our own MTA did not queue: nobody would send it again under the same id.
-func (tx *transaction) deliveryID(m *message, mailbox store.MailboxID) string {
-	if !strings.EqualFold(m.summary.Top.By, tx.lhlo) {
+// deliveryID is empty for a message that our own MTA did not queue: nobody would send it again under the same id. It did if the topmost Received
+// field has its name, or if that message came through our milter, whatever name the MTA gives itself here and there.
+func (tx *transaction) deliveryID(m *message, placed placement, mailbox store.MailboxID) string {
+	if !placed.believed && !strings.EqualFold(m.summary.Top.By, tx.lhlo) {
+		if m.summary.Top.ID != "" {
+			tx.server.tellForeign(m.summary.Top.By, tx.lhlo)
+		}
 		return ""
 	}
 	return store.DeliveryID(mailbox, m.summary.Top, m.digest)
+}
+
+// tellForeign tells once that messages may be stored twice.
+func (s *Server) tellForeign(by, lhlo string) {
+	s.foreign.Do(func() {
+		s.log.Warn("the MTA that delivers here says LHLO with another name than its Received fields have: after a lost reply a message would be stored again; see lmtp_lhlo_name in docs/postfix.md",
+			"lhlo", mail.Clean(lhlo, 255), "received_by", mail.Clean(by, 255))
+	})
 }
 
 // fate is what the object store and the index said of one copy.

@@ -260,6 +260,32 @@ func TestDeliveryID(t *testing.T) {
 	}
 }
 
+func TestASecondLHLOCounts(t *testing.T) {
+	r := newRig(t, nil)
+	c := r.dial()
+	for _, name := range []string{"first.test", "mx.example.test"} {
+		c.send("LHLO " + name + "\r\n")
+		c.lines()
+	}
+	requireStored(t, c.deliver("a@sender.test", received, "bob@example.test")...)
+	require.NotEmpty(t, r.index.stored()[0].DeliveryID)
+}
+
+func TestAnMTAOfAnotherNameIsOursWhenOurMilterSaysSo(t *testing.T) {
+	s := newScanner(t)
+	r := newRig(t, nil, s.verify)
+	c := r.dial()
+	c.send("LHLO other.example.test\r\n")
+	c.lines()
+	for _, message := range []string{received, s.field(scanOf(mail.Allow), "body\r\n") + received} {
+		requireStored(t, c.deliver("a@sender.test", message, "bob@example.test")...)
+	}
+	stored := r.index.stored()
+	require.Empty(t, stored[0].DeliveryID)
+	require.NotEmpty(t, stored[1].DeliveryID)
+	require.Equal(t, 1, strings.Count(r.log.String(), "would be stored again"))
+}
+
 func TestWhatTheIndexIsTold(t *testing.T) {
 	r := newRig(t, nil)
 	requireStored(t, r.hello().deliver("a@sender.test", received, "robert@example.test")...)

@@ -6,7 +6,9 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/emersion/go-smtp"
 	"github.com/stretchr/testify/require"
@@ -270,6 +272,68 @@ func TestCommandsOutOfOrderAndBroken(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestNothingIsDoneAfterQUIT(t *testing.T) {
+	for _, rest := range []string{
+		"MAIL FROM:<a@b.test>\r\n",
+		"LHLO mx.example.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<bob@example.test>\r\nDATA\r\nx\r\n.\r\n",
+	} {
+		r := newRig(t, nil)
+		c := r.hello()
+		c.send("QUIT\r\n" + rest)
+		replies, err := io.ReadAll(c.conn)
+		require.NoError(t, err)
+		require.Equal(t, "221 2.0.0 Bye\r\n", string(replies))
+		r.stop()
+		require.Empty(t, r.index.stored())
+		require.NotContains(t, r.log.String(), "panic")
+	}
+}
+
+// RFC 1870 has sizes of 20 digits.
+func TestSIZEOfAnyLength(t *testing.T) {
+	r := newRig(t, nil)
+	c := r.hello()
+	c.send("MAIL FROM:<a@b.test> BODY=8BITMIME size=4294967296 SMTPUTF8\r\nRSET\r\nMAIL FROM:<a@b.test> SIZE=18446744073709551615\r\nRSET\r\nMAIL FROM:<a@b.test> SIZE=-1\r\n")
+	for _, want := range []string{"250", "250", "250", "250", "501"} {
+		require.Equal(t, want, c.line()[:3])
+	}
+	limited := newRig(t, nil, func(o *lmtp.Options, _ *lmtp.Deps) { o.MaxMessageBytes = 1000 }).hello()
+	limited.send("MAIL FROM:<a@b.test> SIZE=4294967297\r\n")
+	limited.expect("552 5.3.4 Max message size exceeded")
+}
+
+// Postfix waits five minutes for each reply, and then for none of them.
+func TestSlowLookupsKeepNoReplyWaiting(t *testing.T) {
+	r := newRig(t, nil)
+	heard := make(chan struct{})
+	var lookups atomic.Int32
+	r.index.onResolve = func(mail.Address) error {
+		switch lookups.Add(1) {
+		case 1:
+			time.Sleep(1100 * time.Millisecond) // slow, for which there is no other sign
+			return nil
+		case 2:
+			<-heard
+			time.Sleep(1100 * time.Millisecond)
+			return store.ErrUnavailable
+		default:
+			return nil
+		}
+	}
+	c := r.hello()
+	c.send("MAIL FROM:<a@b.test>\r\n" + strings.Repeat("RCPT TO:<bob@example.test>\r\n", 5) + "RSET\r\n" + "MAIL FROM:<a@b.test>\r\nRCPT TO:<bob@example.test>\r\n")
+	require.Equal(t, "250", c.line()[:3])
+	require.Equal(t, "250", c.line()[:3])
+	close(heard)
+	for range 4 {
+		require.Equal(t, "451", c.line()[:3], "the others are not looked for")
+	}
+	for range 3 {
+		require.Equal(t, "250", c.line()[:3], "another message is another")
+	}
+	require.EqualValues(t, 3, lookups.Load())
 }
 
 func TestMessageOverTheLimitIsRefusedForEveryRecipient(t *testing.T) {

@@ -15,6 +15,7 @@ type replies struct {
 
 	mu      sync.Mutex
 	waiting []byte
+	since   time.Time // of the first that waits
 	err     error
 }
 
@@ -22,6 +23,9 @@ type replies struct {
 func (r *replies) Write(p []byte) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if len(r.waiting) == 0 {
+		r.since = time.Now()
+	}
 	r.waiting = append(r.waiting, p...)
 	if len(r.waiting) >= maxReplies {
 		r.send()
@@ -38,6 +42,15 @@ func (r *replies) flush() error {
 	defer r.mu.Unlock()
 	r.send()
 	return r.err
+}
+
+// flushSince sends what waits when some of it has waited for as long. An error is seen by the next write.
+func (r *replies) flushSince(age time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.waiting) > 0 && time.Since(r.since) > age {
+		r.send()
+	}
 }
 
 // send sends under mu.

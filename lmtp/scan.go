@@ -43,6 +43,8 @@ type placement struct {
 	folder  string
 	tags    []string
 	verdict mail.Verdict
+	// believed says that the message came through our milter, under the queue id of its topmost Received field.
+	believed bool
 }
 
 // place believes the first scan header if it is valid, young, and about the message that our MTA received
@@ -59,7 +61,7 @@ func (tx *transaction) place(m *message) (placement, error) {
 	p := placement{
 		folder:  store.Inbox,
 		tags:    slices.Clone(scan.Tags),
-		verdict: mail.Verdict{Action: scan.Action, Tags: scan.Tags, Score: scan.Score},
+		verdict: mail.Verdict{Action: scan.Action, Tags: scan.Tags, Score: scan.Score}, believed: true,
 	}
 	if scan.Action >= mail.Quarantine {
 		p.folder = store.Quarantine

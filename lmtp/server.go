@@ -30,6 +30,8 @@ type Server struct {
 	// budget is the memory of all spools.
 	budget *budget
 	fault  fault
+	// foreign is for telling once of an MTA that has another name.
+	foreign sync.Once
 
 	// within makes the context of a piece of work. abort ends all of them, when a Shutdown has run out of patience.
 	within func(time.Duration) (context.Context, context.CancelFunc)

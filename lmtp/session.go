@@ -16,8 +16,8 @@ import (
 // session is what go-smtp calls for one connection, one call at a time.
 type session struct {
 	server *Server
+	conn   *smtp.Conn
 	wire   *wire
-	lhlo   string
 	// tx is the open transaction, nil when there is none. go-smtp sees to it that RCPT and DATA come within one.
 	tx *transaction
 }
@@ -29,6 +29,8 @@ type transaction struct {
 	lhlo string
 	from mail.Address
 	rcpt []recipient
+	// away is the error with which a lookup ended that took long.
+	away error
 }
 
 // recipient is one accepted RCPT. The same may come twice.
@@ -44,7 +46,7 @@ func (s *Server) newSession(c *smtp.Conn) (smtp.Session, error) {
 	if !ok {
 		return nil, fmt.Errorf("connection of type %T has no wire", c.Conn())
 	}
-	return &session{server: s, wire: w, lhlo: c.Hostname()}, nil
+	return &session{server: s, conn: c, wire: w}, nil
 }
 
 // Mail begins a transaction. go-smtp would take a second MAIL and keep the recipients of the first. The sender
@@ -54,7 +56,7 @@ func (s *session) Mail(_ string, _ *smtp.MailOptions) (err error) {
 	if s.tx != nil {
 		return refuse(errNested)
 	}
-	s.tx = &transaction{server: s.server, lhlo: s.lhlo, from: mail.ReadPath(s.wire.path)}
+	s.tx = &transaction{server: s.server, lhlo: s.conn.Hostname(), from: mail.ReadPath(s.wire.path)}
 	s.wire.setTransaction(true)
 	return nil
 }
@@ -64,7 +66,7 @@ func (s *session) Mail(_ string, _ *smtp.MailOptions) (err error) {
 func (s *session) Rcpt(to string, _ *smtp.RcptOptions) (err error) {
 	defer s.server.recovered(&err)
 	address := mail.ReadPath(s.wire.path)
-	target, err := s.server.resolve(address)
+	target, err := s.resolve(address)
 	if err != nil {
 		reply, reason := toReply(err)
 		s.server.metrics.refused.WithLabelValues(reason).Inc()
@@ -73,6 +75,26 @@ func (s *session) Rcpt(to string, _ *smtp.RcptOptions) (err error) {
 	}
 	s.tx.rcpt = append(s.tx.rcpt, recipient{given: to, address: address, target: target})
 	return nil
+}
+
+// slowLookup is a lookup that took long: others will.
+const slowLookup = time.Second
+
+// resolve looks for a mailbox. Commands may come together, as may their replies: those that are due go out before a client, which counts five
+// minutes for each, waits for further lookups. When one has taken long in vain, no other recipient of the message is looked for.
+func (s *session) resolve(rcpt mail.Address) (store.Target, error) {
+	if s.tx.away != nil {
+		return store.Target{}, s.tx.away
+	}
+	s.wire.replies.flushSince(slowLookup)
+	began := time.Now()
+	target, err := s.server.resolve(rcpt)
+	if err != nil && time.Since(began) > slowLookup {
+		if _, result := toReply(err); result == resultTemp {
+			s.tx.away = err
+		}
+	}
+	return target, err
 }
 
 func (s *Server) resolve(rcpt mail.Address) (store.Target, error) {

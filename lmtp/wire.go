@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/emersion/go-smtp"
@@ -64,6 +65,8 @@ type wire struct {
 	replies *replies
 	// handedOver says that the connection lives on under another wire.
 	handedOver bool
+	// closed is set from any goroutine.
+	closed atomic.Bool
 
 	// The rest is for the deadlines, which drain changes from outside.
 	mu          sync.Mutex
@@ -82,8 +85,11 @@ func newWire(conn net.Conn, f *front, secured bool) *wire {
 	return w
 }
 
-// Read gives go-smtp the next command line, or the end of a message.
+// Read gives go-smtp the next command line, or the end of a message. After Close, as for QUIT, it gives nothing of what came with that.
 func (w *wire) Read(p []byte) (int, error) {
+	if w.closed.Load() {
+		return 0, net.ErrClosed
+	}
 	if len(w.out) == 0 && w.err == nil {
 		if w.data != nil {
 			w.endMessage()
@@ -227,6 +233,7 @@ func (w *wire) startTLS() error {
 
 // Close closes the connection, unless it lives on under another wire.
 func (w *wire) Close() error {
+	w.closed.Store(true)
 	w.front.server.removeWire(w)
 	if w.handedOver {
 		return nil
