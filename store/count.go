@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/mairust/mairust/store/sqldb"
 )
@@ -78,6 +79,9 @@ var counted = [...]counters{
 	},
 }
 
+// countTimeout bounds the counting of a page, all of whose messages are read.
+const countTimeout = 10 * time.Minute
+
 // CountedNouns are those that have counters, in the order in which they are to be mended.
 func CountedNouns() []string {
 	var nouns []string
@@ -99,7 +103,9 @@ func countersOf(noun string) counters {
 // CountersAfter compares a page of counters, by id, with what they count.
 func (s *Store) CountersAfter(ctx context.Context, noun, after string, limit int) (Counted, error) {
 	c, page := countersOf(noun), Counted{}
-	err := s.each(ctx, c.page, []any{after, limit}, func(scan sqldb.Scan) error {
+	ctx, cancel := context.WithTimeout(ctx, countTimeout)
+	defer cancel()
+	err := s.db.Each(ctx, c.page, []any{after, limit}, func(scan sqldb.Scan) error {
 		m, err := c.scan(scan)
 		page.Seen++
 		page.Last = m.ID

@@ -1,6 +1,9 @@
 package store
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // SetPutPatience sets how long a batch waits for its objects.
 func (s *Store) SetPutPatience(d time.Duration) { s.putPatience = d }
@@ -19,4 +22,9 @@ func (s *Store) RememberedRecipients() int {
 	s.recipients.mu.Lock()
 	defer s.recipients.mu.Unlock()
 	return len(s.recipients.recent) + len(s.recipients.before)
+}
+
+// CountUpTo is MessagesUpTo with so many at once.
+func (s *Store) CountUpTo(ctx context.Context, id MessageID, atOnce int64) (n, bytes int64, err error) {
+	return s.messagesUpTo(ctx, id, atOnce)
 }

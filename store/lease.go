@@ -8,13 +8,15 @@ import (
 )
 
 // TakeLease makes the holder the only one that does the named work, until the lease ends. ok is false when another one
-// is. The holder may take it again, to make it last longer.
+// is. The holder may take it again, to make it last longer. A lease that ends later than any that begins now was given by a clock that was
+// ahead, and does not count.
 func (s *Store) TakeLease(ctx context.Context, name, holder string, lease time.Duration) (ok bool, err error) {
 	const query = `INSERT INTO leases (name, holder, until_us) VALUES ($1, $2, $3)
 		ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until_us = excluded.until_us
-		WHERE leases.holder = excluded.holder OR leases.until_us < $4`
+		WHERE leases.holder = excluded.holder OR leases.until_us < $4 OR leases.until_us > $5`
+	now := s.now()
 	err = s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
-		n, err := tx.Exec(ctx, query, name, holder, micros(s.now().Add(lease)), micros(s.now()))
+		n, err := tx.Exec(ctx, query, name, holder, micros(now.Add(lease)), micros(now), micros(now.Add(2*lease)))
 		ok = n == 1
 		return err
 	})
@@ -91,10 +93,11 @@ func wait(ctx context.Context, d time.Duration) {
 	}
 }
 
-// WorkedDay is the last UTC day for which the named daily work was done; zero for none.
+// WorkedDay is the last UTC day for which the named daily work was done; zero for none. A day to come, noted by a clock that was ahead, says
+// nothing of the days before it.
 func (s *Store) WorkedDay(ctx context.Context, name string) (time.Time, error) {
 	var day int64
-	err := s.get(ctx, `SELECT COALESCE(MAX(day), -1) FROM worker_days WHERE name = $1`, []any{name}, &day)
+	err := s.get(ctx, `SELECT COALESCE(MAX(day), -1) FROM worker_days WHERE name = $1 AND day <= $2`, []any{name, Day(s.now())}, &day)
 	if err != nil || day < 0 {
 		return time.Time{}, err
 	}

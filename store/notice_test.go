@@ -253,6 +253,27 @@ func TestLeaseHasOneHolder(t *testing.T) {
 	})
 }
 
+func TestWhatAClockAheadHasNotedDoesNotCount(t *testing.T) {
+	withClock(t, func(ctx context.Context, t *testing.T, s *store.Store, c *clock) {
+		c.pass(365 * 24 * time.Hour)
+		ok, err := s.TakeLease(ctx, "worker", "killed", time.Minute)
+		require.NoError(t, err)
+		require.True(t, ok)
+		require.NoError(t, s.NoteWorkedDay(ctx, "sums", c.now()))
+		c.pass(-365 * 24 * time.Hour)
+		ok, err = s.TakeLease(ctx, "worker", "the next", time.Minute)
+		require.NoError(t, err)
+		require.True(t, ok)
+		day, err := s.WorkedDay(ctx, "sums")
+		require.NoError(t, err)
+		require.Zero(t, day)
+		require.NoError(t, s.NoteWorkedDay(ctx, "sums", c.now()))
+		day, err = s.WorkedDay(ctx, "sums")
+		require.NoError(t, err)
+		require.Equal(t, c.now().Truncate(24*time.Hour), day)
+	})
+}
+
 func TestBounceThatIsReportedTwiceIsCountedOnce(t *testing.T) {
 	withClock(t, func(ctx context.Context, t *testing.T, s *store.Store, c *clock) {
 		feed := store.BounceFeed{Host: "mx1", LastLine: noon.Add(-time.Second), LagBytes: 7, Lag: 3 * time.Second}

@@ -99,9 +99,23 @@ func (s *Store) ClearDamaged(ctx context.Context, id MessageID) error {
 	})
 }
 
+// countedAtOnce is how many messages one statement counts, so that none takes long however many there are.
+const countedAtOnce = 50_000
+
 // MessagesUpTo counts the messages up to an id, deleted ones too, and their bytes.
 func (s *Store) MessagesUpTo(ctx context.Context, id MessageID) (n, bytes int64, err error) {
-	const query = `SELECT COUNT(*), CAST(COALESCE(SUM(size_bytes), 0) AS BIGINT) FROM messages WHERE id <= $1`
-	err = s.get(ctx, query, []any{string(id)}, &n, &bytes)
-	return n, bytes, err
+	return s.messagesUpTo(ctx, id, countedAtOnce)
+}
+
+func (s *Store) messagesUpTo(ctx context.Context, id MessageID, atOnce int64) (n, bytes int64, err error) {
+	const query = `SELECT COUNT(*), CAST(COALESCE(SUM(size_bytes), 0) AS BIGINT), COALESCE(MAX(id), '')
+		FROM (SELECT id, size_bytes FROM messages WHERE id > $1 AND id <= $2 ORDER BY id LIMIT $3) AS piece`
+	for after, more := "", true; more; {
+		var some, size int64
+		if err := s.get(ctx, query, []any{after, string(id), atOnce}, &some, &size, &after); err != nil {
+			return 0, 0, err
+		}
+		n, bytes, more = n+some, bytes+size, some == atOnce
+	}
+	return n, bytes, nil
 }

@@ -88,9 +88,9 @@ func (s *Store) ResumeSweep(ctx context.Context) error {
 	return s.setSweep(ctx, `stopped = '', stopped_us = NULL WHERE id = 1`)
 }
 
-// NoteSwept records the end of a complete sweep.
-func (s *Store) NoteSwept(ctx context.Context) error {
-	return s.setSweep(ctx, `swept_us = $1 WHERE id = 1`, micros(s.now()))
+// NoteSwept records the end of a complete sweep, by the clock of who sweeps.
+func (s *Store) NoteSwept(ctx context.Context, at time.Time) error {
+	return s.setSweep(ctx, `swept_us = $1 WHERE id = 1`, micros(at))
 }
 
 // NoteVerified records up to which message all objects have been read. An empty id ends the reading.

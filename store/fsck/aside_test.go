@@ -3,6 +3,8 @@ package fsck_test
 import (
 	"context"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -39,7 +41,7 @@ func TestWhatWasMovedAsideComesBackWithItsMailbox(t *testing.T) {
 				require.Empty(t, r.object(l.copy.Key))
 
 				makeKnown(r, late, site)
-				r.ahead += month
+				r.later(month)
 				swept := r.mustSweep()
 				require.Equal(t, int64(1), swept.Back)
 				require.Equal(t, int64(2), swept.Expired, "what is no message")
@@ -199,7 +201,7 @@ func TestOnlyWhatNobodyWillEverReadExpiresAside(t *testing.T) {
 		bucket := &keylessBucket{Bucket: r.objects, locked: locked, err: blob.ErrNoKey}
 		r.through = bucket
 		require.Zero(t, r.mustSweep().Back)
-		r.ahead += 31 * 24 * time.Hour
+		r.later(31 * 24 * time.Hour)
 		require.Zero(t, r.mustSweep().Expired, "the operator's key may come")
 		require.NotEmpty(t, r.keys("orphan/"))
 		bucket.err = blob.ErrKeyDestroyed
@@ -220,7 +222,7 @@ func TestWhatLiesAsideMendsWhatIsDamagedInItsPlace(t *testing.T) {
 		require.Equal(t, map[string]int64{"moved": 1}, r.mustSweep().Orphans)
 		late()
 		r.putKey(l.copy.Key, strings.Repeat("?", len(l.raw)))
-		r.ahead += 31 * 24 * time.Hour
+		r.later(31 * 24 * time.Hour)
 		swept := r.mustSweep()
 		require.Equal(t, int64(1), swept.Back)
 		require.Zero(t, swept.Expired)
@@ -242,7 +244,38 @@ func TestWhatLiesAsideExpiresWhenTheRightOneIsInItsPlace(t *testing.T) {
 	late()
 	r.put(l)
 	require.Zero(t, r.mustSweep().Back)
-	r.ahead += 31 * 24 * time.Hour
+	r.later(31 * 24 * time.Hour)
 	require.Equal(t, int64(1), r.mustSweep().Expired)
 	require.Equal(t, l.raw, r.object(l.copy.Key))
+}
+
+// What lies aside for 30 days may be mail of a mailbox that the database has forgotten: a wrong clock must not end that.
+func TestAClockThatIsWrongRemovesNothingFromAside(t *testing.T) {
+	const month = 31 * 24 * time.Hour
+	onEach(t, func(t *testing.T, r *rig) {
+		nobody := storetest.NewSite(t, r.store, "one", "one.test", "bob").Target("bob")
+		nobody.Mailbox = store.MailboxID(store.NewMessageID())
+		r.put(r.write(nobody, "acknowledged", "Q1", ""))
+		require.Equal(t, map[string]int64{"moved": 1}, r.mustSweep().Orphans)
+		right := r.ahead
+		for range 2 { // ahead for a minute, and right again
+			r.ahead = right + month
+			require.Zero(t, r.mustSweep().Expired)
+			require.Contains(t, r.log.String(), "kept until the next sweep")
+			r.ahead = right
+			require.Zero(t, r.mustSweep().Expired)
+		}
+		aside := filepath.Join(r.base, r.keys("orphan/")[0])
+		moved, err := os.Stat(aside)
+		require.NoError(t, err)
+		require.NoError(t, os.Chtimes(aside, time.Time{}, time.Unix(1000, 0)))
+		r.later(time.Hour)
+		require.Zero(t, r.mustSweep().Expired, "moved while the clock was at 1970")
+
+		require.NoError(t, os.Chtimes(aside, time.Time{}, moved.ModTime()))
+		r.ahead = right + month
+		require.Zero(t, r.mustSweep().Expired, "the first sweep after a month")
+		r.ahead += 24 * time.Hour
+		require.Equal(t, int64(1), r.mustSweep().Expired)
+	})
 }

@@ -3,6 +3,7 @@ package fsck
 import (
 	"context"
 	"sync"
+	"time"
 )
 
 // DescribeChanged gives what describes the mailboxes and tenants that were changed since it was called last.
@@ -10,6 +11,14 @@ func (f *Fsck) DescribeChanged() func(context.Context) error { return f.followCh
 
 // IsDue says whether a sweep is to begin.
 func (f *Fsck) IsDue(ctx context.Context) bool { return f.isDue(ctx) }
+
+// Exclusively does work with the lease of a sweep.
+func (f *Fsck) Exclusively(ctx context.Context, work func(context.Context) error) error {
+	return f.exclusively(ctx, 0, work)
+}
+
+// WatchEvery has the epoch move on as often while there is work.
+func WatchEvery(f *Fsck, d time.Duration) { f.watchEvery = d }
 
 // ErrStep is what an act ends with that StopAfter stopped.
 var ErrStep = errStep

@@ -80,6 +80,9 @@ type Fsck struct {
 	// describing is held by who describes mailboxes.
 	describing sync.Mutex
 	sure       sure
+	// raising is held by who moves the epoch on, each watchEvery.
+	raising    sync.Mutex
+	watchEvery time.Duration
 	// renewedIn is the stop, by its time in microseconds, in which this process has given all folders a new UIDVALIDITY.
 	renewedIn atomic.Int64
 	// step is called after each act that a crash could follow; tests end it there.
@@ -109,7 +112,7 @@ func New(o Options, d Deps) (*Fsck, error) {
 	}
 	f := &Fsck{
 		options: o, store: d.Store, objects: d.Objects, verify: d.Verify, log: d.Log, now: d.Now,
-		metrics: newMetrics(d.Registerer), sure: sure{asking: make(chan struct{}, 1)}, step: func(string) error { return nil },
+		metrics: newMetrics(d.Registerer), watchEvery: watchEvery, sure: sure{asking: make(chan struct{}, 1)}, step: func(string) error { return nil },
 	}
 	f.sure.forget()
 	return f, nil
@@ -176,7 +179,7 @@ func (f *Fsck) tellUndescribed(ctx context.Context, err error) {
 
 func (f *Fsck) sweepOnAndOn(ctx context.Context) {
 	f.tell(ctx, f.Watch(ctx))
-	every(ctx, watchEvery, func() {
+	every(ctx, f.watchEvery, func() {
 		err := f.Watch(ctx)
 		if err == nil && f.isDue(ctx) {
 			_, err = f.Sweep(ctx)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -18,24 +19,25 @@ const (
 	patience = lease + 30*time.Second
 )
 
-// exclusively does work while nobody else who shares the database does any. ctx of work ends when that is no longer sure.
+// exclusively does work while nobody else who shares the database does any, and moves the epoch on meanwhile. ctx of work ends when that is
+// no longer sure.
 func (f *Fsck) exclusively(ctx context.Context, patience time.Duration, work func(ctx context.Context) error) error {
 	holder := uuid.NewString()
 	if err := f.take(ctx, holder, patience); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
-	kept := make(chan struct{})
-	go func() {
-		defer close(kept)
-		f.keep(ctx, holder, cancel)
-	}()
+	var meanwhile sync.WaitGroup
+	meanwhile.Go(func() { f.keep(ctx, holder, cancel) })
+	meanwhile.Go(func() {
+		every(ctx, f.watchEvery, func() { f.tell(ctx, f.moveOn(ctx)) })
+	})
 	err := work(ctx)
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
 		err = errors.Join(cause, err)
 	}
 	cancel(nil)
-	<-kept
+	meanwhile.Wait()
 	last, stop := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer stop()
 	return errors.Join(err, f.store.ReleaseSweep(last, holder))

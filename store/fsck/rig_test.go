@@ -122,6 +122,17 @@ func (r *rig) fsck() *fsck.Fsck {
 	return f
 }
 
+// later moves the clock on, while there were sweeps each day.
+func (r *rig) later(d time.Duration) {
+	r.ahead += d
+	r.swept(24 * time.Hour)
+}
+
+// swept has the last complete sweep have been some time ago.
+func (r *rig) swept(ago time.Duration) {
+	r.exec(`UPDATE sweep_state SET swept_us = $1 WHERE id = 1`, time.Now().Add(r.ahead-ago).UnixMicro())
+}
+
 func (r *rig) mustSweep() fsck.Swept {
 	r.t.Helper()
 	swept, err := r.fsck().Sweep(r.t.Context())

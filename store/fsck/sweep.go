@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/mairust/mairust/store"
@@ -36,6 +37,9 @@ type sweep struct {
 	orphans, asides []object
 	stale           []object
 	orphanCount     int64
+	// steady says whether ages can be believed, and waiting counts what would have expired if they could.
+	steady  bool
+	waiting int64
 	// nested is how many objects of another installation below this one there are, and nestedKey one of them.
 	nested    int64
 	nestedKey string
@@ -66,6 +70,9 @@ func (w *sweep) run(ctx context.Context) error {
 		return err
 	}
 	var err error
+	if w.steady, err = w.isSteady(ctx); err != nil {
+		return err
+	}
 	if w.Young, err = w.walk(ctx, w.options.MinAge, false, func(batch []object) error { return w.look(ctx, batch) }); err != nil {
 		return err
 	}
@@ -93,7 +100,7 @@ func (w *sweep) run(ctx context.Context) error {
 	if n, err := w.store.CountDamaged(ctx); err == nil {
 		w.metrics.damaged.Set(float64(n))
 	}
-	return w.store.NoteSwept(ctx)
+	return w.store.NoteSwept(ctx, w.now())
 }
 
 // most is how many objects without a row a sweep takes for the remains of crashes.
@@ -111,7 +118,7 @@ func (w *sweep) look(ctx context.Context, batch []object) error {
 			w.orphans = collect(w.orphans, o)
 		case o.stale:
 			w.stale = collect(w.stale, o)
-		case o.kind == aside && (o.isMessageAside() || w.now().Sub(o.Modified) > w.options.KeepOrphans):
+		case o.kind == aside && (o.isMessageAside() || w.isExpired(o)):
 			w.asides = collect(w.asides, o)
 		case o.kind == nested:
 			w.nested, w.nestedKey = w.nested+1, o.Key
@@ -203,7 +210,7 @@ func (w *sweep) removeStale(ctx context.Context) error {
 
 // settleAsides takes back from orphan/ what belongs to a mailbox after all, and removes what was nobody's for long enough.
 func (w *sweep) settleAsides(ctx context.Context) error {
-	return inParallel(ctx, w.asides, func(ctx context.Context, o object) error {
+	err := inParallel(ctx, w.asides, func(ctx context.Context, o object) error {
 		back, keep, err := w.takeBack(ctx, o)
 		switch {
 		case err != nil, keep:
@@ -211,11 +218,37 @@ func (w *sweep) settleAsides(ctx context.Context) error {
 			w.mu.Lock()
 			w.Back++
 			w.mu.Unlock()
-		case w.now().Sub(o.Modified) > w.options.KeepOrphans:
+		case w.isExpired(o) && !w.steady:
+			w.mu.Lock()
+			w.waiting++
+			w.mu.Unlock()
+		case w.isExpired(o):
 			err = w.expire(ctx, o)
 		}
 		return w.giveUp(ctx, o, err)
 	})
+	if w.waiting > 0 {
+		w.log.Warn("what was nobody's for long enough is kept until the next sweep: the last one was long ago, or the clock was set", "objects", w.waiting)
+	}
+	return err
+}
+
+// isExpired says whether an object in orphan/ was nobody's for long enough. A message that seems to have been moved there before it was
+// there at all was moved while the clock was wrong, and stays.
+func (w *sweep) isExpired(o object) bool {
+	m := placeOf(strings.TrimPrefix(o.Key, asidePrefix)).message
+	return w.now().Sub(o.Modified) > w.options.KeepOrphans && !o.Modified.Before(timeOf(m, o.Modified, w.now()))
+}
+
+// minSteady is what may be between two sweeps, though the interval is shorter.
+const minSteady = 48 * time.Hour
+
+// isSteady says whether the last complete sweep was not long before this one, and not after it: a clock that is a month ahead, for a minute or
+// for good, makes all seem old. Nothing is removed for its age then before another sweep, an interval later.
+func (f *Fsck) isSteady(ctx context.Context) (bool, error) {
+	st, err := f.store.SweepState(ctx)
+	since := f.now().Sub(st.SweptAt)
+	return 0 <= since && since <= max(2*f.options.Interval, minSteady), err
 }
 
 func (w *sweep) expire(ctx context.Context, o object) error {

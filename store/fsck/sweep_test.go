@@ -144,10 +144,10 @@ func TestStrangersGoToOrphanAndAfterAMonthForGood(t *testing.T) {
 		require.Empty(t, r.object(stranger.copy.Key))
 		r.requireClean()
 
-		r.ahead = 29 * 24 * time.Hour
+		r.later(29 * 24 * time.Hour)
 		require.Zero(t, r.mustSweep().Expired)
 		require.Len(t, r.keys("orphan/"), 4)
-		r.ahead = 31 * 24 * time.Hour
+		r.later(2 * 24 * time.Hour)
 		kept := &undeletable{Bucket: r.through, key: r.keys("orphan/")[0]}
 		r.through = kept
 		require.Equal(t, int64(3), r.mustSweep().Expired, "one that cannot be removed ends no sweep")
@@ -232,7 +232,7 @@ func TestSweepIsDueAfterItsIntervalAndAfterAClockThatWasAhead(t *testing.T) {
 	onEach(t, func(t *testing.T, r *rig) {
 		r.sweep.Interval = 6 * time.Hour
 		for since, due := range map[time.Duration]bool{time.Minute: false, 7 * time.Hour: true, -time.Minute: false, -365 * 24 * time.Hour: true} {
-			r.exec(`UPDATE sweep_state SET swept_us = $1 WHERE id = 1`, time.Now().Add(r.ahead-since).UnixMicro())
+			r.swept(since)
 			require.Equal(t, due, r.fsck().IsDue(t.Context()), since)
 		}
 	})

@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/mairust/mairust/store"
 	"github.com/mairust/mairust/store/blob"
 )
@@ -119,7 +121,7 @@ func (f *Fsck) compare(ctx context.Context) (*witness, store.SweepState, error) 
 		if !errors.Is(stopped, ErrStopped) {
 			return w, st, stopped
 		}
-		if err := f.renewOnce(ctx, w, st); err != nil {
+		if err := f.renewOnce(ctx, w, st, reason); err != nil {
 			return w, st, err // to be told; that it is stopped was
 		}
 		return w, st, stopped
@@ -248,20 +250,21 @@ func (f *Fsck) readBoth(ctx context.Context) (w *witness, st store.SweepState, e
 }
 
 // renewFolders gives all folders a new UIDVALIDITY when the witness contradicts the database: clients may have seen UIDs that it
-// will give to other messages.
+// will give to other messages. That it was done for this witness before says nothing: while the sweep is stopped the witness stays, and
+// what the database has seen since may be from a dump that was made after that, and restored again.
 func (f *Fsck) renewFolders(ctx context.Context, w *witness, st store.SweepState) error {
 	if w.isBehind(st) {
 		return nil
 	}
-	if err := f.store.RenewFolders(ctx, w.Token); err != nil {
+	if err := f.store.RenewFolders(ctx, w.Token+" "+uuid.NewString()); err != nil {
 		return fmt.Errorf("renew folders: %w", err)
 	}
 	return nil
 }
 
-// renewOnce does so once while the sweep is stopped. When the objects have two databases that both live, the one that goes on has
-// a new token each minute; a repair renews once more.
-func (f *Fsck) renewOnce(ctx context.Context, w *witness, st store.SweepState) error {
+// renewOnce does so once in each process while the sweep is stopped. When the objects have two databases that both live, the one that
+// goes on has a new token each minute; a repair renews once more.
+func (f *Fsck) renewOnce(ctx context.Context, w *witness, st store.SweepState, reason string) error {
 	if w.isBehind(st) {
 		return nil
 	}
@@ -272,6 +275,9 @@ func (f *Fsck) renewOnce(ctx context.Context, w *witness, st store.SweepState) e
 	stop := is.StoppedAt.UnixMicro()
 	if f.renewedIn.Load() == stop {
 		return nil
+	}
+	if is.Stopped != reason {
+		f.log.Error("the sweep was stopped before, and now this", "reason", reason, "before", is.Stopped)
 	}
 	if err := f.renewFolders(ctx, w, st); err != nil {
 		return err
@@ -291,72 +297,6 @@ func (f *Fsck) stop(ctx context.Context, reason string) error {
 		f.log.Error("sweep stopped, nothing is removed until an operator runs: mairust fsck --repair", "reason", reason)
 	}
 	return fmt.Errorf("%w: %s", ErrStopped, reason)
-}
-
-// Watch compares, and moves the epoch on when all is well and nobody else is at it.
-func (f *Fsck) Watch(ctx context.Context) error {
-	if err := f.Compare(ctx); err != nil {
-		return err
-	}
-	err := f.exclusively(ctx, 0, func(ctx context.Context) error {
-		w, st, err := f.compare(ctx)
-		if err != nil {
-			return err
-		}
-		return f.raise(ctx, w, st)
-	})
-	if errors.Is(err, ErrBusy) {
-		return nil
-	}
-	return err
-}
-
-// raise moves the epoch of both on. The database is never ahead by more than one: else a database that is set back could
-// be ahead of the witness still.
-func (f *Fsck) raise(ctx context.Context, w *witness, st store.SweepState) error {
-	if w == nil && st.Epoch == 0 || w != nil && st.Epoch == w.Epoch {
-		if err := f.store.RaiseEpoch(ctx, st.Epoch); err != nil {
-			return fmt.Errorf("raise epoch: %w", err)
-		}
-		if err := f.step("epoch raised"); err != nil {
-			return err
-		}
-		var err error
-		if st, err = f.store.SweepState(ctx); err != nil {
-			return fmt.Errorf("raise epoch: %w", err)
-		}
-	}
-	return f.writeWitness(ctx, st)
-}
-
-// accept makes the database, as it is, the one that the objects belong to.
-func (f *Fsck) accept(ctx context.Context, w *witness) error {
-	above := int64(0)
-	if w != nil {
-		above = w.Epoch
-	}
-	if err := f.store.RaiseEpoch(ctx, above); err != nil {
-		return fmt.Errorf("raise epoch: %w", err)
-	}
-	if err := f.step("epoch raised"); err != nil {
-		return err
-	}
-	st, err := f.store.SweepState(ctx)
-	if err == nil {
-		err = f.writeWitness(ctx, st)
-	}
-	if err == nil {
-		err = f.step("witness written")
-	}
-	if err == nil {
-		err = f.store.ResumeSweep(ctx)
-	}
-	if err != nil {
-		return fmt.Errorf("accept database: %w", err)
-	}
-	f.sure.forget()
-	f.metrics.setStopped(false)
-	return nil
 }
 
 // document reads a small object; nil when there is none.

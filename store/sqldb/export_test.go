@@ -8,7 +8,10 @@ func ReplaceDataSync(flush func(fd int) error) (restore func()) {
 }
 
 // Checkpoint copies the log into the database, as is done when enough is in it.
-func (db *DB) Checkpoint() error { return db.checkpoints.checkpoint() }
+func (db *DB) Checkpoint() error {
+	_, err := db.checkpoints.checkpoint()
+	return err
+}
 
 // Path is that of the SQLite file.
 func (db *DB) Path() string { return db.writer.path }

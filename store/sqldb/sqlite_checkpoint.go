@@ -2,6 +2,7 @@ package sqldb
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -11,8 +12,12 @@ import (
 // deliveries change are then copied once instead of each time.
 const checkpointRows = 4000
 
-// checkpointAgain is how long after a checkpoint that failed the next is made, whatever is written meanwhile.
-const checkpointAgain = time.Minute
+// checkpointAgain is how long after a checkpoint that failed the next is made, whatever is written meanwhile, and checkpointRest how long after
+// one that could not copy all of the log, since a reader had an old state: what it has copied is flushed with the last of the log only.
+const (
+	checkpointAgain = time.Minute
+	checkpointRest  = 5 * time.Second
+)
 
 // checkpointer copies the write-ahead log into the database file beside the writer, so that no delivery waits for it
 // but for the little that was written meanwhile. SQLite's own checkpoint, within the commit that fills the log, stays
@@ -45,11 +50,14 @@ func (c *checkpointer) run() {
 		case <-again:
 		}
 		again = nil
-		err := c.checkpoint()
-		if err != nil {
+		whole, err := c.checkpoint()
+		switch {
+		case err != nil:
 			// Nothing is lost: the log is as durable as the database. The next one tries again, from its beginning (syncDatabase).
 			c.log.Warn("checkpoint of the SQLite log", "err", err)
 			again = time.After(checkpointAgain)
+		case !whole:
+			again = time.After(checkpointRest)
 		}
 		c.mu.Lock()
 		c.fault = err
@@ -68,20 +76,28 @@ func (db *DB) CheckpointFault() error {
 }
 
 // checkpoint copies most of the log while the writer goes on, then the rest while it waits. When no reader holds an
-// old state, the log is then begun again.
-func (c *checkpointer) checkpoint() error {
+// old state, that is all of it (whole), and the log is then begun again.
+func (c *checkpointer) checkpoint() (whole bool, err error) {
 	conn, err := openSQLiteConn(c.writer.path)
 	if err != nil {
-		return classify(err)
+		return false, classify(err)
 	}
-	err = conn.checkpoint()
+	_, err = conn.checkpoint()
 	if closeErr := classify(conn.Close()); err == nil {
 		err = closeErr
 	}
 	if err != nil {
-		return err
+		// The writer may have read pages that the disk has lost: it begins anew, with the log as it is.
+		return false, errors.Join(err, c.writer.exclusive(context.Background(), func(*sqliteConn) error {
+			c.writer.discard()
+			return nil
+		}))
 	}
-	return c.writer.exclusive(context.Background(), (*sqliteConn).checkpoint)
+	err = c.writer.exclusive(context.Background(), func(conn *sqliteConn) (err error) {
+		whole, err = conn.checkpoint()
+		return err
+	})
+	return whole, err
 }
 
 // Close waits for a checkpoint under way.
@@ -91,10 +107,13 @@ func (c *checkpointer) Close() error {
 	return nil
 }
 
-// checkpoint copies what can be copied without waiting for readers.
-func (c *sqliteConn) checkpoint() error {
-	return c.each("PRAGMA wal_checkpoint(PASSIVE)", nil, func(scan Scan) error {
+// checkpoint copies what can be copied without waiting for readers, and says whether that was all.
+func (c *sqliteConn) checkpoint() (whole bool, err error) {
+	err = c.each("PRAGMA wal_checkpoint(PASSIVE)", nil, func(scan Scan) error {
 		var busy, log, copied int64
-		return scan(&busy, &log, &copied)
+		err := scan(&busy, &log, &copied)
+		whole = busy == 0 && copied >= log
+		return err
 	})
+	return whole, err
 }

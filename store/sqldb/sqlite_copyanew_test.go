@@ -86,6 +86,38 @@ func TestAFlushOfTheDatabaseThatFailedIsNotForgotten(t *testing.T) {
 	}
 }
 
+// What a checkpoint copies is flushed with the last of the log: that must not wait for the next mail when a reader was in its way.
+func TestACheckpointThatAReaderKeptFromItsEndIsMadeAgain(t *testing.T) {
+	ctx, path := t.Context(), filepath.Join(t.TempDir(), "mail.db")
+	var flushed atomic.Int32
+	t.Cleanup(sqldb.ReplaceDataSync(func(fd int) error {
+		if name, _ := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd)); name == path {
+			flushed.Add(1)
+		}
+		return unix.Fdatasync(fd)
+	}))
+	db := open(t, sqldb.Options{Path: path})
+	insert := func(from, to int) {
+		require.NoError(t, db.Write(ctx, func(tx *sqldb.Tx) error {
+			for i := from; i < to; i++ {
+				if err := insertTenant(ctx, tx, fmt.Sprintf("tenant-%06d", i)); err != nil {
+					return err
+				}
+			}
+			return nil
+		}))
+	}
+	insert(0, 1)
+	require.NoError(t, db.Each(ctx, `SELECT id FROM tenants`, nil, func(sqldb.Scan) error {
+		insert(1, 2)
+		insert(2, 6000) // enough for a checkpoint
+		time.Sleep(time.Second)
+		return nil
+	}))
+	before := flushed.Load()
+	require.Eventually(t, func() bool { return flushed.Load() > before }, time.Minute, 10*time.Millisecond)
+}
+
 // What is done after a transaction is not done on a connection that has failed.
 func TestALargeTransactionThatCannotBeFlushedIsAnError(t *testing.T) {
 	ctx, path := t.Context(), filepath.Join(t.TempDir(), "mail.db")
