@@ -40,14 +40,14 @@ func (s *session) edit(v mail.Verdict, hold bool) {
 		e.apply(edit)
 	}
 	scan := mail.Scan{
-		Time:    s.srv.now(),
-		Host:    s.host,
-		QueueID: s.msg.queueID,
-		Action:  v.Action,
-		Tags:    v.Tags,
-		Score:   v.Score,
-		Sender:  s.msg.from,
-		Body:    s.msg.body.Sum(),
+		Time:         s.srv.now(),
+		Host:         s.host,
+		QueueID:      s.msg.queueID,
+		SenderDigest: mail.DigestSender(s.msg.from),
+		Action:       v.Action,
+		Tags:         v.Tags,
+		Score:        v.Score,
+		Body:         s.msg.body.Sum(),
 	}
 	e.insert(0, mail.ScanField, scan.Value(s.srv.mac))
 	if hold {

@@ -65,7 +65,7 @@ func TestMergedVerdictTakesTheGravestAction(t *testing.T) {
 	require.Len(t, changes, 1)
 	require.Equal(t, gomilter.ActInsertHeader, changes[0].Code)
 	require.EqualValues(t, 0, changes[0].HeaderIndex)
-	require.Regexp(t, `(?s)a=quarantine; tags=a,\s*b; score=3;`, changes[0].HeaderValue)
+	require.Regexp(t, `(?s)a=quarantine;\s+tags=a,\s*b; score=3;`, changes[0].HeaderValue)
 }
 
 func TestWhatAFailingSourceMeansIsItsOnError(t *testing.T) {
@@ -87,7 +87,7 @@ func TestWhatAFailingSourceMeansIsItsOnError(t *testing.T) {
 		require.Equal(t, row.smtp, action.SMTPCode, row.onError)
 		if row.smtp == 0 {
 			require.Len(t, changes, 1)
-			require.Regexp(t, `(?s)a=tag; tags=unscanned;`, changes[0].HeaderValue)
+			require.Regexp(t, `(?s)a=tag;\s+tags=unscanned;`, changes[0].HeaderValue)
 		}
 		require.InDelta(t, 1, s.metric(t, "mairust_milter_check_errors_total"), 0)
 		require.Contains(t, s.log.String(), "connection refused")

@@ -186,23 +186,6 @@ func normalDomain(domain string) (string, bool) {
 	return domain, validDomain(domain)
 }
 
-// foldDomain brings together what Postfix makes of an internationalised domain for a milter, where "straße" is "strasse", and what it sends to
-// LMTP as it came. These are two domains: it is for comparing, not for finding one.
-func foldDomain(domain string) string {
-	if isASCII(domain) && !strings.Contains(domain, "xn--") {
-		return domain
-	}
-	text, err := toASCII.ToUnicode(domain)
-	if err != nil {
-		text = domain
-	}
-	text = norm.NFC.String(cases.Fold().String(norm.NFC.String(text)))
-	if folded, ok := normalDomain(text); ok {
-		return folded
-	}
-	return text
-}
-
 func validDomain(domain string) bool {
 	if len(domain) > maxDomain {
 		return false

@@ -11,8 +11,8 @@ import (
 // octets, becomes one that is near to it, for which SMTP and String are safe to write into a header. Only ""
 // and "<>" give the null sender.
 //
-// The milter and LMTP both read the sender with it, and the MAC of a Scan covers what it gives. So it depends
-// on nothing but its argument, and any two forms of one address that differ in brackets alone give the same.
+// It depends on nothing but its argument, and any two forms of one address that differ in brackets alone give the same: the MAC of a Scan of the
+// first version covers what it gives.
 func ReadPath(path string) Address {
 	path = trimBrackets(path)
 	if a, err := ParseRecipient("<" + path + ">"); err == nil {

@@ -1,6 +1,7 @@
 package mail
 
 import (
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -19,7 +20,6 @@ const ScanField = "X-MaiRust-Scan"
 var ErrScan = errors.New("not a scan header")
 
 const (
-	scanVersion  = "1"
 	maxScanValue = 4096
 	maxScanTags  = 32
 	maxScanTag   = 40
@@ -30,12 +30,23 @@ const (
 	foldColumn   = 78
 )
 
-// scanKeys are the keys of a version 1 value, in order; the MAC comes last and covers all before it.
-var scanKeys = []string{"v", "t", "h", "q", "a", "tags", "score", "m"}
+// The versions of the field. In the first the MAC covered the sender that LMTP had, so that a verdict was lost where Postfix gave the milter another
+// one (ADR 0029). It is read still, for mail that was stored or queued with it.
+const (
+	scanWithoutSender = "1"
+	scanVersion       = "2"
+)
+
+// scanKeys are the keys of each version, in order; the MAC comes last and covers all before it.
+var scanKeys = map[string][]string{
+	scanWithoutSender: {"v", "t", "h", "q", "a", "tags", "score", "m"},
+	scanVersion:       {"v", "t", "h", "q", "s", "a", "tags", "score", "m"},
+}
 
 var (
 	scanToken   = regexp.MustCompile(`^[A-Za-z0-9._:\[\]-]*$`)
 	scanTag     = regexp.MustCompile(`^[a-z0-9._-]{1,40}$`)
+	scanSender  = regexp.MustCompile(`^[0-9a-f]{16}$`)
 	scanMAC     = regexp.MustCompile(`^[A-Za-z0-9._-]{1,200}$`)
 	foldingRepl = strings.NewReplacer("\r", "", "\n", "", " ", "", "\t", "")
 )
@@ -51,53 +62,73 @@ type Scan struct {
 	Tags []string
 	// Score is kept to a thousandth and within ±1,000,000.
 	Score float64
-	// Sender is the envelope sender and Body the digest of the body (BodyHash). Both are covered by
-	// the MAC and not written down: whoever reads the header knows them from elsewhere.
-	Sender Address
-	Body   [32]byte
+	// SenderDigest is that of the envelope sender that the milter saw: DigestSender.
+	SenderDigest string
+	// Body is the digest of the body (BodyHash). It is covered by the MAC and not written down: whoever reads the header knows it from elsewhere.
+	Body [32]byte
+}
+
+// DigestSender names an envelope sender in 16 hex digits: the beginning of the SHA-256 of its folded form.
+func DigestSender(sender Address) string {
+	sum := sha256.Sum256([]byte(sender.Fold().String()))
+	return hex.EncodeToString(sum[:8])
 }
 
 // Value gives the field's value, in ASCII and folded with CRLF and a space before column 78 where that
 // can be done:
 //
-//	v=1; t=<unix time>; h=<host>; q=<queue id>; a=<action>; tags=a,b; score=1.25; m=<mac>
+//	v=2; t=<unix time>; h=<host>; q=<queue id>; s=<digest of the sender>; a=<action>; tags=a,b; score=1.25; m=<mac>
 //
 // mac authenticates its arguments, keeping their borders apart, and names its own key ("v1.<key id>.…",
 // letters, digits, dots, "-" and "_" only). What does not fit the form is made to fit, never refused.
 func (s Scan) Value(mac func(fields ...string) string) string {
-	fields := s.fields()
-	sum := mac(s.covered(fields)...)
+	fields := s.fields(scanVersion)
+	sum := mac(append(slices.Clone(fields), hex.EncodeToString(s.Body[:]))...)
 	var atoms []string
 	for i, value := range fields {
-		atoms = append(atoms, scanAtoms(scanKeys[i], value)...)
+		atoms = append(atoms, scanAtoms(scanKeys[scanVersion][i], value)...)
 	}
 	return fold(append(atoms, " m="+sum))
 }
 
 // fields gives the values of all keys but the MAC's.
-func (s Scan) fields() []string {
-	return []string{
-		scanVersion,
-		strconv.FormatInt(min(max(s.Time.Unix(), 0), maxUnixTime), 10),
-		token(s.Host, maxScanHost),
-		token(s.QueueID, maxScanID),
-		s.Action.String(),
-		strings.Join(CleanTags(s.Tags), ","),
-		formatScore(s.Score),
+func (s Scan) fields(version string) []string {
+	keys := scanKeys[version]
+	fields := make([]string, len(keys)-1)
+	for i := range fields {
+		fields[i] = s.field(version, keys[i])
+	}
+	return fields
+}
+
+func (s Scan) field(version, key string) string {
+	switch key {
+	case "v":
+		return version
+	case "t":
+		return strconv.FormatInt(min(max(s.Time.Unix(), 0), maxUnixTime), 10)
+	case "h":
+		return token(s.Host, maxScanHost)
+	case "q":
+		return token(s.QueueID, maxScanID)
+	case "s":
+		if !scanSender.MatchString(s.SenderDigest) {
+			return DigestSender(Address{})
+		}
+		return s.SenderDigest
+	case "a":
+		return s.Action.String()
+	case "tags":
+		return strings.Join(CleanTags(s.Tags), ",")
+	default:
+		return formatScore(s.Score)
 	}
 }
 
-// covered is what the MAC is made over.
-func (s Scan) covered(fields []string) []string {
-	sender := s.Sender.Fold()
-	sender.Domain = foldDomain(sender.Domain)
-	return append(slices.Clone(fields), sender.String(), hex.EncodeToString(s.Body[:]))
-}
-
 // ParseScan reads a value that Value made, perhaps folded differently since. It asks verify about the MAC
-// over what it read together with sender and body, and gives verify's error as it is, wrapped. It is
+// over what it read together with the body, in version 1 with sender too, and gives verify's error as it is, wrapped. It is
 // strict: any other version, key, order or spelling is an error that wraps ErrScan. How old the verdict is
-// and whose queue id it names is for the caller to judge.
+// and whose queue id it names is for the caller to judge. That the milter saw another sender is no fault.
 func ParseScan(value string, sender Address, body [32]byte, verify func(mac string, fields ...string) error) (Scan, error) {
 	if len(value) > maxScanValue {
 		return Scan{}, fmt.Errorf("%w: longer than %d bytes", ErrScan, maxScanValue)
@@ -106,31 +137,38 @@ func ParseScan(value string, sender Address, body [32]byte, verify func(mac stri
 	if err != nil {
 		return Scan{}, err
 	}
-	s := Scan{Sender: sender, Body: body}
+	s := Scan{Body: body}
 	if err := s.read(values); err != nil {
 		return Scan{}, err
 	}
 	last := len(values) - 1
-	if err := verify(values[last], s.covered(values[:last])...); err != nil {
+	covered := slices.Clone(values[:last])
+	if values[0] == scanWithoutSender {
+		s.SenderDigest = DigestSender(sender)
+		covered = append(covered, sender.Fold().String())
+	}
+	if err := verify(values[last], append(covered, hex.EncodeToString(body[:]))...); err != nil {
 		return Scan{}, fmt.Errorf("verify scan header: %w", err)
 	}
 	return s, nil
 }
 
-// splitScan gives the values of scanKeys, MAC last.
+// splitScan gives the values of the keys of the version that it is, MAC last.
 func splitScan(value string) ([]string, error) {
 	pairs := strings.Split(value, ";")
-	if v, ok := strings.CutPrefix(pairs[0], "v="); !ok || v != scanVersion {
+	version, _ := strings.CutPrefix(pairs[0], "v=")
+	keys := scanKeys[version]
+	if "v="+version != pairs[0] || keys == nil {
 		return nil, fmt.Errorf("%w: version is not %s", ErrScan, scanVersion)
 	}
-	if len(pairs) != len(scanKeys) {
-		return nil, fmt.Errorf("%w: %d keys instead of %d", ErrScan, len(pairs), len(scanKeys))
+	if len(pairs) != len(keys) {
+		return nil, fmt.Errorf("%w: %d keys instead of %d", ErrScan, len(pairs), len(keys))
 	}
 	values := make([]string, len(pairs))
 	for i, pair := range pairs {
-		v, ok := strings.CutPrefix(pair, scanKeys[i]+"=")
+		v, ok := strings.CutPrefix(pair, keys[i]+"=")
 		if !ok {
-			return nil, fmt.Errorf("%w: key %s is not where it belongs", ErrScan, scanKeys[i])
+			return nil, fmt.Errorf("%w: key %s is not where it belongs", ErrScan, keys[i])
 		}
 		values[i] = v
 	}
@@ -142,26 +180,40 @@ func splitScan(value string) ([]string, error) {
 
 // read fills s from values and checks that it would be written the same way again.
 func (s *Scan) read(values []string) error {
-	unix, err := strconv.ParseInt(values[1], 10, 64)
-	if err != nil {
-		return fmt.Errorf("%w: malformed time", ErrScan)
-	}
-	s.Time, s.Host, s.QueueID = time.Unix(unix, 0).UTC(), values[2], values[3]
-	if s.Action, err = ParseAction(values[4]); err != nil {
-		return fmt.Errorf("%w: %w", ErrScan, err)
-	}
-	if values[5] != "" {
-		s.Tags = strings.Split(values[5], ",")
-	}
-	if s.Score, err = strconv.ParseFloat(values[6], 64); err != nil {
-		return fmt.Errorf("%w: malformed score", ErrScan)
-	}
-	for i, value := range s.fields() {
-		if value != values[i] {
-			return fmt.Errorf("%w: malformed %s", ErrScan, scanKeys[i])
+	version, keys := values[0], scanKeys[values[0]]
+	for i, value := range values[:len(values)-1] {
+		if err := s.readField(keys[i], value); err != nil {
+			return fmt.Errorf("%w: malformed %s: %w", ErrScan, keys[i], err)
+		}
+		if s.field(version, keys[i]) != value {
+			return fmt.Errorf("%w: malformed %s", ErrScan, keys[i])
 		}
 	}
 	return nil
+}
+
+func (s *Scan) readField(key, value string) (err error) {
+	switch key {
+	case "t":
+		var unix int64
+		unix, err = strconv.ParseInt(value, 10, 64)
+		s.Time = time.Unix(unix, 0).UTC()
+	case "h":
+		s.Host = value
+	case "q":
+		s.QueueID = value
+	case "s":
+		s.SenderDigest = value
+	case "a":
+		s.Action, err = ParseAction(value)
+	case "tags":
+		if value != "" {
+			s.Tags = strings.Split(value, ",")
+		}
+	case "score":
+		s.Score, err = strconv.ParseFloat(value, 64)
+	}
+	return err
 }
 
 // CleanTags gives tags as they may be written and stored: lower case, characters outside [a-z0-9._-]

@@ -189,7 +189,7 @@ func (r *rig) write(target store.Target, subject, queueID, action string) letter
 		_, _ = hash.Write([]byte(body))
 		a, err := mail.ParseAction(action)
 		require.NoError(r.t, err)
-		scan := mail.Scan{Time: time.Now(), Host: "mx.test", QueueID: queueID, Action: a, Tags: []string{"spam"}, Score: 7.5, Sender: from, Body: hash.Sum()}
+		scan := mail.Scan{Time: time.Now(), Host: "mx.test", QueueID: queueID, Action: a, Tags: []string{"spam"}, Score: 7.5, SenderDigest: mail.DigestSender(from), Body: hash.Sum()}
 		head = mail.ScanField + ": " + scan.Value(func(f ...string) string { return r.ring.MAC(keyring.Scan, f...) }) + "\r\n"
 		tags, verdict = []string{"spam"}, mail.Verdict{Action: a, Tags: []string{"spam"}, Score: 7.5}
 		if a >= mail.Quarantine {
