@@ -1,6 +1,7 @@
 package lmtp
 
 import (
+	"errors"
 	"io"
 	"math"
 	"strconv"
@@ -58,14 +59,18 @@ func (w *wire) translatePath(verb, argument string) string {
 
 // knownSize makes of a SIZE (RFC 1870) above 32 bits, which go-smtp refuses for good, the greatest it knows.
 func knownSize(params string) string {
-	fields := strings.Split(params, " ")
+	fields := strings.Fields(params)
 	for i, field := range fields {
 		name, value, _ := strings.Cut(field, "=")
-		if n, err := strconv.ParseUint(value, 10, 64); strings.EqualFold(name, "SIZE") && err == nil && n > math.MaxUint32 {
+		if !strings.EqualFold(name, "SIZE") {
+			continue
+		}
+		if _, err := strconv.ParseUint(value, 10, 32); errors.Is(err, strconv.ErrRange) {
 			fields[i] = name + "=" + strconv.Itoa(math.MaxUint32)
+			return " " + strings.Join(fields, " ")
 		}
 	}
-	return strings.Join(fields, " ")
+	return params
 }
 
 // cutPath gives the path without its angle brackets, and what follows it. Without brackets it ends at a space.

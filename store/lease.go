@@ -7,16 +7,29 @@ import (
 	"github.com/mairust/mairust/store/sqldb"
 )
 
+// clockAhead is by how much a clock may be ahead of another node's. A lease that lasts longer than that is nobody's.
+const clockAhead = time.Hour
+
 // TakeLease makes the holder the only one that does the named work, until the lease ends. ok is false when another one
-// is. The holder may take it again, to make it last longer. A lease that ends later than any that begins now was given by a clock that was
-// ahead, and does not count.
+// is. A lease that ends much later than any that begins now was given by a clock that was ahead, and does not count.
 func (s *Store) TakeLease(ctx context.Context, name, holder string, lease time.Duration) (ok bool, err error) {
 	const query = `INSERT INTO leases (name, holder, until_us) VALUES ($1, $2, $3)
 		ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until_us = excluded.until_us
 		WHERE leases.holder = excluded.holder OR leases.until_us < $4 OR leases.until_us > $5`
 	now := s.now()
 	err = s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
-		n, err := tx.Exec(ctx, query, name, holder, micros(now.Add(lease)), micros(now), micros(now.Add(2*lease)))
+		n, err := tx.Exec(ctx, query, name, holder, micros(now.Add(lease)), micros(now), micros(now.Add(lease+clockAhead)))
+		ok = n == 1
+		return err
+	})
+	return ok, err
+}
+
+// KeepLease makes a lease last longer. ok is false when the holder has lost it: another one may have had it since.
+func (s *Store) KeepLease(ctx context.Context, name, holder string, lease time.Duration) (ok bool, err error) {
+	const query = `UPDATE leases SET until_us = $3 WHERE name = $1 AND holder = $2`
+	err = s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		n, err := tx.Exec(ctx, query, name, holder, micros(s.now().Add(lease)))
 		ok = n == 1
 		return err
 	})
@@ -69,7 +82,7 @@ func (s *Store) lead(ctx context.Context, name, holder string, work func(ctx con
 			if ctx.Err() != nil {
 				return
 			}
-			ok, err := s.TakeLease(ctx, name, holder, leaseFor)
+			ok, err := s.KeepLease(ctx, name, holder, leaseFor)
 			switch {
 			case err == nil && ok:
 				last = time.Now()

@@ -253,6 +253,32 @@ func TestLeaseHasOneHolder(t *testing.T) {
 	})
 }
 
+// Clocks of nodes differ, by minutes where nobody sets them.
+func TestLeaseOfANodeWhoseClockIsAheadIsItsOwn(t *testing.T) {
+	withClock(t, func(ctx context.Context, t *testing.T, s *store.Store, c *clock) {
+		is := func(want bool, at time.Duration, take func(context.Context, string, string, time.Duration) (bool, error), holder string) {
+			t.Helper()
+			c.pass(at)
+			ok, err := take(ctx, "worker", holder, time.Minute)
+			c.pass(-at)
+			require.NoError(t, err)
+			require.Equal(t, want, ok)
+		}
+		for range 3 {
+			is(true, 10*time.Minute, s.TakeLease, "ahead")
+			is(false, 0, s.TakeLease, "behind")
+			is(false, 0, s.KeepLease, "behind")
+			is(true, 10*time.Minute, s.KeepLease, "ahead")
+			c.pass(15 * time.Second)
+		}
+		require.NoError(t, s.ReleaseLease(ctx, "worker", "ahead"))
+		is(false, 10*time.Minute, s.KeepLease, "ahead")
+		is(true, 0, s.TakeLease, "behind")
+		is(true, 10*time.Minute, s.TakeLease, "ahead")
+		is(false, 0, s.KeepLease, "behind")
+	})
+}
+
 func TestWhatAClockAheadHasNotedDoesNotCount(t *testing.T) {
 	withClock(t, func(ctx context.Context, t *testing.T, s *store.Store, c *clock) {
 		c.pass(365 * 24 * time.Hour)

@@ -118,6 +118,14 @@ func TestALockedTenantIsTold(t *testing.T) {
 	require.NoError(t, deliver(free.Target("alice")))
 	require.ErrorIs(t, deliver(locked.Target("u0")), store.ErrNotStored)
 	require.NoError(t, s.Check(t.Context()), "one mailbox is no outage")
+	var both []store.Copy
+	for _, local := range locals[:2] {
+		both = append(both, storetest.NewCopy(t, locked.Target(local), "x"))
+	}
+	for _, result := range s.Deliver(context.Background(), both) {
+		require.ErrorIs(t, result.Err, store.ErrNotStored)
+	}
+	require.NoError(t, s.Check(t.Context()), "nor is one message for two")
 	for _, local := range locals {
 		group.Go(func() { assert.ErrorIs(t, deliver(locked.Target(local)), store.ErrNotStored) })
 	}

@@ -43,7 +43,7 @@ func (s *Store) commitSingly(jobs []*deliveryJob, first error) {
 	}
 	if locked.n > 0 {
 		s.noteLocked()
-		if !stored && locked.n > 1 {
+		if !stored && locked.n > 1 && len(jobs) > 1 {
 			s.outage.stuck(locked.err)
 		}
 	}

@@ -39,12 +39,12 @@ func (s *Store) SweepState(ctx context.Context) (SweepState, error) {
 	return st, err
 }
 
-// TakeSweep makes the holder the only one that sweeps, until the lease ends. ok is false when another one is. A lease that ends later than
+// TakeSweep makes the holder the only one that sweeps, until the lease ends. ok is false when another one is. A lease that ends much later than
 // any that begins now was given by a clock that was ahead, and does not count.
 func (s *Store) TakeSweep(ctx context.Context, holder string, lease time.Duration) (ok bool, err error) {
 	const query = `UPDATE sweep_state SET leader = $1, lease_us = $2 WHERE id = 1 AND (lease_us < $3 OR lease_us > $4)`
 	now := s.now()
-	return s.setLease(ctx, query, holder, micros(now.Add(lease)), micros(now), micros(now.Add(2*lease)))
+	return s.setLease(ctx, query, holder, micros(now.Add(lease)), micros(now), micros(now.Add(lease+clockAhead)))
 }
 
 // KeepSweep makes a lease last longer. ok is false when the holder has lost it: another one may have had it since.
@@ -65,6 +65,11 @@ func (s *Store) setLease(ctx context.Context, query string, args ...any) (ok boo
 // ReleaseSweep gives the lease back. It does nothing to another holder's.
 func (s *Store) ReleaseSweep(ctx context.Context, holder string) error {
 	return s.setSweep(ctx, `leader = '', lease_us = 0 WHERE id = 1 AND leader = $1`, holder)
+}
+
+// NextEpoch moves the epoch on by one, under a new token, unless it was moved on from there already.
+func (s *Store) NextEpoch(ctx context.Context, from int64) error {
+	return s.setSweep(ctx, `token = $1, epoch = epoch + 1 WHERE id = 1 AND epoch = $2`, newID(), from)
 }
 
 // RaiseEpoch moves the epoch to above the given one and above its own, under a new token.

@@ -3,6 +3,7 @@ package fsck_test
 import (
 	"context"
 	"io"
+	"iter"
 	"os"
 	"path/filepath"
 	"strings"
@@ -249,6 +250,19 @@ func TestWhatLiesAsideExpiresWhenTheRightOneIsInItsPlace(t *testing.T) {
 	require.Equal(t, l.raw, r.object(l.copy.Key))
 }
 
+// settingBucket has the clock set while objects are listed.
+type settingBucket struct {
+	fsck.Bucket
+	set func()
+}
+
+func (b *settingBucket) List(ctx context.Context, prefix string) iter.Seq2[blob.Info, error] {
+	return func(yield func(blob.Info, error) bool) {
+		b.Bucket.List(ctx, prefix)(yield)
+		b.set()
+	}
+}
+
 // What lies aside for 30 days may be mail of a mailbox that the database has forgotten: a wrong clock must not end that.
 func TestAClockThatIsWrongRemovesNothingFromAside(t *testing.T) {
 	const month = 31 * 24 * time.Hour
@@ -273,6 +287,14 @@ func TestAClockThatIsWrongRemovesNothingFromAside(t *testing.T) {
 		require.Zero(t, r.mustSweep().Expired, "moved while the clock was at 1970")
 
 		require.NoError(t, os.Chtimes(aside, time.Time{}, moved.ModTime()))
+		r.ahead = right
+		r.mustSweep()
+		r.ahead += time.Hour
+		objects := r.through
+		r.through = &settingBucket{Bucket: objects, set: func() { r.ahead = right + month }}
+		require.Zero(t, r.mustSweep().Expired, "it is set during a sweep")
+		r.through = objects
+		r.ahead = right + month
 		r.ahead = right + month
 		require.Zero(t, r.mustSweep().Expired, "the first sweep after a month")
 		r.ahead += 24 * time.Hour

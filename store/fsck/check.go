@@ -118,7 +118,7 @@ func (c *check) database(ctx context.Context) (accept func(context.Context) erro
 		return nothing, nil
 	}
 	return func(ctx context.Context) error {
-		if err := c.accept(ctx, w); err != nil {
+		if err := c.accept(ctx); err != nil {
 			return err
 		}
 		c.found(Problem{Kind: KindDatabase, What: reason, Mended: true, Done: "the objects belong to this database now, and the sweep goes on"})

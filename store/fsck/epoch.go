@@ -35,40 +35,40 @@ func (f *Fsck) moveOn(ctx context.Context) error {
 }
 
 // raise moves the epoch of both on. The database is never ahead by more than one: else a database that is set back could
-// be ahead of the witness still.
+// be ahead of the witness still, and one whose witness cannot be written would seem to have lost its objects.
 func (f *Fsck) raise(ctx context.Context, w *witness, st store.SweepState) error {
 	if w == nil && st.Epoch == 0 || w != nil && st.Epoch == w.Epoch {
-		if err := f.store.RaiseEpoch(ctx, st.Epoch); err != nil {
-			return fmt.Errorf("raise epoch: %w", err)
-		}
-		if err := f.step("epoch raised"); err != nil {
-			return err
-		}
-		var err error
-		if st, err = f.store.SweepState(ctx); err != nil {
-			return fmt.Errorf("raise epoch: %w", err)
-		}
+		return f.raiseAnd(ctx, func(ctx context.Context) error { return f.store.NextEpoch(ctx, st.Epoch) })
 	}
 	return f.writeWitness(ctx, st)
 }
 
-// accept makes the database, as it is, the one that the objects belong to.
-func (f *Fsck) accept(ctx context.Context, w *witness) error {
-	f.raising.Lock()
-	defer f.raising.Unlock()
-	above := int64(0)
-	if w != nil {
-		above = w.Epoch
-	}
-	if err := f.store.RaiseEpoch(ctx, above); err != nil {
+// raiseAnd raises the epoch of the database, and writes the witness of what it is then.
+func (f *Fsck) raiseAnd(ctx context.Context, raise func(ctx context.Context) error) error {
+	if err := raise(ctx); err != nil {
 		return fmt.Errorf("raise epoch: %w", err)
 	}
 	if err := f.step("epoch raised"); err != nil {
 		return err
 	}
 	st, err := f.store.SweepState(ctx)
-	if err == nil {
-		err = f.writeWitness(ctx, st)
+	if err != nil {
+		return fmt.Errorf("raise epoch: %w", err)
+	}
+	return f.writeWitness(ctx, st)
+}
+
+// accept makes the database, as it is, the one that the objects belong to.
+func (f *Fsck) accept(ctx context.Context) error {
+	f.raising.Lock()
+	defer f.raising.Unlock()
+	w, st, err := f.readBoth(ctx)
+	switch {
+	case err != nil:
+	case w.contradicts(st) == "":
+		err = f.raise(ctx, w, st)
+	default:
+		err = f.raiseAnd(ctx, func(ctx context.Context) error { return f.store.RaiseEpoch(ctx, w.epoch()) })
 	}
 	if err == nil {
 		err = f.step("witness written")
@@ -82,4 +82,11 @@ func (f *Fsck) accept(ctx context.Context, w *witness) error {
 	f.sure.forget()
 	f.metrics.setStopped(false)
 	return nil
+}
+
+func (w *witness) epoch() int64 {
+	if w == nil {
+		return 0
+	}
+	return w.Epoch
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/mairust/mairust/store"
 )
 
 // DescribeChanged gives what describes the mailboxes and tenants that were changed since it was called last.
@@ -11,6 +13,9 @@ func (f *Fsck) DescribeChanged() func(context.Context) error { return f.followCh
 
 // IsDue says whether a sweep is to begin.
 func (f *Fsck) IsDue(ctx context.Context) bool { return f.isDue(ctx) }
+
+// On has the process go on with another store, the same one restored.
+func (f *Fsck) On(s *store.Store) { f.store = s }
 
 // Exclusively does work with the lease of a sweep.
 func (f *Fsck) Exclusively(ctx context.Context, work func(context.Context) error) error {

@@ -83,8 +83,8 @@ type Fsck struct {
 	// raising is held by who moves the epoch on, each watchEvery.
 	raising    sync.Mutex
 	watchEvery time.Duration
-	// renewedIn is the stop, by its time in microseconds, in which this process has given all folders a new UIDVALIDITY.
-	renewedIn atomic.Int64
+	// renewedIn is the stop, by its time and the database's token, in which this process has given all folders a new UIDVALIDITY.
+	renewedIn atomic.Value
 	// step is called after each act that a crash could follow; tests end it there.
 	step func(name string) error
 }

@@ -37,7 +37,8 @@ type sweep struct {
 	orphans, asides []object
 	stale           []object
 	orphanCount     int64
-	// steady says whether ages can be believed, and waiting counts what would have expired if they could.
+	// at is when it began. steady says whether ages, which are up to then, can be believed; waiting counts what would have expired if they could.
+	at      time.Time
 	steady  bool
 	waiting int64
 	// nested is how many objects of another installation below this one there are, and nestedKey one of them.
@@ -70,7 +71,9 @@ func (w *sweep) run(ctx context.Context) error {
 		return err
 	}
 	var err error
-	if w.steady, err = w.isSteady(ctx); err != nil {
+	began := time.Now() // of the clock that nobody sets
+	w.at = w.now()
+	if w.steady, err = w.isSteady(ctx, w.at); err != nil {
 		return err
 	}
 	if w.Young, err = w.walk(ctx, w.options.MinAge, false, func(batch []object) error { return w.look(ctx, batch) }); err != nil {
@@ -100,7 +103,7 @@ func (w *sweep) run(ctx context.Context) error {
 	if n, err := w.store.CountDamaged(ctx); err == nil {
 		w.metrics.damaged.Set(float64(n))
 	}
-	return w.store.NoteSwept(ctx, w.now())
+	return w.store.NoteSwept(ctx, w.at.Add(time.Since(began)))
 }
 
 // most is how many objects without a row a sweep takes for the remains of crashes.
@@ -237,7 +240,7 @@ func (w *sweep) settleAsides(ctx context.Context) error {
 // there at all was moved while the clock was wrong, and stays.
 func (w *sweep) isExpired(o object) bool {
 	m := placeOf(strings.TrimPrefix(o.Key, asidePrefix)).message
-	return w.now().Sub(o.Modified) > w.options.KeepOrphans && !o.Modified.Before(timeOf(m, o.Modified, w.now()))
+	return w.at.Sub(o.Modified) > w.options.KeepOrphans && !o.Modified.Before(timeOf(m, o.Modified, w.at))
 }
 
 // minSteady is what may be between two sweeps, though the interval is shorter.
@@ -245,9 +248,9 @@ const minSteady = 48 * time.Hour
 
 // isSteady says whether the last complete sweep was not long before this one, and not after it: a clock that is a month ahead, for a minute or
 // for good, makes all seem old. Nothing is removed for its age then before another sweep, an interval later.
-func (f *Fsck) isSteady(ctx context.Context) (bool, error) {
+func (f *Fsck) isSteady(ctx context.Context, now time.Time) (bool, error) {
 	st, err := f.store.SweepState(ctx)
-	since := f.now().Sub(st.SweptAt)
+	since := now.Sub(st.SweptAt)
 	return 0 <= since && since <= max(2*f.options.Interval, minSteady), err
 }
 

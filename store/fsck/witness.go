@@ -126,6 +126,7 @@ func (f *Fsck) compare(ctx context.Context) (*witness, store.SweepState, error) 
 		}
 		return w, st, stopped
 	}
+	f.renewedIn.Store("")
 	f.metrics.setStopped(st.Stopped != "")
 	if st.Stopped != "" {
 		return w, st, fmt.Errorf("%w: %s", ErrStopped, st.Stopped)
@@ -272,7 +273,7 @@ func (f *Fsck) renewOnce(ctx context.Context, w *witness, st store.SweepState, r
 	if err != nil {
 		return fmt.Errorf("renew folders: %w", err)
 	}
-	stop := is.StoppedAt.UnixMicro()
+	stop := fmt.Sprint(is.StoppedAt.UnixMicro(), is.Token)
 	if f.renewedIn.Load() == stop {
 		return nil
 	}

@@ -2,6 +2,7 @@ package fsck_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -472,5 +473,65 @@ func TestEachProcessRenewsFoldersWhileTheDatabaseIsAnOldOne(t *testing.T) {
 		once := inbox()
 		require.ErrorIs(t, f.Watch(ctx), fsck.ErrStopped)
 		require.Equal(t, once, inbox())
+	})
+}
+
+// unwitnessed is an object store whose witness cannot be written for a while.
+type unwitnessed struct {
+	fsck.Bucket
+	failing bool
+}
+
+func (u *unwitnessed) Replace(ctx context.Context, key string, r io.ReadSeeker, size int64) error {
+	if u.failing && key == fsck.Witness {
+		return errors.New("503 SlowDown")
+	}
+	return u.Bucket.Replace(ctx, key, r, size)
+}
+
+func TestAWitnessThatCannotBeWrittenIsNoAlarmWhenItCan(t *testing.T) {
+	onEach(t, func(t *testing.T, r *rig) {
+		ctx := t.Context()
+		require.NoError(t, r.fsck().Watch(ctx))
+		_, err := r.store.StopSweep(ctx, "150 of 900 objects have no row")
+		require.NoError(t, err)
+		objects := &unwitnessed{Bucket: r.through, failing: true}
+		r.through = objects
+		f := r.fsck()
+		for range 2 {
+			require.ErrorContains(t, f.Watch(ctx), "503")
+			_, err = f.Check(ctx, fsck.Request{Repair: true, MinAge: -1}, func(fsck.Event) {})
+			require.ErrorContains(t, err, "503")
+		}
+		objects.failing = false
+		require.NoError(t, f.HasObjects(ctx), "mail is taken")
+		require.ErrorIs(t, f.Watch(ctx), fsck.ErrStopped)
+		_, problems := r.check(fsck.Request{Repair: true, MinAge: -1})
+		require.Len(t, problems, 1)
+		require.Contains(t, problems[0].What, "150 of 900")
+		require.NoError(t, f.Watch(ctx))
+	})
+}
+
+func TestADumpThatIsRestoredAgainIsNoticedAgain(t *testing.T) {
+	onEach(t, func(t *testing.T, r *rig) {
+		ctx := t.Context()
+		bob := storetest.NewSite(t, r.store, "one", "one.test", "bob").Mailboxes["bob"].ID
+		require.NoError(t, r.fsck().Watch(ctx))
+		_, err := r.store.StopSweep(ctx, "150 of 900 objects have no row")
+		require.NoError(t, err)
+		restore, before := r.dump(), r.folder(bob, "INBOX").UIDValidity
+		f := r.fsck()
+		for range 3 {
+			for range 2 {
+				_ = f.Watch(ctx)
+			}
+			restore()
+			f.On(r.store)
+			require.ErrorIs(t, f.Watch(ctx), fsck.ErrStopped)
+			require.Greater(t, r.folder(bob, "INBOX").UIDValidity, before)
+			r.check(fsck.Request{Repair: true, MinAge: -1})
+			require.NoError(t, f.Watch(ctx))
+		}
 	})
 }
