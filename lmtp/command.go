@@ -20,6 +20,7 @@ var (
 func (w *wire) translate(line []byte) ([]byte, error) {
 	text := strings.TrimRight(string(line), "\r\n")
 	verb, argument := splitCommand(text)
+	w.verb = verb
 	if verb == "MAIL" || verb == "RCPT" {
 		text = w.translatePath(verb, argument)
 		line = []byte(text + "\r\n")

@@ -26,10 +26,10 @@ func TestConversationWithOneMessage(t *testing.T) {
 	c.expect("250-Hello mx.example.test", "250-PIPELINING", "250-8BITMIME", "250-ENHANCEDSTATUSCODES", "250-CHUNKING",
 		"250-SMTPUTF8", "250-SIZE 1000", "250 LIMITS RCPTMAX=1000")
 	c.send("MAIL FROM:<a@sender.test> SIZE=100 BODY=8BITMIME\r\n")
-	c.expect("250 2.0.0 Roger, accepting mail from <a@sender.test>")
+	c.expect("250 2.1.0 Sender ok")
 	c.send("RCPT TO:<bob@example.test>\r\nRCPT TO:<nobody@example.test>\r\nRCPT TO:<carol+lists@example.test>\r\nDATA\r\n")
-	c.expect("250 2.0.0 I'll make sure <bob@example.test> gets this", "550 5.1.1 No such mailbox",
-		"250 2.0.0 I'll make sure <carol+lists@example.test> gets this", "354 Go ahead. End your data with <CR><LF>.<CR><LF>")
+	c.expect("250 2.1.5 Recipient ok", "550 5.1.1 No such mailbox",
+		"250 2.1.5 Recipient ok", "354 Go ahead. End your data with <CR><LF>.<CR><LF>")
 	c.send("Subject: hello\r\n\r\nworld\r\n.\r\nNOOP\r\nQUIT\r\n")
 	for _, rcpt := range []string{"bob@example.test", "carol+lists@example.test"} {
 		require.Regexp(t, `^250 2\.1\.5 <`+strings.ReplaceAll(rcpt, "+", `\+`)+`> Stored as [0-9a-f-]{36}$`, c.line())
@@ -245,9 +245,9 @@ func TestCommandsOutOfOrderAndBroken(t *testing.T) {
 	for name, steps := range map[string][][2]string{
 		"nothing before LHLO":   {{"MAIL FROM:<a@b.test>", "502 5.5.1 Please introduce yourself first."}},
 		"SMTP is not spoken":    {{"EHLO x", "500 5.5.1 This is a LMTP server, use LHLO"}},
-		"no second MAIL":        {{"LHLO x", ""}, {"MAIL FROM:<>", "250 2.0.0 Roger, accepting mail from <>"}, {"MAIL FROM:<c@d.test>", "503 5.5.1 Sender was given already"}},
-		"MAIL after RSET":       {{"LHLO x", ""}, {"MAIL FROM:<>", ""}, {"RSET", "250 2.0.0 Session reset"}, {"MAIL FROM:<>", "250 2.0.0 Roger, accepting mail from <>"}},
-		"MAIL after LHLO again": {{"LHLO x", ""}, {"MAIL FROM:<>", ""}, {"LHLO x", ""}, {"MAIL FROM:<>", "250 2.0.0 Roger, accepting mail from <>"}},
+		"no second MAIL":        {{"LHLO x", ""}, {"MAIL FROM:<>", "250 2.1.0 Sender ok"}, {"MAIL FROM:<c@d.test>", "503 5.5.1 Sender was given already"}},
+		"MAIL after RSET":       {{"LHLO x", ""}, {"MAIL FROM:<>", ""}, {"RSET", "250 2.0.0 Session reset"}, {"MAIL FROM:<>", "250 2.1.0 Sender ok"}},
+		"MAIL after LHLO again": {{"LHLO x", ""}, {"MAIL FROM:<>", ""}, {"LHLO x", ""}, {"MAIL FROM:<>", "250 2.1.0 Sender ok"}},
 		"DATA without RCPT":     {{"LHLO x", ""}, {"MAIL FROM:<>", ""}, {"DATA", "502 5.5.1 Missing RCPT TO command."}, {"NOOP", "250 2.0.0 I have successfully done nothing"}},
 		"BDAT without RCPT":     {{"LHLO x", ""}, {"BDAT 6 LAST\r\nQUIT\r\n", "502 5.5.1 Missing RCPT TO command."}},
 		"BDAT with nonsense":    {{"LHLO x", ""}, {"BDAT -1", "501 5.5.4 Malformed BDAT, closing connection"}},
@@ -379,7 +379,7 @@ func TestResetWithinChunksStoresNothing(t *testing.T) {
 	requireStored(t, c.line())
 	r.requireLast(t, "abc")
 	for command, reply := range map[string]string{
-		"MAIL FROM:<>":               "250 2.0.0 Roger, accepting mail from <>",
+		"MAIL FROM:<>":               "250 2.1.0 Sender ok",
 		"RCPT TO:<bob@example.test>": "502 5.5.1 Missing MAIL FROM command.",
 		"DATA":                       "502 5.5.1 Missing RCPT TO command.",
 		"nonsense":                   "501 5.5.2 Bad command",

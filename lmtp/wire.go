@@ -48,6 +48,8 @@ type wire struct {
 	// out is what go-smtp has yet to read, err the error that follows.
 	out []byte
 	err error
+	// verb is that of the command that go-smtp reads or has read last.
+	verb string
 	// path is that of the MAIL or RCPT that go-smtp reads or has read last, as the client wrote it, without
 	// angle brackets.
 	path string
@@ -171,7 +173,30 @@ func (w *wire) Write(p []byte) (int, error) {
 	case accepted:
 		w.startMessage(newDotReader(w.in))
 	}
-	return w.replies.Write(p)
+	if _, err := w.replies.Write(w.brief(p)); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// Replies to MAIL and RCPT, with the codes of RFC 3463, 3.2.
+var (
+	senderOK    = []byte("250 2.1.0 Sender ok\r\n")
+	recipientOK = []byte("250 2.1.5 Recipient ok\r\n")
+)
+
+// brief gives what is to be said for a reply of go-smtp, which repeats the address: an MTA reads it byte by byte, for every message.
+func (w *wire) brief(reply []byte) []byte {
+	if !bytes.HasPrefix(reply, []byte("250 ")) {
+		return reply
+	}
+	switch w.verb {
+	case "MAIL":
+		return senderOK
+	case "RCPT":
+		return recipientOK
+	}
+	return reply
 }
 
 func (w *wire) startMessage(data io.Reader) {
