@@ -198,10 +198,10 @@ func (c *client) expectEnd() {
 func (c *client) envelope(from string, rcpts ...string) {
 	c.t.Helper()
 	c.send("MAIL FROM:<" + from + ">\r\n")
-	c.expect("250 2.1.0 Sender ok")
+	require.True(c.t, strings.HasPrefix(c.line(), "250 2."))
 	for _, r := range rcpts {
 		c.send("RCPT TO:<" + r + ">\r\n")
-		c.expect("250 2.1.5 Recipient ok")
+		require.True(c.t, strings.HasPrefix(c.line(), "250 2."))
 	}
 }
 

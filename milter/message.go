@@ -192,7 +192,7 @@ func (s *session) summarize() (summary *mail.Summary, err error) {
 // OutboundLimits are those with which mail that goes out is read, so that its text can be told from another.
 func OutboundLimits() mail.Limits { return mail.Limits{Preview: outboundText, Hosts: maxHosts} }
 
-// sender prefers Postfix's resolved form of the reverse path, because that is what LMTP is given: a bare "root" has a domain there,
+// sender prefers Postfix's resolved form of the reverse path, which is mostly what LMTP is given: a bare "root" has a domain there,
 // and "()" is the null sender.
 func sender(arg string, m macros) mail.Address {
 	if resolved, ok := m.lookup("{mail_addr}"); ok {

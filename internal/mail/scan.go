@@ -33,14 +33,14 @@ const (
 // The versions of the field. In the first the MAC covered the sender that LMTP had, so that a verdict was lost where Postfix gave the milter another
 // one (ADR 0029). It is read still, for mail that was stored or queued with it.
 const (
-	scanWithoutSender = "1"
-	scanVersion       = "2"
+	scanFirstVersion = "1"
+	scanVersion      = "2"
 )
 
 // scanKeys are the keys of each version, in order; the MAC comes last and covers all before it.
 var scanKeys = map[string][]string{
-	scanWithoutSender: {"v", "t", "h", "q", "a", "tags", "score", "m"},
-	scanVersion:       {"v", "t", "h", "q", "s", "a", "tags", "score", "m"},
+	scanFirstVersion: {"v", "t", "h", "q", "a", "tags", "score", "m"},
+	scanVersion:      {"v", "t", "h", "q", "s", "a", "tags", "score", "m"},
 }
 
 var (
@@ -143,7 +143,7 @@ func ParseScan(value string, sender Address, body [32]byte, verify func(mac stri
 	}
 	last := len(values) - 1
 	covered := slices.Clone(values[:last])
-	if values[0] == scanWithoutSender {
+	if values[0] == scanFirstVersion {
 		s.SenderDigest = DigestSender(sender)
 		covered = append(covered, sender.Fold().String())
 	}
