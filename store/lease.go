@@ -17,23 +17,13 @@ func (s *Store) TakeLease(ctx context.Context, name, holder string, lease time.D
 		ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until_us = excluded.until_us
 		WHERE leases.holder = excluded.holder OR leases.until_us < $4 OR leases.until_us > $5`
 	now := s.now()
-	err = s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
-		n, err := tx.Exec(ctx, query, name, holder, micros(now.Add(lease)), micros(now), micros(now.Add(lease+clockAhead)))
-		ok = n == 1
-		return err
-	})
-	return ok, err
+	return s.setLease(ctx, query, name, holder, micros(now.Add(lease)), micros(now), micros(now.Add(lease+clockAhead)))
 }
 
 // KeepLease makes a lease last longer. ok is false when the holder has lost it: another one may have had it since.
 func (s *Store) KeepLease(ctx context.Context, name, holder string, lease time.Duration) (ok bool, err error) {
 	const query = `UPDATE leases SET until_us = $3 WHERE name = $1 AND holder = $2`
-	err = s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
-		n, err := tx.Exec(ctx, query, name, holder, micros(s.now().Add(lease)))
-		ok = n == 1
-		return err
-	})
-	return ok, err
+	return s.setLease(ctx, query, name, holder, micros(s.now().Add(lease)))
 }
 
 // ReleaseLease gives a lease back. It does nothing to another holder's.
