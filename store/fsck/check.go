@@ -96,7 +96,7 @@ func (c *check) database(ctx context.Context) (accept func(context.Context) erro
 	if err != nil {
 		return nil, err
 	}
-	reason := w.contradicts(st)
+	reason, had := w.contradicts(st), w.discord(st)
 	if reason != "" && c.mends() {
 		if err := c.renewFolders(ctx, w, st); err != nil {
 			return nil, err
@@ -118,7 +118,7 @@ func (c *check) database(ctx context.Context) (accept func(context.Context) erro
 		return nothing, nil
 	}
 	return func(ctx context.Context) error {
-		if err := c.accept(ctx); err != nil {
+		if err := c.accept(ctx, had); err != nil {
 			return err
 		}
 		c.found(Problem{Kind: KindDatabase, What: reason, Mended: true, Done: "the objects belong to this database now, and the sweep goes on"})
@@ -176,7 +176,7 @@ func (c *check) checkObjects(ctx context.Context) error {
 	})
 	c.report.Young = young
 	if err == nil && c.mends() {
-		_, err = c.tidyUp(ctx, max(c.minAge, c.options.MinAge)) // deliveries under way have uploads that are no objects yet
+		_, err = c.tidyUp(ctx, c.now().Add(-max(c.minAge, c.options.MinAge))) // deliveries under way have uploads that are no objects yet
 	}
 	return err
 }

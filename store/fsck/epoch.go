@@ -58,15 +58,20 @@ func (f *Fsck) raiseAnd(ctx context.Context, raise func(ctx context.Context) err
 	return f.writeWitness(ctx, st)
 }
 
-// accept makes the database, as it is, the one that the objects belong to.
-func (f *Fsck) accept(ctx context.Context) error {
+// errMeanwhile says that what a repair has seen to is not all there is.
+var errMeanwhile = errors.New("database and objects have come to contradict each other meanwhile: run it again")
+
+// accept makes the database, as it is, the one that the objects belong to, and had is how they contradicted each other when the repair began.
+func (f *Fsck) accept(ctx context.Context, had discord) error {
 	f.raising.Lock()
 	defer f.raising.Unlock()
 	w, st, err := f.readBoth(ctx)
-	switch {
+	switch has := w.discord(st); {
 	case err != nil:
-	case w.contradicts(st) == "":
+	case has == agree:
 		err = f.raise(ctx, w, st)
+	case has != had:
+		err = errMeanwhile
 	default:
 		err = f.raiseAnd(ctx, func(ctx context.Context) error { return f.store.RaiseEpoch(ctx, w.epoch()) })
 	}

@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -83,8 +82,8 @@ type Fsck struct {
 	// raising is held by who moves the epoch on, each watchEvery.
 	raising    sync.Mutex
 	watchEvery time.Duration
-	// renewedIn is the stop, by its time and the database's token, in which this process has given all folders a new UIDVALIDITY.
-	renewedIn atomic.Value
+	// renewed is when this process has given all folders a new UIDVALIDITY.
+	renewed renewals
 	// step is called after each act that a crash could follow; tests end it there.
 	step func(name string) error
 }

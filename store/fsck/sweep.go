@@ -97,7 +97,7 @@ func (w *sweep) run(ctx context.Context) error {
 		return err
 	}
 	w.tell(ctx, w.DescribeAll(ctx)) // what is not described is no reason to walk all objects again at once
-	if w.Unfinished, err = w.tidyUp(ctx, w.options.MinAge); err != nil {
+	if w.Unfinished, err = w.tidyUp(ctx, w.at.Add(-w.options.MinAge)); err != nil {
 		return err
 	}
 	if n, err := w.store.CountDamaged(ctx); err == nil {
@@ -159,12 +159,12 @@ func (f *Fsck) mark(ctx context.Context, row store.ObjectState, what string) (fi
 
 // tidyUp removes what the object store keeps of acts that crashes have broken off, where it keeps any. That it cannot is
 // logged and counted, and keeps nothing else from being done: there are servers that list no unfinished uploads.
-func (f *Fsck) tidyUp(ctx context.Context, minAge time.Duration) (removed int, err error) {
+func (f *Fsck) tidyUp(ctx context.Context, before time.Time) (removed int, err error) {
 	t, ok := f.objects.(blob.Tidier)
 	if !ok {
 		return 0, nil
 	}
-	removed, err = t.Tidy(ctx, f.now().Add(-minAge))
+	removed, err = t.Tidy(ctx, before)
 	if err != nil && ctx.Err() == nil {
 		f.metrics.untidied.Inc()
 		f.log.Warn("what crashes have left in the object store was not all removed", "removed", removed, "err", err)

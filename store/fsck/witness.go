@@ -79,6 +79,26 @@ func (w *witness) isBehind(st store.SweepState) bool {
 	return w.DatabaseID == st.DatabaseID && w.Epoch < st.Epoch-1
 }
 
+// discord is in which way a witness and a database contradict each other.
+type discord int
+
+const (
+	agree         discord = iota
+	objectsBehind         // the objects were set back, or are not those
+	databaseOther         // the database was set back, or is another one
+)
+
+func (w *witness) discord(st store.SweepState) discord {
+	switch {
+	case w.isBehind(st):
+		return objectsBehind
+	case w.contradicts(st) != "":
+		return databaseOther
+	default:
+		return agree
+	}
+}
+
 // contradicts says in words why the database is not the one, or not in the state, that the witness saw; empty when it
 // may be. A database that is ahead by one is as it should be: it is raised first.
 func (w *witness) contradicts(st store.SweepState) string {
@@ -126,7 +146,7 @@ func (f *Fsck) compare(ctx context.Context) (*witness, store.SweepState, error) 
 		}
 		return w, st, stopped
 	}
-	f.renewedIn.Store("")
+	f.renewed.forget()
 	f.metrics.setStopped(st.Stopped != "")
 	if st.Stopped != "" {
 		return w, st, fmt.Errorf("%w: %s", ErrStopped, st.Stopped)
@@ -263,6 +283,35 @@ func (f *Fsck) renewFolders(ctx context.Context, w *witness, st store.SweepState
 	return nil
 }
 
+// renewals are those of one stop, by its time and the database's token, that this process has made.
+type renewals struct {
+	mu sync.Mutex
+	in string
+	// before are the tokens for which the database had been renewed: one that comes back shows that it was restored again.
+	before map[string]bool
+}
+
+func (r *renewals) has(in, renewedFor string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.in == in && !r.before[renewedFor]
+}
+
+func (r *renewals) note(in, before string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.in != in {
+		r.in, r.before = in, map[string]bool{}
+	}
+	r.before[before] = true
+}
+
+func (r *renewals) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.in, r.before = "", nil
+}
+
 // renewOnce does so once in each process while the sweep is stopped. When the objects have two databases that both live, the one that
 // goes on has a new token each minute; a repair renews once more.
 func (f *Fsck) renewOnce(ctx context.Context, w *witness, st store.SweepState, reason string) error {
@@ -274,7 +323,7 @@ func (f *Fsck) renewOnce(ctx context.Context, w *witness, st store.SweepState, r
 		return fmt.Errorf("renew folders: %w", err)
 	}
 	stop := fmt.Sprint(is.StoppedAt.UnixMicro(), is.Token)
-	if f.renewedIn.Load() == stop {
+	if f.renewed.has(stop, is.RenewedFor) {
 		return nil
 	}
 	if is.Stopped != reason {
@@ -283,7 +332,7 @@ func (f *Fsck) renewOnce(ctx context.Context, w *witness, st store.SweepState, r
 	if err := f.renewFolders(ctx, w, st); err != nil {
 		return err
 	}
-	f.renewedIn.Store(stop)
+	f.renewed.note(stop, is.RenewedFor)
 	return nil
 }
 

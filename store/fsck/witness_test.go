@@ -526,12 +526,39 @@ func TestADumpThatIsRestoredAgainIsNoticedAgain(t *testing.T) {
 			for range 2 {
 				_ = f.Watch(ctx)
 			}
-			restore()
-			f.On(r.store)
-			require.ErrorIs(t, f.Watch(ctx), fsck.ErrStopped)
-			require.Greater(t, r.folder(bob, "INBOX").UIDValidity, before)
+			for range 2 {
+				restore()
+				f.On(r.store)
+				require.ErrorIs(t, f.Watch(ctx), fsck.ErrStopped)
+				once := r.folder(bob, "INBOX").UIDValidity
+				require.Greater(t, once, before)
+				require.ErrorIs(t, f.Watch(ctx), fsck.ErrStopped)
+				require.Equal(t, once, r.folder(bob, "INBOX").UIDValidity)
+			}
 			r.check(fsck.Request{Repair: true, MinAge: -1})
 			require.NoError(t, f.Watch(ctx))
 		}
+	})
+}
+
+// A database that is set back while a repair runs is not the one that was repaired.
+func TestARepairDoesNotAcceptWhatItHasNotSeen(t *testing.T) {
+	onEach(t, func(t *testing.T, r *rig) {
+		ctx := t.Context()
+		require.NoError(t, r.fsck().Watch(ctx))
+		_, err := r.store.StopSweep(ctx, "150 of 900 objects have no row")
+		require.NoError(t, err)
+		state, err := r.store.SweepState(ctx)
+		require.NoError(t, err)
+		objects := r.through
+		r.through = &settingBucket{Bucket: objects, set: func() { r.writeWitness(state.DatabaseID, state.Epoch+10) }}
+		f := r.fsck()
+		_, err = f.Check(ctx, fsck.Request{Repair: true, MinAge: -1}, func(fsck.Event) {})
+		require.ErrorContains(t, err, "meanwhile")
+		require.ErrorIs(t, f.Certain(ctx), fsck.ErrAnother)
+		r.through = objects
+		require.ErrorIs(t, r.fsck().Watch(ctx), fsck.ErrStopped)
+		r.check(fsck.Request{Repair: true, MinAge: -1})
+		require.NoError(t, r.fsck().Watch(ctx))
 	})
 }
