@@ -20,7 +20,7 @@ type SweepState struct {
 	Stopped string
 	// StoppedAt and SweptAt (the end of the last complete sweep) are zero when there is none.
 	StoppedAt, SweptAt time.Time
-	// RenewedFor is the foreign token for which all folders got a new UIDVALIDITY.
+	// RenewedFor is another one each time that all folders got a new UIDVALIDITY; empty when they never did.
 	RenewedFor string
 	// VerifyAfter is where the reading of all objects goes on, and VerifyBegan when it began; empty and zero when none
 	// is under way.
@@ -120,23 +120,20 @@ const renew = `UPDATE folders SET uidvalidity = CASE WHEN uidvalidity = 42949672
 // renewedAtOnce is how many mailboxes get new UIDVALIDITYs in one transaction, which keeps deliveries to their tenants waiting.
 const renewedAtOnce = 1000
 
-// RenewFolders gives every folder a new, higher UIDVALIDITY, because of the token of another state of the database. It
-// does nothing when that was done for this token already. When it is broken off it begins again the next time.
-func (s *Store) RenewFolders(ctx context.Context, token string) error {
-	if st, err := s.SweepState(ctx); err != nil || st.RenewedFor == token {
-		return err
-	}
+// RenewFolders gives every folder a new, higher UIDVALIDITY, and the database a new RenewedFor when all have theirs. When it is broken off it
+// begins again the next time.
+func (s *Store) RenewFolders(ctx context.Context) error {
 	for after, more := "", true; more; {
 		var err error
-		if after, more, err = s.renewAfter(ctx, token, after); err != nil {
+		if after, more, err = s.renewAfter(ctx, after); err != nil {
 			return err
 		}
 	}
-	return s.setSweep(ctx, `renewed_for = $1 WHERE id = 1`, token)
+	return s.setSweep(ctx, `renewed_for = $1 WHERE id = 1`, newID())
 }
 
-// renewAfter renews the folders of the next mailboxes by id, unless another node is through with all of them. It gives the last of these.
-func (s *Store) renewAfter(ctx context.Context, token, after string) (last string, more bool, err error) {
+// renewAfter renews the folders of the next mailboxes by id, and gives the last of these.
+func (s *Store) renewAfter(ctx context.Context, after string) (last string, more bool, err error) {
 	const next = `SELECT id FROM mailboxes WHERE id > $1 ORDER BY id LIMIT $2`
 	n := 0
 	err = s.each(ctx, next, []any{after, renewedAtOnce}, func(scan sqldb.Scan) error {
@@ -156,8 +153,7 @@ func (s *Store) renewAfter(ctx context.Context, token, after string) (last strin
 		if err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, renew+` WHERE mailbox_id > $2 AND mailbox_id <= $3
-			AND NOT EXISTS (SELECT 1 FROM sweep_state WHERE renewed_for = $4)`, uidValidityAt(s.now()), after, last, token)
+		_, err = tx.Exec(ctx, renew+` WHERE mailbox_id > $2 AND mailbox_id <= $3`, uidValidityAt(s.now()), after, last)
 		return err
 	})
 	return last, n == renewedAtOnce, err

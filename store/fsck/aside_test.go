@@ -295,7 +295,6 @@ func TestAClockThatIsWrongRemovesNothingFromAside(t *testing.T) {
 		require.Zero(t, r.mustSweep().Expired, "it is set during a sweep")
 		r.through = objects
 		r.ahead = right + month
-		r.ahead = right + month
 		require.Zero(t, r.mustSweep().Expired, "the first sweep after a month")
 		r.ahead += 24 * time.Hour
 		require.Equal(t, int64(1), r.mustSweep().Expired)

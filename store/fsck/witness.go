@@ -12,8 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/mairust/mairust/store"
 	"github.com/mairust/mairust/store/blob"
 )
@@ -277,7 +275,7 @@ func (f *Fsck) renewFolders(ctx context.Context, w *witness, st store.SweepState
 	if w.isBehind(st) {
 		return nil
 	}
-	if err := f.store.RenewFolders(ctx, w.Token+" "+uuid.NewString()); err != nil {
+	if err := f.store.RenewFolders(ctx); err != nil {
 		return fmt.Errorf("renew folders: %w", err)
 	}
 	return nil
@@ -287,7 +285,7 @@ func (f *Fsck) renewFolders(ctx context.Context, w *witness, st store.SweepState
 type renewals struct {
 	mu sync.Mutex
 	in string
-	// before are the tokens for which the database had been renewed: one that comes back shows that it was restored again.
+	// before are the values of RenewedFor that were replaced: one that comes back shows that the database was restored again.
 	before map[string]bool
 }
 
