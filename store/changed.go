@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/mairust/mairust/internal/mail"
@@ -46,11 +47,16 @@ func (s *Store) noteRecipients(tx *sqldb.Tx, tenant TenantID) {
 	s.noteChanged(tx, tenant, ChangedRecipients, string(tenant))
 }
 
+// ErrSetBack is that of a Follower that does not find the change it read last: the database was set back or is another one, or that
+// change was older than what is kept. It cannot know what it missed.
+var ErrSetBack = errors.New("the changes that were read before are not there any more")
+
 // Follower reads changes of some nouns as they are committed, each once. It is not for several goroutines at once.
 type Follower struct {
 	s     *Store
 	nouns []string
-	last  int64
+	// last is the highest number that was read, and lastAt the time of its change in microseconds; 0 when its row was not read.
+	last, lastAt int64
 	// seen are the changes of the window that is read again.
 	seen    map[int64]bool
 	started bool
@@ -69,7 +75,8 @@ func (s *Store) Follow(nouns ...string) *Follower {
 	return &Follower{s: s, nouns: nouns, seen: map[int64]bool{}}
 }
 
-// Next gives what has changed since the last call, by number. After an error the next call gives what this one missed.
+// Next gives what has changed since the last call, by number. After an error the next call gives what this one missed, but after an
+// ErrSetBack it begins anew, as the first one did.
 func (f *Follower) Next(ctx context.Context) ([]Changed, error) {
 	if !f.started {
 		err := f.s.get(ctx, `SELECT COALESCE(MAX(seq), 0) FROM changes`, nil, &f.last)
@@ -99,24 +106,33 @@ func (f *Follower) read(ctx context.Context) ([]Changed, error) {
 }
 
 func (f *Follower) readSome(ctx context.Context) (list []Changed, more bool, err error) {
-	const query = `SELECT seq, tenant_id, noun, id FROM changes WHERE seq > $1 ORDER BY seq LIMIT $2`
+	const query = `SELECT seq, at_us, tenant_id, noun, id FROM changes WHERE seq > $1 ORDER BY seq LIMIT $2`
 	var fresh []Changed
-	n := 0
+	n, last, lastAt, found := 0, f.last, f.lastAt, f.lastAt == 0
 	err = f.s.each(ctx, query, []any{f.last - followOverlap, followLimit}, func(scan sqldb.Scan) error {
 		n++
 		var c Changed
-		err := scan(&c.Seq, &c.Tenant, &c.Noun, &c.ID)
+		var at int64
+		err := scan(&c.Seq, &at, &c.Tenant, &c.Noun, &c.ID)
 		if err == nil && !f.seen[c.Seq] {
 			fresh = append(fresh, c)
 		}
+		found = found || c.Seq == f.last && at == f.lastAt
+		if c.Seq >= last {
+			last, lastAt = c.Seq, at
+		}
 		return err
 	})
+	if err == nil && !found {
+		*f = *f.s.Follow(f.nouns...)
+		err = ErrSetBack
+	}
 	if err != nil {
 		return nil, false, err
 	}
+	f.last, f.lastAt = last, lastAt
 	for _, c := range fresh {
 		f.seen[c.Seq] = true
-		f.last = max(f.last, c.Seq)
 	}
 	for seq := range f.seen {
 		if seq <= f.last-followOverlap {

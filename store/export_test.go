@@ -2,7 +2,10 @@ package store
 
 import (
 	"context"
+	"fmt"
 	"time"
+
+	"github.com/mairust/mairust/store/sqldb"
 )
 
 // SetPutPatience sets how long a batch waits for its objects.
@@ -27,4 +30,19 @@ func (s *Store) RememberedRecipients() int {
 // CountUpTo is MessagesUpTo with so many at once.
 func (s *Store) CountUpTo(ctx context.Context, id MessageID, atOnce int64) (n, bytes int64, err error) {
 	return s.messagesUpTo(ctx, id, atOnce)
+}
+
+// SetBackChanges makes changes those of an older dump: what comes after number seq is gone, and the next one has the number after it.
+func (s *Store) SetBackChanges(ctx context.Context, seq int64) error {
+	return s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		if _, err := tx.Exec(ctx, `DELETE FROM changes WHERE seq > $1`, seq); err != nil {
+			return err
+		}
+		next := fmt.Sprintf(`ALTER TABLE changes ALTER COLUMN seq RESTART WITH %d`, seq+1)
+		if s.db.Backend() == sqldb.SQLite {
+			next = fmt.Sprintf(`UPDATE sqlite_sequence SET seq = %d WHERE name = 'changes'`, seq)
+		}
+		_, err := tx.Exec(ctx, next)
+		return err
+	})
 }

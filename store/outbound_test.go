@@ -273,3 +273,40 @@ func TestFollowersSeeEachChangeOnceAndNoneFromBefore(t *testing.T) {
 		assert.NotContains(t, modes, store.TenantID("t1"))
 	})
 }
+
+func TestAFollowerNoticesThatTheDatabaseWasSetBack(t *testing.T) {
+	for name, since := range map[string]int{"nothing came since": 0, "fewer changes than were lost": 1, "as many": 3, "more": 5} {
+		t.Run(name, func(t *testing.T) {
+			storetest.Run(t, func(t *testing.T, s *store.Store) {
+				ctx := t.Context()
+				change := func(n int) {
+					t.Helper()
+					for i := range n {
+						require.NoError(t, s.SetOutboundMode(ctx, store.TenantID(fmt.Sprintf("t%d", i)), "shadow", store.OutboundBy{}, nil))
+					}
+				}
+				follow := s.Follow(store.ChangedMode)
+				next := func() []store.Changed {
+					t.Helper()
+					list, err := follow.Next(ctx)
+					require.NoError(t, err)
+					return list
+				}
+				change(3)
+				require.Empty(t, next())
+				change(3)
+				list := next()
+				require.Len(t, list, 3)
+
+				require.NoError(t, s.SetBackChanges(ctx, list[0].Seq-1))
+				change(since)
+				_, err := follow.Next(ctx)
+				require.ErrorIs(t, err, store.ErrSetBack)
+				require.Empty(t, next(), "it begins anew")
+				change(2)
+				require.Len(t, next(), 2)
+				require.Empty(t, next())
+			})
+		})
+	}
+}

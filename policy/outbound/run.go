@@ -111,6 +111,10 @@ func (g *Gate) followChanges(ctx context.Context) {
 	look := func() {
 		next, cancel := context.WithTimeout(ctx, writePatience)
 		changes, err := follower.Next(next)
+		if errors.Is(err, store.ErrSetBack) {
+			refreshed = time.Time{}
+			changes, err = follower.Next(next)
+		}
 		cancel()
 		if err == nil && (refreshed.IsZero() || time.Since(refreshed) > refreshEvery || len(changes) > 0) {
 			refreshed = time.Time{}
