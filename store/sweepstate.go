@@ -18,6 +18,8 @@ type SweepState struct {
 	Token string
 	// Stopped says why nothing may be removed until an operator has looked; empty when all is well.
 	Stopped string
+	// Kept is how many objects without a row the last complete sweep or repair has kept, which no other would do anything about.
+	Kept int64
 	// StoppedAt and SweptAt (the end of the last complete sweep) are zero when there is none.
 	StoppedAt, SweptAt time.Time
 	// RenewedFor is another one each time that all folders got a new UIDVALIDITY; empty when they never did.
@@ -30,11 +32,11 @@ type SweepState struct {
 
 // SweepState reads it.
 func (s *Store) SweepState(ctx context.Context) (SweepState, error) {
-	const query = `SELECT i.database_id, s.epoch, s.token, s.stopped, s.stopped_us, s.swept_us, s.renewed_for, s.verify_after, s.verify_us
+	const query = `SELECT i.database_id, s.epoch, s.token, s.stopped, s.stopped_us, s.swept_us, s.renewed_for, s.verify_after, s.verify_us, s.kept
 		FROM installation i JOIN sweep_state s ON s.id = i.id`
 	var st SweepState
 	var stopped, swept, verify *int64
-	err := s.get(ctx, query, nil, &st.DatabaseID, &st.Epoch, &st.Token, &st.Stopped, &stopped, &swept, &st.RenewedFor, &st.VerifyAfter, &verify)
+	err := s.get(ctx, query, nil, &st.DatabaseID, &st.Epoch, &st.Token, &st.Stopped, &stopped, &swept, &st.RenewedFor, &st.VerifyAfter, &verify, &st.Kept)
 	st.StoppedAt, st.SweptAt, st.VerifyBegan = fromNull(stopped), fromNull(swept), fromNull(verify)
 	return st, err
 }
@@ -88,14 +90,19 @@ func (s *Store) StopSweep(ctx context.Context, reason string) (first bool, err e
 	return first, err
 }
 
-// ResumeSweep takes the reason away.
-func (s *Store) ResumeSweep(ctx context.Context) error {
-	return s.setSweep(ctx, `stopped = '', stopped_us = NULL WHERE id = 1`)
+// StopSweepFor does so, and puts the reason in the place of another one.
+func (s *Store) StopSweepFor(ctx context.Context, reason string) error {
+	return s.setSweep(ctx, `stopped = $1, stopped_us = $2 WHERE id = 1`, reason, micros(s.now()))
 }
 
-// NoteSwept records the end of a complete sweep, by the clock of who sweeps.
-func (s *Store) NoteSwept(ctx context.Context, at time.Time) error {
-	return s.setSweep(ctx, `swept_us = $1 WHERE id = 1`, micros(at))
+// ResumeSweep takes the reason away, and records how many objects without a row a repair has kept.
+func (s *Store) ResumeSweep(ctx context.Context, kept int64) error {
+	return s.setSweep(ctx, `stopped = '', stopped_us = NULL, kept = $1 WHERE id = 1`, kept)
+}
+
+// NoteSwept records the end of a complete sweep, by the clock of who sweeps, and how many objects without a row it has kept.
+func (s *Store) NoteSwept(ctx context.Context, at time.Time, kept int64) error {
+	return s.setSweep(ctx, `swept_us = $1, kept = $2 WHERE id = 1`, micros(at), kept)
 }
 
 // NoteVerified records up to which message all objects have been read. An empty id ends the reading.

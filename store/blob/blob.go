@@ -25,6 +25,8 @@ var (
 	ErrNoKey = errors.New("no encryption key")
 	// ErrKeyDestroyed is the ErrNoKey of a key that is known to have been destroyed: nobody will read the object again.
 	ErrKeyDestroyed = fmt.Errorf("%w is left", ErrNoKey)
+	// ErrKeyLocked is the ErrNoKey of a key that is there, and cannot be used without the operator's identity: with that the object can be read.
+	ErrKeyLocked = fmt.Errorf("%w that can be unwrapped", ErrNoKey)
 )
 
 // Info describes an object.

@@ -19,6 +19,7 @@ func (s *settler) moveAside(ctx context.Context, o object, why string) (outcome,
 		return indexed, "", nil
 	}
 	if s.keepStrangers {
+		s.strangers.Add(1)
 		return kept, why, nil
 	}
 	if blob.CheckKey(to) != nil {

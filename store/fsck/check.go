@@ -28,15 +28,20 @@ type check struct {
 	youngToo bool
 	// inDoubt says that the database is another one than the objects belong to, was set back, or is made anew: they may know more.
 	inDoubt bool
+	// noMarks says that damage is not noted: the objects are not those that belong to the database.
+	noMarks bool
 	totals  store.Totals
 	limit   *limiter
 
-	// unread says that an object could not be read, and may be there all the same.
-	unread atomic.Bool
+	// unreadMessage says that an object could not be read, and may be there all the same.
+	unreadMessage atomic.Bool
 
 	// The lock of tallies guards what follows.
-	tallies  sync.Mutex
-	tenants  []store.TenantID
+	tallies sync.Mutex
+	tenants []store.TenantID
+	// unread says of which tenants a description, their own or that of a mailbox, could not be read, and may be another time; unreadBy is the first error.
+	unread   map[store.TenantID]bool
+	unreadBy error
 	report   Report
 	progress meter
 }
@@ -47,7 +52,7 @@ type check struct {
 func (f *Fsck) Check(ctx context.Context, r Request, tell func(Event)) (Report, error) {
 	c := &check{
 		settler: f.newSettler(), Request: r, tell: tell, minAge: f.options.MinAge, limit: newLimiter(r.BytesPerSecond),
-		report: Report{Kinds: map[string]Tally{}},
+		report: Report{Kinds: map[string]Tally{}}, unread: map[store.TenantID]bool{},
 	}
 	if r.MinAge >= 0 {
 		c.minAge = r.MinAge
@@ -85,6 +90,31 @@ func (c *check) run(ctx context.Context) error {
 	return accept(ctx)
 }
 
+// notAccepted says why the database is not accepted though all else was mended; empty when it is. It may lack what was described and could not
+// be read: mail for that would be refused.
+func (c *check) notAccepted() string {
+	if !c.inDoubt || len(c.unread) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("the sweep stays stopped: descriptions of %d tenants cannot be read, and the database may lack mailboxes and addresses; give the operator's identity "+
+		"(storage.encryption.operator_identity), or move away what nobody can read any more, and run it again (the first error: %v)", len(c.unread), c.unreadBy)
+}
+
+// noteUnread notes that a description, of a tenant or of one of its mailboxes, could not be read, or what it describes could not be made. It returns an error
+// that ends all work.
+func (c *check) noteUnread(ctx context.Context, key string, tenant store.TenantID, err error) error {
+	if ends := c.giveUp(ctx, key, err); ends != nil || isLost(err) {
+		return ends
+	}
+	c.tallies.Lock()
+	defer c.tallies.Unlock()
+	c.unread[tenant] = true
+	if c.unreadBy == nil {
+		c.unreadBy = err
+	}
+	return nil
+}
+
 // database compares database and object store first. accept ends a repair.
 func (c *check) database(ctx context.Context) (accept func(context.Context) error, err error) {
 	if c.Rebuild {
@@ -96,6 +126,7 @@ func (c *check) database(ctx context.Context) (accept func(context.Context) erro
 	if err != nil {
 		return nil, err
 	}
+	c.Rebuild = c.Rebuild || c.mends() && st.Stopped == rebuilding // one that was broken off goes on, whatever it is called now
 	reason, had := w.contradicts(st), w.discord(st)
 	if reason != "" && c.mends() {
 		if err := c.renewFolders(ctx, w, st); err != nil {
@@ -105,6 +136,8 @@ func (c *check) database(ctx context.Context) (accept func(context.Context) erro
 	// What belongs to no mailbox may belong to one that this database does not know.
 	c.keepStrangers = reason != "" || c.Rebuild
 	c.inDoubt = reason != "" && !w.isBehind(st) || c.Rebuild
+	c.aliasesLater = c.inDoubt
+	c.noMarks = w.isBehind(st) && !c.mends()
 	if reason == "" {
 		reason = st.Stopped
 	}
@@ -118,7 +151,11 @@ func (c *check) database(ctx context.Context) (accept func(context.Context) erro
 		return nothing, nil
 	}
 	return func(ctx context.Context) error {
-		if err := c.accept(ctx, had); err != nil {
+		if why := c.notAccepted(); why != "" {
+			c.found(Problem{Kind: KindDatabase, What: reason, Done: why})
+			return nil
+		}
+		if err := c.accept(ctx, had, c.keptForGood()); err != nil {
 			return err
 		}
 		c.found(Problem{Kind: KindDatabase, What: reason, Mended: true, Done: "the objects belong to this database now, and the sweep goes on"})
@@ -142,7 +179,8 @@ func (c *check) beginRebuild(ctx context.Context) error {
 	case has || totals.Mailboxes > 0:
 		return ErrNotEmpty
 	case c.mends():
-		_, err = c.store.StopSweep(ctx, rebuilding)
+		err = c.store.StopSweepFor(ctx, rebuilding)
+		c.sure.forget()
 	}
 	return err
 }
@@ -208,7 +246,7 @@ func (c *check) checkObject(ctx context.Context, o object) error {
 		return nil
 	}
 	done, why, err := c.settle(ctx, o)
-	if err := c.giveUp(ctx, o, err); err != nil || done == indexed {
+	if err := c.giveUp(ctx, o.Key, err); err != nil || done == indexed {
 		return err
 	}
 	p := Problem{Kind: KindOrphan, Key: o.Key, Message: string(o.message), Mailbox: string(o.mailbox), What: "no row speaks of the object"}
@@ -249,12 +287,16 @@ func (c *check) checkMailbox(ctx context.Context, o object) error {
 	p := Problem{Kind: KindMailbox, Key: o.Key, Mailbox: string(o.mailbox), What: "the mailbox is described, but not in the database"}
 	if c.mends() {
 		d, why, err := c.restore(ctx, o.place)
-		if err := c.giveUp(ctx, o, err); err != nil {
-			return err
-		}
-		p.Mended, p.Done = err == nil && why == "" && d != nil, why
-		if p.Mended {
-			p.Done = "made again: " + d.Address
+		switch {
+		case err != nil:
+			if err := c.noteUnread(ctx, o.Key, o.tenant, err); err != nil {
+				return err
+			}
+			p.Done = err.Error()
+		case why != "" || d == nil:
+			p.Done = why
+		default:
+			p.Mended, p.Done = true, "made again: "+d.Address
 		}
 	}
 	c.found(p)
@@ -313,8 +355,11 @@ func (c *check) checkDescriptions(ctx context.Context) error {
 	}
 	return c.eachMailbox(ctx, func(d store.MailboxDescription) error {
 		c.advance(1, 0)
-		differs, err := c.describe(ctx, d, c.mends())
-		if err != nil {
+		differs, err := c.describe(ctx, d, false)
+		if c.mends() && (differs || isKeyLost(err)) {
+			differs, err = c.describe(ctx, d, true)
+		}
+		if err != nil && !isKeyLost(err) {
 			return c.leaveUndescribed(ctx, &failed, err, descriptionKey(d), d.Mailbox)
 		}
 		if !differs || c.now().Sub(d.Created) < describeEvery+overlap || c.hasRenewed(d.Mailbox) {
@@ -339,8 +384,14 @@ func (c *check) leaveUndescribed(ctx context.Context, failed *undescribed, err e
 }
 
 func (c *check) checkTenantFile(ctx context.Context, failed *undescribed, t store.Tenant) error {
-	differs, err := c.describeTenant(ctx, t.ID, c.mends())
-	if err != nil {
+	if c.unread[t.ID] {
+		return nil // what was not read is not written over: it may say more
+	}
+	differs, err := c.describeTenant(ctx, t.ID, false)
+	if c.mends() && (differs || isKeyLost(err)) {
+		differs, err = c.describeTenant(ctx, t.ID, true)
+	}
+	if err != nil && !isKeyLost(err) {
 		return c.leaveUndescribed(ctx, failed, err, tenantKey(t.ID), "")
 	}
 	if !differs || c.now().Sub(t.Created) < describeEvery+overlap || c.inDoubt {

@@ -39,7 +39,7 @@ func (c *content) is(row store.ObjectState) bool {
 	return row.Digest == hex.EncodeToString(c.digest[:]) && row.SizeBytes == c.sizeBytes
 }
 
-// content reads an object whole. blob.ErrNoKey also when encryption is not set up, so that its bytes come as they are stored.
+// content reads an object whole. blob.ErrKeyLocked also when encryption is not set up, so that its bytes come as they are stored.
 func (f *Fsck) content(ctx context.Context, key string) (*content, error) {
 	r, info, err := f.objects.Get(ctx, key, 0, -1)
 	if err != nil {
@@ -60,7 +60,7 @@ func (f *Fsck) content(ctx context.Context, key string) (*content, error) {
 		return nil, fmt.Errorf("read %s: %w", key, err)
 	}
 	if bytes.HasPrefix(head.Bytes(), []byte(encryptedBegin)) {
-		return nil, fmt.Errorf("read %s: %w: encryption is not set up", key, blob.ErrNoKey)
+		return nil, fmt.Errorf("read %s: %w: encryption is not set up", key, blob.ErrKeyLocked)
 	}
 	if summary == nil {
 		summary = &mail.Summary{SizeBytes: counted.n}

@@ -54,7 +54,7 @@ func (f *Fsck) DescribeAll(ctx context.Context) error {
 	failed := undescribed{f: f}
 	err := f.eachMailbox(ctx, func(d store.MailboxDescription) error {
 		differs, err := f.describe(ctx, d, false)
-		if differs {
+		if differs || isKeyLost(err) {
 			_, err = f.describeSome(ctx, []store.MailboxID{d.Mailbox}) // as it is now
 		}
 		if err == nil && d.Created.After(began.Add(-overlap)) {
@@ -238,17 +238,34 @@ func (f *Fsck) describe(ctx context.Context, d store.MailboxDescription, write b
 		return false, fmt.Errorf("describe mailbox %s: %w", d.Mailbox, err)
 	}
 	has, err := f.document(ctx, key)
-	if errors.Is(err, blob.ErrDamaged) {
-		has, err = nil, nil // what the database says is written in its place
+	if isReplaceable(err, write) {
+		has, err = nil, nil
 	}
 	differs = err == nil && !bytes.Equal(bytes.TrimSpace(has), text)
 	if differs && write {
 		err = f.writeDocument(ctx, key, want)
 	}
-	if errors.Is(err, blob.ErrNoKey) {
-		return false, nil // nobody can read or write it; a tenant that is lost must not keep others from being described
+	return orUnreadable(differs, err, write)
+}
+
+// isReplaceable says whether a description that could not be read, with err, is as one that is not there: what the database says is written
+// in its place, where there is a key for it.
+func isReplaceable(err error, write bool) bool {
+	return errors.Is(err, blob.ErrDamaged) || write && errors.Is(err, blob.ErrNoKey)
+}
+
+// orUnreadable gives what came of a description, which is nothing when there is no key to read or to write it with: a tenant that is lost must not keep others
+// from being described. That the one to read it with is lost is told: it can be written anew when there is another one by now.
+func orUnreadable(differs bool, err error, write bool) (bool, error) {
+	if errors.Is(err, blob.ErrNoKey) && (write || !isKeyLost(err)) {
+		return false, nil
 	}
 	return differs, err
+}
+
+// isKeyLost says whether a key was destroyed, or is nowhere. One that is only locked is not lost.
+func isKeyLost(err error) bool {
+	return errors.Is(err, blob.ErrNoKey) && !errors.Is(err, blob.ErrKeyLocked)
 }
 
 // described reads the description of a mailbox from the object store; nil when there is none.
@@ -260,10 +277,10 @@ func (f *Fsck) described(ctx context.Context, p place) (*store.MailboxDescriptio
 	}
 	var m mailboxFile
 	if err := json.Unmarshal(raw, &m); err != nil {
-		return nil, fmt.Errorf("read %s: %w", key, err)
+		return nil, fmt.Errorf("read %s: %w: %w", key, errNotUnderstood, err)
 	}
 	if m.Version != descriptionVersion || m.TenantID != p.tenant || m.MailboxID != p.mailbox {
-		return nil, fmt.Errorf("read %s: it describes another mailbox, or in another version", key)
+		return nil, fmt.Errorf("read %s: %w: it describes another mailbox, or in another version", key, errNotUnderstood)
 	}
 	d := &store.MailboxDescription{
 		Tenant: m.TenantID, TenantName: m.TenantName, Mailbox: m.MailboxID, Address: m.Address, QuotaBytes: m.QuotaBytes, Created: m.Created,

@@ -61,8 +61,9 @@ func (f *Fsck) raiseAnd(ctx context.Context, raise func(ctx context.Context) err
 // errMeanwhile says that what a repair has seen to is not all there is.
 var errMeanwhile = errors.New("database and objects have come to contradict each other meanwhile: run it again")
 
-// accept makes the database, as it is, the one that the objects belong to, and had is how they contradicted each other when the repair began.
-func (f *Fsck) accept(ctx context.Context, had discord) error {
+// accept makes the database, as it is, the one that the objects belong to. had is how they contradicted each other when the repair began, kept how
+// many objects without a row it has kept.
+func (f *Fsck) accept(ctx context.Context, had discord, kept int64) error {
 	f.raising.Lock()
 	defer f.raising.Unlock()
 	w, st, err := f.readBoth(ctx)
@@ -79,7 +80,7 @@ func (f *Fsck) accept(ctx context.Context, had discord) error {
 		err = f.step("witness written")
 	}
 	if err == nil {
-		err = f.store.ResumeSweep(ctx)
+		err = f.store.ResumeSweep(ctx, kept)
 	}
 	if err != nil {
 		return fmt.Errorf("accept database: %w", err)

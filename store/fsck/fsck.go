@@ -137,12 +137,16 @@ func (f *Fsck) describeOnAndOn(ctx context.Context) {
 	changed, done := f.followChanges(), f.now()
 	var group sync.WaitGroup
 	defer group.Wait()
-	var all sync.Once
+	all := true
 	describe := func() {
 		began := f.now()
 		err := changed.describe(ctx)
-		if err == nil { // what changed before is described with all, which takes as long as there are mailboxes
-			all.Do(func() { group.Go(func() { f.describeAllOnce(ctx) }) })
+		if errors.Is(err, store.ErrSetBack) {
+			all, err = true, changed.describe(ctx)
+		}
+		if err == nil && all { // what changed before is described with all, which takes as long as there are mailboxes
+			all = false
+			group.Go(func() { f.describeAllOnce(ctx) })
 		}
 		since := f.DescribeSince(ctx, done)
 		if since == nil {

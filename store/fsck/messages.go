@@ -67,7 +67,7 @@ func (c *check) beginMessages(ctx context.Context) (after store.MessageID, began
 // noteVerified notes how far the reading is. It does not go past an object that could not be read, which bears no mark: who goes on
 // later tries it again. One whose key is gone does not hold it.
 func (c *check) noteVerified(ctx context.Context, upTo store.MessageID, began time.Time) error {
-	if !c.VerifyContent || c.DryRun || upTo != "" && c.unread.Load() {
+	if !c.VerifyContent || c.DryRun || upTo != "" && c.unreadMessage.Load() {
 		return nil
 	}
 	if err := c.store.NoteVerified(ctx, upTo, began); err != nil {
@@ -96,7 +96,7 @@ func (c *check) checkMessage(ctx context.Context, row store.ObjectState) error {
 	if now, found := rows[row.ID]; !found || now.Key != row.Key {
 		return nil
 	}
-	if kind != KindUnreadable && !c.DryRun {
+	if kind != KindUnreadable && !c.DryRun && !c.noMarks {
 		if _, err := c.mark(ctx, row, what); err != nil {
 			return err
 		}
@@ -140,7 +140,7 @@ func (c *check) examine(ctx context.Context, row store.ObjectState) (kind, what 
 		return "", "", ctx.Err()
 	case err != nil:
 		if !errors.Is(err, blob.ErrNoKey) {
-			c.unread.Store(true)
+			c.unreadMessage.Store(true)
 		}
 		return KindUnreadable, err.Error(), nil
 	case info.SizeBytes != row.SizeBytes:

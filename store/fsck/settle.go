@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/mairust/mairust/internal/mail"
 	"github.com/mairust/mairust/store"
@@ -32,8 +33,10 @@ const (
 // settler settles objects without a row, within one sweep or repair.
 type settler struct {
 	*Fsck
-	// keepStrangers leaves alone what belongs to no mailbox.
-	keepStrangers bool
+	// keepStrangers leaves alone what belongs to no mailbox, aliasesLater the aliases of a tenant that is made again.
+	keepStrangers, aliasesLater bool
+	// kept counts what was kept, and strangers what of that was for keepStrangers.
+	kept, strangers atomic.Int64
 
 	mu sync.Mutex
 	// renewed are the folders that have got a new UIDVALIDITY already.
@@ -47,6 +50,9 @@ func (f *Fsck) newSettler() *settler {
 	return &settler{Fsck: f, renewed: map[store.MailboxID]map[string]bool{}, restored: map[store.TenantID]bool{}}
 }
 
+// keptForGood is how many objects without a row every sweep would keep.
+func (s *settler) keptForGood() int64 { return s.kept.Load() - s.strangers.Load() }
+
 // settle decides an object without a row: it is a duplicate and goes, or is adopted, or is moved aside. why says more
 // about what was kept. Every act may be repeated.
 func (s *settler) settle(ctx context.Context, o object) (done outcome, why string, err error) {
@@ -58,6 +64,9 @@ func (s *settler) settle(ctx context.Context, o object) (done outcome, why strin
 		done, why, err = kept, "it is encrypted, and its key was destroyed or is not at hand", nil
 	case err != nil:
 		done = failed
+	}
+	if done == kept {
+		s.kept.Add(1)
 	}
 	if done != indexed && ctx.Err() == nil {
 		s.metrics.orphans.WithLabelValues(string(done)).Inc()

@@ -70,12 +70,13 @@ func (w *sweep) run(ctx context.Context) error {
 	if err := w.Compare(ctx); err != nil {
 		return err
 	}
-	var err error
 	began := time.Now() // of the clock that nobody sets
 	w.at = w.now()
-	if w.steady, err = w.isSteady(ctx, w.at); err != nil {
+	st, err := w.store.SweepState(ctx)
+	if err != nil {
 		return err
 	}
+	w.steady = w.isSteady(st, w.at)
 	if w.Young, err = w.walk(ctx, w.options.MinAge, false, func(batch []object) error { return w.look(ctx, batch) }); err != nil {
 		return err
 	}
@@ -83,9 +84,9 @@ func (w *sweep) run(ctx context.Context) error {
 	if w.nested > 0 {
 		w.log.Warn("objects of another installation lie below this one's, and are left alone; give each a prefix or base_path of its own", "objects", w.nested, "key", w.nestedKey)
 	}
-	if most := w.most(); w.orphanCount > most {
-		return w.stop(ctx, fmt.Sprintf("%d of %d objects have no row in the database, more than the %d that crashes may leave",
-			w.orphanCount, w.Objects, most))
+	if most := w.most(); w.orphanCount-st.Kept > most {
+		return w.stop(ctx, fmt.Sprintf("%d of %d objects have no row in the database, more than the %d that crashes may leave and the %d that were kept before",
+			w.orphanCount, w.Objects, most, st.Kept))
 	}
 	if err := w.settleAll(ctx); err != nil {
 		return err
@@ -103,7 +104,7 @@ func (w *sweep) run(ctx context.Context) error {
 	if n, err := w.store.CountDamaged(ctx); err == nil {
 		w.metrics.damaged.Set(float64(n))
 	}
-	return w.store.NoteSwept(ctx, w.at.Add(time.Since(began)))
+	return w.store.NoteSwept(ctx, w.at.Add(time.Since(began)), w.keptForGood()+w.orphanCount-int64(len(w.orphans)))
 }
 
 // most is how many objects without a row a sweep takes for the remains of crashes.
@@ -179,19 +180,19 @@ func (w *sweep) settleAll(ctx context.Context) error {
 		w.mu.Lock()
 		w.Orphans[string(done)]++
 		w.mu.Unlock()
-		return w.giveUp(ctx, o, err)
+		return w.giveUp(ctx, o.Key, err)
 	})
 }
 
 // giveUp says whether an error ends all work; one of a single object is logged.
-func (f *Fsck) giveUp(ctx context.Context, o object, err error) error {
+func (f *Fsck) giveUp(ctx context.Context, key string, err error) error {
 	switch {
 	case err == nil:
 		return nil
 	case ctx.Err() != nil, errors.Is(err, store.ErrUnavailable), errors.Is(err, blob.ErrFull), errors.Is(err, errStep):
 		return err
 	}
-	f.log.Error("object without a row not settled", "key", o.Key, "err", err)
+	f.log.Error("object not settled", "key", key, "err", err)
 	return nil
 }
 
@@ -228,7 +229,7 @@ func (w *sweep) settleAsides(ctx context.Context) error {
 		case w.isExpired(o):
 			err = w.expire(ctx, o)
 		}
-		return w.giveUp(ctx, o, err)
+		return w.giveUp(ctx, o.Key, err)
 	})
 	if w.waiting > 0 {
 		w.log.Warn("what was nobody's for long enough is kept until the next sweep: the last one was long ago, or the clock was set", "objects", w.waiting)
@@ -248,10 +249,9 @@ const minSteady = 48 * time.Hour
 
 // isSteady says whether the last complete sweep was not long before this one, and not after it: a clock that is a month ahead, for a minute or
 // for good, makes all seem old. Nothing is removed for its age then before another sweep, an interval later.
-func (f *Fsck) isSteady(ctx context.Context, now time.Time) (bool, error) {
-	st, err := f.store.SweepState(ctx)
+func (f *Fsck) isSteady(st store.SweepState, now time.Time) bool {
 	since := now.Sub(st.SweptAt)
-	return 0 <= since && since <= max(2*f.options.Interval, minSteady), err
+	return 0 <= since && since <= max(2*f.options.Interval, minSteady)
 }
 
 func (w *sweep) expire(ctx context.Context, o object) error {

@@ -82,17 +82,14 @@ func (f *Fsck) describeTenant(ctx context.Context, id store.TenantID, write bool
 		return false, fmt.Errorf("describe tenant %s: %w", id, err)
 	}
 	has, err := f.document(ctx, key)
-	if errors.Is(err, blob.ErrDamaged) || write && errors.Is(err, blob.ErrNoKey) {
-		has, err = nil, nil // what the database says is written in its place, where there is a key for it
+	if isReplaceable(err, write) {
+		has, err = nil, nil
 	}
 	differs = err == nil && !bytes.Equal(bytes.TrimSpace(has), text)
 	if differs && write {
 		err = f.writeDocument(ctx, key, want)
 	}
-	if errors.Is(err, blob.ErrNoKey) {
-		return false, nil // nobody can read or write it
-	}
-	return differs, err
+	return orUnreadable(differs, err, write)
 }
 
 // describeTenants writes the descriptions of tenants that are missing or old, unless the database is in doubt: what the object store
@@ -105,7 +102,7 @@ func (f *Fsck) describeTenants(ctx context.Context, ids []store.TenantID) (left 
 			break
 		}
 		if err == nil || errors.Is(err, ErrStopped) {
-			_, err = f.describeTenant(ctx, id, true)
+			err = f.describeTenantNow(ctx, id)
 		}
 		if err != nil {
 			left = append(left, id)
@@ -115,6 +112,14 @@ func (f *Fsck) describeTenants(ctx context.Context, ids []store.TenantID) (left 
 		}
 	}
 	return left, failed.err()
+}
+
+// describeTenantNow is describeTenant, with nobody else at it in this process: what was read first is not written last.
+func (f *Fsck) describeTenantNow(ctx context.Context, id store.TenantID) error {
+	f.describing.Lock()
+	defer f.describing.Unlock()
+	_, err := f.describeTenant(ctx, id, true)
+	return err
 }
 
 func (f *Fsck) eachTenant(ctx context.Context, do func(store.Tenant) error) error {
@@ -152,7 +157,7 @@ var errNotUnderstood = errors.New("the description is not understood")
 
 // isLost says whether a description that could not be read is lost for good.
 func isLost(err error) bool {
-	return errors.Is(err, errNotUnderstood) || errors.Is(err, blob.ErrDamaged) || errors.Is(err, blob.ErrNoKey)
+	return errors.Is(err, errNotUnderstood) || errors.Is(err, blob.ErrDamaged) || isKeyLost(err)
 }
 
 // describedTenant reads the description of a tenant from the object store; nil when there is none.
@@ -172,8 +177,7 @@ func (f *Fsck) describedTenant(ctx context.Context, id store.TenantID) (*store.T
 	return &d, nil
 }
 
-// restoreTenant makes a tenant again with its domains, once for each settler, before its first mailbox is: aliases come after all
-// mailboxes, whose addresses go first. A description that is not there, or is lost, keeps no mailbox from being made.
+// restoreTenant makes a tenant again, once for each settler, before its first mailbox is. A description that is not there, or is lost, keeps no mailbox from being made.
 func (s *settler) restoreTenant(ctx context.Context, id store.TenantID) error {
 	if s.restored[id] {
 		return nil
@@ -185,8 +189,7 @@ func (s *settler) restoreTenant(ctx context.Context, id store.TenantID) error {
 	case err != nil:
 		s.log.Warn("tenant not made again from its description", "tenant_id", string(id), "err", err)
 	case d != nil:
-		d.Aliases = nil
-		if _, _, err := s.store.RestoreTenant(ctx, *d, true); err != nil {
+		if err := s.remakeTenant(ctx, *d); err != nil {
 			return err
 		}
 	}
@@ -194,8 +197,26 @@ func (s *settler) restoreTenant(ctx context.Context, id store.TenantID) error {
 	return nil
 }
 
+// remakeTenant makes what is missing of a tenant and its domains. Aliases come after all mailboxes, whose addresses go first, when it is known that a
+// check will see to them. Else those of a tenant that the database does not know are made at once, since its description is written anew
+// when it is there; what it does know of aliases stands.
+func (s *settler) remakeTenant(ctx context.Context, d store.TenantDescription) error {
+	_, err := s.store.Tenant(ctx, d.ID)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	if s.aliasesLater || err == nil {
+		d.Aliases = nil
+	}
+	_, left, err := s.restoreWhole(ctx, d, true)
+	if len(left) > 0 {
+		s.log.Warn("not all of a tenant was made again", "tenant_id", string(d.ID), "left", left)
+	}
+	return err
+}
+
 // checkTenants looks, when the database is another one or was set back, for what tenants were described with and do not have. A
-// description that can't be read at the moment ends the check: it would be written over in the end.
+// description that can't be read at the moment is left as it is.
 func (c *check) checkTenants(ctx context.Context) error {
 	if !c.inDoubt {
 		return nil
@@ -203,9 +224,10 @@ func (c *check) checkTenants(ctx context.Context) error {
 	for _, id := range c.tenants {
 		d, err := c.describedTenant(ctx, id)
 		switch {
-		case err != nil && !isLost(err):
-			return err
 		case err != nil:
+			if err := c.noteUnread(ctx, tenantKey(id), id, err); err != nil {
+				return err
+			}
 			c.found(Problem{Kind: KindTenant, Key: tenantKey(id), What: "the description of a tenant cannot be read: " + err.Error()})
 			continue
 		case d == nil:
@@ -221,7 +243,7 @@ func (c *check) checkTenants(ctx context.Context) error {
 // checkTenant tells what is missing of a tenant.
 func (c *check) checkTenant(ctx context.Context, d *store.TenantDescription) error {
 	p := Problem{Kind: KindTenant, Key: tenantKey(d.ID)}
-	missing, left, err := c.restoreWhole(ctx, *d)
+	missing, left, err := c.restoreWhole(ctx, *d, c.mends())
 	if err != nil {
 		return err
 	}
@@ -243,7 +265,7 @@ func (c *check) checkTenant(ctx context.Context, d *store.TenantDescription) err
 const restorePage = 500
 
 // restoreWhole gives what is missing of a tenant, and makes it if asked to; left is what cannot be made.
-func (c *check) restoreWhole(ctx context.Context, d store.TenantDescription) (missing, left []string, err error) {
+func (s *settler) restoreWhole(ctx context.Context, d store.TenantDescription, apply bool) (missing, left []string, err error) {
 	seen := map[string]bool{} // what is not made is missing for every page
 	fresh := func(names []string) []string {
 		return slices.DeleteFunc(names, func(name string) bool {
@@ -256,7 +278,7 @@ func (c *check) restoreWhole(ctx context.Context, d store.TenantDescription) (mi
 	for {
 		n := min(len(aliases), restorePage)
 		d.Aliases, aliases = aliases[:n], aliases[n:]
-		some, others, err := c.store.RestoreTenant(ctx, d, c.mends())
+		some, others, err := s.store.RestoreTenant(ctx, d, apply)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -347,7 +347,7 @@ func (f *Fsck) stop(ctx context.Context, reason string) error {
 	return fmt.Errorf("%w: %s", ErrStopped, reason)
 }
 
-// document reads a small object; nil when there is none.
+// document reads a small object; nil when there is none. blob.ErrKeyLocked also when encryption is not set up, so that its bytes come as they are stored.
 func (f *Fsck) document(ctx context.Context, key string) ([]byte, error) {
 	r, _, err := f.objects.Get(ctx, key, 0, maxDocument)
 	if errors.Is(err, blob.ErrNotFound) {
@@ -359,6 +359,9 @@ func (f *Fsck) document(ctx context.Context, key string) ([]byte, error) {
 	raw, err := io.ReadAll(r)
 	if err := errors.Join(err, r.Close()); err != nil {
 		return nil, fmt.Errorf("read %s: %w", key, err)
+	}
+	if bytes.HasPrefix(raw, []byte(encryptedBegin)) {
+		return nil, fmt.Errorf("read %s: %w: encryption is not set up", key, blob.ErrKeyLocked)
 	}
 	return raw, nil
 }

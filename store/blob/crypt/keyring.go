@@ -173,7 +173,8 @@ func (k *Keyring) putFile(ctx context.Context, key store.TenantKey) error {
 }
 
 // identity gives the key of an object. One that the index does not know is looked for beside the objects: so an index that
-// was made again, or set back in time, comes to know it. blob.ErrNoKey when it was destroyed, or cannot be unwrapped.
+// was made again, or set back in time, comes to know it. blob.ErrKeyDestroyed when it was destroyed, blob.ErrKeyLocked when it cannot be
+// unwrapped, another blob.ErrNoKey when it is nowhere.
 func (k *Keyring) identity(ctx context.Context, tenant store.TenantID, id string) (*age.X25519Identity, error) {
 	keys, err := k.keys(ctx, tenant)
 	if err != nil {
@@ -194,10 +195,10 @@ func (k *Keyring) identity(ctx context.Context, tenant store.TenantID, id string
 }
 
 // beside gives a key whose row cannot be unwrapped, from the copy beside the objects: either of the two is enough. So it is after an
-// index came back that is older than a change of the operator's key. blob.ErrNoKey when that cannot be unwrapped either.
+// index came back that is older than a change of the operator's key. blob.ErrKeyLocked when that cannot be unwrapped either.
 func (k *Keyring) beside(ctx context.Context, row store.TenantKey) (*age.X25519Identity, error) {
 	_, unopened := k.open(row)
-	noKey := fmt.Errorf("%w: %v", blob.ErrNoKey, unopened) //nolint:errorlint // whose error it is must not be tested for
+	noKey := fmt.Errorf("%w: %v", blob.ErrKeyLocked, unopened) //nolint:errorlint // whose error it is must not be tested for
 	if len(k.operator) == 0 {
 		return nil, noKey
 	}
@@ -262,7 +263,7 @@ func (k *Keyring) recover(ctx context.Context, tenant store.TenantID, id string)
 	case errors.Is(err, blob.ErrNotFound):
 		return nil, fmt.Errorf("%w: tenant %s has no key %.40q", blob.ErrNoKey, tenant, id)
 	case errors.Is(err, errUnwrap):
-		return nil, fmt.Errorf("%w: %s: %w", blob.ErrNoKey, object, err)
+		return nil, fmt.Errorf("%w: %s: %w", blob.ErrKeyLocked, object, err)
 	case err != nil:
 		return nil, err
 	}
