@@ -60,23 +60,36 @@ func (s *Store) aliases(ctx context.Context, query string, args ...any) ([]Alias
 
 func foldedAddress(a mail.Address) string { return mail.Clean(a.Fold().String(), maxAddress) }
 
-// EnsureAlias is SetAlias for one that is not there. ErrConflict when it has another target, unless somebody makes it this moment.
+// EnsureAlias is SetAlias for one that is not there. ErrConflict when it has another target.
 func (s *Store) EnsureAlias(ctx context.Context, tenant TenantID, address, target mail.Address) (created bool, err error) {
-	has, err := s.Alias(ctx, Scope{Tenant: tenant}, address)
-	switch {
-	case errors.Is(err, ErrNotFound):
-		err = s.SetAlias(ctx, tenant, address, target, Beside{})
-		return err == nil, err
-	case err == nil && has.Target != target.Fold().String():
-		return false, fmt.Errorf("alias %s: %w", address, ErrConflict)
-	}
-	return false, err
+	err = s.writeAlias(ctx, tenant, address, target, func(ctx context.Context, tx *sqldb.Tx, domain *Domain) error {
+		var has string
+		err := tx.Get(ctx, selectAlias, []any{foldedAddress(address)}, &has)
+		if created = errors.Is(err, sqldb.ErrNoRows); created {
+			return s.putAlias(ctx, tx, domain, address, target)
+		}
+		if err == nil && has != target.Fold().String() {
+			err = fmt.Errorf("alias %s: %w", address, ErrConflict)
+		}
+		return err
+	})
+	return created && err == nil, err
 }
 
 // SetAlias makes an alias, or changes where it leads: mail for address goes to target, which may be an alias too. The domain of
 // address must be the tenant's, else ErrNotFound; that of target may be the tenant's or not of this installation.
 // ErrTaken when address is a mailbox, ErrExists when another tenant has the target's domain.
 func (s *Store) SetAlias(ctx context.Context, tenant TenantID, address, target mail.Address, beside Beside) error {
+	return s.writeAlias(ctx, tenant, address, target, func(ctx context.Context, tx *sqldb.Tx, domain *Domain) error {
+		beside.queue(tx, s.now())
+		return s.putAlias(ctx, tx, domain, address, target)
+	})
+}
+
+// writeAlias calls put, which may write an alias, when the tenant may have it, and while nobody else makes an address of its domain.
+func (s *Store) writeAlias(ctx context.Context, tenant TenantID, address, target mail.Address,
+	put func(ctx context.Context, tx *sqldb.Tx, domain *Domain) error,
+) error {
 	domain, err := s.domainOf(ctx, tenant, address)
 	if err != nil {
 		return err
@@ -86,25 +99,26 @@ func (s *Store) SetAlias(ctx context.Context, tenant TenantID, address, target m
 	}
 	defer s.recipients.forgetAll()
 	return s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
-		done, err := s.putAlias(ctx, tx, domain, address, target)
-		if err == nil && !done {
-			err = fmt.Errorf("alias %s: %w", address, ErrTaken)
+		if err := lockDomain(ctx, tx, domain.ID); err != nil {
+			return err
 		}
-		beside.queue(tx, s.now())
-		s.noteRecipients(tx, tenant)
-		return err
+		return put(ctx, tx, domain)
 	})
 }
 
-// putAlias makes an alias, or changes it, unless its address is a mailbox or another tenant's alias.
-func (s *Store) putAlias(ctx context.Context, tx *sqldb.Tx, domain *Domain, address, target mail.Address) (done bool, err error) {
+// putAlias makes an alias, or changes it. ErrTaken when its address is a mailbox, or another tenant's alias.
+func (s *Store) putAlias(ctx context.Context, tx *sqldb.Tx, domain *Domain, address, target mail.Address) error {
 	const query = `INSERT INTO aliases (id, tenant_id, domain_id, address, address_fold, target, created_us)
 		SELECT CAST($1 AS TEXT), CAST($2 AS TEXT), CAST($3 AS TEXT), CAST($4 AS TEXT), CAST($5 AS TEXT), CAST($6 AS TEXT), CAST($7 AS BIGINT)
 		WHERE NOT EXISTS (SELECT 1 FROM mailboxes WHERE address_fold = $5)
 		ON CONFLICT (address_fold) DO UPDATE SET target = excluded.target WHERE aliases.tenant_id = excluded.tenant_id`
 	n, err := tx.Exec(ctx, query, newID(), string(domain.Tenant), string(domain.ID), address.String(), foldedAddress(address),
 		target.Fold().String(), micros(s.now()))
-	return n == 1, err
+	if err == nil && n == 0 {
+		err = fmt.Errorf("alias %s: %w", address, ErrTaken)
+	}
+	s.noteRecipients(tx, domain.Tenant)
+	return err
 }
 
 // RemoveAlias removes an alias of the tenant. Others that lead to it then lead nowhere. ErrNotFound.

@@ -1,12 +1,15 @@
 package store_test
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/mairust/mairust/internal/mail"
 	"github.com/mairust/mairust/store"
 	"github.com/mairust/mairust/store/storetest"
 )
@@ -128,5 +131,111 @@ func TestOneAddressIsNotAliasOfTwoTargets(t *testing.T) {
 		list, err := s.Aliases(ctx, store.System, "", 10)
 		require.NoError(t, err)
 		require.Len(t, list, 1)
+	})
+}
+
+// addressRounds is how often a race for an address is run: without a lock two win in many of the rounds, but not in each.
+const addressRounds = 20
+
+// race runs all at one moment and gives what each returns.
+func race(all ...func() error) []error {
+	errs := make([]error, len(all))
+	start := make(chan struct{})
+	var group sync.WaitGroup
+	for i, run := range all {
+		group.Go(func() {
+			<-start
+			errs[i] = run()
+		})
+	}
+	close(start)
+	group.Wait()
+	return errs
+}
+
+func TestOfTwoWhoMakeAnAliasOneHasMadeIt(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		site := storetest.NewSite(t, s, "one", "one.test", "bob", "ann")
+		targets := []string{"bob@one.test", "ann@one.test", "bob@one.test", "ann@one.test"}
+		for round := range addressRounds {
+			alias := address(t, fmt.Sprintf("a%d@one.test", round))
+			made := make([]bool, len(targets))
+			var all []func() error
+			for i, target := range targets {
+				to := address(t, target)
+				all = append(all, func() (err error) {
+					made[i], err = s.EnsureAlias(t.Context(), site.Tenant.ID, alias, to)
+					return err
+				})
+			}
+			errs := race(all...)
+			has, err := s.Alias(t.Context(), store.System, alias)
+			require.NoError(t, err)
+			makers := 0
+			for i, target := range targets {
+				if made[i] {
+					makers++
+					assert.Equal(t, target, has.Target, "the maker's")
+				}
+				if target == has.Target {
+					assert.NoError(t, errs[i])
+				} else {
+					assert.ErrorIs(t, errs[i], store.ErrConflict)
+				}
+			}
+			assert.Equal(t, 1, makers, alias)
+		}
+	})
+}
+
+func TestOneAddressIsNotAliasAndMailbox(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		site := storetest.NewSite(t, s, "one", "one.test", "bob")
+		bob := address(t, "bob@one.test")
+		for name, makeAlias := range map[string]func(mail.Address) error{
+			"set":      func(a mail.Address) error { return s.SetAlias(t.Context(), site.Tenant.ID, a, bob, store.Beside{}) },
+			"ensured":  func(a mail.Address) error { _, err := s.EnsureAlias(t.Context(), site.Tenant.ID, a, bob); return err },
+			"restored": func(a mail.Address) error { return restoreAlias(t, s, site, a, bob) },
+		} {
+			for round := range addressRounds {
+				a := address(t, fmt.Sprintf("%s%d@one.test", name, round))
+				errs := race(
+					func() error { return makeAlias(a) },
+					func() error { _, _, err := s.EnsureMailbox(t.Context(), site.Tenant.ID, a, ""); return err },
+					func() error { return makeAlias(a) },
+					func() error { return restoreMailbox(t, s, site, a) },
+				)
+				_, errAlias := s.Alias(t.Context(), store.System, a)
+				_, errMailbox := s.MailboxByAddress(t.Context(), store.System, a.String())
+				if errAlias == nil {
+					assert.ErrorIs(t, errMailbox, store.ErrNotFound, "%s is both", a)
+					assert.NoError(t, errors.Join(errs[0], errs[2]))
+					assert.ErrorIs(t, errs[1], store.ErrExists)
+					assert.ErrorIs(t, errs[3], store.ErrExists)
+					continue
+				}
+				assert.ErrorIs(t, errAlias, store.ErrNotFound)
+				assert.NoError(t, errMailbox)
+				assert.NoError(t, errs[1], "one that is there is found")
+				assert.ErrorIs(t, errs[0], store.ErrExists)
+				assert.ErrorIs(t, errs[2], store.ErrExists)
+			}
+		}
+	})
+}
+
+// restoreAlias is store.ErrExists when the alias cannot be made.
+func restoreAlias(t *testing.T, s *store.Store, site *storetest.Site, from, to mail.Address) error {
+	d := store.TenantDescription{Tenant: *site.Tenant, Aliases: []store.Alias{{Address: from.String(), Target: to.String()}}}
+	_, left, err := s.RestoreTenant(t.Context(), d, true)
+	if err == nil && len(left) > 0 {
+		err = store.ErrExists
+	}
+	return err
+}
+
+func restoreMailbox(t *testing.T, s *store.Store, site *storetest.Site, a mail.Address) error {
+	return s.RestoreMailbox(t.Context(), store.MailboxDescription{
+		Tenant: site.Tenant.ID, TenantName: site.Tenant.Name, Mailbox: store.MailboxID(store.NewMessageID()), Address: a.String(),
 	})
 }

@@ -150,7 +150,8 @@ func (s *Store) restoreMailbox(ctx context.Context, tx *sqldb.Tx, d MailboxDescr
 	if _, err := tx.Exec(ctx, domain, newID(), string(d.Tenant), name, micros(now)); err != nil {
 		return err
 	}
-	if err := mustHave(ctx, tx, `SELECT id FROM domains WHERE name = $1 AND tenant_id = $2 AND alias_of IS NULL`, name, string(d.Tenant)); err != nil {
+	locked := `SELECT id FROM domains WHERE name = $1 AND tenant_id = $2 AND alias_of IS NULL` + tx.ForUpdate() // as lockDomain does
+	if err := mustHave(ctx, tx, locked, name, string(d.Tenant)); err != nil {
 		return fmt.Errorf("domain %s: %w", name, err)
 	}
 	const mailbox = `INSERT INTO mailboxes (id, tenant_id, domain_id, address, address_fold, quota_bytes, created_us)

@@ -68,6 +68,13 @@ func holdDomain(ctx context.Context, tx *sqldb.Tx, tenant TenantID, id DomainID)
 	return tx.Get(ctx, `SELECT id FROM domains WHERE id = $1 AND tenant_id = $2`, []any{string(id), string(tenant)}, &has)
 }
 
+// lockDomain locks a domain's row until the transaction ends. Whoever makes a mailbox or an alias locks that of its domain first, so that
+// the next statement sees what others have made of the same address. Deliveries lock no domains, and never wait for it. ErrNotFound.
+func lockDomain(ctx context.Context, tx *sqldb.Tx, id DomainID) error {
+	var has string
+	return notFound(tx.Get(ctx, `SELECT id FROM domains WHERE id = $1`+tx.ForUpdate(), []any{string(id)}, &has))
+}
+
 // domainOf finds the domain of an address and holds it to the tenant. ErrNotFound.
 func (s *Store) domainOf(ctx context.Context, tenant TenantID, address mail.Address) (*Domain, error) {
 	domain, err := s.DomainByName(ctx, strings.ToLower(address.Domain))

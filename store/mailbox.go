@@ -107,6 +107,9 @@ func (s *Store) EnsureMailbox(ctx context.Context, tenant TenantID, address mail
 }
 
 func (s *Store) ensureMailbox(ctx context.Context, tx *sqldb.Tx, d *Domain, address mail.Address, owner UserID) (bool, error) {
+	if err := lockDomain(ctx, tx, d.ID); err != nil {
+		return false, err
+	}
 	now, folded := s.now(), address.Fold().String()
 	const insert = `INSERT INTO mailboxes (id, tenant_id, domain_id, address, address_fold, created_us)
 		SELECT CAST($1 AS TEXT), CAST($2 AS TEXT), CAST($3 AS TEXT), CAST($4 AS TEXT), CAST($5 AS TEXT), CAST($6 AS BIGINT)

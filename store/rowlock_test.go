@@ -135,3 +135,19 @@ func TestALockedTenantIsTold(t *testing.T) {
 	require.NoError(t, deliver(locked.Target("u0")))
 	require.NoError(t, s.Check(t.Context()))
 }
+
+// Who makes an address has locked its domain.
+func TestALockedDomainStopsNoMail(t *testing.T) {
+	db := storetest.OpenDB(t, sqldb.Options{Backend: sqldb.Postgres, URL: labtest.Postgres(t).URL()})
+	s := store.New(store.Options{DB: db})
+	site := storetest.NewSite(t, s, "example", "example.test", "bob")
+	release := lockRow(t, db, "domains", string(site.Domain.ID))
+	defer release()
+	for _, folder := range []string{store.Inbox, store.Inbox, "Lists"} { // decided, directly, and with a folder to be made
+		c := storetest.NewCopy(t, site.Target("bob"), "x")
+		c.Folder = folder
+		storetest.Deliver(t, s, c)
+	}
+	_, err := s.Resolve(t.Context(), address(t, "bob+x@example.test"), "+")
+	require.NoError(t, err)
+}

@@ -100,6 +100,9 @@ func (r *tenantRestorer) run(ctx context.Context) error {
 			}
 		}
 	}
+	if err := r.lockDomains(ctx); err != nil {
+		return err
+	}
 	for _, a := range r.d.Aliases {
 		if err := r.alias(ctx, a); err != nil {
 			return err
@@ -116,6 +119,12 @@ func (r *tenantRestorer) domain(ctx context.Context, d DescribedDomain) error {
 	_, err := r.make(ctx, "domain "+name, `SELECT id FROM domains WHERE name = $1 AND tenant_id = $2`, []any{name, string(r.d.ID)},
 		insert, newID(), string(r.d.ID), name, of, micros(r.now()))
 	return err
+}
+
+// lockDomains is lockDomain for all that the tenant has.
+func (r *tenantRestorer) lockDomains(ctx context.Context) error {
+	query := `SELECT id FROM domains WHERE tenant_id = $1 ORDER BY id` + r.tx.ForUpdate()
+	return r.tx.Each(ctx, query, []any{string(r.d.ID)}, func(scan sqldb.Scan) error { return scan(new(string)) })
 }
 
 func (r *tenantRestorer) alias(ctx context.Context, a Alias) error {
