@@ -49,7 +49,8 @@ func (s *settler) moveAside(ctx context.Context, o object, why string) (outcome,
 
 // takeBack gives a message that was moved aside its old key again, when its row, its mailbox or a description of it is there now: a newer dump
 // was restored, or other objects. The next sweep indexes it. keep says that it must not expire: a key is not at hand, or what is in its
-// place is not whole.
+// place is not whole, or may not stay (mayGo). What this puts there itself
+// stays: a copying to another store finds the place taken.
 func (s *settler) takeBack(ctx context.Context, o object) (back, keep bool, err error) {
 	if !o.isMessageAside() {
 		return false, false, nil
@@ -86,12 +87,16 @@ func (s *settler) takeBack(ctx context.Context, o object) (back, keep bool, err 
 	return true, false, s.step("taken back")
 }
 
-// agrees says whether what is at the key is the message that lies aside, byte for byte. If that is damaged and the one aside is not, it is
-// mended; if neither is what the index says, or there is no row, the one aside is kept.
+// agrees says whether what is at the key is the message that lies aside, byte for byte, and is there to stay. If that is damaged and the one
+// aside is not, it is mended, and the one aside is kept for a later sweep; so it is if neither is what the index says, or there is no row.
 func (s *settler) agrees(ctx context.Context, o object, key string) (same, keep bool, err error) {
 	same, err = s.areSame(ctx, o.Key, key)
-	if err == nil && same || err != nil && !errors.Is(err, blob.ErrDamaged) {
+	if err == nil && same {
+		same, err = s.mayGo(ctx, o, key)
 		return same, true, err
+	}
+	if err != nil && !errors.Is(err, blob.ErrDamaged) {
+		return false, true, err
 	}
 	row, found, err := s.row(ctx, placeOf(key).message)
 	if err != nil || !found || row.Key != key {
@@ -104,7 +109,7 @@ func (s *settler) agrees(ctx context.Context, o object, key string) (same, keep 
 	if err != nil || !c.is(row) {
 		return false, true, err
 	}
-	return true, true, s.mendFrom(ctx, o, row)
+	return false, true, s.mendFrom(ctx, o, row)
 }
 
 // isMessageAside says whether it was moved aside for want of a mailbox, as far as its key tells. An empty object is no message.

@@ -24,7 +24,7 @@ const (
 	duplicate outcome = "duplicate"
 	// moved: nobody's; it is below orphan/ now.
 	moved outcome = "moved"
-	// kept: nothing was done; an operator must look.
+	// kept: it stays where it is. It has mended another one, or an operator must look.
 	kept outcome = "kept"
 	// failed: it will be tried again.
 	failed outcome = "failed"

@@ -22,8 +22,9 @@ type object struct {
 	row *store.ObjectState
 	// stale: a copy of an attachment that the index does not know, or whose message is gone. It can be made again.
 	stale bool
-	// young objects may be those of a delivery under way: they are not removed, whatever is known of them.
-	young bool
+	// young objects may be those of a delivery under way: they are not removed, whatever is known of them. They were modified after youngAfter.
+	young      bool
+	youngAfter time.Time
 }
 
 // isOrphan says that no row speaks of the object.
@@ -62,7 +63,7 @@ func (f *Fsck) walk(ctx context.Context, minAge time.Duration, youngToo bool, vi
 			young++
 			continue
 		}
-		batch = append(batch, object{Info: info, place: placeOf(info.Key), young: isYoung})
+		batch = append(batch, object{Info: info, place: placeOf(info.Key), young: isYoung, youngAfter: latest})
 		if len(batch) == walkBatch {
 			if err := flush(); err != nil {
 				return young, err
