@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -101,6 +102,9 @@ func (o *migrateStorageOptions) tell(w io.Writer, r *move.Report, err error) err
 	for _, p := range problems {
 		fmt.Fprintf(w, "not taken over: %s: %v\n", p.Key, p.Err)
 	}
+	if slices.ContainsFunc(problems, func(p move.Problem) bool { return errors.Is(p.Err, move.ErrDiffers) }) {
+		fmt.Fprintln(w, differsHint)
+	}
 	fmt.Fprintf(w, "%d objects in the old store: %d %s (%d bytes), %d there already, %d removed meanwhile, %d not taken over\n",
 		r.Total.Load(), r.Copied.Load(), verb, r.CopiedBytes.Load(), r.Present.Load(), r.Gone.Load(), len(problems))
 	switch {
@@ -113,6 +117,10 @@ func (o *migrateStorageOptions) tell(w io.Writer, r *move.Report, err error) err
 	}
 	return nil
 }
+
+const differsHint = `Where the two stores have different objects, one is damaged; the daemon may have mended the new store's. What a message should be only the
+index knows: mairust fsck --verify-content --restart reads the new store's. Of a message that it does not name as damaged remove the old
+store's object; of one that it names move the new store's elsewhere. Then run this again.`
 
 // progressEvery is how often a line tells how far a copying is.
 const progressEvery = 5 * time.Second

@@ -206,6 +206,7 @@ func TestPlainMailMovesToAStoreThatEncrypts(t *testing.T) {
 	site.use(t, "s3", "fs", site.keyFile)
 	out, err := site.command(t.Context(), "migrate-storage", "--to", "s3", "--verify-all").Output()
 	require.Error(t, err)
-	require.Contains(t, string(out), "not taken over: "+key+": the new store has another object")
+	require.Contains(t, string(out), "not taken over: "+key+": the two stores have different objects under this key: digest ")
+	require.Contains(t, string(out), differsHint)
 	require.Equal(t, whole, read(t, site.bucket.direct, key))
 }

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"os/exec"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -11,6 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/mairust/mairust/internal/lab/labtest"
+	"github.com/mairust/mairust/store/blob"
+	"github.com/mairust/mairust/store/blob/move"
 )
 
 func TestMailMovesToS3AndBackWhileItFlows(t *testing.T) {
@@ -102,4 +106,27 @@ func stderrOf(err error) string {
 		return string(exit.Stderr)
 	}
 	return ""
+}
+
+func TestMigrateStorageSaysWhichCommandKnowsTheRightOneOfTwo(t *testing.T) {
+	to, from := blob.NewMemory(), blob.NewMemory()
+	tell := func() (string, error) {
+		var report move.Report
+		err := move.Run(t.Context(), to, from, move.Request{}, &report)
+		var out bytes.Buffer
+		err = (&migrateStorageOptions{}).tell(&out, &report, err)
+		return out.String(), err
+	}
+	require.NoError(t, from.Put(t.Context(), "t/cut", strings.NewReader("con"), 3))
+	require.NoError(t, to.Put(t.Context(), "t/cut", strings.NewReader("content"), 7))
+	said, err := tell()
+	require.ErrorIs(t, err, errSilent)
+	require.Contains(t, said, "not taken over: t/cut: the two stores have different objects under this key: 7 bytes in the new one, 3 in the old one")
+	require.Contains(t, said, "mairust fsck --verify-content --restart")
+
+	require.NoError(t, from.Delete(t.Context(), "t/cut"))
+	require.NoError(t, from.Put(t.Context(), "t/other", strings.NewReader("x"), 1))
+	said, err = tell()
+	require.NoError(t, err)
+	require.NotContains(t, said, "fsck")
 }

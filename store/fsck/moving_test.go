@@ -72,7 +72,9 @@ func TestWhatMendedOutlivesACopyingThatTakesTheMendedOneBack(t *testing.T) {
 				r.putKey(other, l.raw)
 				r.damage(l.copy.Key, flip)
 				copying := r.moveTo(&aroundPut{key: l.copy.Key, after: func() { r.mustSweep() }})
-				require.Len(t, copying().Problems(), 1)
+				problems := copying().Problems()
+				require.Len(t, problems, 1)
+				require.ErrorIs(t, problems[0].Err, move.ErrAltered)
 				require.Equal(t, l.raw, r.object(other), "no other is whole now")
 
 				r.mustSweep()

@@ -95,7 +95,9 @@ func (b *Bucket) Copy(ctx context.Context, src, dst string) error {
 	return errors.Join(b.to.Put(ctx, dst, r, r.Info().SizeBytes), r.Close())
 }
 
-// Replace replaces in the new one, which is asked first from then on.
+// Replace replaces in the new one, which is asked first from then on. What the old one has stays, also when it is the damaged object that
+// was to be mended: a copying that has just written that one takes a removal from the old store for one of the message, and would take
+// back what is in the place of its copy. Nor is it known here which of the two is the damaged one. Run names what differs (ErrDiffers).
 func (b *Bucket) Replace(ctx context.Context, key string, r io.ReadSeeker, size int64) error {
 	return b.to.Replace(ctx, key, r, size)
 }

@@ -200,9 +200,30 @@ func TestDifferencesAreProblemsAndNothingIsOverwritten(t *testing.T) {
 	for _, p := range problems {
 		require.ErrorIs(t, p.Err, move.ErrDiffers)
 		require.NotEqual(t, "t/m/mailbox.json", p.Key)
+		require.NotContains(t, p.Err.Error(), "instead of", "nobody knows here which is the right one")
 	}
 	require.Equal(t, "another", content(t, to, "t/size"))
 	require.Equal(t, "new", content(t, to, "t/m/mailbox.json"))
+}
+
+// The old store's object is cut, and the daemon has mended it in the new one.
+func TestMendedObjectStaysAndTheCopyingEndsWhenTheDamagedOneWasRemoved(t *testing.T) {
+	to, from := blob.NewMemory(), blob.NewMemory()
+	put(t, from, "t/whole", "content")
+	put(t, from, "t/cut", "con")
+	both := move.New(to, from)
+	require.NoError(t, both.Replace(t.Context(), "t/cut", strings.NewReader("content"), 7))
+	require.Equal(t, "con", content(t, from, "t/cut"))
+	for range 2 {
+		problems := run(t, to, from, move.Request{}).Problems()
+		require.Len(t, problems, 1)
+		require.ErrorIs(t, problems[0].Err, move.ErrDiffers)
+		require.ErrorContains(t, problems[0].Err, "7 bytes in the new one, 3 in the old one")
+		require.Equal(t, "content", content(t, both, "t/cut"))
+	}
+	require.NoError(t, from.Delete(t.Context(), "t/cut"))
+	require.Empty(t, run(t, to, from, move.Request{VerifyAll: true}).Problems())
+	require.Equal(t, "content", content(t, both, "t/cut"))
 }
 
 // altering stores other bytes than it is given.
@@ -223,7 +244,7 @@ func TestCopyThatCameOverAlteredIsAProblem(t *testing.T) {
 	to := altering{blob.NewMemory()}
 	report := run(t, to, from, move.Request{})
 	require.Len(t, report.Problems(), 1)
-	require.ErrorIs(t, report.Problems()[0].Err, move.ErrDiffers)
+	require.ErrorIs(t, report.Problems()[0].Err, move.ErrAltered)
 	require.Empty(t, keys(t, to), "the next run would take it for good")
 	require.Empty(t, run(t, to.Memory, from, move.Request{}).Problems())
 	require.Equal(t, "content", content(t, to, "t/a"))

@@ -63,8 +63,13 @@ func (r *Report) problem(key string, err error) {
 	}
 }
 
-// ErrDiffers says that the new store has another object under the key.
-var ErrDiffers = errors.New("the new store has another object under this key")
+// ErrDiffers says that the new store had another object under the key already. Which of the two is the right one the index tells, not the
+// stores: the new store's may have been mended by the daemon, and the old store's be what was damaged.
+var ErrDiffers = errors.New("the two stores have different objects under this key")
+
+// ErrAltered says that the new store gave back other bytes than it was given, or that the daemon has mended the object at that moment. The
+// copy was taken back, and the next run makes another.
+var ErrAltered = errors.New("the new store gave back other bytes than were copied there, and they were taken back")
 
 // ErrEmpty says that the old store has nothing at all, not even what MaiRust keeps there of its own.
 var ErrEmpty = errors.New("the old store is empty: is its disk mounted, and is storage.previous right?")
@@ -199,12 +204,12 @@ func (m *mover) compare(ctx context.Context, info, has blob.Info) error {
 		return nil
 	}
 	if has.SizeBytes != info.SizeBytes {
-		return fmt.Errorf("%w: %d bytes instead of %d", ErrDiffers, has.SizeBytes, info.SizeBytes)
+		return fmt.Errorf("%w: %d bytes in the new one, %d in the old one", ErrDiffers, has.SizeBytes, info.SizeBytes)
 	}
 	if m.q.VerifyAll {
 		want, err := digestOf(ctx, m.from, info.Key)
 		if err == nil {
-			err = m.verify(ctx, info.Key, want)
+			err = m.verify(ctx, info.Key, want, ErrDiffers)
 		}
 		if errors.Is(err, blob.ErrNotFound) {
 			return m.gone(ctx, info.Key)
@@ -241,7 +246,7 @@ func (m *mover) copy(ctx context.Context, key string) error {
 		return errors.Join(err, closed) // not read again, nor taken back: it may be a newer one already
 	}
 	if err == nil {
-		err = m.verify(ctx, key, [sha256.Size]byte(hashed.sum.Sum(nil)))
+		err = m.verify(ctx, key, [sha256.Size]byte(hashed.sum.Sum(nil)), ErrAltered)
 	}
 	if err = errors.Join(err, closed); err == nil {
 		return nil
@@ -252,11 +257,11 @@ func (m *mover) copy(ctx context.Context, key string) error {
 	return err
 }
 
-// verify reads an object of the new store.
-func (m *mover) verify(ctx context.Context, key string, want [sha256.Size]byte) error {
+// verify reads an object of the new store; differs says what it is when its digest is not the one of the old store's.
+func (m *mover) verify(ctx context.Context, key string, want [sha256.Size]byte, differs error) error {
 	has, err := digestOf(ctx, m.to, key)
 	if err == nil && has != want {
-		err = fmt.Errorf("%w: its digest is %x instead of %x", ErrDiffers, has, want)
+		err = fmt.Errorf("%w: digest %x in the new one, %x in the old one", differs, has, want)
 	}
 	return err
 }
