@@ -138,7 +138,8 @@ func (p *fsckPrinter) summary(r fsck.Report) string {
 	}
 	fmt.Fprintf(&b, ", in %s\n", r.Took.Round(time.Millisecond))
 	if r.Aside > 0 {
-		fmt.Fprintf(&b, "%d objects lie below orphan/: they belong to no mailbox, and go when storage.sweep.keep_orphans has passed\n", r.Aside)
+		fmt.Fprintf(&b, "%d objects lie below orphan/: they belong to no mailbox, and go when storage.sweep.keep_orphans has passed since their files' times;\n"+
+			"a message whose file seems older than the message itself stays, and the log of each sweep says what to do\n", r.Aside)
 	}
 	for _, kind := range slices.Sorted(maps.Keys(r.Kinds)) {
 		fmt.Fprintf(&b, "  %-19s  %d found, %d mended\n", kind, r.Kinds[kind].Found, r.Kinds[kind].Mended)

@@ -289,6 +289,7 @@ func TestAClockThatIsWrongRemovesNothingFromAside(t *testing.T) {
 		require.NoError(t, os.Chtimes(aside, time.Time{}, time.Unix(1000, 0)))
 		r.later(time.Hour)
 		require.Zero(t, r.mustSweep().Expired, "moved while the clock was at 1970")
+		require.Contains(t, r.log.String(), "messages below orphan/ never expire")
 
 		require.NoError(t, os.Chtimes(aside, time.Time{}, moved.ModTime()))
 		r.ahead = right
@@ -303,4 +304,42 @@ func TestAClockThatIsWrongRemovesNothingFromAside(t *testing.T) {
 		r.ahead += 24 * time.Hour
 		require.Equal(t, int64(1), r.mustSweep().Expired)
 	})
+}
+
+func TestWhatNeverExpiresIsToldOnceASweep(t *testing.T) {
+	const told = "messages below orphan/ never expire"
+	onEach(t, func(t *testing.T, r *rig) {
+		nobody := storetest.NewSite(t, r.store, "one", "one.test", "bob").Target("bob")
+		nobody.Mailbox = store.MailboxID(store.NewMessageID())
+		var slow []string
+		for range 2 {
+			slow = append(slow, "orphan/"+r.put(r.write(nobody, "moved while the clock was slow", "", "")).copy.Key)
+		}
+		r.put(r.write(nobody, "moved while it was right", "", ""))
+		empty := store.ObjectKey(nobody.Tenant, nobody.Mailbox, store.NewMessageID())
+		r.putKey(empty, "")
+		require.Equal(t, map[string]int64{"moved": 4}, r.mustSweep().Orphans)
+		require.NotContains(t, r.log.String(), told)
+
+		r.setTimes(time.Unix(1000, 0), append(slow, "orphan/"+empty)...)
+		require.Equal(t, int64(1), r.mustSweep().Expired, "the empty one, which is no message")
+		require.Equal(t, 1, strings.Count(r.log.String(), told))
+		require.Contains(t, r.log.String(), "objects=2 key=orphan/")
+		r.later(31 * 24 * time.Hour)
+		require.Equal(t, int64(1), r.mustSweep().Expired)
+		require.Equal(t, 2, strings.Count(r.log.String(), told))
+
+		r.setTimes(time.Now().Add(r.ahead), slow...) // as touch does
+		require.Zero(t, r.mustSweep().Expired)
+		r.later(31 * 24 * time.Hour)
+		require.Equal(t, int64(2), r.mustSweep().Expired)
+		require.Equal(t, 2, strings.Count(r.log.String(), told))
+	})
+}
+
+func (r *rig) setTimes(at time.Time, keys ...string) {
+	r.t.Helper()
+	for _, key := range keys {
+		require.NoError(r.t, os.Chtimes(filepath.Join(r.base, key), time.Time{}, at))
+	}
 }

@@ -44,6 +44,9 @@ type sweep struct {
 	// nested is how many objects of another installation below this one there are, and nestedKey one of them.
 	nested    int64
 	nestedKey string
+	// untimely is how many messages in orphan/ are old and never expire (isTimely), and untimelyKey one of them.
+	untimely    int64
+	untimelyKey string
 }
 
 // Sweep walks all objects once, and settles those that no row speaks of: it adopts what the database lost, removes what
@@ -222,6 +225,10 @@ func (w *sweep) settleAsides(ctx context.Context) error {
 			w.mu.Lock()
 			w.Back++
 			w.mu.Unlock()
+		case w.isOld(o) && !w.isTimely(o):
+			w.mu.Lock()
+			w.untimely, w.untimelyKey = w.untimely+1, o.Key
+			w.mu.Unlock()
 		case w.isExpired(o) && !w.steady:
 			w.mu.Lock()
 			w.waiting++
@@ -234,14 +241,23 @@ func (w *sweep) settleAsides(ctx context.Context) error {
 	if w.waiting > 0 {
 		w.log.Warn("what was nobody's for long enough is kept until the next sweep: the last one was long ago, or the clock was set", "objects", w.waiting)
 	}
+	if w.untimely > 0 {
+		w.log.Warn("messages below orphan/ never expire, since by their files' times they were moved there before they were delivered; set the time of each file with touch, or remove it",
+			"objects", w.untimely, "key", w.untimelyKey)
+	}
 	return err
 }
 
-// isExpired says whether an object in orphan/ was nobody's for long enough. A message that seems to have been moved there before it was
-// there at all was moved while the clock was wrong, and stays.
-func (w *sweep) isExpired(o object) bool {
+// isExpired says whether an object in orphan/ was nobody's for long enough, as far as its time can be believed.
+func (w *sweep) isExpired(o object) bool { return w.isOld(o) && w.isTimely(o) }
+
+func (w *sweep) isOld(o object) bool { return w.at.Sub(o.Modified) > w.options.KeepOrphans }
+
+// isTimely says whether the time of an object in orphan/ can be that of its move. A message that seems to have been moved there before it was
+// there at all was moved while the clock was wrong, and stays: by the time of its delivery it may have been old already.
+func (w *sweep) isTimely(o object) bool {
 	m := placeOf(strings.TrimPrefix(o.Key, asidePrefix)).message
-	return w.at.Sub(o.Modified) > w.options.KeepOrphans && !o.Modified.Before(timeOf(m, o.Modified, w.at))
+	return !o.isMessageAside() || !o.Modified.Before(timeOf(m, o.Modified, w.at))
 }
 
 // minSteady is what may be between two sweeps, though the interval is shorter.
