@@ -250,7 +250,7 @@ func (c *check) checkObject(ctx context.Context, o object) error {
 		return err
 	}
 	p := Problem{Kind: KindOrphan, Key: o.Key, Message: string(o.message), Mailbox: string(o.mailbox), What: "no row speaks of the object"}
-	p.Mended = done == adopted || done == duplicate || done == moved
+	p.Mended = done == adopted || done == duplicate || done == mended || done == moved
 	p.Done = string(done)
 	if why != "" {
 		p.Done += ": " + why

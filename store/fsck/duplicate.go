@@ -29,7 +29,7 @@ func (s *settler) dropDuplicate(ctx context.Context, o object, c *content, same 
 		if err := s.mendFrom(ctx, o, same); err != nil {
 			return failed, "", err
 		}
-		return kept, "it has mended " + string(same.ID) + ", and goes with a later sweep", nil
+		return mended, "the same as " + string(same.ID) + "; it goes with a later sweep", nil
 	}
 	if mayGo, err := s.mayGo(ctx, o, same.Key); err != nil || !mayGo {
 		return indexed, "", err

@@ -21,7 +21,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	return &metrics{
 		orphans: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "mairust_fsck_orphans_total",
-			Help: "Objects without a row, by what became of them: adopted, duplicate, moved, back (from orphan/), kept, expired, failed.",
+			Help: "Objects without a row, by what became of them: adopted, duplicate, mended, moved, back (from orphan/), kept, expired, failed.",
 		}, []string{"outcome"}),
 		stopped: f.NewGauge(prometheus.GaugeOpts{
 			Name: "mairust_fsck_stopped", Help: "1 while the sweep removes nothing until an operator runs mairust fsck --repair.",

@@ -24,7 +24,9 @@ const (
 	duplicate outcome = "duplicate"
 	// moved: nobody's; it is below orphan/ now.
 	moved outcome = "moved"
-	// kept: it stays where it is. It has mended another one, or an operator must look.
+	// mended: that one's object was damaged or missing, and is whole again by this one, which goes with a later sweep.
+	mended outcome = "mended"
+	// kept: nothing was done; an operator must look.
 	kept outcome = "kept"
 	// failed: it will be tried again.
 	failed outcome = "failed"
