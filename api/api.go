@@ -49,7 +49,7 @@ func (o Options) Limits() listen.Limits {
 	}
 }
 
-// Deps are what a Server works with. All but Admin, Attachments, Bounces, Log, Registerer, Now and Version are required.
+// Deps are what a Server works with. All but Admin, Attachments, Bounces, Suspect, Log, Registerer, Now and Version are required.
 type Deps struct {
 	Store   Store
 	Objects blob.Bucket
@@ -63,6 +63,8 @@ type Deps struct {
 	Outbound *admin.Outbound
 	// Bounces takes reports of Postfix hosts; without it they are told to come again.
 	Bounces Bounces
+	// Suspect is told what a message could not be read for, and does not wait; nil tells nobody.
+	Suspect func(id store.MessageID, err error)
 	// Log may be nil.
 	Log *slog.Logger
 	// Registerer takes the metrics; nil means none are kept.
@@ -133,6 +135,9 @@ func New(o Options, d Deps) (*Server, error) {
 	}
 	if d.Now == nil {
 		d.Now = time.Now
+	}
+	if d.Suspect == nil {
+		d.Suspect = func(store.MessageID, error) {}
 	}
 	if d.Attachments == nil {
 		d.Attachments = attachment.New(attachment.Options{Objects: d.Objects})

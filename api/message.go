@@ -117,8 +117,9 @@ func (s *Server) readable(ctx context.Context, in *OneMessage) (*store.Message, 
 	return m, s.auditRead(ctx, m, in.Reason)
 }
 
-// bodyFailed logs and counts an object that could not be read.
+// bodyFailed logs and counts an object that could not be read, and has it looked at.
 func (s *Server) bodyFailed(ctx context.Context, m *store.Message, err error) {
+	s.d.Suspect(m.ID, err)
 	kind := bodyErrorKind(err)
 	s.metrics.bodyErrors.WithLabelValues(kind).Inc()
 	s.d.Log.ErrorContext(ctx, "message body not served", "request_id", auth.RequestID(ctx),

@@ -14,6 +14,7 @@ import (
 	"github.com/mairust/mairust/api/wire"
 	"github.com/mairust/mairust/internal/auth"
 	"github.com/mairust/mairust/store"
+	"github.com/mairust/mairust/store/blob"
 	"github.com/mairust/mairust/store/storetest"
 )
 
@@ -235,12 +236,16 @@ func TestCorruptObjectIsNeverServedAsGood(t *testing.T) {
 			for _, object := range []string{bad, string(good.body[:len(good.body)-1]), string(good.body) + "a"} {
 				replace(t, r, key, object)
 				requireNotWhole(t, r, bob, path)
+				require.ErrorIs(t, r.suspects.take()[id], blob.ErrDamaged)
 				require.Equal(t, "body_unavailable", r.get(t, bob, part).problem(t).Code)
+				require.ErrorIs(t, r.suspects.take()[id], blob.ErrDamaged)
 				require.Equal(t, "body_unavailable", r.get(t, bob, path, "Range: bytes=0-4").problem(t).Code, "not even the good beginning")
+				require.ErrorIs(t, r.suspects.take()[id], blob.ErrDamaged)
 			}
 			require.Contains(t, r.log.String(), `"kind":"corrupt"`)
 			require.NoError(t, r.objects.Delete(t.Context(), key))
 			require.Equal(t, "body_unavailable", r.get(t, bob, path).problem(t).Code)
+			require.ErrorIs(t, r.suspects.take()[id], blob.ErrNotFound)
 		})
 	}
 }

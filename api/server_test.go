@@ -43,6 +43,31 @@ type rig struct {
 	socket  *httptest.Server
 	log     *lockedBuffer
 	metrics *prometheus.Registry
+	// suspects are what readers could not read.
+	suspects suspects
+}
+
+// suspects are the messages that the server had looked at, since it was asked last.
+type suspects struct {
+	mu   sync.Mutex
+	told map[store.MessageID]error
+}
+
+func (s *suspects) suspect(id store.MessageID, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.told == nil {
+		s.told = map[store.MessageID]error{}
+	}
+	s.told[id] = err
+}
+
+func (s *suspects) take() map[store.MessageID]error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	told := s.told
+	s.told = nil
+	return told
 }
 
 // bucket is memory that can be taken away.
@@ -103,7 +128,7 @@ func newRigOn(t testing.TB, database sqldb.Options, o api.Options) *rig {
 	r.server, err = api.New(o, api.Deps{
 		Bounces: admin.NewBounces(intake),
 		Store:   s, Objects: r.objects, Auth: who, Keyring: ring, Admin: office, Outbound: admin.NewOutbound(office, nil),
-		Log: slog.New(slog.NewJSONHandler(r.log, nil)), Registerer: r.metrics, Version: "0.1.0",
+		Log: slog.New(slog.NewJSONHandler(r.log, nil)), Registerer: r.metrics, Version: "0.1.0", Suspect: r.suspects.suspect,
 	})
 	require.NoError(t, err)
 	r.http = serve(t, r.server, r.server.Handler())

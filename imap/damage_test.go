@@ -1,6 +1,8 @@
 package imap_test
 
 import (
+	"errors"
+	"io"
 	"strings"
 	"testing"
 
@@ -41,6 +43,9 @@ func TestNothingOfADamagedMessageIsServed(t *testing.T) {
 					untagged, tagged := w.do("FETCH * (UID %s)", item)
 					require.True(t, strings.HasPrefix(tagged, "NO [SERVERBUG]"), "%s %d %s: %s", name, size, item, tagged)
 					require.Empty(t, untagged, "%s %d %s", name, size, item)
+					told := x.suspects.take()
+					require.Len(t, told, 1)
+					require.True(t, errors.Is(told[id], blob.ErrDamaged) || errors.Is(told[id], blob.ErrNotFound), "%s: %v", item, told[id])
 				}
 				untagged, tagged := w.do("FETCH 1:* BODY.PEEK[]")
 				require.True(t, strings.HasPrefix(tagged, "NO "), tagged)
@@ -50,6 +55,30 @@ func TestNothingOfADamagedMessageIsServed(t *testing.T) {
 				require.NoError(t, err)
 			}
 		}
+	})
+}
+
+func TestDamageInALaterPieceIsTold(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		objects := blob.NewMemory()
+		x := newSiteOn(t, s, objects, "bob")
+		raw := "Subject: long\r\n\r\n" + strings.Repeat("a", 3*blob.PieceBytes)
+		c := x.put(t, "bob", store.Inbox, raw)
+		d := blob.NewDigester()
+		_, _ = d.Write([]byte(raw))
+		c.Content.Pieces = d.Pieces()
+		storetest.Deliver(t, s, c)
+		bad := raw[:len(raw)-1] + "?"
+		require.NoError(t, objects.Replace(t.Context(), c.Key, strings.NewReader(bad), int64(len(bad))))
+		w := x.login(t, "bob")
+		w.ok("SELECT INBOX")
+		w.ok("FETCH 1 BODY.PEEK[]<0.100>")
+		require.Empty(t, x.suspects.take())
+		w.send("f FETCH 1 BODY.PEEK[]\r\n")
+		_, err := io.Copy(io.Discard, w.r)
+		require.NoError(t, err, "the connection ends before the bad piece")
+		require.ErrorIs(t, x.suspects.take()[c.ID], blob.ErrDamaged)
 	})
 }
 

@@ -295,9 +295,25 @@ func (s *Server) openRange(ctx context.Context, o store.ObjectRow, r byteRange) 
 	want := blob.Want{Key: o.Key, SizeBytes: o.SizeBytes, Digest: o.Digest, Pieces: o.Pieces}
 	rc, err := s.objects.Open(ctx, want, r.first, r.end-r.first)
 	if err != nil {
+		s.deps.Suspect(o.ID, err)
 		return nil, fmt.Errorf("open %s: %w", o.Key, err)
 	}
-	return rc, nil
+	return &suspecting{rc, func(err error) { s.deps.Suspect(o.ID, err) }}, nil
+}
+
+// suspecting tells what it could not be read for: that a long object is damaged shows when the piece comes that is.
+type suspecting struct {
+	io.ReadCloser
+	tell func(err error)
+}
+
+// Read implements io.Reader.
+func (r *suspecting) Read(b []byte) (int, error) {
+	n, err := r.ReadCloser.Read(b)
+	if err != nil && err != io.EOF {
+		r.tell(err)
+	}
+	return n, err
 }
 
 // section gives a section as text when it is there already, else where in the object it is.

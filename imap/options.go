@@ -82,6 +82,8 @@ type Deps struct {
 	Index   Index
 	Objects Objects
 	Logins  Logins
+	// Suspect is told what a message could not be read for, and does not wait; nil tells nobody.
+	Suspect func(id store.MessageID, err error)
 	// Log may be nil.
 	Log *slog.Logger
 	// Registerer takes the metrics; nil means none are kept.

@@ -49,6 +49,9 @@ func New(o Options, d Deps) (*Server, error) {
 	if d.Log == nil {
 		d.Log = slog.New(slog.DiscardHandler)
 	}
+	if d.Suspect == nil {
+		d.Suspect = func(store.MessageID, error) {}
+	}
 	o = o.withDefaults()
 	m, err := newMetrics(d.Registerer)
 	if err != nil {

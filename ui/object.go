@@ -54,8 +54,9 @@ func (s *Server) readPart(ctx context.Context, m *store.Message, p mail.Part, li
 	return raw, encoded < p.Size, nil
 }
 
-// bodyFailed logs and counts an object that could not be read.
+// bodyFailed logs and counts an object that could not be read, and has it looked at.
 func (s *Server) bodyFailed(p *page, m *store.Message, err error) {
+	s.d.Suspect(m.ID, err)
 	kind := "unavailable"
 	switch {
 	case errors.Is(err, blob.ErrDamaged):

@@ -50,6 +50,8 @@ type Deps struct {
 	Watch Watch
 	// Outbound shows and changes who may send; nil when there is no outbound engine.
 	Outbound Outbound
+	// Suspect is told what a message could not be read for, and does not wait; nil tells nobody.
+	Suspect func(id store.MessageID, err error)
 }
 
 // Attachments opens parts of messages, decoded; *attachment.Opener is one.
@@ -127,6 +129,9 @@ func New(o Options, d Deps) (*Server, error) {
 	}
 	if d.Now == nil {
 		d.Now = time.Now
+	}
+	if d.Suspect == nil {
+		d.Suspect = func(store.MessageID, error) {}
 	}
 	if d.Attachments == nil {
 		d.Attachments = attachment.New(attachment.Options{Objects: d.Objects})

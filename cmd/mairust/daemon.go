@@ -203,6 +203,9 @@ func (d *daemon) serve(ctx context.Context) error {
 	}
 	deciding, endDeciding := context.WithCancel(context.Background()) // messages that end during the shutdown are judged too
 	defer endDeciding()
+	if d.fsck != nil {
+		group.Go(func() { d.fsck.Examine(ctx) })
+	}
 	if d.outbound != nil {
 		group.Go(func() { d.outbound.gate.Run(deciding) })
 	}

@@ -102,6 +102,32 @@ func TestFsckWhileTheDaemonRuns(t *testing.T) {
 	}
 }
 
+// No fsck and no sweep has to run before somebody is told that mail cannot be read.
+func TestDamageThatAReaderMeetsIsAnAlert(t *testing.T) {
+	site := newTestSite(t, siteOptions{Backend: sqldb.SQLite, Mailboxes: []string{"bob"}, Extra: quickAlerts})
+	daemon := site.start(t)
+	replies, err := site.lmtp(t.Context(), "a@sender.test", []string{"bob@example.test"}, []byte("Subject: here\r\n\r\nhello\r\n"))
+	require.NoError(t, err)
+	require.True(t, replies.Accepted())
+	id := daemon.messages(t, "bob@example.test", "")[0].ID
+	raw := daemon.raw(t, id)
+	mailbox := filepath.Dir(site.objectOf(t, id))
+	require.NoError(t, os.Rename(mailbox, site.dir+"/gone"))
+	for range 3 {
+		status, _, err := daemon.get("/api/v1/messages/" + id + "/raw")
+		require.NoError(t, err)
+		require.Equal(t, http.StatusServiceUnavailable, status)
+	}
+	waitFor(t, "the alert", func() bool { return daemon.failing("sweep") })
+	require.Equal(t, 1, strings.Count(daemon.tail(1000), "object damaged"))
+	require.NoError(t, os.RemoveAll(mailbox)) // which was described again
+	require.NoError(t, os.Rename(site.dir+"/gone", mailbox))
+	out, code := site.fsck(t)
+	require.Zero(t, code, out)
+	require.Equal(t, string(raw), string(daemon.raw(t, id)))
+	waitFor(t, "the end of the alert", func() bool { return !daemon.failing("sweep") })
+}
+
 // The daemon notices at its start that the database is an old one, and a repair while it runs brings everything back.
 func TestOldDatabaseIsNoticedAtTheStart(t *testing.T) {
 	site := newTestSite(t, siteOptions{Backend: sqldb.SQLite, Mailboxes: []string{"bob"}})

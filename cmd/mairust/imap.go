@@ -14,7 +14,7 @@ import (
 func (d *daemon) buildIMAP(logins *auth.Authenticator) error {
 	o := d.config.IMAP
 	server, err := imap.New(o, imap.Deps{
-		Index: d.site.store, Objects: d.site.objects, Logins: logins,
+		Index: d.site.store, Objects: d.site.objects, Logins: logins, Suspect: d.fsck.Suspect,
 		Log: d.log.With("component", "imap"), Registerer: d.registry, Version: buildVersion(),
 	})
 	if err != nil {

@@ -130,7 +130,7 @@ func (d *daemon) buildAPI() error {
 	}
 	server, err := api.New(d.config.HTTP, api.Deps{
 		Store: d.site.index, Objects: d.site.objects, Attachments: d.site.attachments, Auth: authenticator, Keyring: d.site.ring,
-		Admin: office, Outbound: sending, Bounces: admin.NewBounces(intake), Log: log, Registerer: d.registry, Version: buildVersion(),
+		Admin: office, Outbound: sending, Bounces: admin.NewBounces(intake), Suspect: d.fsck.Suspect, Log: log, Registerer: d.registry, Version: buildVersion(),
 	})
 	if err != nil {
 		return err

@@ -12,7 +12,7 @@ import (
 func (d *daemon) webHandler(api http.Handler, authenticator *auth.Authenticator, outbound *admin.Outbound) (http.Handler, error) {
 	pages, err := ui.New(ui.Options{PublicURL: d.config.HTTP.PublicURL}, ui.Deps{
 		Store: d.site.index, Objects: d.site.objects, Attachments: d.site.attachments, Auth: authenticator,
-		Log: d.log.With("component", "ui"), Registerer: d.registry, Watch: d.watch, Outbound: outbound,
+		Log: d.log.With("component", "ui"), Registerer: d.registry, Watch: d.watch, Outbound: outbound, Suspect: d.fsck.Suspect,
 	})
 	if err != nil {
 		return nil, err

@@ -114,7 +114,7 @@ func (d *daemon) sweepFault(ctx context.Context) (fault, err error) {
 	if state.Stopped != "" {
 		return fmt.Errorf("the sweep is stopped, nothing is removed: %s. If the database is to stay as it is, run mairust fsck --repair", state.Stopped), nil
 	}
-	n, err := d.site.store.CountDamaged(ctx)
+	n, err := d.fsck.CountDamaged(ctx)
 	if n > 0 {
 		fault = fmt.Errorf("%d messages are damaged: put them back from a backup, then run mairust fsck", n)
 	}

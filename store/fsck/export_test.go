@@ -51,3 +51,8 @@ func StopAfter(f *Fsck, n int) (steps func() []string) {
 		return taken
 	}
 }
+
+// ExamineSuspect looks at one message at once.
+func (f *Fsck) ExamineSuspect(ctx context.Context, id store.MessageID) error {
+	return f.examineSuspect(ctx, id)
+}

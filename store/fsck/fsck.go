@@ -84,6 +84,8 @@ type Fsck struct {
 	watchEvery time.Duration
 	// renewed is when this process has given all folders a new UIDVALIDITY.
 	renewed renewals
+	// suspects are messages that readers could not read.
+	suspects chan store.MessageID
 	// step is called after each act that a crash could follow; tests end it there.
 	step func(name string) error
 }
@@ -112,6 +114,7 @@ func New(o Options, d Deps) (*Fsck, error) {
 	f := &Fsck{
 		options: o, store: d.Store, objects: d.Objects, verify: d.Verify, log: d.Log, now: d.Now,
 		metrics: newMetrics(d.Registerer), watchEvery: watchEvery, sure: sure{asking: make(chan struct{}, 1)}, step: func(string) error { return nil },
+		suspects: make(chan store.MessageID, maxSuspects),
 	}
 	f.sure.forget()
 	return f, nil

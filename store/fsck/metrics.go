@@ -27,7 +27,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Name: "mairust_fsck_stopped", Help: "1 while the sweep removes nothing until an operator runs mairust fsck --repair.",
 		}),
 		damaged: f.NewGauge(prometheus.GaugeOpts{
-			Name: "mairust_fsck_damaged_messages", Help: "Messages whose object is marked as missing or damaged, at the last sweep.",
+			Name: "mairust_fsck_damaged_messages", Help: "Messages whose object is marked as missing or damaged, as they were last counted.",
 		}),
 		seen: f.NewGauge(prometheus.GaugeOpts{
 			Name: "mairust_fsck_objects", Help: "Objects that the last sweep saw.",

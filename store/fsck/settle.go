@@ -123,8 +123,8 @@ func (s *settler) decide(ctx context.Context, o object) (outcome, string, error)
 }
 
 // row gives what the index says of the object of a message.
-func (s *settler) row(ctx context.Context, id store.MessageID) (row store.ObjectState, found bool, err error) {
-	rows, err := s.store.ObjectStates(ctx, []store.MessageID{id})
+func (f *Fsck) row(ctx context.Context, id store.MessageID) (row store.ObjectState, found bool, err error) {
+	rows, err := f.store.ObjectStates(ctx, []store.MessageID{id})
 	row, found = rows[id]
 	return row, found, err
 }
