@@ -14,6 +14,8 @@ type metrics struct {
 	seconds  prometheus.Gauge
 	failures prometheus.Counter
 	untidied prometheus.Counter
+	// unremoved are copies of attachments.
+	unremoved prometheus.Counter
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -44,6 +46,10 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		untidied: f.NewCounter(prometheus.CounterOpts{
 			Name: "mairust_fsck_tidy_failures_total",
 			Help: "How often what crashes leave in the object store, unfinished uploads above all, could not all be removed.",
+		}),
+		unremoved: f.NewCounter(prometheus.CounterOpts{
+			Name: "mairust_fsck_stale_failures_total",
+			Help: "Copies of attachments that are of no use and could not be removed; each counts again at the next sweep.",
 		}),
 	}
 }

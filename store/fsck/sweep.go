@@ -189,30 +189,45 @@ func (w *sweep) settleAll(ctx context.Context) error {
 
 // giveUp says whether an error ends all work; one of a single object is logged.
 func (f *Fsck) giveUp(ctx context.Context, key string, err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case ctx.Err() != nil, errors.Is(err, store.ErrUnavailable), errors.Is(err, blob.ErrFull), errors.Is(err, errStep):
+	if err == nil || endsAll(ctx, err) {
 		return err
 	}
 	f.log.Error("object not settled", "key", key, "err", err)
 	return nil
 }
 
+// endsAll says whether an error is about more than one object.
+func endsAll(ctx context.Context, err error) bool {
+	return ctx.Err() != nil || errors.Is(err, store.ErrUnavailable) || errors.Is(err, blob.ErrFull) || errors.Is(err, errStep)
+}
+
 // errStep is what tests end an act with.
 var errStep = errors.New("stopped by a test")
 
-// removeStale removes copies of attachments. They are made again when they are asked for.
+// removeStale removes copies of attachments. They are made again when they are asked for. Those that cannot be removed, because the
+// object store does not allow it, take nothing but space: they are counted, and told once for all.
 func (w *sweep) removeStale(ctx context.Context) error {
-	return inParallel(ctx, w.stale, func(ctx context.Context, o object) error {
-		if err := w.objects.Delete(ctx, o.Key); err != nil {
+	var left int64
+	var last error
+	err := inParallel(ctx, w.stale, func(ctx context.Context, o object) error {
+		err := w.objects.Delete(ctx, o.Key)
+		if err != nil && endsAll(ctx, err) {
 			return fmt.Errorf("remove copy of an attachment: %w", err)
 		}
 		w.mu.Lock()
+		defer w.mu.Unlock()
+		if err != nil {
+			left, last = left+1, err
+			return nil
+		}
 		w.Stale++
-		w.mu.Unlock()
 		return w.step("stale copy removed")
 	})
+	if left > 0 {
+		w.metrics.unremoved.Add(float64(left))
+		w.log.Error("copies of attachments not removed", "objects", left, "err", last)
+	}
+	return err
 }
 
 // settleAsides takes back from orphan/ what belongs to a mailbox after all, and removes what was nobody's for long enough.

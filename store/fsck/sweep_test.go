@@ -299,6 +299,25 @@ func TestAChangedQuotaIsDescribed(t *testing.T) {
 	})
 }
 
+func TestACopyThatCannotBeRemovedEndsNoSweep(t *testing.T) {
+	onEach(t, func(t *testing.T, r *rig) {
+		site := storetest.NewSite(t, r.store, "one", "one.test", "bob")
+		l := r.write(site.Target("bob"), "with copies that nobody knows", "Q1", "")
+		r.deliver(l)
+		target := l.copy.Target
+		for _, part := range []string{"1", "2"} {
+			r.putKey(store.AttachmentKey(target.Tenant, target.Mailbox, l.copy.ID, part), "decoded")
+		}
+		r.through = &undeletable{Bucket: r.through, key: store.AttachmentKey(target.Tenant, target.Mailbox, l.copy.ID, "1")}
+		require.EqualValues(t, 1, r.mustSweep().Stale)
+		state, err := r.store.SweepState(t.Context())
+		require.NoError(t, err)
+		require.False(t, state.SweptAt.IsZero())
+		require.Equal(t, 1, strings.Count(r.log.String(), "copies of attachments not removed"))
+		require.Contains(t, r.log.String(), "it cannot be removed")
+	})
+}
+
 // undeletable refuses to remove one object.
 type undeletable struct {
 	fsck.Bucket
