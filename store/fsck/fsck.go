@@ -185,10 +185,12 @@ func (f *Fsck) tellUndescribed(ctx context.Context, err error) {
 
 func (f *Fsck) sweepOnAndOn(ctx context.Context) {
 	f.tell(ctx, f.Watch(ctx))
+	var failed failures
 	every(ctx, f.watchEvery, func() {
 		err := f.Watch(ctx)
-		if err == nil && f.isDue(ctx) {
+		if err == nil && failed.mayTry(f.now()) && f.isDue(ctx) {
 			_, err = f.Sweep(ctx)
+			failed.note(err, f.now(), f.watchEvery, f.options.Interval)
 		}
 		f.tell(ctx, err)
 	})

@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -315,6 +318,43 @@ func TestACopyThatCannotBeRemovedEndsNoSweep(t *testing.T) {
 		require.False(t, state.SweptAt.IsZero())
 		require.Equal(t, 1, strings.Count(r.log.String(), "copies of attachments not removed"))
 		require.Contains(t, r.log.String(), "it cannot be removed")
+	})
+}
+
+// unlisted is an object store that lets nobody list it, as S3 without s3:ListBucket.
+type unlisted struct {
+	fsck.Bucket
+	lists, watches atomic.Int64
+}
+
+func (u *unlisted) List(context.Context, string) iter.Seq2[blob.Info, error] {
+	return func(yield func(blob.Info, error) bool) {
+		u.lists.Add(1)
+		yield(blob.Info{}, errors.New("AccessDenied"))
+	}
+}
+
+func (u *unlisted) Get(ctx context.Context, key string, offset, n int64) (io.ReadCloser, blob.Info, error) {
+	if key == fsck.Witness {
+		u.watches.Add(1)
+	}
+	return u.Bucket.Get(ctx, key, offset, n)
+}
+
+func TestSweepThatFailsIsTriedLessAndLessOften(t *testing.T) {
+	onEach(t, func(t *testing.T, r *rig) {
+		objects := &unlisted{Bucket: r.through}
+		r.through = objects
+		f := r.fsck()
+		fsck.WatchEvery(f, 2*time.Millisecond)
+		ctx, stop := context.WithCancel(t.Context())
+		var group sync.WaitGroup
+		group.Go(func() { f.Run(ctx) })
+		require.Eventually(t, func() bool { return objects.watches.Load() > 600 }, 2*time.Minute, 10*time.Millisecond)
+		stop()
+		group.Wait()
+		require.Greater(t, objects.lists.Load(), int64(2))
+		require.Less(t, objects.lists.Load(), int64(20), "2 ms doubled as often are two minutes")
 	})
 }
 
