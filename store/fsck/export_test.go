@@ -56,3 +56,6 @@ func StopAfter(f *Fsck, n int) (steps func() []string) {
 func (f *Fsck) ExamineSuspect(ctx context.Context, id store.MessageID) error {
 	return f.examineSuspect(ctx, id)
 }
+
+// TellUndescribed tells why mailboxes were not described.
+func (f *Fsck) TellUndescribed(ctx context.Context, err error) { f.tellUndescribed(ctx, err) }

@@ -84,6 +84,8 @@ type Fsck struct {
 	watchEvery time.Duration
 	// renewed is when this process has given all folders a new UIDVALIDITY.
 	renewed renewals
+	// told and toldUndescribed are the last errors of sweeps and of descriptions in the log.
+	told, toldUndescribed told
 	// suspects are messages that readers could not read.
 	suspects chan store.MessageID
 	// step is called after each act that a crash could follow; tests end it there.
@@ -178,7 +180,7 @@ func (f *Fsck) describeAllOnce(ctx context.Context) {
 }
 
 func (f *Fsck) tellUndescribed(ctx context.Context, err error) {
-	if err != nil && ctx.Err() == nil {
+	if err != nil && ctx.Err() == nil && f.toldUndescribed.isNews(err, f.now(), tellOthers) {
 		f.log.Warn("mailboxes not described", "err", err)
 	}
 }
@@ -196,13 +198,15 @@ func (f *Fsck) sweepOnAndOn(ctx context.Context) {
 	})
 }
 
-// tell logs an error, unless it was told already or is none.
+// tell counts an error, and logs it, unless that was done already or it is none.
 func (f *Fsck) tell(ctx context.Context, err error) {
 	if err == nil || ctx.Err() != nil || errors.Is(err, ErrStopped) || errors.Is(err, ErrBusy) {
 		return
 	}
 	f.metrics.failures.Inc()
-	f.log.Error("sweep", "err", err)
+	if f.told.isNews(err, f.now(), 0) {
+		f.log.Error("sweep", "err", err)
+	}
 }
 
 // isDue says whether the last complete sweep, on whatever node, was long enough ago, or was noted by a clock that was far ahead.

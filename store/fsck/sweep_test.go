@@ -353,6 +353,7 @@ func TestSweepThatFailsIsTriedLessAndLessOften(t *testing.T) {
 		require.Eventually(t, func() bool { return objects.watches.Load() > 600 }, 2*time.Minute, 10*time.Millisecond)
 		stop()
 		group.Wait()
+		require.Equal(t, 1, strings.Count(r.log.String(), "msg=sweep "), "the same error is told once in an hour")
 		require.Greater(t, objects.lists.Load(), int64(2))
 		require.Less(t, objects.lists.Load(), int64(20), "2 ms doubled as often are two minutes")
 	})
