@@ -22,6 +22,8 @@ type SweepState struct {
 	Kept int64
 	// StoppedAt and SweptAt (the end of the last complete sweep) are zero when there is none.
 	StoppedAt, SweptAt time.Time
+	// LeasedUntil is until when somebody sweeps or repairs, unless the lease is kept longer; long ago when nobody does.
+	LeasedUntil time.Time
 	// RenewedFor is another one each time that all folders got a new UIDVALIDITY; empty when they never did.
 	RenewedFor string
 	// VerifyAfter is where the reading of all objects goes on, and VerifyBegan when it began; empty and zero when none
@@ -32,11 +34,14 @@ type SweepState struct {
 
 // SweepState reads it.
 func (s *Store) SweepState(ctx context.Context) (SweepState, error) {
-	const query = `SELECT i.database_id, s.epoch, s.token, s.stopped, s.stopped_us, s.swept_us, s.renewed_for, s.verify_after, s.verify_us, s.kept
-		FROM installation i JOIN sweep_state s ON s.id = i.id`
+	const query = `SELECT i.database_id, s.epoch, s.token, s.stopped, s.stopped_us, s.swept_us, s.lease_us, s.kept, s.renewed_for,
+		s.verify_after, s.verify_us FROM installation i JOIN sweep_state s ON s.id = i.id`
 	var st SweepState
 	var stopped, swept, verify *int64
-	err := s.get(ctx, query, nil, &st.DatabaseID, &st.Epoch, &st.Token, &st.Stopped, &stopped, &swept, &st.RenewedFor, &st.VerifyAfter, &verify, &st.Kept)
+	var leased int64
+	err := s.get(ctx, query, nil, &st.DatabaseID, &st.Epoch, &st.Token, &st.Stopped, &stopped, &swept, &leased, &st.Kept, &st.RenewedFor,
+		&st.VerifyAfter, &verify)
+	st.LeasedUntil = time.UnixMicro(leased)
 	st.StoppedAt, st.SweptAt, st.VerifyBegan = fromNull(stopped), fromNull(swept), fromNull(verify)
 	return st, err
 }

@@ -90,8 +90,8 @@ func (d *daemon) checkDeliveries(ctx context.Context) error {
 	return fault
 }
 
-// checkSweep gives a check of what an operator has to look at: a sweep that was stopped, messages that are damaged. While the database
-// does not say, its last word counts: it has an alert of its own.
+// checkSweep gives a check of what an operator has to look at: a sweep that was stopped or never comes to its end, messages that are
+// damaged. While the database does not say, its last word counts: it has an alert of its own.
 func (d *daemon) checkSweep() func(context.Context) error {
 	var mu sync.Mutex
 	var last error
@@ -118,7 +118,18 @@ func (d *daemon) sweepFault(ctx context.Context) (fault, err error) {
 	if n > 0 {
 		fault = fmt.Errorf("%d messages are damaged: put them back from a backup, then run mairust fsck", n)
 	}
+	if d.fsck.IsLate(state) {
+		fault = errors.Join(fault, fmt.Errorf("no sweep has come to its end %s: its errors are in the log, as `sweep`", sinceSweep(state.SweptAt)))
+	}
 	return fault, err
+}
+
+// sinceSweep says since when there was no complete sweep.
+func sinceSweep(at time.Time) string {
+	if at.IsZero() {
+		return "yet"
+	}
+	return "since " + at.UTC().Format(time.RFC3339)
 }
 
 // dirs are the directories whose disks must not become full.

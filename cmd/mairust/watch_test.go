@@ -5,8 +5,12 @@ import (
 	"net/http"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/mairust/mairust/store/fsck"
+	"github.com/mairust/mairust/store/sqldb"
 )
 
 func TestEveryPartThatIsWatchedHasWords(t *testing.T) {
@@ -27,4 +31,25 @@ func TestEveryPartThatIsWatchedHasWords(t *testing.T) {
 			require.Contains(t, string(text), `"system.part.`+part+`"`, language)
 		}
 	}
+}
+
+func TestASweepThatNeverComesToItsEndIsAFault(t *testing.T) {
+	here := newTestSite(t, siteOptions{Backend: sqldb.SQLite, Mailboxes: []string{"bob"}})
+	here.open(t, func(s *site) {
+		var ahead time.Duration
+		f, err := fsck.New(s.config.Storage.Sweep, fsck.Deps{
+			Store: s.store, Objects: s.objects, Verify: func(string, ...string) error { return nil },
+			Now: func() time.Time { return time.Now().Add(ahead) },
+		})
+		require.NoError(t, err)
+		check := (&daemon{config: s.config, site: s, fsck: f}).checkSweep()
+		require.NoError(t, check(t.Context()))
+		ahead = 4 * time.Hour
+		require.ErrorContains(t, check(t.Context()), "no sweep has come to its end yet")
+		_, err = f.Sweep(t.Context())
+		require.NoError(t, err)
+		require.NoError(t, check(t.Context()))
+		ahead += 4 * time.Hour
+		require.ErrorContains(t, check(t.Context()), "no sweep has come to its end since ")
+	})
 }

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -82,6 +83,9 @@ type Fsck struct {
 	// raising is held by who moves the epoch on, each watchEvery.
 	raising    sync.Mutex
 	watchEvery time.Duration
+	// began is when this one was made. failing says that the last sweep that it tried failed.
+	began   time.Time
+	failing atomic.Bool
 	// renewed is when this process has given all folders a new UIDVALIDITY.
 	renewed renewals
 	// told and toldUndescribed are the last errors of sweeps and of descriptions in the log.
@@ -118,6 +122,7 @@ func New(o Options, d Deps) (*Fsck, error) {
 		metrics: newMetrics(d.Registerer), watchEvery: watchEvery, sure: sure{asking: make(chan struct{}, 1)}, step: func(string) error { return nil },
 		suspects: make(chan store.MessageID, maxSuspects),
 	}
+	f.began = f.now()
 	f.sure.forget()
 	return f, nil
 }
@@ -193,6 +198,7 @@ func (f *Fsck) sweepOnAndOn(ctx context.Context) {
 		if err == nil && failed.mayTry(f.now()) && f.isDue(ctx) {
 			_, err = f.Sweep(ctx)
 			failed.note(err, f.now(), f.watchEvery, f.options.Interval)
+			f.failing.Store(failed.wait > 0)
 		}
 		f.tell(ctx, err)
 	})
@@ -213,6 +219,17 @@ func (f *Fsck) tell(ctx context.Context, err error) {
 func (f *Fsck) isDue(ctx context.Context) bool {
 	st, err := f.store.SweepState(ctx)
 	return err == nil && st.Stopped == "" && f.now().Sub(st.SweptAt).Abs() >= f.options.Interval
+}
+
+// lateAfter is how many intervals may pass without a complete sweep.
+const lateAfter = 3
+
+// IsLate says that there was no complete sweep for three intervals, though there was time for one since the process began. One that is
+// under way may take longer, unless the one before it failed, and so may a repair, which keeps sweeps waiting.
+func (f *Fsck) IsLate(st store.SweepState) bool {
+	now, most := f.now(), lateAfter*max(f.options.Interval, f.watchEvery)
+	underWay := st.LeasedUntil.After(now) && !f.failing.Load()
+	return !underWay && now.Sub(f.began) > most && now.Sub(st.SweptAt).Abs() > most
 }
 
 func every(ctx context.Context, interval time.Duration, do func()) {

@@ -245,6 +245,36 @@ func TestSweepIsDueAfterItsIntervalAndAfterAClockThatWasAhead(t *testing.T) {
 	})
 }
 
+func TestSweepIsLateAfterThreeIntervalsOfThisProcess(t *testing.T) {
+	onEach(t, func(t *testing.T, r *rig) {
+		r.sweep.Interval = 6 * time.Hour
+		isLate := func(f *fsck.Fsck) bool {
+			state, err := r.store.SweepState(t.Context())
+			require.NoError(t, err)
+			return f.IsLate(state)
+		}
+		f := r.fsck()
+		require.False(t, isLate(f), "it was never swept, and has just begun")
+		r.ahead += 17 * time.Hour
+		require.False(t, isLate(f))
+		r.ahead += 2 * time.Hour
+		require.True(t, isLate(f), "it was never swept, in 19 hours")
+		require.False(t, isLate(r.fsck()), "another that has just begun has time")
+
+		for since, late := range map[time.Duration]bool{time.Minute: false, -time.Minute: false, 17 * time.Hour: false, 19 * time.Hour: true, -365 * 24 * time.Hour: true} {
+			r.swept(since)
+			require.Equal(t, late, isLate(f), since)
+		}
+		r.swept(48 * time.Hour)
+		require.NoError(t, f.Exclusively(t.Context(), func(context.Context) error {
+			r.exec(`UPDATE sweep_state SET lease_us = $1`, time.Now().Add(r.ahead+time.Minute).UnixMicro()) // by the clock of this test
+			require.False(t, isLate(f), "one that takes longer is under way")
+			return nil
+		}))
+		require.True(t, isLate(f))
+	})
+}
+
 func TestMailboxesAreDescribedBesideTheirObjects(t *testing.T) {
 	onEach(t, func(t *testing.T, r *rig) {
 		began := time.Now().Add(r.ahead)
@@ -356,6 +386,13 @@ func TestSweepThatFailsIsTriedLessAndLessOften(t *testing.T) {
 		require.Equal(t, 1, strings.Count(r.log.String(), "msg=sweep "), "the same error is told once in an hour")
 		require.Greater(t, objects.lists.Load(), int64(2))
 		require.Less(t, objects.lists.Load(), int64(20), "2 ms doubled as often are two minutes")
+
+		r.ahead += 4 * time.Hour
+		state, err := r.store.SweepState(t.Context())
+		require.NoError(t, err)
+		require.True(t, f.IsLate(state))
+		state.LeasedUntil = time.Now().Add(r.ahead + time.Minute)
+		require.True(t, f.IsLate(state), "one under way that comes after one that failed")
 	})
 }
 
