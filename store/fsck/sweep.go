@@ -104,8 +104,8 @@ func (w *sweep) run(ctx context.Context) error {
 	if w.Unfinished, err = w.tidyUp(ctx, w.at.Add(-w.options.MinAge)); err != nil {
 		return err
 	}
-	if n, err := w.store.CountDamaged(ctx); err == nil {
-		w.metrics.damaged.Set(float64(n))
+	if _, err := w.CountDamaged(ctx); err != nil {
+		return err
 	}
 	return w.store.NoteSwept(ctx, w.at.Add(time.Since(began)), w.keptForGood()+w.orphanCount-int64(len(w.orphans)))
 }
