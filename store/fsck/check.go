@@ -335,7 +335,7 @@ func (c *check) mendCounters(ctx context.Context, m store.Miscount) error {
 		p.Mailbox = m.ID
 	}
 	if c.mends() {
-		if err := c.store.MendCounters(ctx, m.Noun, m.ID); err != nil {
+		if err := c.store.MendCounters(ctx, m); err != nil {
 			return fmt.Errorf("mend counters of %s %s: %w", m.Noun, m.Name, err)
 		}
 		if err := c.step("counters mended"); err != nil {

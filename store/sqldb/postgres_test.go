@@ -250,3 +250,19 @@ func TestPostgresThatTookTheRightsAwayIsUnavailable(t *testing.T) {
 		require.ErrorIs(t, err, sqldb.ErrUnavailable, fault)
 	}
 }
+
+func TestAQueryMayBeGivenMoreTimeThanOthers(t *testing.T) {
+	db := open(t, sqldb.Options{Backend: sqldb.Postgres, URL: withParam(labtest.Postgres(t).URL(), "statement_timeout=300"), MaxConnections: 1})
+	const slow = `SELECT 1 FROM pg_sleep(0.6)`
+	rows := 0
+	row := func(scan sqldb.Scan) error {
+		rows++
+		return scan(new(int))
+	}
+	require.ErrorIs(t, db.Each(t.Context(), slow, nil, row), sqldb.ErrUnavailable)
+	require.NoError(t, db.EachWithin(t.Context(), time.Minute, slow, nil, row))
+	require.Equal(t, 1, rows)
+	require.ErrorIs(t, db.EachWithin(t.Context(), 100*time.Millisecond, slow, nil, row), sqldb.ErrUnavailable)
+	require.ErrorIs(t, db.Each(t.Context(), slow, nil, row), sqldb.ErrUnavailable, "what comes next has no more time than before")
+	require.Equal(t, 1, rows)
+}

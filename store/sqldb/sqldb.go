@@ -126,6 +126,23 @@ func (db *DB) Each(ctx context.Context, query string, args []any, row func(scan 
 	return db.reader().each(ctx, query, args, row)
 }
 
+// EachWithin is Each for a query that may take so long, whatever PostgreSQL's statement_timeout is, and no longer.
+func (db *DB) EachWithin(ctx context.Context, limit time.Duration, query string, args []any, row func(scan Scan) error) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	if db.writer != nil {
+		return db.Each(ctx, query, args, row)
+	}
+	return db.Write(ctx, func(tx *Tx) error {
+		// The server's limit too: it would not see that a client is gone before it has rows for it. Sent by itself, so that
+		// a connection that was lost while idle is known before there are rows.
+		if _, err := tx.Exec(ctx, fmt.Sprintf("SET LOCAL statement_timeout = %d", limit.Milliseconds())); err != nil {
+			return err
+		}
+		return tx.Each(ctx, query, args, row)
+	})
+}
+
 // Scan copies the columns of the current row into dest.
 type Scan func(dest ...any) error
 
