@@ -19,7 +19,7 @@ var ErrSchema = errors.New("database schema")
 // Migrate brings the schema to this binary's version and returns the names of the migrations that it ran.
 // Of several processes that call it at once one works and the others wait.
 func (db *DB) Migrate(ctx context.Context) ([]string, error) {
-	provider, release, err := db.provider(ctx)
+	provider, release, err := db.provider()
 	if err != nil {
 		return nil, err
 	}
@@ -38,7 +38,7 @@ func (db *DB) Migrate(ctx context.Context) ([]string, error) {
 // migrated the database further than this one knows. The latter is allowed: migrations keep the previous
 // binary working.
 func (db *DB) CheckSchema(ctx context.Context) error {
-	provider, release, err := db.provider(ctx)
+	provider, release, err := db.provider()
 	if err != nil {
 		return err
 	}
@@ -52,30 +52,34 @@ func (db *DB) CheckSchema(ctx context.Context) error {
 	return nil
 }
 
-// provider runs on a pool of its own on SQLite, because the reading pool cannot write.
-func (db *DB) provider(ctx context.Context) (*goose.Provider, func() error, error) {
+// lockEvery and lockTimes are how often, in seconds, and how many times another process's migrations are waited for: an hour in all.
+const lockEvery, lockTimes = 5, 720
+
+// provider runs on a pool of its own: SQLite's reading pool cannot write, and PostgreSQL's ends what takes long.
+func (db *DB) provider() (*goose.Provider, func() error, error) {
 	files, err := fs.Sub(migrations.FS, db.backend)
 	if err != nil {
 		return nil, nil, fmt.Errorf("migrations for %s: %w", db.backend, err)
 	}
-	pool, dialect, release := db.read, goose.DialectPostgres, func() error { return nil }
+	var pool *sql.DB
+	dialect := goose.DialectPostgres
 	var options []goose.ProviderOption
 	if db.writer != nil {
 		if pool, err = sql.Open("sqlite", sqliteURL(db.writer.path)+"&_txlock=immediate"); err != nil {
 			return nil, nil, classify(err)
 		}
-		pool.SetMaxOpenConns(1)
-		dialect, release = goose.DialectSQLite3, pool.Close
+		dialect = goose.DialectSQLite3
 	} else {
-		locker, err := lock.NewPostgresSessionLocker()
+		locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(lockEvery, lockTimes))
 		if err != nil {
 			return nil, nil, fmt.Errorf("migration lock: %w", err)
 		}
-		options = append(options, goose.WithSessionLocker(locker))
+		pool, options = db.migrating(), append(options, goose.WithSessionLocker(locker))
 	}
+	pool.SetMaxOpenConns(1)
 	provider, err := goose.NewProvider(dialect, pool, files, options...)
 	if err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("migrations for %s: %w", db.backend, classify(err)), release())
+		return nil, nil, errors.Join(fmt.Errorf("migrations for %s: %w", db.backend, classify(err)), pool.Close())
 	}
-	return provider, release, nil
+	return provider, pool.Close, nil
 }

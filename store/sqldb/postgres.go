@@ -59,7 +59,17 @@ func openPostgres(ctx context.Context, o Options) (*DB, error) {
 		err = fmt.Errorf("open PostgreSQL at %s: %w", config.ConnConfig.Host, err)
 		return nil, errors.Join(err, closeAll(closers))
 	}
-	return &DB{backend: Postgres, read: pool, patience: newPatience(int(config.MaxConns)), closers: closers}, nil
+	migrating := func() *sql.DB { return unhurried(config.ConnConfig) }
+	return &DB{backend: Postgres, read: pool, migrating: migrating, patience: newPatience(int(config.MaxConns)), closers: closers}, nil
+}
+
+// unhurried is a pool for migrations: an index of a large table takes longer than any other statement may. Their waiting for a lock stays as
+// short as it is for others, since whoever asks for the table next waits behind them: a transaction that was forgotten must not stop all mail.
+func unhurried(config *pgx.ConnConfig) *sql.DB {
+	config = config.Copy()
+	config.RuntimeParams["statement_timeout"] = "0"
+	setDefault(config.RuntimeParams, "lock_timeout", "60000")
+	return stdlib.OpenDB(*config, stdlib.OptionAfterConnect(holdDurable))
 }
 
 func hasSeveralServers(c *pgx.ConnConfig) bool {

@@ -266,3 +266,24 @@ func TestAQueryMayBeGivenMoreTimeThanOthers(t *testing.T) {
 	require.ErrorIs(t, db.Each(t.Context(), slow, nil, row), sqldb.ErrUnavailable, "what comes next has no more time than before")
 	require.Equal(t, 1, rows)
 }
+
+func TestMigrationsTakeLongerThanAStatementMay(t *testing.T) {
+	server := labtest.Postgres(t)
+	for _, statement := range []string{
+		`CREATE FUNCTION large() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN
+			PERFORM pg_sleep(0.6);
+			IF current_setting('lock_timeout') = '0' THEN RAISE EXCEPTION 'all mail may wait for ever behind this'; END IF;
+		END $$`,
+		`CREATE EVENT TRIGGER large ON ddl_command_start WHEN TAG IN ('DROP INDEX') EXECUTE FUNCTION large()`,
+	} {
+		_, err := server.Exec(t.Context(), statement)
+		require.NoError(t, err)
+	}
+	db, err := sqldb.Open(t.Context(), sqldb.Options{Backend: sqldb.Postgres, URL: withParam(server.URL(), "statement_timeout=300")})
+	require.NoError(t, err)
+	defer db.Close()
+	_, err = db.Migrate(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, db.CheckSchema(t.Context()))
+	require.ErrorIs(t, db.Get(t.Context(), `SELECT 1 FROM pg_sleep(0.6)`, nil, new(int)), sqldb.ErrUnavailable, "other statements have no more time")
+}

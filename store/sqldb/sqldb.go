@@ -43,6 +43,8 @@ type DB struct {
 	backend string
 	// read answers queries; on PostgreSQL it is also where transactions begin.
 	read *sql.DB
+	// migrating opens a pool for migrations; nil on SQLite.
+	migrating func() *sql.DB
 	// stmts caches prepared statements of read on SQLite; pgx has a cache of its own.
 	stmts *stmtCache
 	// patience is for those with a Patient context; nil on SQLite, where reading keeps nobody from writing.
