@@ -121,7 +121,7 @@ func New(o Options) *Store {
 	return s
 }
 
-// Patient marks the context of what people and their programs ask for: it leaves a few of PostgreSQL's connections to mail.
+// Patient marks the context of what people and their programs ask for: it leaves a few of the database's connections to mail.
 func Patient(ctx context.Context) context.Context { return sqldb.Patient(ctx) }
 
 // Ping asks the database for a sign of life, within ctx.

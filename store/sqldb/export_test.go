@@ -15,3 +15,6 @@ func (db *DB) Checkpoint() error {
 
 // Path is that of the SQLite file.
 func (db *DB) Path() string { return db.writer.path }
+
+// Waited is how many times somebody had to wait for a connection that reads.
+func (db *DB) Waited() int64 { return db.read.Stats().WaitCount }

@@ -42,44 +42,6 @@ func TestConnectionsOfABurstServeTheNextOne(t *testing.T) {
 	require.LessOrEqual(t, len(servers), most, "each new one costs the server a process")
 }
 
-func TestManyReadersLeaveConnectionsToMail(t *testing.T) {
-	for connections, patient := range map[int]int{1: 1, 2: 1, 8: 4, 20: 16} {
-		db := open(t, sqldb.Options{Backend: sqldb.Postgres, URL: labtest.Postgres(t).URL(), MaxConnections: connections})
-		reading, end := make(chan struct{}), make(chan struct{})
-		ctx, cancel := context.WithCancel(sqldb.Patient(t.Context()))
-		var readers sync.WaitGroup
-		for range 30 {
-			readers.Go(func() {
-				_ = db.Each(ctx, `SELECT 1`, nil, func(sqldb.Scan) error {
-					reading <- struct{}{}
-					<-end
-					return nil
-				})
-			})
-		}
-		for range patient {
-			<-reading
-		}
-		if connections > 1 {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-			defer cancel()
-			require.NoError(t, db.Get(ctx, `SELECT 1`, nil, new(int)), "of %d connections", connections)
-			require.NoError(t, db.Write(t.Context(), func(tx *sqldb.Tx) error {
-				_, err := tx.Exec(t.Context(), `CREATE TABLE mail (id INTEGER)`)
-				return err
-			}))
-		}
-		cancel() // those that wait
-		close(end)
-		go func() {
-			for range reading {
-			}
-		}()
-		readers.Wait()
-		close(reading)
-	}
-}
-
 func TestPostgresGoneIsUnavailableAndComesBack(t *testing.T) {
 	server, err := lab.StartPostgres(t.Context(), lab.PostgresOptions{})
 	if err != nil {

@@ -47,7 +47,7 @@ type DB struct {
 	migrating func() *sql.DB
 	// stmts caches prepared statements of read on SQLite; pgx has a cache of its own.
 	stmts *stmtCache
-	// patience is for those with a Patient context; nil on SQLite, where reading keeps nobody from writing.
+	// patience is for those with a Patient context: readers, and on PostgreSQL writers too.
 	patience *semaphore.Weighted
 	// writer is SQLite's only writing connection.
 	writer      *sqliteWriter

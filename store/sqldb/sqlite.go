@@ -24,6 +24,9 @@ const sqlitePragmas = "vfs=" + dataSyncVFS + "&_pragma=busy_timeout(10000)&_prag
 // undo does too, and the log is copied by the checkpointer, long before the writer does so itself (256 MB).
 const writerPragmas = "&_pragma=cache_size(-16384)&_pragma=temp_store(MEMORY)&_pragma=wal_autocheckpoint(65536)"
 
+// sqliteReaders is how many connections read: each processor has one that computes and one that waits for the disk, and mail has its own.
+func sqliteReaders() int { return max(4, 2*runtime.GOMAXPROCS(0)) + kept }
+
 func openSQLite(ctx context.Context, o Options) (*DB, error) {
 	if o.Path == "" {
 		return nil, errors.New("database.path is missing: it names the SQLite file")
@@ -44,8 +47,8 @@ func openSQLite(ctx context.Context, o Options) (*DB, error) {
 	}
 	read, err := sql.Open("sqlite", sqliteURL(o.Path)+"&_pragma=query_only(1)")
 	if err == nil {
-		read.SetMaxOpenConns(max(4, 2*runtime.GOMAXPROCS(0)))
-		read.SetMaxIdleConns(max(4, 2*runtime.GOMAXPROCS(0)))
+		read.SetMaxOpenConns(sqliteReaders())
+		read.SetMaxIdleConns(sqliteReaders())
 		err = read.PingContext(ctx)
 	}
 	if err == nil {
@@ -58,7 +61,9 @@ func openSQLite(ctx context.Context, o Options) (*DB, error) {
 	checkpoints := startCheckpointer(writer, o.Log)
 	// Readers go before the writer, so that the writer checkpoints the log; the lock goes last.
 	closers := []io.Closer{checkpoints, stmts, read, writer, lock}
-	return &DB{backend: SQLite, read: read, stmts: stmts, writer: writer, checkpoints: checkpoints, closers: closers}, nil
+	return &DB{
+		backend: SQLite, read: read, stmts: stmts, patience: newPatience(sqliteReaders()), writer: writer, checkpoints: checkpoints, closers: closers,
+	}, nil
 }
 
 func sqliteURL(path string) string {
@@ -213,23 +218,42 @@ type stmtCache struct {
 	prepare func(ctx context.Context, query string) (*sql.Stmt, error)
 	mu      sync.Mutex
 	byText  map[string]*sql.Stmt
+	// spare are of texts that somebody else prepared at the same time. To close one would wait for whoever has its connection.
+	spare []*sql.Stmt
 }
 
+// stmt prepares without the lock: that may wait for a connection, and nobody else must wait for it longer than his own context lasts.
 func (c *stmtCache) stmt(ctx context.Context, query string) (*sql.Stmt, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if s, ok := c.byText[query]; ok {
+	if s, ok := c.find(query); ok {
 		return s, nil
 	}
-	s, err := c.prepare(ctx, query) //nolint:sqlclosecheck // kept, and closed by Close
+	s, err := c.prepare(ctx, query)
 	if err != nil {
 		return nil, err
+	}
+	return c.keep(query, s), nil
+}
+
+func (c *stmtCache) find(query string) (*sql.Stmt, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s, ok := c.byText[query]
+	return s, ok
+}
+
+// keep gives the statement of the text: s, or the one that was there first.
+func (c *stmtCache) keep(query string, s *sql.Stmt) *sql.Stmt {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if first, ok := c.byText[query]; ok {
+		c.spare = append(c.spare, s)
+		return first
 	}
 	if c.byText == nil {
 		c.byText = map[string]*sql.Stmt{}
 	}
 	c.byText[query] = s
-	return s, nil
+	return s
 }
 
 // QueryContext runs the prepared form of query.
@@ -249,6 +273,9 @@ func (c *stmtCache) Close() error {
 	for _, s := range c.byText {
 		errs = append(errs, s.Close())
 	}
-	c.byText = nil
+	for _, s := range c.spare {
+		errs = append(errs, s.Close())
+	}
+	c.byText, c.spare = nil, nil
 	return errors.Join(errs...)
 }
