@@ -7,7 +7,7 @@ func WithoutUnnamedFiles(f *FS) { f.noTmpfile = true }
 func WithoutDirectoryFlush(f *FS) { f.flushNames = false }
 
 // HasJournal says whether small objects go through one.
-func HasJournal(f *FS) bool { return f.journal != nil && !f.unjournaled }
+func HasJournal(f *FS) bool { return f.journal != nil && !f.unjournaled && !f.noTmpfile }
 
 // MaxBodies is how many bytes are on their way through the journal at most.
 const MaxBodies = maxBodies

@@ -28,7 +28,7 @@ import (
 type FS struct {
 	base       *dir
 	minFree    int64
-	noTmpfile  bool // the file system has no O_TMPFILE, or /proc is missing
+	noTmpfile  bool // the file system has no O_TMPFILE, or what it makes cannot be linked: an older kernel without /proc
 	made       madeDirs
 	flushNames bool // false only in the test that shows what would be lost without
 	// journal is nil where there is none, and where unjournaled is true only as long as not all of what it holds is in place.

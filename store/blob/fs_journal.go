@@ -96,7 +96,7 @@ var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 // putJournaled stores a small object: written without a name, made durable in the journal, then linked.
 // journal.ErrNotTaken when that cannot be, and nothing was done.
 func (f *FS) putJournaled(ctx context.Context, keys []string, r io.ReadSeeker, size int64) error {
-	if f.journal == nil || f.unjournaled || size > maxJournaled || len(keys) > maxJournaledKeys {
+	if f.journal == nil || f.unjournaled || f.noTmpfile || size > maxJournaled || len(keys) > maxJournaledKeys {
 		return journal.ErrNotTaken
 	}
 	if err := f.bodies.Acquire(ctx, max(size, 0)); err != nil {

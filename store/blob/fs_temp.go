@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"strconv"
 	"strings"
 	"time"
 
@@ -115,13 +114,10 @@ func (t *tempFile) fill(ctx context.Context, r io.ReadSeeker, size int64) error 
 
 // link gives the file its name in d; EEXIST when that is taken.
 func (t *tempFile) link(d *dir, name string) error {
-	err := ignoringEINTR(func() error {
-		if t.in != nil {
-			return unix.Linkat(t.in.fd(), t.name, d.fd(), name, 0)
-		}
-		// AT_EMPTY_PATH would need CAP_DAC_READ_SEARCH; open(2) shows this way.
-		return unix.Linkat(unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(int(t.Fd())), d.fd(), name, unix.AT_SYMLINK_FOLLOW)
-	})
+	if t.in == nil {
+		return unnamed(t.Fd()).link(place{d.fd(), name})
+	}
+	err := ignoringEINTR(func() error { return unix.Linkat(t.in.fd(), t.name, d.fd(), name, 0) })
 	return os.NewSyscallError("linkat", err)
 }
 
@@ -165,7 +161,7 @@ func unnamedWorks(d *dir) bool {
 	defer file.discard()
 	name := rand.Text()
 	if err := file.link(d, name); err != nil {
-		return !errors.Is(err, unix.ENOENT) // ENOENT: there is no /proc
+		return !errors.Is(err, unix.ENOENT) // ENOENT: an older kernel, and no /proc
 	}
 	return d.unlink(name) == nil
 }

@@ -308,6 +308,21 @@ func TestWhatACrashLeavesIsWrittenAnewAlsoWhereItIsThere(t *testing.T) {
 	require.True(t, whole(t, f, "t/m/o", "x"))
 }
 
+// What cannot be linked in the end must not be in the journal either: its record would be voided, and the put refused.
+func TestWithoutUnnamedFilesNothingGoesThroughTheJournal(t *testing.T) {
+	base := newDisk(t).dir
+	f, err := blob.NewFS(base, blob.FSOptions{})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, f.Close()) }()
+	require.True(t, blob.HasJournal(f))
+	blob.WithoutUnnamedFiles(f)
+	require.NoError(t, f.PutAll(t.Context(), []string{"t/m/o", "t/n/o"}, strings.NewReader("small"), 5))
+	require.True(t, whole(t, f, "t/n/o", "small"))
+	segments, err := filepath.Glob(filepath.Join(base, ".journal", "*.seg"))
+	require.NoError(t, err)
+	require.Empty(t, segments)
+}
+
 func TestFailedPutsLeaveNoFilesBehind(t *testing.T) {
 	base := t.TempDir()
 	f := openFS(t, base, blob.FSOptions{})
