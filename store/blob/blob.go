@@ -62,7 +62,7 @@ type Bucket interface {
 	Delete(ctx context.Context, key string) error
 	// List yields the objects whose key starts with prefix ("" for all), in no set order. Objects that come
 	// or go meanwhile may be missed or listed. The first error is yielded last. ErrKey when no key can
-	// start with prefix.
+	// start with prefix; an UnlistedError when all was yielded but what could not be read.
 	List(ctx context.Context, prefix string) iter.Seq2[Info, error]
 	// Check proves that objects can be written and removed right now.
 	Check(ctx context.Context) error

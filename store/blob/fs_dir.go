@@ -215,7 +215,7 @@ func openat(dirfd int, name string, flags int, mode uint32) (fd int, err error) 
 		return err
 	})
 	if err != nil {
-		return -1, os.NewSyscallError("openat", err)
+		return -1, &fs.PathError{Op: "openat", Path: name, Err: err}
 	}
 	return fd, nil
 }

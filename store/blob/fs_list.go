@@ -15,6 +15,8 @@ const listBatch = 512
 
 // List walks the directories. It skips what is no object: files of other names (lost+found), links, devices; what a crash has
 // left of writing beside others goes (createBeside). It is an error when a crash has left objects that could not be put in place yet.
+// A directory or file that cannot be read keeps no other from being listed, unless it is the one that prefix names, or nothing
+// else can be read either: UnlistedError.
 func (f *FS) List(ctx context.Context, prefix string) iter.Seq2[Info, error] {
 	return func(yield func(Info, error) bool) {
 		err := CheckPrefix(prefix)
@@ -22,8 +24,9 @@ func (f *FS) List(ctx context.Context, prefix string) iter.Seq2[Info, error] {
 			err = f.recovered()
 		}
 		if err == nil {
+			w := walker{yield: yield}
 			parent, begin := splitKey(prefix)
-			err = walker{yield}.walk(ctx, f.base, parent, parent, begin)
+			err = w.all(ctx, f.base, parent, begin)
 		}
 		if err != nil && !errors.Is(err, errStop) {
 			yield(Info{}, fmt.Errorf("list %q: %w", prefix, err))
@@ -36,10 +39,24 @@ var errStop = errors.New("stop")
 
 type walker struct {
 	yield func(Info, error) bool
+	// listed says that there was an object.
+	listed   bool
+	unlisted UnlistedError
+}
+
+func (w *walker) all(ctx context.Context, base *dir, path, begin string) error {
+	err := w.walk(ctx, base, path, path, begin)
+	switch {
+	case err != nil || w.unlisted.Count == 0:
+		return err
+	case !w.listed:
+		return fmt.Errorf("nothing can be read: %s: %w", w.unlisted.Parts[0].Key, w.unlisted.Parts[0].Err)
+	}
+	return &w.unlisted
 }
 
 // walk yields what is below path, seen from d, whose names there begin with begin. key is its full path.
-func (w walker) walk(ctx context.Context, d *dir, path, key, begin string) error {
+func (w *walker) walk(ctx context.Context, d *dir, path, key, begin string) error {
 	sub, err := d.open(path)
 	if isMissing(err) {
 		return nil
@@ -68,21 +85,32 @@ func (w walker) walk(ctx context.Context, d *dir, path, key, begin string) error
 	}
 }
 
-func (w walker) entry(ctx context.Context, d *dir, e fs.DirEntry, key string) error {
-	if err := ctx.Err(); err != nil {
+// entry yields an object, or what is in a directory. An error ends all.
+func (w *walker) entry(ctx context.Context, d *dir, e fs.DirEntry, key string) error {
+	err := ctx.Err()
+	switch {
+	case err != nil:
+	case e.IsDir():
+		err = w.walk(ctx, d, e.Name(), key, "")
+	default:
+		err = w.object(d, e.Name(), key)
+	}
+	if err == nil || errors.Is(err, errStop) || ctx.Err() != nil {
 		return err
 	}
-	if e.IsDir() {
-		return w.walk(ctx, d, e.Name(), key, "")
-	}
-	info, err := d.stat(e.Name())
+	w.unlisted.add(key, err)
+	return nil
+}
+
+func (w *walker) object(d *dir, name, key string) error {
+	info, err := d.stat(name)
 	if isMissing(err) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	info.Key = key
+	info.Key, w.listed = key, true
 	if !w.yield(info, nil) {
 		return errStop
 	}

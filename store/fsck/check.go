@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/mairust/mairust/store"
+	"github.com/mairust/mairust/store/blob"
 )
 
 // ErrNotEmpty says that an index can be rebuilt in an empty database only.
@@ -32,6 +33,9 @@ type check struct {
 	noMarks bool
 	totals  store.Totals
 	limit   *limiter
+
+	// unlisted is what could not be listed; nil when all was.
+	unlisted *blob.UnlistedError
 
 	// unreadMessage says that an object could not be read, and may be there all the same.
 	unreadMessage atomic.Bool
@@ -93,8 +97,11 @@ func (c *check) run(ctx context.Context) error {
 // notAccepted says why the database is not accepted though all else was mended; empty when it is. It may lack what was described and could not
 // be read: mail for that would be refused.
 func (c *check) notAccepted() string {
-	if !c.inDoubt || len(c.unread) == 0 {
+	switch {
+	case !c.inDoubt || c.unlisted == nil && len(c.unread) == 0:
 		return ""
+	case c.unlisted != nil:
+		return "the sweep stays stopped: not all could be listed, and the database may lack what is described there; make readable or take away what cannot be read, and run it again"
 	}
 	return fmt.Sprintf("the sweep stays stopped: descriptions of %d tenants cannot be read, and the database may lack mailboxes and addresses; give the operator's identity "+
 		"(storage.encryption.operator_identity), or move away what nobody can read any more, and run it again (the first error: %v)", len(c.unread), c.unreadBy)
@@ -213,6 +220,7 @@ func (c *check) checkObjects(ctx context.Context) error {
 		return inParallel(ctx, batch, c.checkObject)
 	})
 	c.report.Young = young
+	err = c.foundUnlisted(err)
 	if err == nil && c.mends() {
 		_, err = c.tidyUp(ctx, c.now().Add(-max(c.minAge, c.options.MinAge))) // deliveries under way have uploads that are no objects yet
 	}
@@ -348,6 +356,9 @@ func (c *check) mendCounters(ctx context.Context, m store.Miscount) error {
 }
 
 func (c *check) checkDescriptions(ctx context.Context) error {
+	if c.unlisted != nil && c.inDoubt {
+		return nil // what was not listed may be read by its key all the same: it is not written over
+	}
 	c.begin("descriptions", c.totals.Mailboxes, 0)
 	failed := undescribed{f: c.Fsck}
 	if err := c.eachTenant(ctx, func(t store.Tenant) error { return c.checkTenantFile(ctx, &failed, t) }); err != nil {

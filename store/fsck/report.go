@@ -38,6 +38,8 @@ const (
 	KindSize       = "object_size"
 	KindContent    = "object_content"
 	KindUnreadable = "object_unreadable"
+	// KindUnlisted is a directory of the object store, or a file, that cannot be read, so that nobody knows what is there.
+	KindUnlisted = "unlisted"
 	// KindCounters is a counter or quota that differs from what it counts.
 	KindCounters = "counters"
 	// KindCopy is a decoded copy of an attachment that belongs to nothing.

@@ -52,7 +52,8 @@ type sweep struct {
 // Sweep walks all objects once, and settles those that no row speaks of: it adopts what the database lost, removes what
 // is stored twice, and moves aside what is nobody's. It also describes all mailboxes. ErrStopped when too many objects
 // have no row, or when the database is not the one that the objects belong to, or was set back in time: then it has
-// removed nothing. ErrBusy when another process sweeps.
+// removed nothing. ErrBusy when another process sweeps. What cannot be read it goes past, and tells in the end (blob.UnlistedError): then
+// nothing has expired, and the sweep does not count as a complete one.
 func (f *Fsck) Sweep(ctx context.Context) (Swept, error) {
 	w := &sweep{settler: f.newSettler(), Swept: Swept{Orphans: map[string]int64{}}}
 	err := f.exclusively(ctx, 0, func(ctx context.Context) error {
@@ -80,9 +81,11 @@ func (w *sweep) run(ctx context.Context) error {
 		return err
 	}
 	w.steady = w.isSteady(st, w.at)
-	if w.Young, err = w.walk(ctx, w.options.MinAge, false, func(batch []object) error { return w.look(ctx, batch) }); err != nil {
-		return err
+	var unlisted error
+	if w.Young, unlisted = w.walk(ctx, w.options.MinAge, false, func(batch []object) error { return w.look(ctx, batch) }); unlisted != nil && !isUnlisted(unlisted) {
+		return unlisted
 	}
+	w.steady = w.steady && unlisted == nil // nobody knows what belongs to what was not seen
 	w.metrics.seen.Set(float64(w.Objects + w.Young))
 	if w.nested > 0 {
 		w.log.Warn("objects of another installation lie below this one's, and are left alone; give each a prefix or base_path of its own", "objects", w.nested, "key", w.nestedKey)
@@ -106,6 +109,9 @@ func (w *sweep) run(ctx context.Context) error {
 	}
 	if _, err := w.CountDamaged(ctx); err != nil {
 		return err
+	}
+	if unlisted != nil {
+		return unlisted // all else is done, but the sweep is not complete
 	}
 	return w.store.NoteSwept(ctx, w.at.Add(time.Since(began)), w.keptForGood()+w.orphanCount-int64(len(w.orphans)))
 }
@@ -254,7 +260,7 @@ func (w *sweep) settleAsides(ctx context.Context) error {
 		return w.giveUp(ctx, o.Key, err)
 	})
 	if w.waiting > 0 {
-		w.log.Warn("what was nobody's for long enough is kept until the next sweep: the last one was long ago, or the clock was set", "objects", w.waiting)
+		w.log.Warn("what was nobody's for long enough is kept until the next sweep: the last complete one was long ago, the clock was set, or not all could be listed", "objects", w.waiting)
 	}
 	if w.untimely > 0 {
 		w.log.Warn("messages below orphan/ never expire, since by their files' times they were moved there before they were delivered; set the time of each file with touch, or remove it",

@@ -41,7 +41,7 @@ func (o object) isOrphan() bool {
 const walkBatch = 512
 
 // walk gives all objects in batches. Messages are looked up in the index. What is younger than minAge is only counted, or
-// given as such if youngToo.
+// given as such if youngToo. What could not be read is told in the end (isUnlisted): nothing is known of what is there.
 func (f *Fsck) walk(ctx context.Context, minAge time.Duration, youngToo bool, visit func(batch []object) error) (young int64, err error) {
 	latest := f.now().Add(-minAge)
 	batch := make([]object, 0, walkBatch)
@@ -54,7 +54,12 @@ func (f *Fsck) walk(ctx context.Context, minAge time.Duration, youngToo bool, vi
 		batch = batch[:0]
 		return err
 	}
+	var unlisted error
 	for info, err := range f.listStored(ctx) {
+		if isUnlisted(err) {
+			unlisted = fmt.Errorf("list objects: %w", err)
+			break
+		}
 		if err != nil {
 			return young, fmt.Errorf("list objects: %w", err)
 		}
@@ -70,7 +75,10 @@ func (f *Fsck) walk(ctx context.Context, minAge time.Duration, youngToo bool, vi
 			}
 		}
 	}
-	return young, flush()
+	if err := flush(); err != nil {
+		return young, err
+	}
+	return young, unlisted
 }
 
 // listStored lists all objects, with their sizes as they are stored.

@@ -162,11 +162,15 @@ func (b *Bucket) Delete(ctx context.Context, key string) error {
 }
 
 // List yields all objects of the new one, and those of the old one that the new one does not have. It remembers 8 bytes for
-// each key of the new one.
+// each key of the new one. What could not be read of either (blob.UnlistedError) is told in the end.
 func (b *Bucket) List(ctx context.Context, prefix string) iter.Seq2[blob.Info, error] {
 	return func(yield func(blob.Info, error) bool) {
+		var unlisted blob.UnlistedError
 		seed, seen := maphash.MakeSeed(), map[uint64]struct{}{}
 		for info, err := range b.to.List(ctx, prefix) {
+			if unlisted.Join(err) {
+				break
+			}
 			if err == nil {
 				seen[maphash.String(seed, info.Key)] = struct{}{}
 			}
@@ -175,14 +179,18 @@ func (b *Bucket) List(ctx context.Context, prefix string) iter.Seq2[blob.Info, e
 			}
 		}
 		for info, err := range b.from.List(ctx, prefix) {
-			if err == nil {
-				if _, is := seen[maphash.String(seed, info.Key)]; is {
-					continue
-				}
+			if unlisted.Join(err) {
+				break
+			}
+			if _, is := seen[maphash.String(seed, info.Key)]; is && err == nil {
+				continue
 			}
 			if !yield(info, err) || err != nil {
 				return
 			}
+		}
+		if unlisted.Count > 0 {
+			yield(blob.Info{}, &unlisted)
 		}
 	}
 }

@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/mairust/mairust/store/blob"
 	"github.com/mairust/mairust/store/blob/blobtest"
@@ -338,4 +340,54 @@ func TestAnInterruptedRunTakesNothingBackThatIsWhole(t *testing.T) {
 
 func TestAnEmptyOldStoreIsNoneToCopyFrom(t *testing.T) {
 	require.ErrorIs(t, move.Run(t.Context(), blob.NewMemory(), blob.NewMemory(), move.Request{}, &move.Report{}), move.ErrEmpty)
+}
+
+// An old disk that fails is what is left for another one.
+func TestADirectoryThatCannotBeReadKeepsNothingElseFromBeingCopied(t *testing.T) {
+	base := t.TempDir()
+	from, err := blob.NewFS(base, blob.FSOptions{})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, from.Close()) }()
+	for _, key := range []string{"t/a/1", "t/b/1", "t/c/1"} {
+		put(t, from, key, "content")
+	}
+	mend := blobtest.Unreadable(t, filepath.Join(base, "t/b"))
+	to := blob.NewMemory()
+	report := run(t, to, from, move.Request{})
+	require.ElementsMatch(t, []string{"t/a/1", "t/c/1"}, keys(t, to))
+	require.Equal(t, int64(2), report.Copied.Load())
+	problems := report.Problems()
+	require.Len(t, problems, 1)
+	require.Equal(t, "t/b", problems[0].Key)
+	require.ErrorIs(t, problems[0].Err, unix.ENOTCONN)
+
+	mend()
+	require.Empty(t, run(t, to, from, move.Request{}).Problems())
+	require.Len(t, keys(t, to), 3)
+}
+
+func TestBothAreListedAlsoWhenOneCannotBeReadWhole(t *testing.T) {
+	base := t.TempDir()
+	files, err := blob.NewFS(base, blob.FSOptions{})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, files.Close()) }()
+	put(t, files, "t/a/1", "x")
+	put(t, files, "t/b/1", "x")
+	memory := blob.NewMemory()
+	put(t, memory, "t/b/1", "x")
+	put(t, memory, "t/c/1", "x")
+	blobtest.Unreadable(t, filepath.Join(base, "t/b"))
+	for _, both := range []*move.Bucket{move.New(files, memory), move.New(memory, files)} {
+		var listed []string
+		var last error
+		for info, err := range both.List(t.Context(), "") {
+			if last = err; err == nil {
+				listed = append(listed, info.Key)
+			}
+		}
+		require.ElementsMatch(t, []string{"t/a/1", "t/b/1", "t/c/1"}, listed)
+		unlisted, is := errors.AsType[*blob.UnlistedError](last)
+		require.True(t, is, "%v", last)
+		require.Equal(t, "t/b", unlisted.Parts[0].Key)
+	}
 }

@@ -39,7 +39,7 @@ type Report struct {
 	problems []Problem
 }
 
-// Problem is an object that could not be taken over.
+// Problem is an object that could not be taken over, or a directory that could not be read with what is in it.
 type Problem struct {
 	Key string
 	Err error
@@ -63,6 +63,16 @@ func (r *Report) problem(key string, err error) {
 	}
 }
 
+// unlisted reports each part of the old store that could not be read.
+func (r *Report) unlisted(u *blob.UnlistedError) {
+	for _, part := range u.Parts {
+		r.problem(part.Key, fmt.Errorf("cannot be read, nor what is in it: %w", part.Err))
+	}
+	if more := u.Count - int64(len(u.Parts)); more > 0 {
+		r.problem("elsewhere", fmt.Errorf("%d more directories or files cannot be read", more))
+	}
+}
+
 // ErrDiffers says that the new store had another object under the key already. Which of the two is the right one the index tells, not the
 // stores: the new store's may have been mended by the daemon, and the old store's be what was damaged.
 var ErrDiffers = errors.New("the two stores have different objects under this key")
@@ -81,17 +91,10 @@ const defaultWorkers = 8
 
 // Run copies to the new store what it does not have, and reads it there again. The old store stays as it is. It may be run
 // while both are in use as one Bucket, and again: it goes on where it was. An error is one of a whole store; those of single
-// objects are the report's problems.
+// objects, and of directories that cannot be read, are the report's problems.
 func Run(ctx context.Context, to, from Store, q Request, report *Report) error {
-	for info, err := range from.List(ctx, "") {
-		if err != nil {
-			return fmt.Errorf("count the objects: %w", err)
-		}
-		report.Total.Add(1)
-		report.TotalBytes.Add(info.SizeBytes)
-	}
-	if report.Total.Load() == 0 {
-		return ErrEmpty
+	if err := count(ctx, from, report); err != nil {
+		return err
 	}
 	if q.Workers <= 0 {
 		q.Workers = defaultWorkers
@@ -110,14 +113,35 @@ func Run(ctx context.Context, to, from Store, q Request, report *Report) error {
 			}
 		})
 	}
-	err := feed(ctx, from, work)
+	err := feed(ctx, from, work, report)
 	close(work)
 	group.Wait()
 	return errors.Join(err, context.Cause(ctx))
 }
 
-func feed(ctx context.Context, from Store, work chan<- blob.Info) error {
+func count(ctx context.Context, from Store, report *Report) error {
 	for info, err := range from.List(ctx, "") {
+		if _, is := errors.AsType[*blob.UnlistedError](err); is {
+			return nil // told when they are copied
+		}
+		if err != nil {
+			return fmt.Errorf("count the objects: %w", err)
+		}
+		report.Total.Add(1)
+		report.TotalBytes.Add(info.SizeBytes)
+	}
+	if report.Total.Load() == 0 {
+		return ErrEmpty
+	}
+	return nil
+}
+
+func feed(ctx context.Context, from Store, work chan<- blob.Info, report *Report) error {
+	for info, err := range from.List(ctx, "") {
+		if unlisted, is := errors.AsType[*blob.UnlistedError](err); is {
+			report.unlisted(unlisted)
+			return nil
+		}
 		if err != nil {
 			return err
 		}
