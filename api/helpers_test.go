@@ -2,7 +2,6 @@ package api_test
 
 import (
 	"errors"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -22,8 +21,6 @@ const (
 	wait = 10 * time.Second
 	tick = 10 * time.Millisecond
 )
-
-func readAll(resp *http.Response) (int64, error) { return io.Copy(io.Discard, resp.Body) }
 
 // serveOnce asks a handler without a network, with one query parameter, and gives the status.
 func serveOnce(h http.Handler, token, path, name, value string) int {

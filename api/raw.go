@@ -56,8 +56,8 @@ func (s *Server) raw(ctx context.Context, in *rawInput) (*stream, error) {
 	return &stream{Body: func(c huma.Context) { s.sendObject(c, m, part, etag) }}, nil
 }
 
-// sendObject streams a part of the object. Of the whole object the digest is checked, with the last piece
-// held back until it is known to be right: what is corrupt is never served as good.
+// sendObject streams a part of the object. Of the whole object the digest is checked once more on its way, with the last piece
+// held back until it is known to be right: what was good a moment ago is never served as good when it is not.
 func (s *Server) sendObject(c huma.Context, m *store.Message, part span, etag string) {
 	ctx := c.Context()
 	r, err := s.openObject(ctx, m, part.offset, part.length)

@@ -185,12 +185,14 @@ func (r *rig) deliver(t testing.TB, m *store.Mailbox, folder, data string) store
 	id := store.NewMessageID()
 	key := store.ObjectKey(m.Tenant, m.ID, id)
 	require.NoError(t, r.objects.Put(t.Context(), key, strings.NewReader(object), int64(len(object))))
+	digester := blob.NewDigester()
+	_, _ = digester.Write([]byte(object))
 	results := r.store.Deliver(t.Context(), []store.Copy{{
 		ID: id, Target: store.Target{Tenant: m.Tenant, Mailbox: m.ID, Address: address}, Rcpt: address, Folder: folder, Key: key,
 		Tags: []string{"newsletter"},
 		Content: &store.Content{
 			From: mail.Address{Local: "sender", Domain: "example.org"}, Summary: summary, SizeBytes: int64(len(object)),
-			Digest: sha256.Sum256([]byte(object)), Received: time.Now(), QueueID: "4Xyz",
+			Digest: digester.Sum(), Pieces: digester.Pieces(), Received: time.Now(), QueueID: "4Xyz",
 		},
 	}})
 	require.NoError(t, results[0].Err)

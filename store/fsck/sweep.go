@@ -103,7 +103,7 @@ func (w *sweep) run(ctx context.Context) error {
 	if err := w.removeStale(ctx); err != nil {
 		return err
 	}
-	w.tell(ctx, w.DescribeAll(ctx)) // what is not described is no reason to walk all objects again at once
+	w.tellUndescribed(ctx, w.DescribeAll(ctx)) // what is not described is no reason to walk all objects again at once
 	if w.Unfinished, err = w.tidyUp(ctx, w.at.Add(-w.options.MinAge)); err != nil {
 		return err
 	}

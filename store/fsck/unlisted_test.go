@@ -6,7 +6,6 @@ import (
 	"iter"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -15,7 +14,6 @@ import (
 	"github.com/mairust/mairust/store/blob"
 	"github.com/mairust/mairust/store/blob/blobtest"
 	"github.com/mairust/mairust/store/fsck"
-	"github.com/mairust/mairust/store/sqldb"
 	"github.com/mairust/mairust/store/storetest"
 )
 
@@ -70,32 +68,6 @@ func TestAnUnreadableDirectoryEndsNoSweep(t *testing.T) {
 		require.NotNil(t, r.message(inside))
 		r.requireClean()
 	})
-}
-
-// Walking all objects each minute would find the same.
-func TestASweepPastAnUnreadableDirectoryIsNotRepeatedAtOnce(t *testing.T) {
-	r := newRig(t, sqldb.SQLite)
-	site := storetest.NewSite(t, r.store, "one", "one.test", "bob")
-	r.deliver(r.write(site.Target("bob"), "inside", "Q1", ""))
-	r.unreadable(site, "bob")
-	r.putKey("installation/other", "so that there is something to be read")
-	f := r.fsck()
-	fsck.WatchEvery(f, time.Millisecond)
-	ctx, cancel := context.WithCancel(t.Context())
-	var running sync.WaitGroup
-	running.Go(func() { f.Run(ctx) })
-	failures := func() int { return strings.Count(r.log.String(), "not all could be listed") }
-	require.Eventually(t, func() bool { return failures() > 0 }, time.Minute, 5*time.Millisecond)
-	epoch := func() int64 {
-		st, err := r.store.SweepState(ctx)
-		require.NoError(t, err)
-		return st.Epoch
-	}
-	from := epoch()
-	require.Eventually(t, func() bool { return epoch() > from+20 }, time.Minute, 5*time.Millisecond)
-	cancel()
-	running.Wait()
-	require.Equal(t, 1, failures(), r.log.String())
 }
 
 func TestAnUnreadableDirectoryIsAProblemAndTheRestIsMended(t *testing.T) {
