@@ -59,13 +59,16 @@ type disk struct {
 	image, dir string
 }
 
-func newDisk(t testing.TB) *disk {
+func newDisk(t testing.TB) *disk { return newDiskWith(t, "has_journal") }
+
+// newDiskWith makes one with these features of ext4.
+func newDiskWith(t testing.TB, features string) *disk {
 	t.Helper()
 	needLoop(t)
 	d := &disk{t: t, image: filepath.Join(t.TempDir(), "image"), dir: t.TempDir()}
 	require.NoError(t, os.WriteFile(d.image, nil, 0o600))
 	require.NoError(t, os.Truncate(d.image, 96<<20))
-	run(t, "mkfs.ext4", "-q", "-F", "-O", "has_journal", "-E", "lazy_itable_init=0", d.image)
+	run(t, "mkfs.ext4", "-q", "-F", "-O", features, "-E", "lazy_itable_init=0", d.image)
 	d.mount()
 	t.Cleanup(d.unmount)
 	return d

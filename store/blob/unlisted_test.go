@@ -79,3 +79,16 @@ func TestOnlySomeOfWhatCannotBeReadIsNamed(t *testing.T) {
 	require.Len(t, all.Parts, 1000)
 	require.EqualError(t, &all, "not all could be listed: t/0: input/output error; t/1: input/output error; t/2: input/output error; and 2997 more")
 }
+
+// So it is on XFS with ftype=0, and of large directories on NFS.
+func TestListOnAFileSystemThatDoesNotTellWhatANameIsOf(t *testing.T) {
+	d := newDiskWith(t, "has_journal,^filetype")
+	f := openFS(t, d.dir, blob.FSOptions{})
+	want := []string{"t/a/1", "t/a/2", "t/b/1", "top"}
+	for _, key := range want {
+		put(t, f, key, "x")
+	}
+	keys, err := listAll(t, f, "")
+	require.NoError(t, err)
+	require.ElementsMatch(t, want, keys)
+}
