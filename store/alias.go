@@ -64,7 +64,8 @@ func foldedAddress(a mail.Address) string { return mail.Clean(a.Fold().String(),
 func (s *Store) EnsureAlias(ctx context.Context, tenant TenantID, address, target mail.Address) (created bool, err error) {
 	err = s.writeAlias(ctx, tenant, address, target, func(ctx context.Context, tx *sqldb.Tx, domain *Domain) error {
 		var has string
-		err := tx.Get(ctx, selectAlias, []any{foldedAddress(address)}, &has)
+		const query = `SELECT target FROM aliases WHERE address_fold = $1 AND tenant_id = $2`
+		err := tx.Get(ctx, query, []any{foldedAddress(address), string(tenant)}, &has)
 		if created = errors.Is(err, sqldb.ErrNoRows); created {
 			return s.putAlias(ctx, tx, domain, address, target)
 		}

@@ -48,7 +48,7 @@ func (s *Store) noteRecipients(tx *sqldb.Tx, tenant TenantID) {
 }
 
 // ErrSetBack is that of a Follower that does not find the change it read last: the database was set back or is another one, or that
-// change was older than what is kept. It cannot know what it missed.
+// change was older than what is kept. It cannot know what it missed beside what Next gives with the error.
 var ErrSetBack = errors.New("the changes that were read before are not there any more")
 
 // Follower reads changes of some nouns as they are committed, each once. It is not for several goroutines at once.
@@ -75,8 +75,8 @@ func (s *Store) Follow(nouns ...string) *Follower {
 	return &Follower{s: s, nouns: nouns, seen: map[int64]bool{}}
 }
 
-// Next gives what has changed since the last call, by number. After an error the next call gives what this one missed, but after an
-// ErrSetBack it begins anew, as the first one did.
+// Next gives what has changed since the last call, by number. After an error the next call gives what this one missed. With an ErrSetBack it gives
+// what there is since when what was read last was only old, and the next call goes on from there; else that begins anew, as the first one did.
 func (f *Follower) Next(ctx context.Context) ([]Changed, error) {
 	if !f.started {
 		err := f.s.get(ctx, `SELECT COALESCE(MAX(seq), 0) FROM changes`, nil, &f.last)
@@ -95,12 +95,12 @@ func (f *Follower) read(ctx context.Context) ([]Changed, error) {
 	var all []Changed
 	for {
 		list, more, err := f.readSome(ctx)
-		if err != nil {
+		if err != nil && !errors.Is(err, ErrSetBack) {
 			return nil, err
 		}
 		all = append(all, list...)
-		if !more {
-			return all, nil
+		if err != nil || !more {
+			return all, err
 		}
 	}
 }
@@ -108,7 +108,7 @@ func (f *Follower) read(ctx context.Context) ([]Changed, error) {
 func (f *Follower) readSome(ctx context.Context) (list []Changed, more bool, err error) {
 	const query = `SELECT seq, at_us, tenant_id, noun, id FROM changes WHERE seq > $1 ORDER BY seq LIMIT $2`
 	var fresh []Changed
-	n, last, lastAt, found := 0, f.last, f.lastAt, f.lastAt == 0
+	n, first, last, lastAt, found := 0, int64(0), f.last, f.lastAt, f.lastAt == 0
 	err = f.s.each(ctx, query, []any{f.last - followOverlap, followLimit}, func(scan sqldb.Scan) error {
 		n++
 		var c Changed
@@ -118,17 +118,21 @@ func (f *Follower) readSome(ctx context.Context) (list []Changed, more bool, err
 			fresh = append(fresh, c)
 		}
 		found = found || c.Seq == f.last && at == f.lastAt
-		if c.Seq >= last {
-			last, lastAt = c.Seq, at
+		if n == 1 {
+			first = c.Seq
 		}
+		last, lastAt = c.Seq, at
 		return err
 	})
-	if err == nil && !found {
-		*f = *f.s.Follow(f.nouns...)
-		err = ErrSetBack
-	}
 	if err != nil {
 		return nil, false, err
+	}
+	if !found {
+		err = ErrSetBack
+		if first <= f.last { // of another history; were it only old, all that is as old would be gone
+			*f = *f.s.Follow(f.nouns...)
+			return nil, false, err
+		}
 	}
 	f.last, f.lastAt = last, lastAt
 	for _, c := range fresh {
@@ -139,7 +143,7 @@ func (f *Follower) readSome(ctx context.Context) (list []Changed, more bool, err
 			delete(f.seen, seq)
 		}
 	}
-	return slices.DeleteFunc(fresh, func(c Changed) bool { return !slices.Contains(f.nouns, c.Noun) }), n == followLimit, nil
+	return slices.DeleteFunc(fresh, func(c Changed) bool { return !slices.Contains(f.nouns, c.Noun) }), n == followLimit, err
 }
 
 // maxKey bounds accounts and the like, in bytes; longer ones are cut.

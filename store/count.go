@@ -99,10 +99,11 @@ func countersOf(noun string) counters {
 	return counters{}
 }
 
-// CountersAfter compares a page of counters, by id, with what they count. It locks nothing, and mail does not wait for its connection.
+// CountersAfter compares a page of counters, by id, with what they count. It locks nothing, and mail does not wait for its connection. But as long as it
+// counts, PostgreSQL keeps all versions of rows that others change: pages should not take long.
 func (s *Store) CountersAfter(ctx context.Context, noun, after string, limit int) (Counted, error) {
 	c, page := countersOf(noun), Counted{}
-	err := s.db.EachWithin(Patient(ctx), countTimeout, c.page, []any{after, limit}, func(scan sqldb.Scan) error {
+	err := s.db.EachWithin(ctx, countTimeout, c.page, []any{after, limit}, func(scan sqldb.Scan) error {
 		m, err := c.scan(scan)
 		page.Seen++
 		page.Last = m.ID
@@ -116,8 +117,9 @@ func (s *Store) CountersAfter(ctx context.Context, noun, after string, limit int
 
 // MendCounters mends what CountersAfter found, once, before the next noun is counted. Nothing is counted here: whoever adds or removes messages changes the
 // counters by as much in the same transaction, so that what was missing of them at the moment of counting is missing still. The row is
-// locked for a commit only, and deliveries to it go on, however many messages there are. Two must not mend the same at once.
-func (s *Store) MendCounters(ctx context.Context, m Miscount) error {
+// locked for a commit only, and deliveries to it go on, however many messages there are. ErrNotHolder when holder has lost the sweep's lease: another
+// one may have mended the same.
+func (s *Store) MendCounters(ctx context.Context, holder string, m Miscount) error {
 	c := countersOf(m.Noun)
 	args := make([]any, 0, c.width+1)
 	for i, want := range m.Want {
@@ -127,6 +129,9 @@ func (s *Store) MendCounters(ctx context.Context, m Miscount) error {
 		args = append(args, want)
 	}
 	return s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		if err := holdSweep(ctx, tx, holder); err != nil {
+			return err
+		}
 		_, err := tx.Exec(ctx, c.update, append(args, m.ID)...)
 		return err
 	})

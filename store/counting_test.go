@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -40,12 +41,14 @@ func TestCountersAreMendedWhileMailArrives(t *testing.T) {
 				tx.Queue(`UPDATE tenants SET used_bytes = used_bytes + 100`)
 				return nil
 			}))
+			takeSweep(t, s)
 			for _, noun := range store.CountedNouns() {
 				bad := miscounts(t, s, noun)
 				require.NotEmpty(t, bad, noun)
 				deliver()
 				for _, m := range bad {
-					require.NoError(t, s.MendCounters(ctx, m))
+					require.ErrorIs(t, s.MendCounters(ctx, "who had it before", m), store.ErrNotHolder)
+					require.NoError(t, s.MendCounters(ctx, "me", m))
 				}
 			}
 			for _, noun := range store.CountedNouns() {
@@ -77,12 +80,23 @@ func TestCountersAreCountedLongerThanAStatementMayTake(t *testing.T) {
 	require.NoError(t, err)
 	defer hurried.Close()
 	s = store.New(store.Options{DB: hurried})
+	takeSweep(t, s)
 	for _, noun := range store.CountedNouns() {
 		bad := miscounts(t, s, noun)
 		require.NotEmpty(t, bad, noun)
 		for _, m := range bad {
-			require.NoError(t, s.MendCounters(t.Context(), m), "which counts nothing while it has a row locked")
+			require.NoError(t, s.MendCounters(t.Context(), "me", m), "which counts nothing while it has a row locked")
 		}
 		require.Empty(t, miscounts(t, s, noun))
 	}
+}
+
+// takeSweep takes the sweep's lease.
+func takeSweep(t *testing.T, s *store.Store) {
+	t.Helper()
+	_, err := s.Claim(t.Context(), "check")
+	require.NoError(t, err)
+	ok, err := s.TakeSweep(t.Context(), "me", time.Hour)
+	require.NoError(t, err)
+	require.True(t, ok)
 }

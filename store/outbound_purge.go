@@ -58,7 +58,8 @@ const (
 	purgeAccounts = `DELETE FROM outbound_accounts WHERE (tenant_id, account) IN (
 		SELECT d.tenant_id, d.account FROM outbound_accounts d WHERE ` + likeOthers + ` AND COALESCE(d.sent_us, 0) < $2
 		AND COALESCE(d.changed_us, 0) < $2 LIMIT $1)`
-	purgeChanges = `DELETE FROM changes WHERE seq IN (SELECT d.seq FROM changes d WHERE d.at_us < $2 ORDER BY d.seq LIMIT $1)`
+	// The last one stays: by it a Follower knows that it has missed none.
+	purgeChanges = `DELETE FROM changes WHERE seq IN (SELECT d.seq FROM changes d WHERE d.at_us < $2 AND d.seq < (SELECT MAX(seq) FROM changes) ORDER BY d.seq LIMIT $1)`
 
 	likeOthers = `level = 'normal' AND mode = ''`
 )

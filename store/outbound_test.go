@@ -300,8 +300,9 @@ func TestAFollowerNoticesThatTheDatabaseWasSetBack(t *testing.T) {
 
 				require.NoError(t, s.SetBackChanges(ctx, list[0].Seq-1))
 				change(since)
-				_, err := follow.Next(ctx)
+				list, err := follow.Next(ctx)
 				require.ErrorIs(t, err, store.ErrSetBack)
+				require.Empty(t, list)
 				require.Empty(t, next(), "it begins anew")
 				change(2)
 				require.Len(t, next(), 2)
@@ -309,4 +310,39 @@ func TestAFollowerNoticesThatTheDatabaseWasSetBack(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestAFollowerThatWasAwayForLongGetsWhatIsLeft(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		ctx := t.Context()
+		mode := func(tenant store.TenantID) {
+			t.Helper()
+			require.NoError(t, s.SetOutboundMode(ctx, tenant, "shadow", store.OutboundBy{}, nil))
+		}
+		purge := func() {
+			t.Helper()
+			_, err := s.PurgeOutbound(ctx, store.OutboundRetention{Changes: time.Now().Add(time.Hour)}, 1000)
+			require.NoError(t, err)
+		}
+		follow := s.Follow(store.ChangedMode)
+		mode("t1")
+		_, err := follow.Next(ctx)
+		require.NoError(t, err)
+		purge()
+		list, err := follow.Next(ctx)
+		require.NoError(t, err, "the last one stays")
+		require.Empty(t, list)
+
+		mode("t2")
+		mode("t3")
+		purge()
+		list, err = follow.Next(ctx)
+		require.ErrorIs(t, err, store.ErrSetBack)
+		require.Len(t, list, 1)
+		require.Equal(t, "t3", list[0].ID)
+		mode("t4")
+		list, err = follow.Next(ctx)
+		require.NoError(t, err)
+		require.Len(t, list, 1)
+	})
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -67,6 +68,18 @@ func (s *Store) setLease(ctx context.Context, query string, args ...any) (ok boo
 		return err
 	})
 	return ok, err
+}
+
+// ErrNotHolder says that another one may have the lease by now.
+var ErrNotHolder = errors.New("the lease of the sweep was lost")
+
+// holdSweep keeps the lease of the holder until the transaction ends.
+func holdSweep(ctx context.Context, tx *sqldb.Tx, holder string) error {
+	err := mustHave(ctx, tx, `SELECT leader FROM sweep_state WHERE id = 1 AND leader = $1`+tx.ForUpdate(), holder)
+	if errors.Is(err, ErrExists) {
+		return ErrNotHolder
+	}
+	return err
 }
 
 // ReleaseSweep gives the lease back. It does nothing to another holder's.

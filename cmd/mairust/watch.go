@@ -111,6 +111,7 @@ func (d *daemon) sweepFault(ctx context.Context) (fault, err error) {
 	if err != nil {
 		return nil, err
 	}
+	late := d.fsck.IsLate(state)
 	if state.Stopped != "" {
 		return fmt.Errorf("the sweep is stopped, nothing is removed: %s. If the database is to stay as it is, run mairust fsck --repair", state.Stopped), nil
 	}
@@ -118,7 +119,7 @@ func (d *daemon) sweepFault(ctx context.Context) (fault, err error) {
 	if n > 0 {
 		fault = fmt.Errorf("%d messages are damaged: put them back from a backup, then run mairust fsck", n)
 	}
-	if d.fsck.IsLate(state) {
+	if late {
 		fault = errors.Join(fault, fmt.Errorf("no sweep has come to its end %s: its errors are in the log, as `sweep`", sinceSweep(state.SweptAt)))
 	}
 	return fault, err

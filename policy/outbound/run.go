@@ -113,7 +113,9 @@ func (g *Gate) followChanges(ctx context.Context) {
 		changes, err := follower.Next(next)
 		if errors.Is(err, store.ErrSetBack) {
 			refreshed = time.Time{}
-			changes, err = follower.Next(next)
+			var more []store.Changed
+			more, err = follower.Next(next)
+			changes = append(changes, more...)
 		}
 		cancel()
 		if err == nil && (refreshed.IsZero() || time.Since(refreshed) > refreshEvery || len(changes) > 0) {

@@ -98,10 +98,10 @@ func (c *check) run(ctx context.Context) error {
 // be read: mail for that would be refused.
 func (c *check) notAccepted() string {
 	switch {
-	case !c.inDoubt || c.unlisted == nil && len(c.unread) == 0:
-		return ""
-	case c.unlisted != nil:
+	case c.unlisted != nil && c.inDoubt:
 		return "the sweep stays stopped: not all could be listed, and the database may lack what is described there; make readable or take away what cannot be read, and run it again"
+	case len(c.unread) == 0:
+		return ""
 	}
 	return fmt.Sprintf("the sweep stays stopped: descriptions of %d tenants cannot be read, and the database may lack mailboxes and addresses; give the operator's identity "+
 		"(storage.encryption.operator_identity), or move away what nobody can read any more, and run it again (the first error: %v)", len(c.unread), c.unreadBy)
@@ -277,10 +277,14 @@ func (c *check) checkStale(ctx context.Context, o object) error {
 		What: "a copy of an attachment whose message is gone, or that the index does not know",
 	}
 	if c.mends() && !o.young {
-		if err := c.objects.Delete(ctx, o.Key); err != nil {
+		switch err := c.objects.Delete(ctx, o.Key); {
+		case err == nil:
+			p.Mended, p.Done = true, "removed; it is made again when it is asked for"
+		case endsAll(ctx, err):
 			return fmt.Errorf("remove copy of an attachment: %w", err)
+		default:
+			p.Done = "not removed: " + err.Error()
 		}
-		p.Mended, p.Done = true, "removed; it is made again when it is asked for"
 	}
 	c.found(p)
 	return c.step("stale copy removed")
@@ -311,14 +315,20 @@ func (c *check) checkMailbox(ctx context.Context, o object) error {
 	return nil
 }
 
-// countersPage is how many counters are compared in one query.
-const countersPage = 32
+const (
+	// countersPage is how many counters are compared in one query, at most.
+	countersPage = 32
+	// slowPage is how long a query may take before the next one compares half as many.
+	slowPage = 10 * time.Second
+)
 
 func (c *check) checkCounters(ctx context.Context) error {
 	c.begin("counters", 6*c.totals.Mailboxes, 0)
 	for _, noun := range store.CountedNouns() {
+		limit := countersPage
 		for after := ""; ; {
-			page, err := c.store.CountersAfter(ctx, noun, after, countersPage)
+			began := time.Now()
+			page, err := c.store.CountersAfter(ctx, noun, after, limit)
 			if err != nil {
 				return fmt.Errorf("count %ss: %w", noun, err)
 			}
@@ -328,10 +338,12 @@ func (c *check) checkCounters(ctx context.Context) error {
 				}
 			}
 			c.advance(int64(page.Seen), 0)
-			if page.Seen < countersPage {
+			if page.Seen < limit {
 				break
 			}
-			after = page.Last
+			if after = page.Last; time.Since(began) > slowPage {
+				limit = max(limit/2, 1)
+			}
 		}
 	}
 	return nil
@@ -343,13 +355,13 @@ func (c *check) mendCounters(ctx context.Context, m store.Miscount) error {
 		p.Mailbox = m.ID
 	}
 	if c.mends() {
-		if err := c.store.MendCounters(ctx, m); err != nil {
+		if err := c.store.MendCounters(ctx, c.holder, m); err != nil {
 			return fmt.Errorf("mend counters of %s %s: %w", m.Noun, m.Name, err)
 		}
 		if err := c.step("counters mended"); err != nil {
 			return err
 		}
-		p.Mended, p.Done = true, "counted again"
+		p.Mended, p.Done = true, "put right"
 	}
 	c.found(p)
 	return nil

@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"filippo.io/age"
 	"github.com/stretchr/testify/require"
@@ -74,6 +76,30 @@ func TestARepairThatCannotReadWhatIsDescribedIsNotAccepted(t *testing.T) {
 			})
 		}
 	}
+}
+
+// So it is when the sweep was stopped for a mass: the database of an installation that had no witness yet was lost.
+func TestARepairOfAMassThatCannotReadWhatIsDescribedIsNotAccepted(t *testing.T) {
+	onEach(t, func(t *testing.T, r *rig) {
+		ctx := t.Context()
+		operator := newOperator(t)
+		site := storetest.NewSite(t, r.store, "one", "one.test", "bob")
+		r.encrypt(operator)
+		r.deliver(r.write(site.Target("bob"), "kept", "A1", "allow"))
+		require.NoError(t, r.fsck().DescribeAll(ctx))
+		r.anew()
+		r.encryptOnly(operator)
+		require.NoError(t, r.fsck().Watch(ctx))
+		_, err := r.store.StopSweep(ctx, "150 of 900 objects have no row")
+		require.NoError(t, err)
+		_, problems := r.check(fsck.Request{Repair: true, MinAge: -1})
+		require.Contains(t, problems[len(problems)-1].Done, "the sweep stays stopped")
+		require.ErrorIs(t, r.fsck().Watch(ctx), fsck.ErrStopped)
+		r.encrypt(operator)
+		r.check(fsck.Request{Repair: true, MinAge: -1})
+		require.NoError(t, r.fsck().Watch(ctx))
+		require.Equal(t, "bob@one.test", r.leads("bob@one.test"))
+	})
 }
 
 func TestWhatNobodyCanReadAnyMoreKeepsNoRepairFromBeingAccepted(t *testing.T) {
@@ -169,7 +195,9 @@ func TestWhatARepairHasKeptStopsNoSweep(t *testing.T) {
 		require.EqualValues(t, 8, report.Kinds[fsck.KindOrphan].Found, "%v", problems)
 		require.Zero(t, report.Kinds[fsck.KindOrphan].Mended)
 		for range 2 {
+			told := strings.Count(r.log.String(), "outcome=kept")
 			require.Equal(t, map[string]int64{"kept": 8}, r.mustSweep().Orphans)
+			require.Equal(t, told+1, strings.Count(r.log.String(), "outcome=kept"), "one of the mailbox is named")
 		}
 
 		for i := range 6 {
@@ -213,12 +241,16 @@ func TestObjectsThatAreNotThereAreNotMarkedAsDamaged(t *testing.T) {
 		r.objects, err = blob.NewFS(r.base, blob.FSOptions{})
 		require.NoError(t, err)
 		r.through = r.objects
-		report, problems := r.check(fsck.Request{MinAge: -1})
+		require.NoError(t, r.store.NoteVerified(ctx, "0", time.Now()))
+		report, problems := r.check(fsck.Request{VerifyContent: true, MinAge: -1})
 		require.EqualValues(t, 1, report.Kinds[fsck.KindMissing].Found, "%v", problems)
 		require.EqualValues(t, 1, report.Kinds[fsck.KindDatabase].Found, "%v", problems)
 		n, err := r.store.CountDamaged(ctx)
 		require.NoError(t, err)
 		require.Zero(t, n)
+		st, err := r.store.SweepState(ctx)
+		require.NoError(t, err)
+		require.EqualValues(t, "0", st.VerifyAfter, "nothing was read")
 	})
 }
 
@@ -246,4 +278,17 @@ func TestAMailboxIsDescribedAnewWhenItsTenantHasNewKeys(t *testing.T) {
 		r.check(fsck.Request{Rebuild: true, MinAge: -1})
 		require.Equal(t, "of the new key", r.message(l).Subject)
 	})
+}
+
+func TestWhatIsTooMuchToBeSettledIsNotTakenForKept(t *testing.T) {
+	for name, c := range map[string]struct{ kept, orphans, settled, before, want int64 }{
+		"all settled":                         {kept: 3, orphans: 10, settled: 10, before: 3, want: 3},
+		"the rest was kept before":            {kept: 100, orphans: 150, settled: 100, before: 150, want: 150},
+		"some of the rest is new":             {kept: 100, orphans: 157, settled: 100, before: 150, want: 150},
+		"nothing was kept before":             {kept: 100, orphans: 157, settled: 100, before: 0, want: 100},
+		"what was kept before was removed":    {kept: 5, orphans: 5, settled: 5, before: 150, want: 5},
+		"less was kept than there is settled": {kept: 40, orphans: 157, settled: 100, before: 60, want: 60},
+	} {
+		require.Equal(t, c.want, fsck.KeptThen(c.kept, c.orphans, c.settled, c.before), name)
+	}
 }

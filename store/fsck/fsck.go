@@ -83,9 +83,11 @@ type Fsck struct {
 	// raising is held by who moves the epoch on, each watchEvery.
 	raising    sync.Mutex
 	watchEvery time.Duration
-	// began is when this one was made. failing says that the last sweep that it tried failed.
-	began   time.Time
+	// holder is who has the sweep's lease, for whom that is.
+	holder string
+	// failing says that the last sweep that this one tried failed.
 	failing atomic.Bool
+	late    lateness
 	// renewed is when this process has given all folders a new UIDVALIDITY.
 	renewed renewals
 	// told and toldUndescribed are the last errors of sweeps and of descriptions in the log.
@@ -122,7 +124,7 @@ func New(o Options, d Deps) (*Fsck, error) {
 		metrics: newMetrics(d.Registerer), watchEvery: watchEvery, sure: sure{asking: make(chan struct{}, 1)}, step: func(string) error { return nil },
 		suspects: make(chan store.MessageID, maxSuspects),
 	}
-	f.began = f.now()
+	f.late.began, f.late.busy = f.now(), f.now()
 	f.sure.forget()
 	return f, nil
 }
@@ -148,15 +150,19 @@ func (f *Fsck) describeOnAndOn(ctx context.Context) {
 	var group sync.WaitGroup
 	defer group.Wait()
 	all := true
+	var describing atomic.Bool
 	describe := func() {
 		began := f.now()
 		err := changed.describe(ctx)
 		if errors.Is(err, store.ErrSetBack) {
 			all, err = true, changed.describe(ctx)
 		}
-		if err == nil && all { // what changed before is described with all, which takes as long as there are mailboxes
+		if err == nil && all && describing.CompareAndSwap(false, true) { // what changed before is described with all, which takes as long as there are mailboxes
 			all = false
-			group.Go(func() { f.describeAllOnce(ctx) })
+			group.Go(func() {
+				f.describeAllOnce(ctx)
+				describing.Store(false)
+			})
 		}
 		since := f.DescribeSince(ctx, done)
 		if since == nil {
@@ -219,17 +225,6 @@ func (f *Fsck) tell(ctx context.Context, err error) {
 func (f *Fsck) isDue(ctx context.Context) bool {
 	st, err := f.store.SweepState(ctx)
 	return err == nil && st.Stopped == "" && f.now().Sub(st.SweptAt).Abs() >= f.options.Interval
-}
-
-// lateAfter is how many intervals may pass without a complete sweep.
-const lateAfter = 3
-
-// IsLate says that there was no complete sweep for three intervals, though there was time for one since the process began. One that is
-// under way may take longer, unless the one before it failed, and so may a repair, which keeps sweeps waiting.
-func (f *Fsck) IsLate(st store.SweepState) bool {
-	now, most := f.now(), lateAfter*max(f.options.Interval, f.watchEvery)
-	underWay := st.LeasedUntil.After(now) && !f.failing.Load()
-	return !underWay && now.Sub(f.began) > most && now.Sub(st.SweptAt).Abs() > most
 }
 
 func every(ctx context.Context, interval time.Duration, do func()) {

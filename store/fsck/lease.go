@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/mairust/mairust/store"
 )
 
 // ErrBusy says that another process, or another goroutine of this one, sweeps or repairs.
@@ -26,6 +28,7 @@ func (f *Fsck) exclusively(ctx context.Context, patience time.Duration, work fun
 	if err := f.take(ctx, holder, patience); err != nil {
 		return err
 	}
+	f.holder = holder
 	ctx, cancel := context.WithCancelCause(ctx)
 	var meanwhile sync.WaitGroup
 	meanwhile.Go(func() { f.keep(ctx, holder, cancel) })
@@ -71,7 +74,7 @@ func (f *Fsck) keep(ctx context.Context, holder string, cancel context.CancelCau
 		case err == nil && ok:
 			last = time.Now()
 		case err == nil, time.Since(last) > lease/2:
-			cancel(fmt.Errorf("%w: the lease was lost: %w", ErrBusy, errors.Join(err)))
+			cancel(errors.Join(store.ErrNotHolder, err))
 		}
 	})
 }

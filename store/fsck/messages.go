@@ -67,7 +67,7 @@ func (c *check) beginMessages(ctx context.Context) (after store.MessageID, began
 // noteVerified notes how far the reading is. It does not go past an object that could not be read, which bears no mark: who goes on
 // later tries it again. One whose key is gone does not hold it.
 func (c *check) noteVerified(ctx context.Context, upTo store.MessageID, began time.Time) error {
-	if !c.VerifyContent || c.DryRun || upTo != "" && c.unreadMessage.Load() {
+	if !c.VerifyContent || c.DryRun || c.noMarks || upTo != "" && c.unreadMessage.Load() {
 		return nil
 	}
 	if err := c.store.NoteVerified(ctx, upTo, began); err != nil {

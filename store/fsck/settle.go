@@ -46,10 +46,15 @@ type settler struct {
 	// restoring holds one mailbox's restoration at a time, and guards restored: the tenants that were made again.
 	restoring sync.Mutex
 	restored  map[store.TenantID]bool
+	// unmade says why a mailbox could not be made again.
+	unmade map[store.MailboxID]string
+	// named are the mailboxes of which a message that is kept was named in the log, which has one of each.
+	named map[store.MailboxID]bool
 }
 
 func (f *Fsck) newSettler() *settler {
-	return &settler{Fsck: f, renewed: map[store.MailboxID]map[string]bool{}, restored: map[store.TenantID]bool{}}
+	return &settler{Fsck: f, renewed: map[store.MailboxID]map[string]bool{}, restored: map[store.TenantID]bool{},
+		unmade: map[store.MailboxID]string{}, named: map[store.MailboxID]bool{}}
 }
 
 // keptForGood is how many objects without a row every sweep would keep.
@@ -73,10 +78,21 @@ func (s *settler) settle(ctx context.Context, o object) (done outcome, why strin
 	if done != indexed && ctx.Err() == nil {
 		s.metrics.orphans.WithLabelValues(string(done)).Inc()
 	}
-	if done != indexed && done != failed {
+	if done != indexed && done != failed && (done != kept || s.isFirst(o)) {
 		s.log.Warn("object without a row", "key", o.Key, "outcome", string(done), "size", o.SizeBytes, "why", why)
 	}
 	return done, why, err
+}
+
+// isFirst says whether an object is the first of its mailbox that is kept.
+func (s *settler) isFirst(o object) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if o.kind != message || s.named[o.mailbox] {
+		return o.kind != message
+	}
+	s.named[o.mailbox] = true
+	return true
 }
 
 func (s *settler) decide(ctx context.Context, o object) (outcome, string, error) {
@@ -153,6 +169,9 @@ func (s *settler) mailbox(ctx context.Context, p place) (address mail.Address, w
 func (s *settler) restore(ctx context.Context, p place) (d *store.MailboxDescription, why string, err error) {
 	s.restoring.Lock()
 	defer s.restoring.Unlock()
+	if why := s.unmade[p.mailbox]; why != "" {
+		return nil, why, nil
+	}
 	d, err = s.described(ctx, p)
 	if err != nil || d == nil {
 		return nil, "", err
@@ -165,6 +184,7 @@ func (s *settler) restore(ctx context.Context, p place) (d *store.MailboxDescrip
 	}
 	err = s.store.RestoreMailbox(ctx, *d)
 	if errors.Is(err, store.ErrExists) {
+		s.unmade[p.mailbox] = err.Error()
 		return d, err.Error(), nil
 	}
 	if err != nil {

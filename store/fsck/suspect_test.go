@@ -2,7 +2,6 @@ package fsck_test
 
 import (
 	"context"
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -66,7 +65,6 @@ func TestNothingIsMarkedThatReadersWereWrongAbout(t *testing.T) {
 		r.forget(removed)
 		require.NoError(t, r.objects.Delete(t.Context(), removed.copy.Key))
 		f := r.fsck()
-		f.Suspect(whole.copy.ID, errors.New("the disk does not answer"))
 		for _, l := range []letter{whole, removed} {
 			require.NoError(t, f.ExamineSuspect(t.Context(), l.copy.ID))
 		}

@@ -113,7 +113,14 @@ func (w *sweep) run(ctx context.Context) error {
 	if unlisted != nil {
 		return unlisted // all else is done, but the sweep is not complete
 	}
-	return w.store.NoteSwept(ctx, w.at.Add(time.Since(began)), w.keptForGood()+w.orphanCount-int64(len(w.orphans)))
+	return w.store.NoteSwept(ctx, w.at.Add(time.Since(began)), w.keptThen(st.Kept))
+}
+
+// keptThen is how many objects without a row every sweep would keep, when it was before. What is more than one settles is not taken for kept beyond
+// that: it adds up until the sweep is stopped.
+func (w *sweep) keptThen(before int64) int64 {
+	is, left := w.keptForGood(), w.orphanCount-int64(len(w.orphans))
+	return is + min(left, max(0, before-is))
 }
 
 // most is how many objects without a row a sweep takes for the remains of crashes.
@@ -263,7 +270,7 @@ func (w *sweep) settleAsides(ctx context.Context) error {
 		w.log.Warn("what was nobody's for long enough is kept until the next sweep: the last complete one was long ago, the clock was set, or not all could be listed", "objects", w.waiting)
 	}
 	if w.untimely > 0 {
-		w.log.Warn("messages below orphan/ never expire, since by their files' times they were moved there before they were delivered; set the time of each file with touch, or remove it",
+		w.log.Warn("messages below orphan/ never expire, since by their files' times they were moved there before they were delivered; set the time of each file with touch (copy an object onto itself), or remove it",
 			"objects", w.untimely, "key", w.untimelyKey)
 	}
 	return err

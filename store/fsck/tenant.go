@@ -208,7 +208,7 @@ func (s *settler) remakeTenant(ctx context.Context, d store.TenantDescription) e
 	if s.aliasesLater || err == nil {
 		d.Aliases = nil
 	}
-	_, left, err := s.restoreWhole(ctx, d, true)
+	_, left, err := s.restoreWhole(ctx, d, true, remadePage)
 	if len(left) > 0 {
 		s.log.Warn("not all of a tenant was made again", "tenant_id", string(d.ID), "left", left)
 	}
@@ -243,7 +243,7 @@ func (c *check) checkTenants(ctx context.Context) error {
 // checkTenant tells what is missing of a tenant.
 func (c *check) checkTenant(ctx context.Context, d *store.TenantDescription) error {
 	p := Problem{Kind: KindTenant, Key: tenantKey(d.ID)}
-	missing, left, err := c.restoreWhole(ctx, *d, c.mends())
+	missing, left, err := c.restoreWhole(ctx, *d, c.mends(), restorePage)
 	if err != nil {
 		return err
 	}
@@ -261,11 +261,16 @@ func (c *check) checkTenant(ctx context.Context, d *store.TenantDescription) err
 	return c.step("tenant restored")
 }
 
-// restorePage is how many aliases are made in one transaction.
-const restorePage = 500
+const (
+	// restorePage is how many aliases are made in one transaction.
+	restorePage = 500
+	// remadePage is how many are made with their tenant: one that is broken off should leave nothing of it, since its description would be written
+	// anew without the others.
+	remadePage = 20_000
+)
 
 // restoreWhole gives what is missing of a tenant, and makes it if asked to; left is what cannot be made.
-func (s *settler) restoreWhole(ctx context.Context, d store.TenantDescription, apply bool) (missing, left []string, err error) {
+func (s *settler) restoreWhole(ctx context.Context, d store.TenantDescription, apply bool, page int) (missing, left []string, err error) {
 	seen := map[string]bool{} // what is not made is missing for every page
 	fresh := func(names []string) []string {
 		return slices.DeleteFunc(names, func(name string) bool {
@@ -276,7 +281,7 @@ func (s *settler) restoreWhole(ctx context.Context, d store.TenantDescription, a
 	}
 	aliases := d.Aliases
 	for {
-		n := min(len(aliases), restorePage)
+		n := min(len(aliases), page)
 		d.Aliases, aliases = aliases[:n], aliases[n:]
 		some, others, err := s.store.RestoreTenant(ctx, d, apply)
 		if err != nil {

@@ -19,7 +19,10 @@ var ErrSchema = errors.New("database schema")
 // Migrate brings the schema to this binary's version and returns the names of the migrations that it ran.
 // Of several processes that call it at once one works and the others wait.
 func (db *DB) Migrate(ctx context.Context) ([]string, error) {
-	provider, release, err := db.provider()
+	provider, release, err := db.provider(func() (*sql.DB, func() error) {
+		pool := db.apart(0)
+		return pool, pool.Close
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -38,7 +41,7 @@ func (db *DB) Migrate(ctx context.Context) ([]string, error) {
 // migrated the database further than this one knows. The latter is allowed: migrations keep the previous
 // binary working.
 func (db *DB) CheckSchema(ctx context.Context) error {
-	provider, release, err := db.provider()
+	provider, release, err := db.provider(func() (*sql.DB, func() error) { return db.read, func() error { return nil } })
 	if err != nil {
 		return err
 	}
@@ -55,31 +58,33 @@ func (db *DB) CheckSchema(ctx context.Context) error {
 // lockEvery and lockTimes are how often, in seconds, and how many times another process's migrations are waited for: an hour in all.
 const lockEvery, lockTimes = 5, 720
 
-// provider runs on a pool of its own: SQLite's reading pool cannot write, and PostgreSQL's ends what takes long.
-func (db *DB) provider() (*goose.Provider, func() error, error) {
+// provider runs on a pool of its own on SQLite, because the reading pool cannot write, and on what postgres opens there.
+func (db *DB) provider(postgres func() (pool *sql.DB, release func() error)) (*goose.Provider, func() error, error) {
 	files, err := fs.Sub(migrations.FS, db.backend)
 	if err != nil {
 		return nil, nil, fmt.Errorf("migrations for %s: %w", db.backend, err)
 	}
 	var pool *sql.DB
+	var release func() error
 	dialect := goose.DialectPostgres
 	var options []goose.ProviderOption
 	if db.writer != nil {
 		if pool, err = sql.Open("sqlite", sqliteURL(db.writer.path)+"&_txlock=immediate"); err != nil {
 			return nil, nil, classify(err)
 		}
-		dialect = goose.DialectSQLite3
+		pool.SetMaxOpenConns(1)
+		dialect, release = goose.DialectSQLite3, pool.Close
 	} else {
 		locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(lockEvery, lockTimes))
 		if err != nil {
 			return nil, nil, fmt.Errorf("migration lock: %w", err)
 		}
-		pool, options = db.migrating(), append(options, goose.WithSessionLocker(locker))
+		options = append(options, goose.WithSessionLocker(locker))
+		pool, release = postgres()
 	}
-	pool.SetMaxOpenConns(1)
 	provider, err := goose.NewProvider(dialect, pool, files, options...)
 	if err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("migrations for %s: %w", db.backend, classify(err)), pool.Close())
+		return nil, nil, errors.Join(fmt.Errorf("migrations for %s: %w", db.backend, classify(err)), release())
 	}
-	return provider, pool.Close, nil
+	return provider, release, nil
 }

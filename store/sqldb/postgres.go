@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -59,17 +60,25 @@ func openPostgres(ctx context.Context, o Options) (*DB, error) {
 		err = fmt.Errorf("open PostgreSQL at %s: %w", config.ConnConfig.Host, err)
 		return nil, errors.Join(err, closeAll(closers))
 	}
-	migrating := func() *sql.DB { return unhurried(config.ConnConfig) }
-	return &DB{backend: Postgres, read: pool, migrating: migrating, patience: newPatience(int(config.MaxConns)), closers: closers}, nil
+	apart := func(limit time.Duration) *sql.DB { return oneApart(config.ConnConfig, limit) }
+	return &DB{backend: Postgres, read: pool, apart: apart, patience: newPatience(int(config.MaxConns)), closers: closers}, nil
 }
 
-// unhurried is a pool for migrations: an index of a large table takes longer than any other statement may. Their waiting for a lock stays as
-// short as it is for others, since whoever asks for the table next waits behind them: a transaction that was forgotten must not stop all mail.
-func unhurried(config *pgx.ConnConfig) *sql.DB {
-	config = config.Copy()
-	config.RuntimeParams["statement_timeout"] = "0"
-	setDefault(config.RuntimeParams, "lock_timeout", "60000")
-	return stdlib.OpenDB(*config, stdlib.OptionAfterConnect(holdDurable))
+// oneApart is a connection of its own, of which no other has to wait, and whose statements may take longer than others: so long, or without a limit
+// when it is 0. Their waiting for a lock stays as short as it is for others, since whoever asks for the table next waits behind them: a
+// transaction that was forgotten must not stop all mail. Both are set when it is connected: PgBouncer refuses what it does not know before.
+func oneApart(config *pgx.ConnConfig, limit time.Duration) *sql.DB {
+	const query = `SELECT set_config('statement_timeout', $1, false),
+		set_config('lock_timeout', CASE current_setting('lock_timeout') WHEN '0' THEN '60000' ELSE current_setting('lock_timeout') END, false)`
+	pool := stdlib.OpenDB(*config, stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
+		if err := holdDurable(ctx, conn); err != nil {
+			return err
+		}
+		_, err := conn.Exec(ctx, query, strconv.FormatInt(limit.Milliseconds(), 10))
+		return err
+	}))
+	pool.SetMaxOpenConns(1)
+	return pool
 }
 
 func hasSeveralServers(c *pgx.ConnConfig) bool {
@@ -116,12 +125,14 @@ var ErrNotDurable = fmt.Errorf("%w: synchronous_commit is off: acknowledged mail
 
 // holdDurable holds a new connection to what is set for its commits now, so that a change of the server's configuration does not reach it, and
 // refuses one that would not wait for the disk: the setting may have changed since the process began, or the server. What it is sent is UTF-8, or
-// stored as it is, whatever encoding somebody has set for clients.
+// stored as it is, whatever encoding somebody has set for clients. Each statement sees what was committed before it: who waits for a row's lock counts
+// on that.
 func holdDurable(ctx context.Context, conn *pgx.Conn) error {
 	const query = `SELECT set_config('synchronous_commit', current_setting('synchronous_commit'), false),
+		set_config('default_transaction_isolation', 'read committed', false),
 		set_config('client_encoding', CASE current_setting('client_encoding') WHEN 'UTF8' THEN 'UTF8' ELSE current_setting('server_encoding') END, false)`
-	var setting, encoding string
-	if err := conn.QueryRow(ctx, query).Scan(&setting, &encoding); err != nil {
+	var setting, isolation, encoding string
+	if err := conn.QueryRow(ctx, query).Scan(&setting, &isolation, &encoding); err != nil {
 		return err
 	}
 	if setting == "off" {

@@ -43,8 +43,8 @@ type DB struct {
 	backend string
 	// read answers queries; on PostgreSQL it is also where transactions begin.
 	read *sql.DB
-	// migrating opens a pool for migrations; nil on SQLite.
-	migrating func() *sql.DB
+	// apart opens a connection whose statements have another limit; nil on SQLite.
+	apart func(limit time.Duration) *sql.DB
 	// stmts caches prepared statements of read on SQLite; pgx has a cache of its own.
 	stmts *stmtCache
 	// patience is for those with a Patient context: readers, and on PostgreSQL writers too.
@@ -128,21 +128,16 @@ func (db *DB) Each(ctx context.Context, query string, args []any, row func(scan 
 	return db.reader().each(ctx, query, args, row)
 }
 
-// EachWithin is Each for a query that may take so long, whatever PostgreSQL's statement_timeout is, and no longer.
+// EachWithin is Each for a query that may take so long, whatever PostgreSQL's statement_timeout is, and no longer. There it has a connection of its own.
 func (db *DB) EachWithin(ctx context.Context, limit time.Duration, query string, args []any, row func(scan Scan) error) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	if db.writer != nil {
+	if db.apart == nil || db.closed.Load() {
 		return db.Each(ctx, query, args, row)
 	}
-	return db.Write(ctx, func(tx *Tx) error {
-		// The server's limit too: it would not see that a client is gone before it has rows for it. Sent by itself, so that
-		// a connection that was lost while idle is known before there are rows.
-		if _, err := tx.Exec(ctx, fmt.Sprintf("SET LOCAL statement_timeout = %d", limit.Milliseconds())); err != nil {
-			return err
-		}
-		return tx.Each(ctx, query, args, row)
-	})
+	pool := db.apart(limit) // the server's limit too: it does not see that a client is gone before it has rows for it
+	err := sqlSession{pool}.each(ctx, query, args, row)
+	return errors.Join(err, classify(pool.Close()))
 }
 
 // Scan copies the columns of the current row into dest.
