@@ -238,16 +238,16 @@ func TestCorruptObjectIsNeverServedAsGood(t *testing.T) {
 			for _, object := range []string{bad, string(good.body[:len(good.body)-1]), string(good.body) + "a"} {
 				replace(t, r, key, object)
 				require.Equal(t, "body_unavailable", r.get(t, bob, path).problem(t).Code, "not even in part")
-				require.ErrorIs(t, r.suspects.take()[id], blob.ErrDamaged)
+				require.ErrorIs(t, r.suspects.Take()[id], blob.ErrDamaged)
 				require.Equal(t, "body_unavailable", r.get(t, bob, part).problem(t).Code)
-				require.ErrorIs(t, r.suspects.take()[id], blob.ErrDamaged)
+				require.ErrorIs(t, r.suspects.Take()[id], blob.ErrDamaged)
 				require.Equal(t, "body_unavailable", r.get(t, bob, path, "Range: bytes=0-4").problem(t).Code, "not even the good beginning")
-				require.ErrorIs(t, r.suspects.take()[id], blob.ErrDamaged)
+				require.ErrorIs(t, r.suspects.Take()[id], blob.ErrDamaged)
 			}
 			require.Contains(t, r.log.String(), `"kind":"corrupt"`)
 			require.NoError(t, r.objects.Delete(t.Context(), key))
 			require.Equal(t, "body_unavailable", r.get(t, bob, path).problem(t).Code)
-			require.ErrorIs(t, r.suspects.take()[id], blob.ErrNotFound)
+			require.ErrorIs(t, r.suspects.Take()[id], blob.ErrNotFound)
 		})
 	}
 }

@@ -44,30 +44,7 @@ type rig struct {
 	log     *lockedBuffer
 	metrics *prometheus.Registry
 	// suspects are what readers could not read.
-	suspects suspects
-}
-
-// suspects are the messages that the server had looked at, since it was asked last.
-type suspects struct {
-	mu   sync.Mutex
-	told map[store.MessageID]error
-}
-
-func (s *suspects) suspect(id store.MessageID, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.told == nil {
-		s.told = map[store.MessageID]error{}
-	}
-	s.told[id] = err
-}
-
-func (s *suspects) take() map[store.MessageID]error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	told := s.told
-	s.told = nil
-	return told
+	suspects storetest.Suspects
 }
 
 // bucket is memory that can be taken away.
@@ -128,7 +105,7 @@ func newRigOn(t testing.TB, database sqldb.Options, o api.Options) *rig {
 	r.server, err = api.New(o, api.Deps{
 		Bounces: admin.NewBounces(intake),
 		Store:   s, Objects: r.objects, Auth: who, Keyring: ring, Admin: office, Outbound: admin.NewOutbound(office, nil),
-		Log: slog.New(slog.NewJSONHandler(r.log, nil)), Registerer: r.metrics, Version: "0.1.0", Suspect: r.suspects.suspect,
+		Log: slog.New(slog.NewJSONHandler(r.log, nil)), Registerer: r.metrics, Version: "0.1.0", Suspect: r.suspects.Suspect,
 	})
 	require.NoError(t, err)
 	r.http = serve(t, r.server, r.server.Handler())

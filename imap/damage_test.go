@@ -43,7 +43,7 @@ func TestNothingOfADamagedMessageIsServed(t *testing.T) {
 					untagged, tagged := w.do("FETCH * (UID %s)", item)
 					require.True(t, strings.HasPrefix(tagged, "NO [SERVERBUG]"), "%s %d %s: %s", name, size, item, tagged)
 					require.Empty(t, untagged, "%s %d %s", name, size, item)
-					told := x.suspects.take()
+					told := x.suspects.Take()
 					require.Len(t, told, 1)
 					require.True(t, errors.Is(told[id], blob.ErrDamaged) || errors.Is(told[id], blob.ErrNotFound), "%s: %v", item, told[id])
 				}
@@ -74,11 +74,11 @@ func TestDamageInALaterPieceIsTold(t *testing.T) {
 		w := x.login(t, "bob")
 		w.ok("SELECT INBOX")
 		w.ok("FETCH 1 BODY.PEEK[]<0.100>")
-		require.Empty(t, x.suspects.take())
+		require.Empty(t, x.suspects.Take())
 		w.send("f FETCH 1 BODY.PEEK[]\r\n")
 		_, err := io.Copy(io.Discard, w.r)
 		require.NoError(t, err, "the connection ends before the bad piece")
-		require.ErrorIs(t, x.suspects.take()[c.ID], blob.ErrDamaged)
+		require.ErrorIs(t, x.suspects.Take()[c.ID], blob.ErrDamaged)
 	})
 }
 

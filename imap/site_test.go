@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/netip"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -35,30 +34,7 @@ type site struct {
 	server  *imap.Server
 	addr    string
 	// suspects are what readers could not read.
-	suspects suspects
-}
-
-// suspects are the messages that the server had looked at, since it was asked last.
-type suspects struct {
-	mu   sync.Mutex
-	told map[store.MessageID]error
-}
-
-func (s *suspects) suspect(id store.MessageID, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.told == nil {
-		s.told = map[store.MessageID]error{}
-	}
-	s.told[id] = err
-}
-
-func (s *suspects) take() map[store.MessageID]error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	told := s.told
-	s.told = nil
-	return told
+	suspects storetest.Suspects
 }
 
 // passwords lets everybody in who knows the password.
@@ -87,7 +63,7 @@ func newSiteOn(t testing.TB, s *store.Store, objects blob.Bucket, locals ...stri
 func (x *site) serve(t testing.TB, o imap.Options, security imap.Security) {
 	t.Helper()
 	server, err := imap.New(o, imap.Deps{
-		Index: x.store, Objects: x.objects, Logins: passwords{x.store}, Version: "test", Suspect: x.suspects.suspect,
+		Index: x.store, Objects: x.objects, Logins: passwords{x.store}, Version: "test", Suspect: x.suspects.Suspect,
 		Log: slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelInfo})),
 	})
 	require.NoError(t, err)

@@ -231,14 +231,14 @@ func TestNothingOfADamagedMessageIsShown(t *testing.T) {
 			for language, want := range map[string]string{"en": "The message body cannot be retrieved right now", "ja": "本文を取得できません"} {
 				page := b.page(t, "/message/"+string(id), "Accept-Language", language)
 				require.Contains(t, page, want, name)
-				require.ErrorIs(t, r.suspects.take()[id], blob.ErrDamaged)
+				require.ErrorIs(t, r.suspects.Take()[id], blob.ErrDamaged)
 				require.Contains(t, page, "still here")
 				for _, path := range []string{"/body", "/raw", "/part/1.1"} {
 					a := b.get(t, "/message/"+string(id)+path, "Accept-Language", language)
 					require.Equal(t, http.StatusServiceUnavailable, a.StatusCode, "%s %s", name, path)
 					require.Contains(t, a.body, want)
 					require.NotContains(t, a.body, "the body</p>")
-					require.ErrorIs(t, r.suspects.take()[id], blob.ErrDamaged, path)
+					require.ErrorIs(t, r.suspects.Take()[id], blob.ErrDamaged, path)
 				}
 			}
 		}

@@ -50,30 +50,7 @@ type rig struct {
 	site    *storetest.Site
 	other   *storetest.Site
 	// suspects are what readers could not read.
-	suspects *suspects
-}
-
-// suspects are the messages that the server had looked at, since it was asked last.
-type suspects struct {
-	mu   sync.Mutex
-	told map[store.MessageID]error
-}
-
-func (s *suspects) suspect(id store.MessageID, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.told == nil {
-		s.told = map[store.MessageID]error{}
-	}
-	s.told[id] = err
-}
-
-func (s *suspects) take() map[store.MessageID]error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	told := s.told
-	s.told = nil
-	return told
+	suspects *storetest.Suspects
 }
 
 // bucket is memory that can be taken away.
@@ -114,7 +91,7 @@ func onStores(t *testing.T, test func(t *testing.T, r *rig)) {
 
 func newRig(t testing.TB, s *store.Store) *rig {
 	t.Helper()
-	r := &rig{store: s, objects: &bucket{Memory: blob.NewMemory()}, log: &lockedBuffer{}, metrics: prometheus.NewRegistry(), watch: newParts(), engine: newEngine(t), suspects: &suspects{}}
+	r := &rig{store: s, objects: &bucket{Memory: blob.NewMemory()}, log: &lockedBuffer{}, metrics: prometheus.NewRegistry(), watch: newParts(), engine: newEngine(t), suspects: &storetest.Suspects{}}
 	r.site = storetest.NewSite(t, s, "example", "example.test", "hanako", "bob")
 	r.other = storetest.NewSite(t, s, "other", "other.test", "eve")
 	r.engine.tenants["example.test"], r.engine.tenants["other.test"] = r.site.Tenant.ID, r.other.Tenant.ID
@@ -149,7 +126,7 @@ func (r *rig) serve(t testing.TB, s ui.Store) {
 		running = r.engine
 	}
 	server, err := ui.New(ui.Options{PublicURL: "http://" + r.http.Listener.Addr().String()}, ui.Deps{
-		Store: s, Objects: r.objects, Auth: r.auth, Log: slog.New(slog.NewJSONHandler(r.log, nil)), Registerer: r.metrics, Watch: r.watch, Suspect: r.suspects.suspect,
+		Store: s, Objects: r.objects, Auth: r.auth, Log: slog.New(slog.NewJSONHandler(r.log, nil)), Registerer: r.metrics, Watch: r.watch, Suspect: r.suspects.Suspect,
 		Outbound: admin.NewOutbound(admin.New(admin.Options{Store: r.store}), running),
 	})
 	require.NoError(t, err)

@@ -59,7 +59,10 @@ type disk struct {
 	image, dir string
 }
 
-func newDisk(t testing.TB) *disk { return newDiskWith(t, "has_journal") }
+func newDisk(t testing.TB) *disk {
+	t.Helper()
+	return newDiskWith(t, "has_journal")
+}
 
 // newDiskWith makes one with these features of ext4.
 func newDiskWith(t testing.TB, features string) *disk {
