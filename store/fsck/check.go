@@ -355,7 +355,7 @@ func (c *check) mendCounters(ctx context.Context, m store.Miscount) error {
 		p.Mailbox = m.ID
 	}
 	if c.mends() {
-		if err := c.store.MendCounters(ctx, c.holder, m); err != nil {
+		if err := c.store.MendCounters(ctx, holderOf(ctx), m); err != nil {
 			return fmt.Errorf("mend counters of %s %s: %w", m.Noun, m.Name, err)
 		}
 		if err := c.step("counters mended"); err != nil {

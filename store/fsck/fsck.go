@@ -83,8 +83,6 @@ type Fsck struct {
 	// raising is held by who moves the epoch on, each watchEvery.
 	raising    sync.Mutex
 	watchEvery time.Duration
-	// holder is who has the sweep's lease, for whom that is.
-	holder string
 	// failing says that the last sweep that this one tried failed.
 	failing atomic.Bool
 	late    lateness

@@ -21,6 +21,14 @@ const (
 	patience = lease + 30*time.Second
 )
 
+type holderKey struct{}
+
+// holderOf is who has the lease, in the ctx of work that exclusively does.
+func holderOf(ctx context.Context) string {
+	holder, _ := ctx.Value(holderKey{}).(string)
+	return holder
+}
+
 // exclusively does work while nobody else who shares the database does any, and moves the epoch on meanwhile. ctx of work ends when that is
 // no longer sure.
 func (f *Fsck) exclusively(ctx context.Context, patience time.Duration, work func(ctx context.Context) error) error {
@@ -28,8 +36,7 @@ func (f *Fsck) exclusively(ctx context.Context, patience time.Duration, work fun
 	if err := f.take(ctx, holder, patience); err != nil {
 		return err
 	}
-	f.holder = holder
-	ctx, cancel := context.WithCancelCause(ctx)
+	ctx, cancel := context.WithCancelCause(context.WithValue(ctx, holderKey{}, holder))
 	var meanwhile sync.WaitGroup
 	meanwhile.Go(func() { f.keep(ctx, holder, cancel) })
 	meanwhile.Go(func() {
