@@ -60,6 +60,8 @@ type Follower struct {
 	// seen are the changes of the window that is read again.
 	seen    map[int64]bool
 	started bool
+	// pending was read by a call that then failed.
+	pending []Changed
 }
 
 // followOverlap is how far behind the last number a Follower looks again: numbers are given before the commit, so that
@@ -92,10 +94,12 @@ func (f *Follower) Next(ctx context.Context) ([]Changed, error) {
 
 // read reads all there are, piece by piece.
 func (f *Follower) read(ctx context.Context) ([]Changed, error) {
-	var all []Changed
+	all := f.pending
+	f.pending = nil
 	for {
 		list, more, err := f.readSome(ctx)
 		if err != nil && !errors.Is(err, ErrSetBack) {
+			f.pending = all
 			return nil, err
 		}
 		all = append(all, list...)

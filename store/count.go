@@ -99,11 +99,14 @@ func countersOf(noun string) counters {
 	return counters{}
 }
 
-// CountersAfter compares a page of counters, by id, with what they count. It locks nothing, and mail does not wait for its connection. But as long as it
-// counts, PostgreSQL keeps all versions of rows that others change: pages should not take long.
+// CountersAfter compares a page of counters, by id, with what they count. It locks nothing, and mail does not wait for its connection: what takes longer than a
+// statement may is begun anew on one of its own. But as long as it counts, PostgreSQL keeps all versions of rows that others change: pages should
+// not take long.
 func (s *Store) CountersAfter(ctx context.Context, noun, after string, limit int) (Counted, error) {
-	c, page := countersOf(noun), Counted{}
-	err := s.db.EachWithin(ctx, countTimeout, c.page, []any{after, limit}, func(scan sqldb.Scan) error {
+	c, page, args := countersOf(noun), Counted{}, []any{after, limit}
+	ctx, cancel := context.WithTimeout(ctx, countTimeout)
+	defer cancel()
+	row := func(scan sqldb.Scan) error {
 		m, err := c.scan(scan)
 		page.Seen++
 		page.Last = m.ID
@@ -111,7 +114,12 @@ func (s *Store) CountersAfter(ctx context.Context, noun, after string, limit int
 			page.Bad = append(page.Bad, m)
 		}
 		return err
-	})
+	}
+	err := s.db.Each(Patient(ctx), c.page, args, row)
+	if errors.Is(err, sqldb.ErrUnavailable) && ctx.Err() == nil {
+		page = Counted{}
+		err = s.db.EachWithin(ctx, countTimeout, c.page, args, row)
+	}
 	return page, err
 }
 

@@ -329,6 +329,7 @@ func (c *check) checkCounters(ctx context.Context) error {
 		for after := ""; ; {
 			began := time.Now()
 			page, err := c.store.CountersAfter(ctx, noun, after, limit)
+			took := time.Since(began)
 			if err != nil {
 				return fmt.Errorf("count %ss: %w", noun, err)
 			}
@@ -341,8 +342,11 @@ func (c *check) checkCounters(ctx context.Context) error {
 			if page.Seen < limit {
 				break
 			}
-			if after = page.Last; time.Since(began) > slowPage {
+			switch after = page.Last; {
+			case took > slowPage:
 				limit = max(limit/2, 1)
+			case took < slowPage/4:
+				limit = min(2*limit, countersPage)
 			}
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mairust/mairust/internal/mail"
 	"github.com/mairust/mairust/store"
 	"github.com/mairust/mairust/store/blob"
 )
@@ -281,6 +282,9 @@ func (f *Fsck) described(ctx context.Context, p place) (*store.MailboxDescriptio
 	}
 	if m.Version != descriptionVersion || m.TenantID != p.tenant || m.MailboxID != p.mailbox {
 		return nil, fmt.Errorf("read %s: %w: it describes another mailbox, or in another version", key, errNotUnderstood)
+	}
+	if _, err := mail.ParseUnquoted(m.Address); err != nil {
+		return nil, fmt.Errorf("read %s: %w: %w", key, errNotUnderstood, err)
 	}
 	d := &store.MailboxDescription{
 		Tenant: m.TenantID, TenantName: m.TenantName, Mailbox: m.MailboxID, Address: m.Address, QuotaBytes: m.QuotaBytes, Created: m.Created,

@@ -281,14 +281,16 @@ func TestAMailboxIsDescribedAnewWhenItsTenantHasNewKeys(t *testing.T) {
 }
 
 func TestWhatIsTooMuchToBeSettledIsNotTakenForKept(t *testing.T) {
-	for name, c := range map[string]struct{ kept, orphans, settled, before, want int64 }{
+	for name, c := range map[string]struct{ kept, unread, orphans, settled, before, want int64 }{
 		"all settled":                         {kept: 3, orphans: 10, settled: 10, before: 3, want: 3},
 		"the rest was kept before":            {kept: 100, orphans: 150, settled: 100, before: 150, want: 150},
 		"some of the rest is new":             {kept: 100, orphans: 157, settled: 100, before: 150, want: 150},
 		"nothing was kept before":             {kept: 100, orphans: 157, settled: 100, before: 0, want: 100},
 		"what was kept before was removed":    {kept: 5, orphans: 5, settled: 5, before: 150, want: 5},
+		"none can be read this time":          {unread: 150, orphans: 150, settled: 150, before: 150, want: 150},
+		"others than before cannot be read":   {kept: 150, unread: 7, orphans: 157, settled: 157, before: 150, want: 150},
 		"less was kept than there is settled": {kept: 40, orphans: 157, settled: 100, before: 60, want: 60},
 	} {
-		require.Equal(t, c.want, fsck.KeptThen(c.kept, c.orphans, c.settled, c.before), name)
+		require.Equal(t, c.want, fsck.KeptThen(c.kept, c.unread, c.orphans, c.settled, c.before), name)
 	}
 }

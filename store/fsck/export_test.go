@@ -60,9 +60,10 @@ func (f *Fsck) ExamineSuspect(ctx context.Context, id store.MessageID) error {
 // TellUndescribed tells why mailboxes were not described.
 func (f *Fsck) TellUndescribed(ctx context.Context, err error) { f.tellUndescribed(ctx, err) }
 
-// KeptThen is how many objects are noted as kept by a sweep that has kept so many of those that it has settled.
-func KeptThen(kept, orphans, settled, before int64) int64 {
+// KeptThen is how many objects are noted as kept by a sweep that has kept so many of those that it has settled, and failed to read others.
+func KeptThen(kept, unread, orphans, settled, before int64) int64 {
 	w := &sweep{settler: &settler{}, orphanCount: orphans, orphans: make([]object, settled)}
+	w.Orphans = map[string]int64{string(failed): unread}
 	w.kept.Store(kept)
 	return w.keptThen(before)
 }

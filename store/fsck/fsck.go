@@ -83,9 +83,7 @@ type Fsck struct {
 	// raising is held by who moves the epoch on, each watchEvery.
 	raising    sync.Mutex
 	watchEvery time.Duration
-	// failing says that the last sweep that this one tried failed.
-	failing atomic.Bool
-	late    lateness
+	late       lateness
 	// renewed is when this process has given all folders a new UIDVALIDITY.
 	renewed renewals
 	// told and toldUndescribed are the last errors of sweeps and of descriptions in the log.
@@ -202,7 +200,9 @@ func (f *Fsck) sweepOnAndOn(ctx context.Context) {
 		if err == nil && failed.mayTry(f.now()) && f.isDue(ctx) {
 			_, err = f.Sweep(ctx)
 			failed.note(err, f.now(), f.watchEvery, f.options.Interval)
-			f.failing.Store(failed.wait > 0)
+			if failed.wait > 0 {
+				f.late.noteFailed(f.now())
+			}
 		}
 		f.tell(ctx, err)
 	})

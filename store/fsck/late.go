@@ -20,6 +20,14 @@ type lateness struct {
 	// late says that those after the one that ended at swept were late.
 	late  bool
 	swept time.Time
+	// failed is when a sweep of this process ended with an error.
+	failed time.Time
+}
+
+func (l *lateness) noteFailed(at time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.failed = at
 }
 
 // IsLate says that there was no complete sweep for three intervals, though there was time for one since the process began. One that is
@@ -32,10 +40,11 @@ func (f *Fsck) IsLate(st store.SweepState) bool {
 	if l.late = l.late && st.SweptAt.Equal(l.swept); l.late {
 		return true
 	}
-	if st.Stopped != "" || st.LeasedUntil.After(now) && !f.failing.Load() || now.Sub(l.looked).Abs() > 2*f.watchEvery {
+	most := lateAfter * max(f.options.Interval, f.watchEvery)
+	underWay := st.LeasedUntil.After(now) && !l.failed.After(st.SweptAt)
+	if st.Stopped != "" || underWay || now.Sub(l.looked).Abs() > most {
 		l.busy = now
 	}
-	most := lateAfter * max(f.options.Interval, f.watchEvery)
 	l.late = now.Sub(l.began) > most && now.Sub(st.SweptAt).Abs() > most && now.Sub(l.busy) > 2*f.watchEvery
 	l.looked, l.swept = now, st.SweptAt
 	return l.late

@@ -20,12 +20,15 @@ import (
 func TestSweepIsLateAfterThreeIntervalsOfThisProcess(t *testing.T) {
 	onEach(t, func(t *testing.T, r *rig) {
 		r.sweep.Interval = 6 * time.Hour
+		look := func(f *fsck.Fsck) bool {
+			state, err := r.store.SweepState(t.Context())
+			require.NoError(t, err)
+			return f.IsLate(state)
+		}
 		isLate := func(f *fsck.Fsck) (late bool) { // asked each minute, as it is by who watches
 			for range 4 {
 				r.ahead += time.Minute
-				state, err := r.store.SweepState(t.Context())
-				require.NoError(t, err)
-				late = f.IsLate(state)
+				late = look(f)
 			}
 			return late
 		}
@@ -48,14 +51,18 @@ func TestSweepIsLateAfterThreeIntervalsOfThisProcess(t *testing.T) {
 		lease(time.Hour)
 		require.False(t, isLate(f), "one that takes longer is under way")
 		lease(0)
-		state, err := r.store.SweepState(t.Context())
-		require.NoError(t, err)
-		require.False(t, f.IsLate(state), "the next one has a moment to begin")
+		require.False(t, look(f), "the next one has a moment to begin")
 		require.True(t, isLate(f))
 		lease(time.Hour)
 		require.True(t, isLate(f), "it stays late while another one tries")
 		r.swept(time.Minute)
 		require.False(t, isLate(f))
+
+		seldom, hours := r.fsck(), 0
+		for r.swept(0); !look(seldom) && hours < 100; hours += 2 {
+			r.ahead += 2 * time.Hour
+		}
+		require.Equal(t, 18, hours, "asked every two hours")
 	})
 }
 

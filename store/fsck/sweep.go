@@ -116,10 +116,10 @@ func (w *sweep) run(ctx context.Context) error {
 	return w.store.NoteSwept(ctx, w.at.Add(time.Since(began)), w.keptThen(st.Kept))
 }
 
-// keptThen is how many objects without a row every sweep would keep, when it was before. What is more than one settles is not taken for kept beyond
-// that: it adds up until the sweep is stopped.
+// keptThen is how many objects without a row every sweep would keep, when it was before. What was not settled, since it is more than one sweep settles or
+// could not be read, is not taken for kept beyond that: it adds up until the sweep is stopped.
 func (w *sweep) keptThen(before int64) int64 {
-	is, left := w.keptForGood(), w.orphanCount-int64(len(w.orphans))
+	is, left := w.keptForGood(), w.orphanCount-int64(len(w.orphans))+w.Orphans[string(failed)]
 	return is + min(left, max(0, before-is))
 }
 

@@ -266,7 +266,7 @@ const (
 	restorePage = 500
 	// remadePage is how many are made with their tenant: one that is broken off should leave nothing of it, since its description would be written
 	// anew without the others.
-	remadePage = 20_000
+	remadePage = 5_000
 )
 
 // restoreWhole gives what is missing of a tenant, and makes it if asked to; left is what cannot be made.
