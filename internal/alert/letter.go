@@ -39,7 +39,8 @@ var words = map[string]word{
 	},
 	"sweep": {
 		"The comparison of mail and database", "メールとデータベースの照合",
-		"No mail is lost by waiting, but nothing is cleaned up.", "放置してもメールは失われませんが、不要なファイルは整理されません。",
+		"What was taken is kept, but nothing is cleaned up, and damaged messages cannot be read before they are put back. What to do is said below.",
+		"受信済みのメールは保持されますが、不要なファイルは整理されません。破損したメールは復元するまで閲覧できません。対処方法は下記をご覧ください。",
 	},
 	"listeners": {
 		"A listener", "待ち受けソケット",
