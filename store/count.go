@@ -178,6 +178,17 @@ func (s *Store) Totals(ctx context.Context) (Totals, error) {
 	return t, err
 }
 
+// HasWhole says whether the mailbox has a message that is not known to be damaged.
+func (s *Store) HasWhole(ctx context.Context, mailbox MailboxID) (bool, error) {
+	const query = `SELECT m.id FROM folders f JOIN messages m ON m.folder_id = f.id WHERE f.mailbox_id = $1 AND m.damaged_us IS NULL LIMIT 1`
+	var id string
+	err := s.get(ctx, query, []any{string(mailbox)}, &id)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // HasMessages says whether there is any row of a message.
 func (s *Store) HasMessages(ctx context.Context) (bool, error) {
 	var id string

@@ -76,7 +76,7 @@ func (o *migrateStorageOptions) run(cmd *cobra.Command, c *config.Config) error 
 	log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelError}))
 	options := c.Storage.Options
 	options.Journal = "off" // of a command that is killed nobody would end it: what the daemon then replaces or deletes would come back
-	to, err := openBackend(ctx, c.Storage.Backend, options, log, nil)
+	to, err := openBackend(ctx, c.Storage.Backend, options, log, nil, nil)
 	if err != nil {
 		return err
 	}

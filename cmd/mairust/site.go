@@ -83,7 +83,7 @@ func (s *site) open(ctx context.Context, o openOptions) error {
 	if _, err := s.store.Claim(ctx, s.ring.CheckValue()); err != nil {
 		return explainClaim(s.config, err)
 	}
-	backend, err := openObjects(ctx, s.config, o)
+	backend, err := openObjects(ctx, s.config, o, s.store)
 	if err != nil {
 		return err
 	}

@@ -36,6 +36,8 @@ type FS struct {
 	unjournaled bool
 	// bodies bounds the bytes of objects on their way through the journal.
 	bodies *semaphore.Weighted
+	// mayMake is that of the options.
+	mayMake func(ctx context.Context, dir string) error
 }
 
 // FSOptions tune an FS. Zero values mean the defaults.
@@ -45,6 +47,9 @@ type FSOptions struct {
 	// WithoutJournal flushes every object by itself. That is the rule anyway on file systems where one call
 	// cannot be trusted to flush them all (see journal.go).
 	WithoutJournal bool
+	// MayMake is asked about each directory that is not there and would be made for an object, by its path below the base. An error is a reason not to
+	// make it: the object is refused with an ErrMissing. nil lets all be made.
+	MayMake func(ctx context.Context, dir string) error
 	// Log and Registerer may be nil.
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
@@ -70,7 +75,7 @@ func openFS(base string, o FSOptions) (*FS, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &FS{base: d, minFree: cmp.Or(o.MinFreeBytes, 64<<20), flushNames: true, bodies: semaphore.NewWeighted(maxBodies)}
+	f := &FS{base: d, minFree: cmp.Or(o.MinFreeBytes, 64<<20), flushNames: true, bodies: semaphore.NewWeighted(maxBodies), mayMake: o.MayMake}
 	err = f.prepareTemp()
 	if err == nil {
 		err = f.openJournal(base, o)
@@ -100,7 +105,10 @@ func (f *FS) PutAll(ctx context.Context, keys []string, r io.ReadSeeker, size in
 	if len(keys) == 0 {
 		return nil
 	}
-	err := f.putJournaled(ctx, keys, r, size)
+	err := f.mayPut(ctx, keys...)
+	if err == nil {
+		err = f.putJournaled(ctx, keys, r, size)
+	}
 	if errors.Is(err, journal.ErrNotTaken) {
 		err = f.putAllFlushed(ctx, keys, r, size)
 	}
@@ -155,7 +163,11 @@ func (f *FS) Copy(ctx context.Context, src, dst string) error {
 	if err := errors.Join(CheckKey(src), CheckKey(dst), ctx.Err()); err != nil {
 		return fmt.Errorf("copy %s to %s: %w", src, dst, err)
 	}
-	if err := f.copy(ctx, src, dst); err != nil {
+	err := f.mayPut(ctx, dst)
+	if err == nil {
+		err = f.copy(ctx, src, dst)
+	}
+	if err != nil {
 		return fmt.Errorf("copy %s to %s: %w", src, dst, writeError(err))
 	}
 	return nil

@@ -31,6 +31,9 @@ var (
 func (f *FS) Replace(ctx context.Context, key string, r io.ReadSeeker, size int64) error {
 	err := CheckPut(ctx, key, size)
 	if err == nil {
+		err = f.mayPut(ctx, key)
+	}
+	if err == nil {
 		err = f.replace(ctx, key, r, size)
 	}
 	if err != nil {

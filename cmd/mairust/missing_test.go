@@ -1,0 +1,62 @@
+package main
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/mairust/mairust/store/sqldb"
+)
+
+// The disk of one tenant is not mounted: what is stored in the bare directory would be hidden when it is.
+func TestMailForAMailboxWhoseDirectoryIsNotThereWaits(t *testing.T) {
+	for _, backend := range []string{sqldb.SQLite, sqldb.Postgres} {
+		t.Run(backend, func(t *testing.T) {
+			site := newTestSite(t, siteOptions{Backend: backend, Mailboxes: []string{"bob", "new"}, Extra: quickAlerts})
+			daemon := site.start(t)
+			send := func(to string) bool {
+				t.Helper()
+				replies, err := site.lmtp(t.Context(), "a@sender.test", []string{to}, []byte("Subject: here\r\n\r\nhello\r\n"))
+				require.NoError(t, err)
+				require.Len(t, replies.Final, 1)
+				require.Contains(t, []int{250, 451}, replies.Final[0].Code)
+				return replies.Accepted()
+			}
+			require.True(t, send("bob@example.test"))
+			mailbox := filepath.Dir(site.objectOf(t, daemon.messages(t, "bob@example.test", "")[0].ID))
+			tenant := filepath.Dir(mailbox)
+			unmount := func() {
+				t.Helper()
+				require.NoError(t, os.Rename(tenant, site.dir+"/disk"))
+				require.NoError(t, os.Mkdir(tenant, 0o700))
+			}
+			unmount()
+			require.False(t, send("bob@example.test"))
+			require.NoDirExists(t, mailbox)
+			require.True(t, send("new@example.test"), "nobody knows that this one's is missing")
+			require.Contains(t, daemon.tail(1000), "mount its disk")
+			require.NoError(t, daemon.terminate(t))
+
+			daemon = site.start(t)
+			require.False(t, send("bob@example.test"), "nor after a restart")
+			require.NoDirExists(t, mailbox)
+			require.NoError(t, os.RemoveAll(tenant))
+			require.NoError(t, os.Rename(site.dir+"/disk", tenant))
+			require.True(t, send("bob@example.test"))
+			for _, m := range daemon.messages(t, "bob@example.test", "") {
+				status, _, err := daemon.get("/api/v1/messages/" + m.ID + "/raw")
+				require.NoError(t, err)
+				require.Equal(t, http.StatusOK, status)
+			}
+
+			unmount()
+			require.False(t, send("bob@example.test"))
+			_, code := site.fsck(t)
+			require.NotZero(t, code)
+			require.True(t, send("bob@example.test"), "they are gone for good, says who runs fsck")
+		})
+	}
+}
