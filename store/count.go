@@ -178,15 +178,13 @@ func (s *Store) Totals(ctx context.Context) (Totals, error) {
 	return t, err
 }
 
-// HasWhole says whether the mailbox has a message that is not known to be damaged.
-func (s *Store) HasWhole(ctx context.Context, mailbox MailboxID) (bool, error) {
-	const query = `SELECT m.id FROM folders f JOIN messages m ON m.folder_id = f.id WHERE f.mailbox_id = $1 AND m.damaged_us IS NULL LIMIT 1`
-	var id string
-	err := s.get(ctx, query, []any{string(mailbox)}, &id)
+// MessagesOf is how many messages a mailbox has, as its counter says; 0 when there is no such mailbox.
+func (s *Store) MessagesOf(ctx context.Context, mailbox MailboxID) (n int64, err error) {
+	err = s.get(ctx, `SELECT messages FROM mailboxes WHERE id = $1`, []any{string(mailbox)}, &n)
 	if errors.Is(err, ErrNotFound) {
-		return false, nil
+		err = nil
 	}
-	return err == nil, err
+	return n, err
 }
 
 // HasMessages says whether there is any row of a message.

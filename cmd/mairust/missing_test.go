@@ -52,11 +52,15 @@ func TestMailForAMailboxWhoseDirectoryIsNotThereWaits(t *testing.T) {
 				require.Equal(t, http.StatusOK, status)
 			}
 
-			unmount()
+			require.NoError(t, os.Rename(mailbox, site.dir+"/disk"))
+			require.NoError(t, os.Mkdir(mailbox, 0o700)) // a mount of its own
 			require.False(t, send("bob@example.test"))
 			_, code := site.fsck(t)
 			require.NotZero(t, code)
-			require.True(t, send("bob@example.test"), "they are gone for good, says who runs fsck")
+			require.False(t, send("bob@example.test"), "a check is no decision")
+			_, code = site.fsck(t, "--repair")
+			require.NotZero(t, code)
+			require.True(t, send("bob@example.test"), "they are gone for good, says who repairs")
 		})
 	}
 }

@@ -63,9 +63,9 @@ func mayMake(ctx context.Context, has *store.Store, dir string) error {
 	if mailbox == "" || strings.Contains(mailbox, "/") {
 		return nil
 	}
-	whole, err := has.HasWhole(ctx, store.MailboxID(mailbox))
-	if whole {
-		err = errors.New("the mailbox has messages: mount its disk, or put it back; if it is gone for good, run mairust fsck, which marks them as damaged")
+	n, err := has.MessagesOf(ctx, store.MailboxID(mailbox))
+	if n > 0 {
+		err = fmt.Errorf("the mailbox has %d messages: mount its disk, or put it back; if it is gone for good, run mairust fsck --repair", n)
 	}
 	return err
 }

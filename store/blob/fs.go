@@ -38,6 +38,7 @@ type FS struct {
 	bodies *semaphore.Weighted
 	// mayMake is that of the options.
 	mayMake func(ctx context.Context, dir string) error
+	filled  filledDirs
 }
 
 // FSOptions tune an FS. Zero values mean the defaults.
@@ -47,8 +48,8 @@ type FSOptions struct {
 	// WithoutJournal flushes every object by itself. That is the rule anyway on file systems where one call
 	// cannot be trusted to flush them all (see journal.go).
 	WithoutJournal bool
-	// MayMake is asked about each directory that is not there and would be made for an object, by its path below the base. An error is a reason not to
-	// make it: the object is refused with an ErrMissing. nil lets all be made.
+	// MayMake is asked about each directory that is not there or empty and would be made or used for an object, by its path below the base. An error is
+	// a reason not to: the object is refused with an ErrMissing. nil lets all be made.
 	MayMake func(ctx context.Context, dir string) error
 	// Log and Registerer may be nil.
 	Log        *slog.Logger

@@ -39,7 +39,7 @@ func TestADirectoryThatMustBeThereIsNotMadeAgain(t *testing.T) {
 			put(t, f, "t/new/1", "x")
 			put(t, f, "top", "x")
 			put(t, f, "u/new/1", "x")
-			require.Equal(t, []string{"t/new", "u/new", "u"}, asked)
+			require.Equal(t, []string{"t/new", "t", "u/new", "u"}, asked)
 
 			for _, tenant := range []string{"t", "gone"} {
 				full1 := tenant + "/full/1"
@@ -61,14 +61,20 @@ func TestADirectoryThatMustBeThereIsNotMadeAgain(t *testing.T) {
 			require.ErrorIs(t, err, blob.ErrNotFound)
 
 			require.NoError(t, os.Mkdir(filepath.Join(base, "t/full"), 0o700))
+			require.NoError(t, os.WriteFile(filepath.Join(base, "t/full/0"), nil, 0o600))
 			put(t, f, "t/full/1", "x")
 			put(t, f, "t/full/2", big)
 			put(t, f, "t/full/parts/1", "x")
 			require.NoError(t, os.Rename(filepath.Join(base, "t/full"), filepath.Join(base, "t/away")))
 			require.ErrorIs(t, putAll([]string{"t/full/3"}, "x"), blob.ErrMissing, "unmounted while it is in use")
 			require.ErrorIs(t, putAll([]string{"t/full/3"}, big), blob.ErrMissing)
+			require.NoError(t, os.MkdirAll(filepath.Join(base, "t/full/lost+found"), 0o700))
+			require.ErrorIs(t, putAll([]string{"t/full/3"}, "x"), blob.ErrMissing, "an empty disk is mounted")
+			require.NoError(t, os.RemoveAll(filepath.Join(base, "t/full")))
 			require.NoError(t, os.Rename(filepath.Join(base, "t/away"), filepath.Join(base, "t/full")))
 			put(t, f, "t/full/3", "x")
+			require.NoError(t, f.Replace(blob.MakingAll(ctx), "gone/full/1", strings.NewReader("x"), 1))
+			put(t, f, "gone/full/2", "x")
 		})
 	}
 }
@@ -77,7 +83,7 @@ func TestADirectoryThatMustBeThereIsNotMadeAgain(t *testing.T) {
 func TestADirectoryThatSomebodyElseMakesIsUsed(t *testing.T) {
 	base := t.TempDir()
 	f := openFS(t, base, blob.FSOptions{MayMake: func(context.Context, string) error {
-		return errors.Join(os.MkdirAll(filepath.Join(base, "t/m"), 0o700), errors.New("it has messages"))
+		return errors.Join(os.MkdirAll(filepath.Join(base, "t/m"), 0o700), os.WriteFile(filepath.Join(base, "t/m/0"), nil, 0o600), errors.New("it has messages"))
 	}})
 	put(t, f, "t/m/1", "x")
 }

@@ -64,7 +64,7 @@ func (f *Fsck) Check(ctx context.Context, r Request, tell func(Event)) (Report, 
 	began := time.Now()
 	var err error
 	if r.mends() {
-		err = f.exclusively(ctx, patience, c.run)
+		err = f.exclusively(blob.MakingAll(ctx), patience, c.run) // what is gone is gone for good, says who repairs
 	} else {
 		err = c.run(ctx)
 	}
