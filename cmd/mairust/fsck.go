@@ -37,7 +37,8 @@ SQLite the running daemon does the work.
 --repair indexes again what the database lost, removes what is stored twice, moves to orphan/ what belongs to no mailbox, makes
 mailboxes again that only their description is left of, and writes counters and descriptions anew. It ends the stop of a sweep
 that found too many objects without a row, or a database that is another one or was set back in time. What is damaged it names:
-put the object back from a backup, and run it again.
+put the object back from a backup, and run it again. What is not there it takes for gone, and makes the directories of mailboxes
+again: mount all disks first, and give the operator's identity if mail is encrypted.
 
 --rebuild makes the index from the objects alone, in an empty migrated database: tenants, domains, aliases, mailboxes, folders,
 messages, quotas. Users, passwords and API keys are not in the objects, nor are flags, tags given later, and moves between folders.

@@ -49,8 +49,7 @@ func (s *settler) moveAside(ctx context.Context, o object, why string) (outcome,
 
 // takeBack gives a message that was moved aside its old key again, when its row, its mailbox or a description of it is there now: a newer dump
 // was restored, or other objects. The next sweep indexes it. keep says that it must not expire: a key is not at hand, or what is in its
-// place is not whole, or may not stay (mayGo). What this puts there itself
-// stays: a copying to another store finds the place taken.
+// place is not whole, or may not stay (mayGo). What this puts there itself stays: a copying to another store finds the place taken.
 func (s *settler) takeBack(ctx context.Context, o object) (back, keep bool, err error) {
 	if !o.isMessageAside() {
 		return false, false, nil

@@ -43,13 +43,14 @@ type settler struct {
 	mu sync.Mutex
 	// renewed are the folders that have got a new UIDVALIDITY already.
 	renewed map[store.MailboxID]map[string]bool
-	// restoring holds one mailbox's restoration at a time, and guards restored: the tenants that were made again.
-	restoring sync.Mutex
-	restored  map[store.TenantID]bool
-	// unmade says why a mailbox could not be made again.
-	unmade map[store.MailboxID]string
 	// named are the mailboxes of which a message that is kept was named in the log, which has one of each.
 	named map[store.MailboxID]bool
+
+	// restoring holds one mailbox's restoration at a time, and guards restored, the tenants that were made again, and unmade, which says why a
+	// mailbox could not be.
+	restoring sync.Mutex
+	restored  map[store.TenantID]bool
+	unmade    map[store.MailboxID]string
 }
 
 func (f *Fsck) newSettler() *settler {
