@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/mairust/mairust/store/sqldb"
 )
@@ -28,12 +29,9 @@ func TestMailForAMailboxWhoseDirectoryIsNotThereWaits(t *testing.T) {
 			require.True(t, send("bob@example.test"))
 			mailbox := filepath.Dir(site.objectOf(t, daemon.messages(t, "bob@example.test", "")[0].ID))
 			tenant := filepath.Dir(mailbox)
-			unmount := func() {
-				t.Helper()
-				require.NoError(t, os.Rename(tenant, site.dir+"/disk"))
-				require.NoError(t, os.Mkdir(tenant, 0o700))
-			}
-			unmount()
+			bare := site.dir + "/bare"
+			require.NoError(t, os.Mkdir(bare, 0o700))
+			unmount(t, tenant, bare)
 			require.False(t, send("bob@example.test"))
 			require.NoDirExists(t, mailbox)
 			require.True(t, send("new@example.test"), "nobody knows that this one's is missing")
@@ -43,8 +41,7 @@ func TestMailForAMailboxWhoseDirectoryIsNotThereWaits(t *testing.T) {
 			daemon = site.start(t)
 			require.False(t, send("bob@example.test"), "nor after a restart")
 			require.NoDirExists(t, mailbox)
-			require.NoError(t, os.RemoveAll(tenant))
-			require.NoError(t, os.Rename(site.dir+"/disk", tenant))
+			unmount(t, bare, tenant) // it is back
 			require.True(t, send("bob@example.test"))
 			for _, m := range daemon.messages(t, "bob@example.test", "") {
 				status, _, err := daemon.get("/api/v1/messages/" + m.ID + "/raw")
@@ -52,8 +49,9 @@ func TestMailForAMailboxWhoseDirectoryIsNotThereWaits(t *testing.T) {
 				require.Equal(t, http.StatusOK, status)
 			}
 
-			require.NoError(t, os.Rename(mailbox, site.dir+"/disk"))
-			require.NoError(t, os.Mkdir(mailbox, 0o700)) // a mount of its own
+			bare = site.dir + "/bare too"
+			require.NoError(t, os.Mkdir(bare, 0o700))
+			unmount(t, mailbox, bare) // a mount of its own
 			require.False(t, send("bob@example.test"))
 			_, code := site.fsck(t)
 			require.NotZero(t, code)
@@ -63,4 +61,10 @@ func TestMailForAMailboxWhoseDirectoryIsNotThereWaits(t *testing.T) {
 			require.True(t, send("bob@example.test"), "they are gone for good, says who repairs")
 		})
 	}
+}
+
+// unmount puts a bare directory in the place of another one, at one moment: the daemon writes into it.
+func unmount(t *testing.T, dir, bare string) {
+	t.Helper()
+	require.NoError(t, unix.Renameat2(unix.AT_FDCWD, dir, unix.AT_FDCWD, bare, unix.RENAME_EXCHANGE))
 }
