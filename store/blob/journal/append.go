@@ -118,7 +118,7 @@ func (l *Log) room(n int64) (*segment, error) {
 		return nil, fmt.Errorf("%w: %w", ErrNotTaken, err)
 	}
 	l.mu.Lock()
-	if l.current != nil && l.current.fits(n) && !l.enough() {
+	if l.current != nil && l.current.fits(n) && !l.enough() && l.isOurs(l.current) {
 		defer l.mu.Unlock()
 		return l.current, nil
 	}
@@ -135,11 +135,22 @@ func (l *Log) room(n int64) (*segment, error) {
 	return s, nil
 }
 
+// isOurs says whether a crash would find what is written to a segment now.
+func (l *Log) isOurs(s *segment) bool {
+	ours := s.isOurs()
+	if !ours {
+		l.o.Log.Error("journal: a segment in use was replaced or removed, as by a backup that is put back over it, and is given up", "segment", s.file.Name())
+	}
+	return ours
+}
+
 // enough says whether the current segment has enough for a checkpoint, none is under way or about to be, and another segment
 // is at hand. l.mu is held.
 func (l *Log) enough() bool {
 	return len(l.sealed) == 0 && len(l.idle) > 0 && len(l.current.keys) >= l.o.CheckpointNames
 }
+
+var errAllSealed = errors.New("all segments wait for a checkpoint")
 
 // nextSegment takes an idle segment, makes one, or waits until one is free.
 func (l *Log) nextSegment() (*segment, error) {
@@ -151,17 +162,26 @@ func (l *Log) nextSegment() (*segment, error) {
 			s := l.idle[n-1]
 			l.idle = l.idle[:n-1]
 			l.mu.Unlock()
-			return s, nil
+			if l.isOurs(s) {
+				return s, nil
+			}
+			if err := s.file.Close(); err != nil {
+				return nil, err
+			}
+			continue
 		}
-		full := len(l.sealed) >= l.o.MaxSegments
+		full, failing := len(l.sealed) >= l.o.MaxSegments, l.fault != nil
 		l.mu.Unlock()
 		if !full {
 			return l.createSegment()
 		}
+		if failing { // nobody knows when one will be free
+			return nil, errAllSealed
+		}
 		select {
 		case <-l.freed:
 		case <-patience.C:
-			return nil, errors.New("all segments wait for a checkpoint")
+			return nil, errAllSealed
 		}
 	}
 }

@@ -384,3 +384,32 @@ func TestEntriesThatAreTooLargeAreRefused(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 	put(t, l, "x", "a").Placed()
 }
+
+// Nobody waits for a segment that is freed when checkpoints work again, whenever that is.
+func TestWhileCheckpointsFailAFullJournalRefusesAtOnce(t *testing.T) {
+	o := newObjects()
+	options := o.options()
+	options.CheckpointNames, options.MaxAge = 1, 50*time.Millisecond
+	l := open(t, filepath.Join(t.TempDir(), "journal"), options)
+	o.set(func() { o.syncErr, o.placing = unix.EIO, unix.EACCES })
+	put(t, l, "one", "a").Placed()
+	require.Eventually(t, func() bool { return l.Check() != nil }, time.Minute, time.Millisecond)
+	body := make([]byte, journal.MaxBody)
+	refused := 0
+	began := time.Now()
+	for i := range 40 {
+		ticket, free, err := l.Put(t.Context(), []string{fmt.Sprint(i)}, body, l.FailedSyncs())
+		if errors.Is(err, journal.ErrNotTaken) {
+			refused++
+			continue
+		}
+		require.NoError(t, err)
+		require.True(t, free)
+		ticket.Placed()
+	}
+	require.Greater(t, refused, 20)
+	require.Less(t, time.Since(began), 30*time.Second, "each would wait for two seconds")
+	o.set(func() { o.placing = nil })
+	require.Eventually(t, func() bool { return l.Check() == nil }, time.Minute, time.Millisecond)
+	put(t, l, "two", "b").Placed()
+}

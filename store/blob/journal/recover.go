@@ -162,18 +162,13 @@ func (l *Log) replay(left []*segment) error {
 	var records []record
 	var used []*segment
 	for _, s := range left {
-		b, err := s.read()
+		found, isUsed, err := l.recordsOf(s)
 		if err != nil {
 			return err
 		}
-		use, damaged := parseHeader(b)
-		if use != 0 {
+		records = append(records, found...)
+		if isUsed {
 			used = append(used, s)
-			records = append(records, parseSegment(b)...)
-		}
-		s.damaged = damaged && use == 0
-		if damaged && use != 0 && l.placed == nil { // told once
-			l.o.Log.Error("journal: the header of a segment is damaged; what its first record belongs to is put in place", "segment", s.file.Name())
 		}
 	}
 	if len(used) == 0 {
@@ -195,11 +190,39 @@ func (l *Log) replay(left []*segment) error {
 	}
 	l.metrics.recovered.Add(float64(len(records)))
 	for _, s := range used {
+		if s.damaged {
+			continue // kept as it is
+		}
 		if err := s.retire(); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// recordsOf reads what a segment holds, as far as it can be read. A segment of which something cannot be, or whose records nobody can tell from what
+// was there before, is damaged.
+func (l *Log) recordsOf(s *segment) (records []record, used bool, err error) {
+	told := l.placed != nil // by a recovery that could not put all in place
+	b, err := s.read()
+	if err != nil {
+		cause := err
+		var unread int64
+		if b, unread, err = s.readGood(); err != nil {
+			return nil, false, err
+		}
+		s.damaged = unread > 0
+		if unread > 0 && !told {
+			l.o.Log.Error("journal: a part of a segment cannot be read, and what was in it is lost; the rest is put in place",
+				"segment", s.file.Name(), "unread_bytes", unread, "err", cause)
+		}
+	}
+	use, damaged := parseHeader(b)
+	s.damaged = s.damaged || damaged && use == 0
+	if damaged && use != 0 && !told {
+		l.o.Log.Error("journal: the header of a segment is damaged; what its first record belongs to is put in place", "segment", s.file.Name())
+	}
+	return parseSegment(b), use != 0, nil
 }
 
 // apply does what the records say, in the order in which they were made. It goes on past what cannot be put in place: errPlace. done, if not
@@ -289,7 +312,7 @@ func without(keys []string, gone map[string]int, i int) []string {
 	return kept
 }
 
-// damagedSuffix is what the name of a segment ends with that nobody reads.
+// damagedSuffix is what the name of a segment ends with that nobody reads any more. Without it, the next start reads it again.
 const damagedSuffix = ".damaged"
 
 // adopt takes over retired segments of the usual size, as many as are of use, and removes the others.
@@ -300,7 +323,7 @@ func (l *Log) adopt(dir *os.Root, left []*segment) error {
 	var err error
 	for _, s := range left {
 		if name := filepath.Base(s.file.Name()); s.damaged {
-			l.o.Log.Error("journal: a segment whose header and first record are damaged is kept for somebody to look at", "segment", name+damagedSuffix)
+			l.o.Log.Error("journal: a damaged segment is kept for somebody to look at; under its name before, the next start tries it again", "segment", name+damagedSuffix)
 			err = errors.Join(err, dir.Rename(name, name+damagedSuffix), s.file.Close())
 			continue
 		}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -144,4 +145,106 @@ func damage(t *testing.T, dir string, at func(raw string) int) {
 	require.NoError(t, err)
 	raw[at(string(raw))] ^= 1
 	require.NoError(t, os.WriteFile(segments[0], raw, 0o600))
+}
+
+// One sector of the disk is bad, for good: neither the first start after a crash nor the next fails, and nothing else is lost.
+func TestABadSectorCostsNoMoreThanWhatWasInIt(t *testing.T) {
+	dir, o := filepath.Join(t.TempDir(), "journal"), newObjects()
+	l := open(t, dir, o.options())
+	lost := strings.Repeat("x", 3*journal.SectorBytes)
+	put(t, l, "one", "a").Placed()
+	put(t, l, lost, "lost").Placed()
+	put(t, l, "three", "c").Placed()
+	left := crash(t, dir)
+
+	journal.MakeUnreadable(t, journal.SectorBytes, journal.SectorBytes)
+	for range 2 {
+		after := newObjects()
+		again := open(t, left, after.options())
+		require.NoError(t, again.Recovered())
+		if _, found := after.there["a"]; found {
+			require.Equal(t, map[string]string{"a": "one", "c": "three"}, after.there)
+		} else {
+			require.Empty(t, after.there, "the second time: it is not read again")
+		}
+		require.NoError(t, again.Close())
+	}
+	damaged, err := filepath.Glob(filepath.Join(left, "*.seg.damaged"))
+	require.NoError(t, err)
+	require.Len(t, damaged, 1)
+
+	// Somebody has read it from a copy of the disk, and gives it its name back.
+	journal.MakeUnreadable(t, -1, 0)
+	require.NoError(t, os.Rename(damaged[0], strings.TrimSuffix(damaged[0], ".damaged")))
+	whole := newObjects()
+	open(t, left, whole.options())
+	require.Equal(t, map[string]string{"a": "one", "lost": lost, "c": "three"}, whole.there)
+}
+
+// All of the disk cannot be read now: then it may come back, and nothing is put aside.
+func TestADiskThatCannotBeReadAtAllKeepsTheJournalAsItIs(t *testing.T) {
+	dir, o := filepath.Join(t.TempDir(), "journal"), newObjects()
+	put(t, open(t, dir, o.options()), "one", "a").Placed()
+	left := crash(t, dir)
+	journal.MakeUnreadable(t, 0, 1<<40)
+	_, err := journal.Open(left, newObjects().options())
+	require.ErrorIs(t, err, unix.EIO)
+	journal.MakeUnreadable(t, -1, 0)
+	after := newObjects()
+	open(t, left, after.options())
+	require.Equal(t, map[string]string{"a": "one"}, after.there)
+}
+
+// A backup is put back over the objects with their journal, by rsync, by cp, or after the old one was removed.
+func TestASegmentThatIsReplacedIsNotReliedOn(t *testing.T) {
+	for name, replace := range map[string]func(t *testing.T, path string, old []byte){
+		"renamed over": func(t *testing.T, path string, old []byte) {
+			require.NoError(t, os.WriteFile(path+"~", old, 0o600))
+			require.NoError(t, os.Rename(path+"~", path))
+		},
+		"written over": func(t *testing.T, path string, old []byte) { require.NoError(t, os.WriteFile(path, old, 0o600)) },
+		"removed":      func(t *testing.T, path string, _ []byte) { require.NoError(t, os.Remove(path)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, o := filepath.Join(t.TempDir(), "journal"), newObjects()
+			l := open(t, dir, o.options())
+			put(t, l, "long ago", "old").Placed()
+			backup := crash(t, dir)
+			require.NoError(t, l.Close())
+			l = open(t, dir, o.options()) // it takes the same segment again
+			put(t, l, "before", "a").Placed()
+			segments, err := filepath.Glob(filepath.Join(dir, "*.seg"))
+			require.NoError(t, err)
+			require.Len(t, segments, 1)
+			old, err := os.ReadFile(filepath.Join(backup, filepath.Base(segments[0])))
+			require.NoError(t, err)
+			synced := o.syncs
+			replace(t, segments[0], old)
+
+			put(t, l, "after", "b").Placed()
+			require.Eventually(t, func() bool {
+				defer o.mu.Unlock()
+				o.mu.Lock()
+				return o.syncs > synced
+			}, 10*time.Second, time.Millisecond, "what the lost segment held is flushed in its files")
+			after := newObjects()
+			open(t, crash(t, dir), after.options())
+			require.Equal(t, "after", after.there["b"])
+			require.NotContains(t, after.there, "a")
+		})
+	}
+}
+
+// The segments are replaced while none of them is in use.
+func TestAnIdleSegmentThatIsGoneIsNotUsed(t *testing.T) {
+	dir, o := filepath.Join(t.TempDir(), "journal"), newObjects()
+	l := open(t, dir, o.options())
+	put(t, l, "one", "a").Placed()
+	require.NoError(t, l.Close())
+	l = open(t, dir, o.options())
+	require.NoError(t, os.RemoveAll(dir))
+	put(t, l, "two", "b").Placed()
+	after := newObjects()
+	open(t, crash(t, dir), after.options())
+	require.Equal(t, map[string]string{"b": "two"}, after.there)
 }

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
@@ -30,7 +31,7 @@ type segment struct {
 	pending int
 	// keys are those of all puts of this use.
 	keys []string
-	// damaged says that nobody can tell what the segment holds.
+	// damaged says that nobody can tell what the segment holds, or all of it.
 	damaged bool
 	// doubtful says that objects of this use may not reach the disk by a flush, for one has failed.
 	doubtful bool
@@ -128,11 +129,34 @@ func lock(f *os.File) error {
 // read gives the whole content.
 func (s *segment) read() ([]byte, error) {
 	b := make([]byte, s.size)
-	n, err := s.file.ReadAt(b, 0)
+	n, err := readAt(s.file, b, 0)
 	if n == len(b) {
 		return b, nil
 	}
 	return nil, err
+}
+
+// readAt is replaced by tests.
+var readAt = (*os.File).ReadAt
+
+// sectorBytes is the most that one bad sector of a disk makes unreadable.
+const sectorBytes = 4096
+
+// readGood gives what can be read of a segment, with zeros, which are no record, in place of the unread bytes. It is an
+// error when nothing can be read: then it is not some sectors that are bad, and the disk may come back.
+func (s *segment) readGood() (b []byte, unread int64, err error) {
+	b = make([]byte, s.size)
+	for at := int64(0); at < s.size; at += sectorBytes {
+		sector := b[at:min(at+sectorBytes, s.size)]
+		if n, failed := readAt(s.file, sector, at); n < len(sector) {
+			clear(sector)
+			unread, err = unread+int64(len(sector)), failed
+		}
+	}
+	if unread < s.size {
+		err = nil
+	}
+	return b, unread, err
 }
 
 // start begins a new use of the segment. Its header goes to the disk with the first records.
@@ -160,6 +184,24 @@ func (s *segment) append(pieces [][]byte, n int64) error {
 		return err
 	}
 	return Datasync(s.file)
+}
+
+// isOurs says whether the file is still the one of the journal's directory, with what this use has begun in it: a backup of the
+// objects that somebody puts back over a journal in use takes its place, or its content.
+func (s *segment) isOurs() bool {
+	var st unix.Stat_t
+	if ignoringEINTR(func() error { return unix.Fstat(int(s.file.Fd()), &st) }) != nil {
+		return true // nobody knows
+	}
+	if st.Nlink == 0 || st.Size != s.size {
+		return false
+	}
+	if s.use == 0 || s.tail == blockBytes {
+		return true
+	}
+	head := make([]byte, blockBytes)
+	_, err := readAt(s.file, head, 0)
+	return err != nil || bytes.Equal(head, headerBlock(s.use))
 }
 
 // retire says on the disk that nothing in the segment counts.

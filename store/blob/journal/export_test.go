@@ -1,0 +1,25 @@
+package journal
+
+import (
+	"os"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// SectorBytes is what one bad sector makes unreadable.
+const SectorBytes = sectorBytes
+
+// MakeUnreadable has reading n bytes from an offset of a segment fail, until the test ends or it is called again; a negative offset: nothing.
+// Tests that use it are not parallel to others.
+func MakeUnreadable(t *testing.T, from, n int64) {
+	t.Helper()
+	before := readAt
+	t.Cleanup(func() { readAt = before })
+	readAt = func(f *os.File, b []byte, at int64) (int, error) {
+		if from >= 0 && at < from+n && from < at+int64(len(b)) {
+			return 0, unix.EIO
+		}
+		return f.ReadAt(b, at)
+	}
+}
