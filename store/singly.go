@@ -24,6 +24,9 @@ func (s *Store) commitSingly(jobs []*deliveryJob, first error) {
 			continue
 		}
 		err := s.commitJobs([]*deliveryJob{job}, secondTry)
+		if isRefused(err) {
+			err = s.commitBare(job, err)
+		}
 		if err == nil {
 			stored = true
 			s.outage.over()
@@ -77,6 +80,6 @@ func notStored(first, second error) error {
 
 // beforeCommit says whether the database is known to have refused, or to have been lost, before a COMMIT.
 func beforeCommit(err error) bool {
-	known := []error{sqldb.ErrUnavailable, sqldb.ErrFull, sqldb.ErrData, sqldb.ErrConflict}
+	known := []error{sqldb.ErrUnavailable, sqldb.ErrFull, sqldb.ErrData, sqldb.ErrConflict, sqldb.ErrRefused}
 	return slices.ContainsFunc(known, func(class error) bool { return errors.Is(err, class) }) && !errors.Is(err, sqldb.ErrCommitUnknown)
 }

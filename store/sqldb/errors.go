@@ -27,6 +27,8 @@ var (
 	ErrConflict = errors.New("key is taken")
 	// ErrData says that the database refuses a value; trying again will not help.
 	ErrData = errors.New("database refuses the value")
+	// ErrRefused says that the database refuses a statement for any other reason: a constraint, a trigger, what it does not know.
+	ErrRefused = errors.New("database refuses the statement")
 	// ErrNoRows says that a Get found nothing.
 	ErrNoRows = errors.New("no rows")
 	// ErrLocked says that another process has the SQLite file open.
@@ -108,7 +110,7 @@ func classOfPostgres(code string) error {
 	case code == "42501" || code == "42P01": // rights or tables were taken away; the former also stands for EROFS and EACCES
 		return ErrUnavailable
 	case len(code) != 5:
-		return nil
+		return ErrRefused
 	}
 	switch code[:2] {
 	case "08", "53", "55", "57", "58", "25", "XX": // the last is damage, and faults of the server
@@ -116,7 +118,7 @@ func classOfPostgres(code string) error {
 	case "22", "54":
 		return ErrData
 	default:
-		return nil
+		return ErrRefused
 	}
 }
 
@@ -137,6 +139,6 @@ func classOfSQLite(code int) error {
 		sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_PERM, sqlite3.SQLITE_PROTOCOL:
 		return ErrUnavailable
 	default:
-		return nil
+		return ErrRefused
 	}
 }
