@@ -128,12 +128,11 @@ func (tx *transaction) storeCopies(ctx context.Context, m *message, copies []sto
 	outcomes := make(map[store.MailboxID]outcome, len(copies))
 	var unused []store.Copy
 	defer func() { tx.dropObjects(unused) }()
-	for _, f := range tx.tryCopies(ctx, m, copies) {
+	fates := tx.tryCopies(ctx, m, copies)
+	tx.server.noteFates(fates)
+	for _, f := range fates {
 		o := f.outcome()
 		outcomes[f.copy.Target.Mailbox] = o
-		if f.put != nil {
-			tx.server.noteFault(f.put)
-		}
 		switch {
 		case f.isUnused() && (!o.duplicate || tx.hasEarlier(ctx, f.copy, o.id)):
 			unused = append(unused, f.copy)

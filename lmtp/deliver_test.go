@@ -209,7 +209,8 @@ func TestAMessageThatCannotBeStoredIsToldToWhoLooks(t *testing.T) {
 	require.NoError(t, r.server.Check(t.Context()))
 	r.objects.onPut = func(string) error { return blob.ErrFull }
 	require.Contains(t, r.hello().deliver("a@sender.test", received, "bob@example.test")[0], "452 ")
-	require.NoError(t, r.server.Check(t.Context()), "a full disk has an alert of its own")
+	require.ErrorIs(t, r.server.Check(t.Context()), blob.ErrFull, "it may be the disk of one mailbox, at which nobody else looks")
+	r.server.ForgetFaults()
 	r.objects.onPut = func(string) error { return syscall.EIO }
 	require.Contains(t, r.hello().deliver("a@sender.test", received, "bob@example.test")[0], "451 ")
 	require.ErrorIs(t, r.server.Check(t.Context()), syscall.EIO)
@@ -235,6 +236,20 @@ func TestAMessageThatCannotBeStoredIsToldToWhoLooks(t *testing.T) {
 	fail(25 * time.Minute)
 	later.Store(int64(26 * time.Minute))
 	require.NoError(t, r.server.Check(t.Context()), "once is not again and again")
+}
+
+// The database works, and refuses the row of one message whenever it comes.
+func TestARowThatCannotBeStoredIsToldToWhoLooks(t *testing.T) {
+	r := newRig(t, nil)
+	for err, told := range map[error]bool{
+		store.ErrUnavailable: false, store.ErrFull: false, store.ErrQuota: false, store.ErrSuspended: false, store.ErrNotFound: false,
+		errors.New("refused"): true,
+	} {
+		r.server.ForgetFaults()
+		r.index.onDeliver = func([]store.Copy) []store.Result { return []store.Result{{Err: err}} }
+		require.Regexp(t, "^4", r.hello().deliver("a@sender.test", received, "bob@example.test")[0])
+		require.Equal(t, told, r.server.Check(t.Context()) != nil, err)
+	}
 }
 
 func TestDeliveryID(t *testing.T) {

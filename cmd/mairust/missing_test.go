@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -67,4 +68,29 @@ func TestMailForAMailboxWhoseDirectoryIsNotThereWaits(t *testing.T) {
 func unmount(t *testing.T, dir, bare string) {
 	t.Helper()
 	require.NoError(t, unix.Renameat2(unix.AT_FDCWD, dir, unix.AT_FDCWD, bare, unix.RENAME_EXCHANGE))
+}
+
+// Nobody looks at the disk that is one mailbox's own, or at its quota.
+func TestTheFullDiskOfOneMailboxIsTold(t *testing.T) {
+	site := newTestSite(t, siteOptions{Mailboxes: []string{"bob", "eve"}, Extra: quickAlerts})
+	acked := &acknowledged{}
+	daemon := site.start(t)
+	require.True(t, acked.send(t, site, "bob", nil).Accepted())
+	mailbox := filepath.Dir(site.objectOf(t, daemon.messages(t, "bob@example.test", "")[0].ID))
+	require.NoError(t, daemon.terminate(t))
+	old := mailbox + ".old"
+	require.NoError(t, os.Rename(mailbox, old))
+	mountNew(t, mailbox, "256k")
+	require.NoError(t, os.CopyFS(mailbox, os.DirFS(old)))
+	require.NoError(t, os.RemoveAll(old))
+
+	daemon = site.start(t)
+	require.ErrorIs(t, os.WriteFile(filepath.Join(mailbox, "full"), make([]byte, 256<<10), 0o600), unix.ENOSPC)
+	require.Equal(t, 452, code(t, site, "bob@example.test"))
+	require.True(t, acked.send(t, site, "eve", nil).Accepted())
+	waitFor(t, "somebody to tell", func() bool { return strings.Contains(daemon.partError(t, "deliveries"), "full") })
+	require.Empty(t, daemon.partError(t, "storage"))
+	require.NoError(t, os.Remove(filepath.Join(mailbox, "full")))
+	waitFor(t, "deliveries to work again", func() bool { return acked.send(t, site, "bob", nil).Accepted() })
+	acked.check(t, daemon, "bob", "eve")
 }
