@@ -47,6 +47,10 @@ func TestNothingOfADamagedMessageIsServed(t *testing.T) {
 					require.Len(t, told, 1)
 					require.True(t, errors.Is(told[id], blob.ErrDamaged) || errors.Is(told[id], blob.ErrNotFound), "%s: %v", item, told[id])
 				}
+				for _, key := range []string{"BODY aaa", "TEXT secret", "HEADER SUBJECT secret", "NOT HEADER SUBJECT other BODY aaa"} {
+					require.Equal(t, []string{"* SEARCH 1"}, w.ok("SEARCH %s", key), "%s %d %s: the others are found", name, size, key)
+				}
+				require.Contains(t, x.suspects.Take(), id)
 				untagged, tagged := w.do("FETCH 1:* BODY.PEEK[]")
 				require.True(t, strings.HasPrefix(tagged, "NO "), tagged)
 				require.NotEmpty(t, untagged, "the others are served")

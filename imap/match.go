@@ -3,6 +3,7 @@ package imap
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"mime/quotedprintable"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/mairust/mairust/internal/mail"
 	"github.com/mairust/mairust/store"
+	"github.com/mairust/mairust/store/blob"
 )
 
 // candidate is a message that SEARCH looks at, with as much of it as was read.
@@ -163,6 +165,20 @@ func (s *Server) readCandidate(ctx context.Context, q *searcher, k key, m *candi
 		m.header, m.found = []field{}, make([]bool, len(q.needles))
 		return nil
 	}
+	if err = s.scanAsFar(ctx, q, k, m); isLost(err) {
+		m.header, m.found = []field{}, make([]bool, len(q.needles)) // one message keeps nobody from finding others
+		return nil
+	}
+	return err
+}
+
+// isLost says whether an error is of one message, for as long as nobody puts it back.
+func isLost(err error) bool {
+	return errors.Is(err, blob.ErrNotFound) || errors.Is(err, blob.ErrDamaged) || errors.Is(err, blob.ErrKeyDestroyed)
+}
+
+// scanAsFar reads the header, and the rest if the key wants it.
+func (s *Server) scanAsFar(ctx context.Context, q *searcher, k key, m *candidate) error {
 	header, _, err := s.header(ctx, *m.row)
 	if err != nil {
 		return err
@@ -276,16 +292,34 @@ func (s *Server) text(ctx context.Context, o store.ObjectRow, p *part) (string, 
 		return "", err
 	}
 	defer rc.Close()
-	var r io.Reader = rc
+	source := &failing{r: rc}
+	var r io.Reader = source
 	switch strings.ToLower(p.encoding.s) {
 	case "base64":
-		r = base64.NewDecoder(base64.StdEncoding, rc)
+		r = base64.NewDecoder(base64.StdEncoding, source)
 	case "quoted-printable":
-		r = quotedprintable.NewReader(rc)
+		r = quotedprintable.NewReader(source)
 	}
 	// An error of the decoding ends the text where it is: what came before it is searched.
 	raw, _ := io.ReadAll(io.LimitReader(r, maxSearchText))
+	if source.err != nil {
+		return "", source.err
+	}
 	charset, _ := get(p.params, "charset")
 	text, _ := mail.DecodeText(charset, raw)
 	return text, nil
+}
+
+// failing remembers with what its source failed.
+type failing struct {
+	r   io.Reader
+	err error
+}
+
+func (f *failing) Read(p []byte) (int, error) {
+	n, err := f.r.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		f.err = err
+	}
+	return n, err
 }
