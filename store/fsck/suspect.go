@@ -48,6 +48,9 @@ func (f *Fsck) examineSuspect(ctx context.Context, id store.MessageID) error {
 	if err != nil || !found || !row.Damaged.IsZero() {
 		return err
 	}
+	if err := f.isListed(ctx, row.Key); err != nil {
+		return err // what a crash has left may be on its way to its place
+	}
 	want := blob.Want{Key: row.Key, SizeBytes: row.SizeBytes, Digest: row.Digest}
 	bad := blob.NewVerifier(f.objects).Check(ctx, want)
 	if !errors.Is(bad, blob.ErrNotFound) && !errors.Is(bad, blob.ErrDamaged) {
@@ -63,6 +66,16 @@ func (f *Fsck) examineSuspect(ctx context.Context, id store.MessageID) error {
 	}
 	_, err = f.mark(ctx, now, bad.Error())
 	return err
+}
+
+// isListed is an error while the object store does not say what it has.
+func (f *Fsck) isListed(ctx context.Context, key string) error {
+	for _, err := range f.listStored(ctx, key) {
+		if err != nil && !isUnlisted(err) {
+			return err
+		}
+	}
+	return nil
 }
 
 // CountDamaged is the number of messages that are marked as damaged, by whoever found it; the metric says the same from then on.

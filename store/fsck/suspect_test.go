@@ -2,6 +2,8 @@ package fsck_test
 
 import (
 	"context"
+	"errors"
+	"iter"
 	"os"
 	"path/filepath"
 	"strings"
@@ -92,5 +94,37 @@ func TestNothingIsMarkedWhileTheObjectsAreNotThere(t *testing.T) {
 		require.NoError(t, os.Rename(away+"installation", filepath.Join(r.base, "installation")))
 		require.NoError(t, f.ExamineSuspect(t.Context(), l.copy.ID))
 		require.Equal(t, int64(1), r.damaged(f), "the tenant's directory alone is gone")
+	})
+}
+
+// unplaced has objects that a crash has left in the journal, and that cannot be put in place yet: it lists none.
+type unplaced struct {
+	fsck.Bucket
+	placed bool
+}
+
+var errUnplaced = errors.New("not in place")
+
+func (u *unplaced) List(ctx context.Context, prefix string) iter.Seq2[blob.Info, error] {
+	if u.placed {
+		return u.Bucket.List(ctx, prefix)
+	}
+	return func(yield func(blob.Info, error) bool) { yield(blob.Info{}, errUnplaced) }
+}
+
+func TestNothingIsMarkedBeforeTheJournalIsInPlace(t *testing.T) {
+	onEach(t, func(t *testing.T, r *rig) {
+		site := storetest.NewSite(t, r.store, "one", "one.test", "bob")
+		l := r.write(site.Target("bob"), "in the journal", "Q1", "")
+		r.deliver(l)
+		require.NoError(t, r.objects.Delete(t.Context(), l.copy.Key))
+		crashed := &unplaced{Bucket: r.through}
+		r.through = crashed
+		f := r.fsck()
+		require.ErrorIs(t, f.ExamineSuspect(t.Context(), l.copy.ID), errUnplaced)
+		require.Zero(t, r.damaged(f))
+		crashed.placed = true
+		require.NoError(t, f.ExamineSuspect(t.Context(), l.copy.ID))
+		require.Equal(t, int64(1), r.damaged(f), "it is not there now either")
 	})
 }

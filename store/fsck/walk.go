@@ -55,7 +55,7 @@ func (f *Fsck) walk(ctx context.Context, minAge time.Duration, youngToo bool, vi
 		return err
 	}
 	var unlisted error
-	for info, err := range f.listStored(ctx) {
+	for info, err := range f.listStored(ctx, "") {
 		if isUnlisted(err) {
 			unlisted = fmt.Errorf("list objects: %w", err)
 			break
@@ -81,12 +81,12 @@ func (f *Fsck) walk(ctx context.Context, minAge time.Duration, youngToo bool, vi
 	return young, unlisted
 }
 
-// listStored lists all objects, with their sizes as they are stored.
-func (f *Fsck) listStored(ctx context.Context) iter.Seq2[blob.Info, error] {
+// listStored lists the objects below prefix, with their sizes as they are stored.
+func (f *Fsck) listStored(ctx context.Context, prefix string) iter.Seq2[blob.Info, error] {
 	if s, ok := f.objects.(blob.Stored); ok {
-		return s.ListStored(ctx, "")
+		return s.ListStored(ctx, prefix)
 	}
-	return f.objects.List(ctx, "")
+	return f.objects.List(ctx, prefix)
 }
 
 // canHold says whether what is stored can be an object of size bytes.
