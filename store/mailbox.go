@@ -168,3 +168,19 @@ func (s *Store) OwnsMailbox(ctx context.Context, user UserID, mailbox MailboxID)
 	}
 	return err == nil, err
 }
+
+// HasMailboxes says whether there is any mailbox at all, of whichever tenant. Once there was one it does not ask again.
+func (s *Store) HasMailboxes(ctx context.Context) (bool, error) {
+	if s.hasMailbox.Load() {
+		return true, nil
+	}
+	var one int
+	err := s.get(ctx, `SELECT 1 FROM mailboxes LIMIT 1`, nil, &one)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	if err == nil {
+		s.hasMailbox.Store(true)
+	}
+	return err == nil, err
+}

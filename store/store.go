@@ -98,6 +98,8 @@ type Store struct {
 	lockedUntil atomic.Int64
 	outage      *outage
 	metrics     *metrics
+	// hasMailbox says that there was a mailbox.
+	hasMailbox atomic.Bool
 
 	omitContent bool
 }

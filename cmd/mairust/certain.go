@@ -11,7 +11,7 @@ import (
 )
 
 // certainIndex says that there is no mailbox only when that is certain, since Postfix then bounces mail that it has taken: while the
-// sweep is stopped the database may be another one, or an old one, which does not know all mailboxes. And it takes nothing while the
+// sweep is stopped the database may be another one, or an old one, which does not know all mailboxes, and one that knows none may be a new one. And it takes nothing while the
 // objects that belong to the database are not there, since what is stored then is hidden when they are back.
 type certainIndex struct {
 	*store.Store
@@ -31,7 +31,7 @@ func (i certainIndex) Resolve(ctx context.Context, rcpt mail.Address, delimiters
 		}
 	}
 	if errors.Is(err, store.ErrNotFound) {
-		if err := i.fsck.Certain(ctx); err != nil {
+		if err := errors.Join(i.fsck.Certain(ctx), i.knowsSomebody(ctx)); err != nil {
 			return store.Target{}, fmt.Errorf("no mailbox is known, but that is not certain: %w", err)
 		}
 	}
@@ -66,5 +66,22 @@ func (i certainIndex) isUncertain(ctx context.Context, known bool) (bool, error)
 	if errors.Is(err, fsck.ErrStopped) {
 		return known || errors.Is(err, fsck.ErrAnother), nil
 	}
+	if err == nil {
+		err = i.knowsSomebody(ctx)
+	}
+	if errors.Is(err, errEmpty) {
+		return true, nil
+	}
 	return false, err
+}
+
+var errEmpty = errors.New("the database knows no mailbox at all: it may be a new one, made where the disk of the old one is not mounted")
+
+// knowsSomebody is errEmpty while there is no mailbox: who has none would not have mail sent here.
+func (i certainIndex) knowsSomebody(ctx context.Context) error {
+	has, err := i.HasMailboxes(ctx)
+	if err == nil && !has {
+		err = errEmpty
+	}
+	return err
 }

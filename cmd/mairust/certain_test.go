@@ -50,6 +50,32 @@ func TestMailboxThatIsNotKnownIsNoBounceWhileTheDatabaseMayBeAnother(t *testing.
 	require.Equal(t, 550, asked("nobody@example.test"))
 }
 
+// At a boot without the disk of data_dir all is made anew there, and nothing contradicts anything.
+func TestANewDatabaseRefusesNobodyForGood(t *testing.T) {
+	here := newTestSite(t, siteOptions{Backend: sqldb.SQLite, Mailboxes: []string{"bob"}})
+	daemon := here.start(t)
+	require.Equal(t, 550, code(t, here, "nobody@example.test"))
+	require.NoError(t, daemon.terminate(t))
+	data := filepath.Join(here.dir, "data")
+	require.NoError(t, os.Rename(data, data+".disk"))
+	daemon = here.start(t)
+	require.Equal(t, 451, code(t, here, "bob@example.test"))
+	postfix := labtest.Postfix(t, lab.PostfixOptions{VirtualMailboxMaps: "socketmap:" + here.socket("lookup") + ":mailboxes", VirtualTransport: "lmtp:" + here.socket("lmtp")})
+	asked := func() int {
+		replies, err := lab.SMTPSend(t.Context(), postfix.SMTPAddr, "a@sender.test", []string{"bob@example.test"}, []byte("Subject: hello\r\n\r\nhello\r\n"), lab.SendOptions{})
+		require.NoError(t, err)
+		return append(replies.Final, replies.Rcpts...)[0].Code
+	}
+	require.Equal(t, 451, asked(), "before Postfix takes it, too")
+	require.Contains(t, daemon.tail(1000), "no recipient is refused for good until there is a mailbox")
+	require.NoError(t, daemon.terminate(t))
+	require.NoError(t, os.RemoveAll(data))
+	require.NoError(t, os.Rename(data+".disk", data))
+	here.start(t)
+	require.Equal(t, 250, asked())
+	require.Equal(t, 550, code(t, here, "nobody@example.test"))
+}
+
 // At a boot without the disk of base_path the directory below is empty: what would be stored there is hidden as soon as the disk is
 // mounted.
 func TestNoMailIsTakenWhileTheObjectsAreNotThere(t *testing.T) {

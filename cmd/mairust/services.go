@@ -81,16 +81,20 @@ func (d *daemon) buildLMTP() error {
 	if err != nil {
 		return err
 	}
+	index := certainIndex{d.site.store, d.fsck}
 	agent, err := lmtp.New(d.config.LMTP, lmtp.Deps{
-		Index: certainIndex{d.site.store, d.fsck}, Objects: d.site.objects, Verify: d.scanVerify, SpoolDir: spoolDir(d.config), Hostname: hostname,
+		Index: index, Objects: d.site.objects, Verify: d.scanVerify, SpoolDir: spoolDir(d.config), Hostname: hostname,
 		Log: d.log.With("component", "lmtp"), Registerer: d.registry, Delivered: d.site.delivered, SoonBytes: soonBytes(d.config),
 	})
 	if err != nil {
 		return err
 	}
 	d.agent = agent
+	if err := index.knowsSomebody(context.Background()); err != nil {
+		d.log.Warn("no recipient is refused for good until there is a mailbox", "component", "lmtp", "err", err)
+	}
 	finder, err := lookup.New(d.config.Lookup, lookup.Deps{
-		Index: d.site.store, RecipientDelimiter: recipientDelimiter(d.config), Uncertain: certainIndex{d.site.store, d.fsck}.isUncertain,
+		Index: d.site.store, RecipientDelimiter: recipientDelimiter(d.config), Uncertain: index.isUncertain,
 		Log: d.log.With("component", "lookup"), Registerer: d.registry,
 	})
 	if err != nil {
