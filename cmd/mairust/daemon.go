@@ -101,6 +101,7 @@ func (d *daemon) run(ctx context.Context) error {
 			d.log.Info("scheduled as any other process: deliveries may take a little longer under load", "err", err)
 		}
 	}
+	defer d.leaveOnSecondSignal()()
 	d.registry = prometheus.NewRegistry()
 	d.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	d.sockets = listen.NewMetrics(d.registry)
@@ -225,7 +226,7 @@ func (d *daemon) serve(ctx context.Context) error {
 	stopReload()
 	err := d.shutdown()
 	endDeciding()
-	group.Wait()
+	d.drain(&group)
 	d.watch.Close()
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 		err = errors.Join(cause, err)
@@ -252,23 +253,50 @@ func listenerName(l openListener) string {
 	return "inet:" + l.Addr().String()
 }
 
-// shutdown stops accepting at once and lets sessions end for as long as the configuration says. A second signal
-// ends the process on the spot; nothing acknowledged is lost by that.
+// leaveOnSecondSignal ends the process on the spot at the second signal, whatever it waits for then; nothing acknowledged is lost by that. The
+// first one is for who makes the context.
+func (d *daemon) leaveOnSecondSignal() (disarm func()) {
+	signals, done := make(chan os.Signal, 2), make(chan struct{})
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		for range 2 {
+			select {
+			case <-signals:
+			case <-done:
+				return
+			}
+		}
+		d.log.Warn("second signal, leaving at once")
+		os.Exit(1)
+	}()
+	return func() {
+		signal.Stop(signals)
+		close(done)
+	}
+}
+
+// drain waits for what runs still: jobs, and deliveries that a database or disk which hangs has not decided. Their clients were not told
+// that anything is stored, so that after the patience for them the process just ends.
+func (d *daemon) drain(running *sync.WaitGroup) {
+	ended := make(chan struct{})
+	go func() {
+		running.Wait()
+		close(ended)
+	}()
+	patience := max(time.Second, time.Duration(d.config.Shutdown.DrainTimeoutSeconds)*time.Second)
+	select {
+	case <-ended:
+	case <-time.After(patience):
+		d.log.Error("jobs or deliveries have not ended, leaving without them", "patience", patience)
+		os.Exit(1)
+	}
+}
+
+// shutdown stops accepting at once and lets sessions end for as long as the configuration says.
 func (d *daemon) shutdown() error {
 	d.health.stopping()
-	again := make(chan os.Signal, 1)
-	signal.Notify(again, os.Interrupt, syscall.SIGTERM)
-	defer signal.Stop(again)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(d.config.Shutdown.TimeoutSeconds)*time.Second)
 	defer cancel()
-	go func() {
-		select {
-		case <-again:
-			d.log.Warn("second signal, leaving at once")
-			os.Exit(1)
-		case <-ctx.Done():
-		}
-	}()
 	d.log.Info("stopping", "patience", time.Duration(d.config.Shutdown.TimeoutSeconds)*time.Second)
 	errs := make([]error, len(d.services))
 	var group sync.WaitGroup

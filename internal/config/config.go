@@ -161,7 +161,7 @@ type Log struct {
 type Shutdown struct {
 	// TimeoutSeconds is for open sessions.
 	TimeoutSeconds int `yaml:"timeout_seconds"`
-	// DrainTimeoutSeconds is for running jobs.
+	// DrainTimeoutSeconds is for what runs still after that: jobs, and deliveries that are not decided.
 	DrainTimeoutSeconds int `yaml:"drain_timeout_seconds"`
 }
 

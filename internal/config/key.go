@@ -303,7 +303,7 @@ var keys = []key{
 
 	{path: "shutdown", doc: "How long a stop may take; a second signal ends it at once."},
 	{path: "shutdown.timeout_seconds", doc: "For open sessions to end by themselves.", max: 3600},
-	{path: "shutdown.drain_timeout_seconds", doc: "For running jobs.", max: 3600},
+	{path: "shutdown.drain_timeout_seconds", doc: "How long jobs, and deliveries that have not been decided, may take after that; then the process ends without them.", max: 3600},
 
 	{path: "listeners[].address", doc: "`unix:PATH` or `inet:HOST:PORT`, as Postfix writes it; required."},
 	{path: "listeners[].role", doc: "Milter only: whose mail comes in here. `local` (for `non_smtpd_milters`) never refuses a recipient.", allowed: []string{"auto", "inbound", "submission", "local"}},
