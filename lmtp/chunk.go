@@ -3,6 +3,7 @@ package lmtp
 import (
 	"errors"
 	"io"
+	"os"
 	"strconv"
 	"strings"
 )
@@ -62,14 +63,19 @@ func (c *chunkReader) next() error {
 	}
 }
 
-// skipRefusedChunk reads what follows a BDAT that was refused: the chunk comes all the same.
+// skipRefusedChunk reads what follows a BDAT that was refused: the chunk comes all the same, and has the time of a message. A closing
+// server does not wait for it.
 func (w *wire) skipRefusedChunk() error {
 	if w.chunks == nil {
 		return nil
 	}
 	size := w.chunks.left
 	w.chunks = nil
+	w.startSkipping()
 	_, err := io.CopyN(io.Discard, w.in, int64(size)) // of 32 bits
+	if leaving := w.stopSkipping(); leaving && errors.Is(err, os.ErrDeadlineExceeded) {
+		return w.sayGoodbye()
+	}
 	return noEOF(err)
 }
 

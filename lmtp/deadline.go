@@ -31,7 +31,7 @@ func (w *wire) arm() error {
 	if !w.messageBy.IsZero() && w.messageBy.Before(by) {
 		by = w.messageBy
 	}
-	if !now.Before(by) || w.waiting && w.draining && !w.transaction {
+	if !now.Before(by) || w.leaving() {
 		return os.ErrDeadlineExceeded
 	}
 	return w.conn.SetReadDeadline(by)
@@ -53,6 +53,24 @@ func (w *wire) stopWaiting() bool {
 	return w.draining && !w.transaction
 }
 
+// startSkipping notes that a chunk which was refused is being read.
+func (w *wire) startSkipping() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.skipping, w.messageBy = true, time.Now().Add(w.front.server.options.MessageTimeout)
+}
+
+// stopSkipping says whether the server is closing.
+func (w *wire) stopSkipping() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.skipping, w.messageBy = false, time.Time{}
+	return w.draining
+}
+
+// leaving says, under mu, whether the server is closing and what the client may still send is not waited for.
+func (w *wire) leaving() bool { return w.draining && (w.skipping || w.waiting && !w.transaction) }
+
 // setTransaction brackets a transaction; outside of one a closing server ends the connection.
 func (w *wire) setTransaction(open bool) {
 	w.mu.Lock()
@@ -66,7 +84,7 @@ func (w *wire) drain() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.draining = true
-	if w.waiting && !w.transaction {
+	if w.leaving() {
 		_ = w.conn.SetReadDeadline(time.Unix(1, 0)) // fails only on a closed connection
 	}
 }

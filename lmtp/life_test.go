@@ -202,15 +202,17 @@ func TestSlowClientsAreCutOff(t *testing.T) {
 		c.envelope("a@sender.test", "bob@example.test")
 		c.send("DATA\r\n")
 		c.line()
-		go func() { // until it is cut off
-			for {
-				if _, err := c.conn.Write([]byte("drip\r\n")); err != nil {
-					return
-				}
-			}
-		}()
+		c.drip()
 		c.expect(cut)
 		require.Empty(t, r.index.stored())
+	})
+	t.Run("a refused chunk that drips", func(t *testing.T) {
+		r := newRig(t, nil, func(o *lmtp.Options, _ *lmtp.Deps) { o.MessageTimeout = short })
+		c := r.hello()
+		c.send("BDAT 4294967295\r\n")
+		c.drip()
+		c.expect("502 5.5.1 Missing RCPT TO command.", "421 4.4.2 Idle timeout, bye bye")
+		c.expectEnd()
 	})
 	t.Run("chunks that do not come", func(t *testing.T) {
 		r := newRig(t, nil, func(o *lmtp.Options, _ *lmtp.Deps) { o.MessageTimeout = short })
@@ -221,6 +223,43 @@ func TestSlowClientsAreCutOff(t *testing.T) {
 		c.line()
 		c.expectEnd()
 	})
+}
+
+// drip sends line after line until the client is cut off.
+func (c *client) drip() {
+	go func() {
+		for {
+			if _, err := c.conn.Write([]byte("drip\r\n")); err != nil {
+				return
+			}
+		}
+	}()
+}
+
+func TestTimeOfARefusedChunkEndsWithIt(t *testing.T) {
+	const short = time.Millisecond
+	r := newRig(t, nil, func(o *lmtp.Options, _ *lmtp.Deps) { o.MessageTimeout = short })
+	c := r.hello()
+	c.send("BDAT 6\r\nQUIT\r\n") // which is there at once
+	c.expect("502 5.5.1 Missing RCPT TO command.")
+	time.Sleep(10 * short)
+	c.send("NOOP\r\n")
+	c.expect("250 2.0.0 I have successfully done nothing")
+}
+
+func TestShutdownDoesNotWaitForARefusedChunk(t *testing.T) {
+	r := newRig(t, nil)
+	first, second := r.hello(), r.hello()
+	second.envelope("a@sender.test")
+	for _, c := range []*client{first, second} {
+		c.send("BDAT 4294967295\r\nQUIT\r\n")
+		c.expect("502 5.5.1 Missing RCPT TO command.")
+	}
+	require.NoError(t, r.server.Shutdown(within(t)))
+	for _, c := range []*client{first, second} {
+		c.expect("421 4.3.2 Server is shutting down")
+		c.expectEnd()
+	}
 }
 
 func TestSpoolThatCannotBeWrittenIsTemporary(t *testing.T) {

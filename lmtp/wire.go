@@ -73,8 +73,9 @@ type wire struct {
 	// The rest is for the deadlines, which drain changes from outside.
 	mu          sync.Mutex
 	waiting     bool      // for a command
+	skipping    bool      // a chunk that was refused
 	commandBy   time.Time // when it is to be there
-	messageBy   time.Time // when the message is to be complete; zero between messages
+	messageBy   time.Time // when the message, or what is skipped, is to be complete; zero between messages
 	transaction bool      // between MAIL and its end
 	draining    bool
 }
