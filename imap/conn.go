@@ -58,17 +58,24 @@ type conn struct {
 	// broken ends the connection after a command during which it went out of step.
 	broken error
 
-	// waking makes "is the server stopping, then don't wait" one step.
-	waking  sync.Mutex
+	// loginBy is when the client must have logged in.
+	loginBy time.Time
+
+	// waking makes "is the server stopping, then don't wait" one step, and guards nc once the connection is served.
+	waking sync.Mutex
+	// waiting is for a command or, before the login, for whatever the client does.
 	waiting bool
+	// leaving is when only last words are left to say.
+	leaving bool
 }
 
 func newConn(s *Server, nc net.Conn, security Security) *conn {
 	_, secure := nc.(*tls.Conn)
 	c := &conn{server: s, security: security, secure: secure, nc: nc, client: clientAddr(nc)}
 	c.log = s.log.With("client", c.client.String())
+	c.loginBy = time.Now().Add(s.deps.Timeouts.Login)
 	c.br = bufio.NewReaderSize(nc, bufferBytes)
-	c.out = newWriter(nc, s.metrics.bytes)
+	c.out = newWriter(nc, c.writing, s.metrics.bytes)
 	return c
 }
 
@@ -92,8 +99,11 @@ func (c *conn) serve() {
 			c.log.Error("panic", "panic", v, "stack", string(debug.Stack()))
 		}
 		c.closeFolder()
-		_ = c.nc.Close() // the client sees an end either way
+		c.hangUp()
 	}()
+	if c.wait() != nil { // of implicit TLS the handshake comes before the greeting
+		return
+	}
 	c.out.line("* OK [CAPABILITY " + c.capabilities() + "] MaiRust ready")
 	if err := c.out.flush(); err != nil {
 		return
@@ -109,10 +119,12 @@ func (c *conn) serve() {
 // end says why the connection ends, if the client can still hear it.
 func (c *conn) end(err error) {
 	switch {
-	case errors.Is(err, errStopping):
+	case errors.Is(err, errStopping), errors.Is(err, os.ErrDeadlineExceeded) && c.server.stopping():
 		c.out.line("* BYE MaiRust is shutting down")
 	case errors.Is(err, errRenumbered):
 		c.out.line("* BYE The messages of this folder have new UIDs, please connect again")
+	case errors.Is(err, os.ErrDeadlineExceeded) && c.state == notAuthenticated:
+		c.out.line("* BYE The login took too long")
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		c.out.line("* BYE Nothing came for too long")
 	case errors.Is(err, errTooLong):
@@ -125,8 +137,8 @@ func (c *conn) end(err error) {
 		c.log.Debug("connection ended", "err", err)
 		return
 	}
-	_ = c.nc.SetWriteDeadline(time.Now().Add(time.Second)) // a courtesy, not worth waiting for
-	_ = c.out.flush()                                      // as above
+	c.leave()
+	_ = c.out.flush() // a courtesy
 }
 
 // maxFails before the login: scanners and guessers are not worth a connection.
@@ -162,38 +174,6 @@ func (c *conn) next(ctx context.Context) error {
 	return nil
 }
 
-// wait begins to wait for a command: from here on wake ends it. It says errStopping when the end has begun.
-func (c *conn) wait() error {
-	c.waking.Lock()
-	defer c.waking.Unlock()
-	if c.server.stopping() {
-		return errStopping
-	}
-	c.waiting = true
-	timeout := idleTimeout
-	if c.state == notAuthenticated {
-		timeout = loginTimeout
-	}
-	return c.nc.SetReadDeadline(time.Now().Add(timeout))
-}
-
-// begun ends the wait: the command that came is let finish.
-func (c *conn) begun() error {
-	c.waking.Lock()
-	defer c.waking.Unlock()
-	c.waiting = false
-	return c.nc.SetReadDeadline(time.Now().Add(commandTimeout))
-}
-
-// wake ends a wait for a command; safe from any goroutine.
-func (c *conn) wake() {
-	c.waking.Lock()
-	defer c.waking.Unlock()
-	if c.waiting {
-		_ = c.nc.SetReadDeadline(time.Unix(1, 0)) // a connection that is closed needs no waking
-	}
-}
-
 var errStopping = errors.New("the server is stopping")
 
 // startTLS makes the connection one of TLS. What a client sent before it is dropped (CVE-2011-0411 and its kin).
@@ -202,15 +182,12 @@ func (c *conn) startTLS() error {
 		return errors.New("bytes after STARTTLS came too early")
 	}
 	tc := tls.Server(c.nc, c.security.StartTLS)
-	if err := tc.SetDeadline(time.Now().Add(loginTimeout)); err != nil {
+	if err := c.writing(); err != nil { // reading has its deadline
 		return err
 	}
 	ctx, cancel := c.server.within()
 	defer cancel()
 	if err := tc.HandshakeContext(ctx); err != nil {
-		return err
-	}
-	if err := tc.SetDeadline(time.Time{}); err != nil {
 		return err
 	}
 	c.waking.Lock()

@@ -90,6 +90,8 @@ type Deps struct {
 	Registerer prometheus.Registerer
 	// Version is told to clients that ask (RFC 2971).
 	Version string
+	// Timeouts bound what a client can make long.
+	Timeouts Timeouts
 }
 
 func (d Deps) check() error {

@@ -13,7 +13,6 @@ import (
 	"log/slog"
 	"net"
 	"sync"
-	"time"
 
 	"github.com/mairust/mairust/store"
 	"github.com/mairust/mairust/store/blob"
@@ -52,7 +51,7 @@ func New(o Options, d Deps) (*Server, error) {
 	if d.Suspect == nil {
 		d.Suspect = func(store.MessageID, error) {}
 	}
-	o = o.withDefaults()
+	o, d.Timeouts = o.withDefaults(), d.Timeouts.withDefaults()
 	m, err := newMetrics(d.Registerer)
 	if err != nil {
 		return nil, err
@@ -108,8 +107,9 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, security Security) e
 	return nil
 }
 
-// Shutdown stops accepting, says BYE to connections that wait for a command, and waits until the others have
-// finished theirs. When ctx ends first, all are closed, and the context's error is returned. It may be called twice.
+// Shutdown stops accepting, says BYE to connections that wait for a command, cuts those that have not logged in, and waits until the
+// others have finished their commands. Who does not take the answer meanwhile is cut. When ctx ends first, all are closed, and the
+// context's error is returned. It may be called twice.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.stop()
 	done := make(chan struct{})
@@ -124,7 +124,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	case <-ctx.Done():
 		s.abort()
 		for _, c := range s.allConns() {
-			_ = c.nc.Close() // its reader and writer see the error
+			c.hangUp() // its reader and writer see the error
 		}
 		return fmt.Errorf("imap: shutdown: %w", ctx.Err())
 	}
@@ -139,7 +139,7 @@ func (s *Server) stop() {
 	}
 	s.mu.Unlock()
 	for _, c := range s.allConns() {
-		c.wake()
+		c.stop()
 	}
 }
 
@@ -195,11 +195,3 @@ func (s *Server) allConns() []*conn {
 	}
 	return list
 }
-
-// Timeouts. RFC 9051, 5.4 wants at least 30 minutes for a client that has logged in.
-const (
-	loginTimeout = time.Minute
-	idleTimeout  = 31 * time.Minute
-	// commandTimeout bounds the reading of the rest of a command, once its beginning is there.
-	commandTimeout = time.Minute
-)

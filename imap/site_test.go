@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"log/slog"
@@ -14,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
 	"github.com/mairust/mairust/imap"
@@ -32,6 +34,7 @@ type site struct {
 	store   *store.Store
 	objects blob.Bucket
 	server  *imap.Server
+	metrics *prometheus.Registry
 	addr    string
 	// suspects are what readers could not read.
 	suspects storetest.Suspects
@@ -62,13 +65,24 @@ func newSiteOn(t testing.TB, s *store.Store, objects blob.Bucket, locals ...stri
 
 func (x *site) serve(t testing.TB, o imap.Options, security imap.Security) {
 	t.Helper()
+	x.serveWithin(t, imap.Timeouts{}, nil, o, security)
+}
+
+// serveWithin serves with other timeouts and, unless it is nil, implicit TLS.
+func (x *site) serveWithin(t testing.TB, timeouts imap.Timeouts, implicit *tls.Config, o imap.Options, security imap.Security) {
+	t.Helper()
+	x.metrics = prometheus.NewRegistry()
 	server, err := imap.New(o, imap.Deps{
 		Index: x.store, Objects: x.objects, Logins: passwords{x.store}, Version: "test", Suspect: x.suspects.Suspect,
-		Log: slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelInfo})),
+		Log:        slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelInfo})),
+		Registerer: x.metrics, Timeouts: timeouts,
 	})
 	require.NoError(t, err)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
+	if implicit != nil {
+		l = tls.NewListener(l, implicit)
+	}
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(context.Background(), l, security) }()
 	t.Cleanup(func() {
@@ -141,6 +155,12 @@ func dial(t testing.TB, addr string) *wire {
 	nc, err := net.Dial("tcp", addr)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = nc.Close() })
+	return newWire(t, nc)
+}
+
+// newWire reads the greeting.
+func newWire(t testing.TB, nc net.Conn) *wire {
+	t.Helper()
 	w := &wire{t: t, Conn: nc, r: bufio.NewReader(nc)}
 	require.Contains(t, w.line(), "* OK [CAPABILITY IMAP4rev1 ")
 	return w

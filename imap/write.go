@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -26,22 +27,38 @@ const writerBytes = 32 << 10
 
 var writers = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, writerBytes) }}
 
-func newWriter(nc net.Conn, sent prometheus.Counter) *writer {
-	return &writer{to: countingWriter{nc, sent}}
+// newWriter makes a writer to nc that calls before for each piece it sends, to set a deadline.
+func newWriter(nc net.Conn, before func() error, sent prometheus.Counter) *writer {
+	return &writer{to: countingWriter{w: nc, before: before, sent: sent}}
 }
 
 // reset goes on with another connection; nothing may be left to send.
 func (w *writer) reset(nc net.Conn) { w.to.w = nc }
 
+// broken says whether something could not be sent. Then nothing more is: the client would take it for the rest.
+func (w *writer) broken() bool { return w.to.failed.Load() }
+
+// countingWriter sends in pieces of which each has a deadline of its own.
 type countingWriter struct {
-	w    io.Writer
-	sent prometheus.Counter
+	w      io.Writer
+	before func() error
+	sent   prometheus.Counter
+	err    error
+	failed atomic.Bool // err is set
 }
 
-func (w *countingWriter) Write(b []byte) (int, error) {
-	n, err := w.w.Write(b)
-	w.sent.Add(float64(n))
-	return n, err
+// Write implements io.Writer. Its first error stays.
+func (w *countingWriter) Write(b []byte) (n int, err error) {
+	for n < len(b) && w.err == nil {
+		var sent int
+		if w.err = w.before(); w.err == nil {
+			sent, w.err = w.w.Write(b[n:min(n+writerBytes, len(b))])
+		}
+		n += sent
+		w.sent.Add(float64(sent))
+	}
+	w.failed.Store(w.err != nil)
+	return n, w.err
 }
 
 func (w *writer) buffer() *bufio.Writer {
