@@ -13,31 +13,38 @@ import (
 	"github.com/mairust/mairust/store/blob/crypt"
 )
 
-// encrypt puts encryption between the site and its objects where it is on, or was: with the operator's identity what is
-// encrypted stays readable, and without it nothing encrypted is taken for a damaged message.
+// encrypt puts encryption between the site and its objects. It is there where nothing is encrypted too: another process may have
+// been told to already, and what that stores must not be taken for damaged messages.
 func (s *site) encrypt(ctx context.Context, backend crypt.Backend, log *slog.Logger, r prometheus.Registerer) error {
-	s.objects = backend
-	on := s.config.Storage.Options.Encryption == config.EncryptClient
 	e := s.config.Storage.Encryption
-	if !on && e.OperatorIdentity == "" {
-		keys, err := s.store.AllTenantKeys(ctx)
-		if err != nil || len(keys) == 0 {
-			return err
-		}
-	}
 	recipients, operator, err := operatorKeys(e)
 	if err != nil {
 		return err
 	}
-	if len(operator) == 0 {
+	used, err := s.usesKeys(ctx)
+	if err != nil {
+		return err
+	}
+	if used && len(operator) == 0 {
 		log.Warn("the operator's identity is not given: mail is taken in, and nothing that is encrypted can be read",
 			"key", "storage.encryption.operator_identity")
 	}
 	s.keys = crypt.NewKeyring(crypt.KeyringOptions{
 		Index: s.store, Backend: backend, Recipients: recipients, Operator: operator, Log: log,
 	})
-	s.objects = crypt.New(crypt.Options{Backend: backend, Keys: s.keys, Encrypt: on, Registerer: r})
+	s.objects = crypt.New(crypt.Options{Backend: backend, Keys: s.keys, Encrypt: s.encrypts(), Registerer: r})
 	return nil
+}
+
+func (s *site) encrypts() bool { return s.config.Storage.Options.Encryption == config.EncryptClient }
+
+// usesKeys says whether encryption is on, or was.
+func (s *site) usesKeys(ctx context.Context) (bool, error) {
+	if s.encrypts() || s.config.Storage.Encryption.OperatorIdentity != "" {
+		return true, nil
+	}
+	keys, err := s.store.AllTenantKeys(ctx)
+	return len(keys) > 0, err
 }
 
 // operatorKeys reads the keys that the configuration names.

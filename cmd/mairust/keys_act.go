@@ -88,8 +88,8 @@ func (d *daemon) serveKeys(w http.ResponseWriter, r *http.Request) {
 
 // actOnKeys does an act. What changes keys is audited.
 func (s *site) actOnKeys(ctx context.Context, who auth.Principal, q keysRequest) (keysAnswer, error) {
-	if s.keys == nil {
-		return keysAnswer{}, errNoKeys
+	if used, err := s.usesKeys(ctx); err != nil || !used {
+		return keysAnswer{}, cmp.Or(err, errNoKeys)
 	}
 	var tenant *store.Tenant
 	if q.Tenant != "" {

@@ -32,7 +32,7 @@ type site struct {
 	db      *sqldb.DB
 	store   *store.Store
 	objects fsck.Bucket
-	// keys are those of tenants; nil where nothing is, or was, encrypted.
+	// keys are those of tenants.
 	keys *crypt.Keyring
 	// index is the store, with what it does not hold of messages read from their objects.
 	index       *subject.Index

@@ -73,6 +73,9 @@ type Bucket interface {
 type Stored interface {
 	// ListStored is List with the sizes as stored, and looks into none.
 	ListStored(ctx context.Context, prefix string) iter.Seq2[Info, error]
+	// StatExpecting is Stat of what should be an object of size bytes. It looks into none that is stored in so many, where objects
+	// are not stored in another form any more.
+	StatExpecting(ctx context.Context, key string, size int64) (Info, error)
 	// CanHold says whether what is stored can be an object of size bytes.
 	CanHold(stored Info, size int64) bool
 	// CopyStored puts an object under another key of its tenant, as it is stored. It shares no bytes: the copy is as old as

@@ -129,7 +129,7 @@ func (c *check) examine(ctx context.Context, row store.ObjectState) (kind, what 
 			return KindContent, "its bytes are not those that were stored", nil
 		}
 	} else {
-		info, err = c.objects.Stat(ctx, row.Key)
+		info, err = c.stat(ctx, row)
 	}
 	switch {
 	case errors.Is(err, blob.ErrNotFound):
@@ -147,6 +147,14 @@ func (c *check) examine(ctx context.Context, row store.ObjectState) (kind, what 
 		return KindSize, fmt.Sprintf("its object has %d bytes instead of %d", info.SizeBytes, row.SizeBytes), nil
 	}
 	return "", "", nil
+}
+
+// stat describes the object of a row.
+func (c *check) stat(ctx context.Context, row store.ObjectState) (blob.Info, error) {
+	if s, ok := c.objects.(blob.Stored); ok {
+		return s.StatExpecting(ctx, row.Key, row.SizeBytes)
+	}
+	return c.objects.Stat(ctx, row.Key)
 }
 
 // read reads an object as fast as it may, and says whether its digest is the one in the index.

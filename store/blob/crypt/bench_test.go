@@ -84,3 +84,60 @@ func cpu(b *testing.B) time.Duration {
 	require.NoError(b, syscall.Getrusage(syscall.RUSAGE_SELF, &u))
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
+
+// BenchmarkPassThrough does with a backend, and with the same one behind a Bucket that encrypts nothing, what deliveries and readers of
+// an installation without encryption do.
+func BenchmarkPassThrough(b *testing.B) {
+	const size = 8 << 10
+	data := make([]byte, size)
+	_, _ = rand.Read(data)
+	for name, backend := range map[string]crypt.Backend{"files": newFS(b), "remote": &remote{Backend: blob.NewMemory()}} {
+		r := newRig(b, backend)
+		r.open(false)
+		for way, bucket := range map[string]blob.Bucket{"bare": backend, "behind": r} {
+			key := fmt.Sprintf("t/%s/o", way)
+			put(b, bucket, key, data)
+			for act, do := range map[string]func(i int){
+				"put":    func(i int) { put(b, bucket, fmt.Sprintf("t/%s/o%d", way, i), data) },
+				"get":    func(int) { readWhole(b, bucket, key) },
+				"range":  func(int) { readRange(b, bucket, key, 5000, 1000) },
+				"stat":   func(int) { _, err := bucket.Stat(b.Context(), key); require.NoError(b, err) },
+				"expect": func(int) { statExpecting(b, bucket, key, size) },
+			} {
+				b.Run(fmt.Sprintf("%s/%s/%s", name, act, way), func(b *testing.B) {
+					b.ReportAllocs()
+					for i := 0; b.Loop(); i++ {
+						do(i)
+					}
+					if act == "put" {
+						b.StopTimer()
+						for i := range b.N {
+							require.NoError(b, bucket.Delete(b.Context(), fmt.Sprintf("t/%s/o%d", way, i)))
+						}
+					}
+				})
+			}
+		}
+	}
+}
+
+func readRange(b *testing.B, bucket blob.Getter, key string, offset, n int64) {
+	b.Helper()
+	r, _, err := bucket.Get(b.Context(), key, offset, n)
+	require.NoError(b, err)
+	_, err = io.Copy(io.Discard, struct{ io.Reader }{r})
+	require.NoError(b, err)
+	require.NoError(b, r.Close())
+}
+
+// statExpecting asks as fsck does.
+func statExpecting(b *testing.B, bucket blob.Bucket, key string, size int64) {
+	b.Helper()
+	var err error
+	if s, ok := bucket.(blob.Stored); ok {
+		_, err = s.StatExpecting(b.Context(), key, size)
+	} else {
+		_, err = bucket.Stat(b.Context(), key)
+	}
+	require.NoError(b, err)
+}

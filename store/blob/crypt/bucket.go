@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -39,11 +40,18 @@ type Options struct {
 
 // Bucket encrypts what is put, and decrypts what is got. It makes the promises of its backend; besides, what was altered
 // on the backend is blob.ErrDamaged, be it a range of it, and what has a key that is not at hand is blob.ErrNoKey.
+//
+// With Encrypt false and no identity it is for an installation that encrypts nothing: it passes everything on, and tells
+// what another process has encrypted meanwhile (blob.ErrKeyLocked) from what is damaged.
 type Bucket struct {
 	backend Backend
 	keys    *Keyring
 	encrypt bool
 	metrics *metrics
+	// near says that the object that was read last is in a file: a look at its beginning is no round trip.
+	near atomic.Bool
+	// plain are objects elsewhere that were seen to be plain.
+	plain seen
 }
 
 var (
@@ -88,6 +96,9 @@ func (b *Bucket) Put(ctx context.Context, key string, r io.ReadSeeker, size int6
 
 // PutAll encrypts an object once for each tenant; the keys of one tenant share its bytes where the backend can.
 func (b *Bucket) PutAll(ctx context.Context, keys []string, r io.ReadSeeker, size int64) error {
+	if !b.encrypt {
+		return b.putPlain(ctx, keys, r, size)
+	}
 	groups, err := b.groups(ctx, keys, size)
 	if err != nil {
 		return err
@@ -108,6 +119,20 @@ func (b *Bucket) PutAll(ctx context.Context, keys []string, r io.ReadSeeker, siz
 		}
 	}
 	return nil
+}
+
+// putPlain stores an object as it is.
+func (b *Bucket) putPlain(ctx context.Context, keys []string, r io.ReadSeeker, size int64) error {
+	for _, key := range keys {
+		if tenantOf(key) == "" {
+			continue
+		}
+		if err := refuseAmbiguous(r); err != nil {
+			return fmt.Errorf("put %s: %w", key, err)
+		}
+		break
+	}
+	return b.backend.PutAll(ctx, keys, r, size)
 }
 
 // group are keys of one tenant.
@@ -150,8 +175,11 @@ func checkPut(ctx context.Context, key string, size int64) error {
 // content is what the backend gets of an object.
 func (b *Bucket) content(ctx context.Context, key string, r io.ReadSeeker, size int64) (io.ReadSeeker, int64, error) {
 	tenant := tenantOf(key)
-	if tenant == "" || !b.encrypt {
-		return r, size, refuseAmbiguous(tenant, r)
+	switch {
+	case tenant == "":
+		return r, size, nil
+	case !b.encrypt:
+		return r, size, refuseAmbiguous(r)
 	}
 	to, err := b.keys.Current(ctx, tenant)
 	if err != nil {
@@ -169,10 +197,7 @@ func (b *Bucket) content(ctx context.Context, key string, r io.ReadSeeker, size 
 var errAmbiguous = errors.New("content begins as an encrypted object does")
 
 // refuseAmbiguous keeps a tenant's plain object from being taken for an encrypted one.
-func refuseAmbiguous(tenant store.TenantID, r io.ReadSeeker) error {
-	if tenant == "" {
-		return nil
-	}
+func refuseAmbiguous(r io.ReadSeeker) error {
 	if _, err := r.Seek(0, io.SeekStart); err != nil {
 		return fmt.Errorf("rewind: %w", err)
 	}

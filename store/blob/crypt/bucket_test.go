@@ -57,6 +57,14 @@ func TestPlainThroughTheWrapper(t *testing.T) {
 	})
 }
 
+func TestPlainThroughTheWrapperOfOneThatEncryptsNothing(t *testing.T) {
+	blobtest.Run(t, func(t *testing.T) blob.Bucket {
+		r := newRig(t, &remote{Backend: blob.NewMemory()})
+		r.open(false)
+		return r.Bucket
+	})
+}
+
 const message = "Return-Path: <a@b.test>\r\nSubject: secret plans\r\n\r\nhello\r\n"
 
 func TestNothingPlainReachesTheBackend(t *testing.T) {
@@ -291,4 +299,83 @@ func TestWithoutTheOperatorsIdentityMailIsTakenInAndNotRead(t *testing.T) {
 	require.ErrorIs(t, err, blob.ErrNoKey, "another operator")
 	r.open(true, must(age.GenerateX25519Identity()), operator)
 	require.Equal(t, message, string(content(t, r, "t/m/o")), "one of several identities")
+}
+
+func TestWhatAnotherProcessHasEncryptedIsLockedForOneThatEncryptsNothing(t *testing.T) {
+	for name, backend := range map[string]crypt.Backend{"local": newFS(t), "remote": &remote{Backend: blob.NewMemory()}} {
+		for _, has := range []string{"its row", "its copy beside the objects alone"} {
+			r := newRig(t, backend)
+			key := "t/m/" + strings.Fields(has)[1]
+			r.put(t, key, message)
+			if has != "its row" {
+				r.index.keys = nil
+			}
+			r.open(false)
+			for _, part := range [][2]int64{{0, -1}, {0, 3}, {13, 5}, {1000, 1}} {
+				_, err := readAll(t, r, key, part[0], part[1])
+				require.ErrorIs(t, err, blob.ErrKeyLocked, "%s, %s: %v", name, has, part)
+				require.NotErrorIs(t, err, blob.ErrDamaged)
+			}
+			info, err := r.Stat(t.Context(), key)
+			require.NoError(t, err)
+			require.EqualValues(t, len(message), info.SizeBytes)
+			expected, err := r.StatExpecting(t.Context(), key, info.SizeBytes)
+			require.NoError(t, err)
+			require.Equal(t, info, expected)
+			stored, err := backend.Stat(t.Context(), key)
+			require.NoError(t, err)
+			require.NotEqual(t, stored.SizeBytes, info.SizeBytes)
+			require.True(t, r.CanHold(stored, info.SizeBytes))
+		}
+	}
+}
+
+func TestAPlainObjectThatIsFarAwayIsLookedIntoOnce(t *testing.T) {
+	far := &remote{Backend: blob.NewMemory()}
+	r := newRig(t, far)
+	r.open(false)
+	r.put(t, "t/m/o", message)
+	for _, first := range [][2]int64{{0, -1}, {13, 5}} {
+		r.open(false)
+		_, err := readAll(t, r, "t/m/o", first[0], first[1])
+		require.NoError(t, err)
+		far.gets = nil
+		got, err := readAll(t, r, "t/m/o", 13, 5)
+		require.NoError(t, err)
+		require.Equal(t, message[13:18], string(got))
+		require.Equal(t, [][2]int64{{13, 5}}, far.gets, "one round trip")
+	}
+}
+
+func TestAnObjectThatWasPlainAndIsEncryptedNowIsLookedIntoAgain(t *testing.T) {
+	far := &remote{Backend: blob.NewMemory()}
+	r := newRig(t, far)
+	r.open(false)
+	r.put(t, "t/m/o", message)
+	_, err := readAll(t, r, "t/m/o", 0, -1)
+	require.NoError(t, err)
+	still := r.Bucket
+	r.open(true, operator)
+	require.NoError(t, r.Replace(t.Context(), "t/m/o", strings.NewReader(message), int64(len(message))))
+	_, _, err = still.Get(t.Context(), "t/m/o", 13, 5)
+	require.ErrorIs(t, err, blob.ErrKeyLocked)
+}
+
+// together counts how often something is put.
+type together struct {
+	crypt.Backend
+	puts int
+}
+
+func (b *together) PutAll(ctx context.Context, keys []string, r io.ReadSeeker, size int64) error {
+	b.puts++
+	return b.Backend.PutAll(ctx, keys, r, size)
+}
+
+func TestWhatIsNotEncryptedIsStoredOnceForAllTenants(t *testing.T) {
+	b := &together{Backend: blob.NewMemory()}
+	r := newRig(t, b)
+	r.open(false)
+	require.NoError(t, r.PutAll(t.Context(), []string{"t/m/o", "u/m/o"}, strings.NewReader(message), int64(len(message))))
+	require.Equal(t, 1, b.puts)
 }

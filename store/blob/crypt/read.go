@@ -15,7 +15,8 @@ import (
 )
 
 // Get yields n bytes from offset, decrypted. Of a range only the chunks (64 KiB) that it touches are read, beside the
-// header and the last chunk, which shows that nothing was cut off.
+// header and the last chunk, which shows that nothing was cut off. What is not encrypted is the backend's own reader, and
+// costs no more than a look at its beginning.
 func (b *Bucket) Get(ctx context.Context, key string, offset, n int64) (io.ReadCloser, blob.Info, error) {
 	tenant := tenantOf(key)
 	if tenant == "" || offset < 0 {
@@ -32,28 +33,90 @@ func (b *Bucket) Get(ctx context.Context, key string, offset, n int64) (io.ReadC
 	return r, info, err
 }
 
-// ranged reads a part of an object.
+// ranged reads a part of an object. The beginning of one that is far away is asked for first, unless it is known to be plain.
 func (b *Bucket) ranged(ctx context.Context, tenant store.TenantID, key string, offset, n int64) (io.ReadCloser, blob.Info, error) {
+	if b.near.Load() || b.plain.has(key) {
+		r, info, err := b.backend.Get(ctx, key, offset, n)
+		if err != nil {
+			return nil, info, err
+		}
+		if file, ok := fileOf(r, info); ok {
+			return b.local(ctx, tenant, file, r, info, offset, n)
+		}
+		if b.plain.is(info) {
+			return r, info, nil
+		}
+		b.near.Store(false)
+		if err := r.Close(); err != nil {
+			return nil, info, fmt.Errorf("get %s: %w", key, err)
+		}
+	}
 	p, err := b.peek(ctx, key)
 	if err != nil {
 		return nil, p.info, err
 	}
+	b.near.Store(p.near)
 	h, ours, err := parseHeader(p.head)
 	switch {
 	case err != nil:
 		return nil, p.info, fmt.Errorf("get %s: %w", key, err)
 	case !ours:
+		b.plain.add(p.info)
 		return b.backend.Get(ctx, key, offset, n)
 	}
 	return b.part(ctx, tenant, h, p, offset, n)
+}
+
+// fileOf gives the whole of an object whose reader reads from any place, as those of files do, whatever part of it was asked for.
+func fileOf(r io.Reader, info blob.Info) (io.ReaderAt, bool) {
+	section, ok := r.(interface {
+		Outer() (r io.ReaderAt, off, n int64)
+	})
+	if !ok {
+		return nil, false
+	}
+	file, _, _ := section.Outer()
+	return io.NewSectionReader(file, 0, info.SizeBytes), true
+}
+
+// local reads a part of an object that is in a file; r was opened for that part.
+func (b *Bucket) local(
+	ctx context.Context, tenant store.TenantID, file io.ReaderAt, r io.ReadCloser, info blob.Info, offset, n int64,
+) (io.ReadCloser, blob.Info, error) {
+	stored := info.SizeBytes
+	head := make([]byte, min(peekBytes, stored))
+	got, err := file.ReadAt(head, 0)
+	if err == io.EOF { //nolint:errorlint // io.ReaderAt's own word
+		err = nil
+	}
+	var h header
+	ours := false
+	if err == nil {
+		h, ours, err = parseHeader(head[:got])
+	}
+	if err == nil && !ours {
+		return r, info, nil
+	}
+	if err == nil {
+		info.SizeBytes, err = plainBytes(h.bytes, stored)
+	}
+	var identity age.Identity
+	if err == nil {
+		identity, info.Digest, err = b.open(ctx, tenant, h, head[:got])
+	}
+	if err != nil {
+		return nil, info, errors.Join(fmt.Errorf("get %s: %w", info.Key, err), r.Close())
+	}
+	start, length := blob.CutRange(info.SizeBytes, offset, n)
+	return decryptPart(&random{file: file, open: r, key: info.Key}, identity, info, stored, start, length)
 }
 
 // peeked is the beginning of an object as it is stored.
 type peeked struct {
 	head []byte
 	info blob.Info
-	// local says that the backend's readers read from any place, as files do.
-	local bool
+	// near says that it is in a file.
+	near bool
 }
 
 func (b *Bucket) peek(ctx context.Context, key string) (peeked, error) {
@@ -61,12 +124,12 @@ func (b *Bucket) peek(ctx context.Context, key string) (peeked, error) {
 	if err != nil {
 		return peeked{info: info}, err
 	}
-	_, local := r.(io.ReaderAt)
+	_, near := fileOf(r, info)
 	head, err := io.ReadAll(r)
 	if err := errors.Join(err, r.Close()); err != nil {
 		return peeked{info: info}, fmt.Errorf("get %s: %w", key, err)
 	}
-	return peeked{head, info, local}, nil
+	return peeked{head, info, near}, nil
 }
 
 // whole reads an object from its beginning to its end.
@@ -74,6 +137,9 @@ func (b *Bucket) whole(ctx context.Context, tenant store.TenantID, key string, _
 	r, info, err := b.backend.Get(ctx, key, 0, -1)
 	if err != nil {
 		return nil, info, err
+	}
+	if file, ok := fileOf(r, info); ok {
+		return b.local(ctx, tenant, file, r, info, 0, -1)
 	}
 	head := make([]byte, min(peekBytes, info.SizeBytes))
 	n, err := readFull(r, head)
@@ -83,11 +149,11 @@ func (b *Bucket) whole(ctx context.Context, tenant store.TenantID, key string, _
 	src := &source{r: io.MultiReader(bytes.NewReader(head[:n]), r), closer: r}
 	h, ours, err := parseHeader(head[:n])
 	if err == nil && !ours {
+		b.plain.add(info)
 		return src, info, nil
 	}
-	stored := info.SizeBytes
 	if err == nil {
-		info.SizeBytes, err = plainBytes(h.bytes, stored)
+		info.SizeBytes, err = plainBytes(h.bytes, info.SizeBytes)
 	}
 	var identity age.Identity
 	if err == nil {
@@ -95,9 +161,6 @@ func (b *Bucket) whole(ctx context.Context, tenant store.TenantID, key string, _
 	}
 	if err != nil {
 		return nil, info, errors.Join(fmt.Errorf("get %s: %w", key, err), r.Close())
-	}
-	if file, ok := r.(io.ReaderAt); ok {
-		return decryptPart(&random{file: file, open: r, key: key}, identity, info, stored, 0, info.SizeBytes)
 	}
 	plain, err := age.Decrypt(src, identity)
 	if err != nil {
@@ -213,6 +276,17 @@ func (b *Bucket) List(ctx context.Context, prefix string) iter.Seq2[blob.Info, e
 // ListStored is the backend's List.
 func (b *Bucket) ListStored(ctx context.Context, prefix string) iter.Seq2[blob.Info, error] {
 	return b.backend.List(ctx, prefix)
+}
+
+// StatExpecting is the backend's Stat of what has the size of a plain object, unless objects are encrypted: most are plain then, and each look
+// into one is a reading of the disk.
+func (b *Bucket) StatExpecting(ctx context.Context, key string, size int64) (blob.Info, error) {
+	if !b.encrypt {
+		if info, err := b.backend.Stat(ctx, key); err != nil || info.SizeBytes == size {
+			return info, err
+		}
+	}
+	return b.Stat(ctx, key)
 }
 
 // CanHold says whether what is stored can be an object of size bytes, encrypted or not.

@@ -29,25 +29,15 @@ type random struct {
 // deleted before it is read.
 func (b *Bucket) openPart(ctx context.Context, h header, p peeked, start, n int64) (*random, error) {
 	key := p.info.Key
-	x := &random{ctx: ctx, backend: b.backend, key: key, head: p.head}
 	first, end := start/chunkBytes*sealedBytes, ((start+n)/chunkBytes+1)*sealedBytes
-	if !p.local {
-		x.at = h.bytes + nonceBytes + first
-	}
-	length := end - first
-	if p.local {
-		length = -1
-	}
-	r, info, err := b.backend.Get(ctx, key, x.at, length)
+	x := &random{ctx: ctx, backend: b.backend, key: key, head: p.head, at: h.bytes + nonceBytes + first}
+	r, info, err := b.backend.Get(ctx, key, x.at, end-first)
 	if err != nil {
 		return nil, err
 	}
 	x.open = r
 	if info.SizeBytes != p.info.SizeBytes {
 		return nil, errors.Join(fmt.Errorf("get %s: it changed while it was read", key), r.Close())
-	}
-	if p.local {
-		x.file, _ = r.(io.ReaderAt)
 	}
 	return x, nil
 }
