@@ -68,6 +68,15 @@ func (r *rig) hasCopy(m *store.Message, p mail.Part) bool {
 	return err == nil
 }
 
+func (r *rig) requireCopy(m *store.Message, p mail.Part) {
+	r.t.Helper()
+	got, _, err := r.objects.Get(r.t.Context(), r.copyKey(m, p), 0, -1)
+	require.NoError(r.t, err)
+	raw, err := io.ReadAll(got)
+	require.NoError(r.t, err)
+	require.True(r.t, bytes.Equal(content, raw))
+}
+
 var content = bytes.Repeat([]byte("caf\u00e9 = 100 %\r\n\x00\xff"), 5000)
 
 // letter has the same content encoded in each way.
@@ -143,18 +152,39 @@ func TestABadCopyIsPassedOverAndMadeAgain(t *testing.T) {
 		key := r.copyKey(m, p)
 		for what, spoil := range map[string]func() error{
 			"altered": func() error { return r.objects.Replace(t.Context(), key, strings.NewReader("evil"), 4) },
-			"gone":    func() error { return r.objects.Delete(t.Context(), key) },
+			"of the same size": func() error {
+				return r.objects.Replace(t.Context(), key, bytes.NewReader(bytes.Repeat([]byte("x"), len(content))), int64(len(content)))
+			},
+			"gone": func() error { return r.objects.Delete(t.Context(), key) },
 		} {
 			require.NoError(t, spoil(), what)
 			require.Equal(t, content, r.read(m, p, 0, -1), what)
 			_, err := s.AttachmentCopy(t.Context(), m.Tenant, m.ID, p.ID)
 			require.ErrorIs(t, err, store.ErrNotFound, what)
-			require.NoError(t, r.objects.Delete(t.Context(), key))
 			require.NoError(t, r.opener.Copy(t.Context(), m, p))
 			require.Equal(t, content, r.read(m, p, 0, -1), what)
+			_, err = s.AttachmentCopy(t.Context(), m.Tenant, m.ID, p.ID)
+			require.NoError(t, err, "%s: it is whole, and stays", what)
+			r.requireCopy(m, p)
 		}
 		_, err := s.AttachmentCopy(t.Context(), "another tenant", m.ID, p.ID)
 		require.ErrorIs(t, err, store.ErrNotFound)
+	})
+}
+
+func TestACopyThatIsThereWithoutARowIsUsedIfItIsTheSame(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		r := newRig(t, s, attachment.Lazy)
+		m := r.deliver(letter())
+		p := attachment.Attachments(m)[0]
+		require.NoError(t, r.objects.Put(t.Context(), r.copyKey(m, p), bytes.NewReader(content), int64(len(content))))
+		before, err := r.objects.Stat(t.Context(), r.copyKey(m, p))
+		require.NoError(t, err)
+		require.NoError(t, r.opener.Copy(t.Context(), m, p))
+		after, err := r.objects.Stat(t.Context(), r.copyKey(m, p))
+		require.NoError(t, err)
+		require.Equal(t, before, after)
+		require.Equal(t, content, r.read(m, p, 0, -1))
 	})
 }
 

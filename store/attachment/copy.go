@@ -72,22 +72,40 @@ func (o *Opener) Copy(ctx context.Context, m *store.Message, p mail.Part) error 
 	if err != nil {
 		return fmt.Errorf("decode attachment: %w", err)
 	}
-	key := store.AttachmentKey(m.Tenant, m.Mailbox, m.ID, p.ID)
-	err = o.objects.Put(ctx, key, src, size)
-	if err != nil && !errors.Is(err, blob.ErrExists) { // one without a row is the same, or found to be damaged when it is used
+	sum := digest.Sum()
+	want := blob.Want{
+		Key: store.AttachmentKey(m.Tenant, m.Mailbox, m.ID, p.ID), SizeBytes: size, Digest: hex.EncodeToString(sum[:]), Pieces: digest.Pieces(),
+	}
+	if err := o.put(ctx, want, src); err != nil {
 		return err
 	}
-	sum := digest.Sum()
 	err = o.index.AddAttachmentCopy(ctx, store.AttachmentCopy{
-		Message: m.ID, Part: p.ID, Tenant: m.Tenant, SizeBytes: size, Digest: hex.EncodeToString(sum[:]), Pieces: digest.Pieces(),
+		Message: m.ID, Part: p.ID, Tenant: m.Tenant, SizeBytes: size, Digest: want.Digest, Pieces: want.Pieces,
 	})
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		err = errors.Join(err, o.objects.Delete(ctx, key))
+		err = errors.Join(err, o.objects.Delete(ctx, want.Key))
 	case err == nil:
 		o.metrics.copies.WithLabelValues("made").Inc()
 	}
 	return err
+}
+
+// put stores a copy. One that is there without a row, by a process that was killed or because a reader found it to be bad, stays if it is the
+// same, and makes room if it is not.
+func (o *Opener) put(ctx context.Context, want blob.Want, src io.ReadSeeker) error {
+	err := o.objects.Put(ctx, want.Key, src, want.SizeBytes)
+	if !errors.Is(err, blob.ErrExists) {
+		return err
+	}
+	bad := o.good.Check(ctx, want)
+	if !errors.Is(bad, blob.ErrDamaged) && !errors.Is(bad, blob.ErrNotFound) {
+		return bad
+	}
+	if err := o.objects.Delete(ctx, want.Key); err != nil {
+		return err
+	}
+	return o.objects.Put(ctx, want.Key, src, want.SizeBytes)
 }
 
 // decoder reads a part decoded, as Put wants it: it can go back to the beginning.
