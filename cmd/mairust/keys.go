@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -128,7 +129,11 @@ func keysCheckCommand() *cobra.Command {
 		Use: "check", Short: "Check that every key can be unwrapped, and is beside the objects too", Args: cobra.NoArgs,
 		Long: `Checks each key of each tenant: that the operator's identity unwraps it, that it belongs to its public key, and that its copy beside
 the objects is the same. --repair makes the two copies alike: the one in the database counts if it can be unwrapped, else the one
-beside the objects. When neither can, nothing is changed. The exit code is 1 when something is wrong and not mended.`,
+beside the objects. When neither can, nothing is changed. The exit code is 1 when something is wrong and not mended.
+
+Keys that are beside the objects alone, as those of a tenant that a rebuilt database does not know, are checked too. All objects are
+listed to find them, unless --tenant is given. Of each key it is also checked that it can be opened with the identity of one of
+storage.encryption.operator_recipients as they are now; mairust keys rewrap mends that, not --repair.`,
 		Example: "  mairust keys check\n  mairust keys check --repair",
 	}, keysRequest{Act: "check"}, nil)
 }
@@ -138,7 +143,10 @@ func keysRewrapCommand() *cobra.Command {
 		Use: "rewrap", Short: "Encrypt the keys of tenants anew, to the operator's recipients of now", Args: cobra.NoArgs,
 		Long: `Encrypts the keys of all tenants, or of one, to storage.encryption.operator_recipients as they are now: after that list has changed.
 The identity that the keys are encrypted to must still be in storage.encryption.operator_identity, whose file may hold several, and
-that of one of the recipients must be there already: else nothing is changed. No message is touched.`,
+that of one of the recipients must be there already: else nothing is changed. No message is touched.
+
+So are keys that are beside the objects alone, as those of a tenant that a rebuilt database does not know. All objects are listed to
+find them, unless --tenant is given.`,
 		Example: "  mairust keys rewrap",
 	}, keysRequest{Act: "rewrap"}, nil)
 }
@@ -201,7 +209,7 @@ func printKeys(w io.Writer, a keysAnswer, output string) error {
 		fmt.Fprintln(table, "TENANT\tKEY\tMADE\tSTATE")
 	}
 	for _, k := range a.Keys {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", k.Tenant, k.ID, k.Created.Format(time.RFC3339), k.State)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", cmp.Or(k.Tenant, k.TenantID), k.ID, k.Created.Format(time.RFC3339), k.State)
 	}
 	if err := table.Flush(); err != nil {
 		return err

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"errors"
+	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +14,7 @@ import (
 
 	"github.com/mairust/mairust/store"
 	"github.com/mairust/mairust/store/blob/crypt"
+	"github.com/mairust/mairust/store/sqldb"
 	"github.com/mairust/mairust/store/storetest"
 )
 
@@ -29,17 +33,7 @@ func TestOldDumpAfterTheOperatorsKeyChanged(t *testing.T) {
 			require.NoError(t, err)
 			require.Len(t, dump, 1)
 
-			old, err := os.ReadFile(here.operatorFile)
-			require.NoError(t, err)
-			next, recipient, err := crypt.NewOperator(time.Now())
-			require.NoError(t, err)
-			config, err := os.ReadFile(here.configFile)
-			require.NoError(t, err)
-			_, after, found := strings.Cut(string(config), "operator_recipients: [")
-			require.True(t, found)
-			before, _, found := strings.Cut(after, "]")
-			require.True(t, found)
-			here.change(t, before, recipient)
+			old, next := here.changeOperator(t)
 			refused, err := here.command(t.Context(), "keys", "rewrap").CombinedOutput()
 			var exit *exec.ExitError
 			require.ErrorAs(t, err, &exit)
@@ -58,6 +52,62 @@ func TestOldDumpAfterTheOperatorsKeyChanged(t *testing.T) {
 			require.NoError(t, daemon.terminate(t))
 			require.Contains(t, here.run(t, "keys", "check", "--repair"), "1 keys checked, 1 mended, 0 wrong")
 			require.Contains(t, here.run(t, "keys", "check"), "1 keys checked, 0 mended, 0 wrong")
+		})
+	}
+}
+
+// changeOperator makes a new pair, puts its public half into the configuration in the place of the old one, and gives the files of the private
+// halves.
+func (s *encryptedSite) changeOperator(t *testing.T) (old []byte, next string) {
+	t.Helper()
+	old, err := os.ReadFile(s.operatorFile)
+	require.NoError(t, err)
+	next, recipient, err := crypt.NewOperator(time.Now())
+	require.NoError(t, err)
+	config, err := os.ReadFile(s.configFile)
+	require.NoError(t, err)
+	_, after, found := strings.Cut(string(config), "operator_recipients: [")
+	require.True(t, found)
+	before, _, found := strings.Cut(after, "]")
+	require.True(t, found)
+	s.change(t, before, recipient)
+	return old, next
+}
+
+// TestTheOperatorsKeyIsChangedForMailThatTheDatabaseDoesNotKnow changes the key as docs/encryption.md says, on a database that was made anew and knows
+// nothing of a tenant whose objects are there.
+func TestTheOperatorsKeyIsChangedForMailThatTheDatabaseDoesNotKnow(t *testing.T) {
+	for _, backend := range storetest.Backends() {
+		t.Run(backend, func(t *testing.T) {
+			had := newEncryptedSite(t, sqldb.SQLite, "bob")
+			message := had.deliverOne(t, "Q1")
+			here := newEncryptedSite(t, backend, "carol")
+			mail := filepath.Join(here.dir, "data", "mail")
+			require.NoError(t, os.Rename(filepath.Join(had.dir, "data", "mail", string(message.Tenant)), filepath.Join(mail, string(message.Tenant))))
+			aside := filepath.Join(mail, "orphan", message.Key)
+			require.NoError(t, os.MkdirAll(filepath.Dir(aside), 0o700))
+			require.NoError(t, os.Rename(filepath.Join(mail, message.Key), aside), "as the sweep does")
+
+			of, err := os.ReadFile(had.operatorFile)
+			require.NoError(t, err)
+			own, next := here.changeOperator(t)
+			require.NoError(t, os.WriteFile(here.operatorFile, append(append(own, of...), next...), 0o600))
+
+			wrong, err := here.command(t.Context(), "keys", "check").CombinedOutput()
+			require.Error(t, err)
+			require.Contains(t, string(wrong), "2 keys checked, 0 mended, 2 wrong; 1 of them beside the objects alone")
+			require.Contains(t, string(wrong), string(message.Tenant))
+			out := here.run(t, "keys", "rewrap")
+			require.Contains(t, out, "2 keys encrypted anew, 0 failed; 1 of them beside the objects alone")
+			require.NoError(t, os.WriteFile(here.operatorFile, []byte(next), 0o600))
+			require.Contains(t, here.run(t, "keys", "check"), "2 keys checked, 0 mended, 0 wrong; 1 of them")
+			here.open(t, func(s *site) {
+				r, _, err := s.objects.Get(t.Context(), "orphan/"+message.Key, 0, -1)
+				require.NoError(t, err, "the new key alone opens it")
+				raw, err := io.ReadAll(r)
+				require.NoError(t, errors.Join(err, r.Close()))
+				require.Contains(t, string(raw), secretWords)
+			})
 		})
 	}
 }

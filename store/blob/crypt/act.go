@@ -79,11 +79,8 @@ func (k *Keyring) Rewrap(ctx context.Context, row store.TenantKey) error {
 	if err != nil {
 		return err
 	}
-	if key.Wrapped, err = wrap(key, k.recipients); err != nil {
+	if err := k.wrapAnew(&key); err != nil {
 		return err
-	}
-	if _, err := k.open(key.TenantKey); err != nil {
-		return fmt.Errorf("%w (%w)", errStranger, err)
 	}
 	if err := k.putFile(ctx, key.TenantKey); err != nil {
 		return err
@@ -93,6 +90,17 @@ func (k *Keyring) Rewrap(ctx context.Context, row store.TenantKey) error {
 		return k.dropIfDestroyed(ctx, row)
 	}
 	return err
+}
+
+// wrapAnew encrypts a key to the operator's recipients of now, and tries whether it can be opened then.
+func (k *Keyring) wrapAnew(key *Key) (err error) {
+	if key.Wrapped, err = wrap(*key, k.recipients); err != nil {
+		return err
+	}
+	if _, err := k.open(key.TenantKey); err != nil {
+		return fmt.Errorf("%w (%w)", errStranger, err)
+	}
+	return nil
 }
 
 // dropIfDestroyed removes the copy of a key beside the objects if the index has it as destroyed. When the index does not know it at
@@ -105,8 +113,8 @@ func (k *Keyring) dropIfDestroyed(ctx context.Context, row store.TenantKey) erro
 	return k.backend.Delete(ctx, objectKey(row.Tenant, row.ID))
 }
 
-// Examine says what is wrong with a key, in words: that it cannot be unwrapped, or that the copy beside the objects is
-// missing or another one. Empty when nothing is. Destroyed keys are as they should be when nothing is left of them.
+// Examine says what is wrong with a key, in words: that it cannot be unwrapped, that the copy beside the objects is
+// missing or another one, or that the recipients of now could not open it. Empty when nothing is. Destroyed keys are as they should be when nothing is left of them.
 func (k *Keyring) Examine(ctx context.Context, row store.TenantKey) (wrong string, err error) {
 	text, err := k.fileText(ctx, objectKey(row.Tenant, row.ID))
 	missing := errors.Is(err, blob.ErrNotFound)
@@ -127,7 +135,11 @@ func (k *Keyring) Examine(ctx context.Context, row store.TenantKey) (wrong strin
 	case strings.TrimSpace(text) != strings.TrimSpace(row.Wrapped):
 		return "its copy beside the objects is another one", nil
 	}
-	return "", nil
+	now, err := k.operatorOfNow()
+	if len(now) == 0 { // none belongs to the recipients: mairust check says so
+		return "", err
+	}
+	return former(row.Wrapped, now), err
 }
 
 // Mend makes the two copies of a key alike, or removes what is left of a destroyed one. What row says may be old: the

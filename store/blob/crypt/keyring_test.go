@@ -223,6 +223,111 @@ func TestExamineAndMend(t *testing.T) {
 	require.NotEmpty(t, examine())
 }
 
+// changing is a keyring of an operator who goes over from one key to another.
+func (r *rig) changing(next *age.X25519Identity) *crypt.Keyring {
+	return crypt.NewKeyring(crypt.KeyringOptions{
+		Index: r.index, Backend: r.backend, Recipients: []age.Recipient{next.Recipient()}, Operator: []age.Identity{operator, next}, Now: r.clock,
+	})
+}
+
+func TestAKeyThatLiesBesideTheObjectsAloneIsRewrappedToo(t *testing.T) {
+	for name, known := range map[string]bool{"of a tenant that the index knows": true, "of one that it does not know": false} {
+		r := newRig(t, newFS(t))
+		r.put(t, "t/m/o", message)
+		r.put(t, "orphan/t/m/aside", message)
+		id := r.index.keys[0].ID
+		r.index.keys, r.index.unknown = nil, !known // it was made again
+		next := must(age.GenerateX25519Identity())
+		keys := r.changing(next)
+		beside, err := keys.Beside(t.Context(), "")
+		require.NoError(t, err)
+		require.Len(t, beside, 1)
+		require.Equal(t, store.TenantID("t"), beside[0].Tenant)
+		require.Equal(t, id, beside[0].ID)
+		of, err := keys.Beside(t.Context(), "t")
+		require.NoError(t, err)
+		require.Equal(t, beside, of)
+		wrong, err := keys.ExamineLone(t.Context(), beside[0])
+		require.NoError(t, err)
+		require.Contains(t, wrong, "recipients of now", name)
+
+		require.NoError(t, keys.RewrapLone(t.Context(), beside[0]))
+		wrong, err = keys.ExamineLone(t.Context(), beside[0])
+		require.NoError(t, err)
+		require.Empty(t, wrong)
+		require.Equal(t, known, len(r.index.keys) == 1)
+		r.open(true, operator)
+		for _, key := range []string{"t/m/o", "orphan/t/m/aside"} {
+			_, err = readAll(t, r, key, 0, -1)
+			require.ErrorIs(t, err, blob.ErrNoKey, name)
+		}
+		r.open(true, next)
+		for _, key := range []string{"t/m/o", "orphan/t/m/aside"} {
+			require.Equal(t, message, string(content(t, r, key)), name)
+		}
+		wrong, err = r.keys.ExamineLone(t.Context(), beside[0])
+		require.NoError(t, err)
+		require.Equal(t, crypt.ErrOtherOperator.Error(), wrong, "of the recipients of now nobody could open it")
+	}
+}
+
+func TestALoneKeyThatCannotBeReadIsNamedAndStays(t *testing.T) {
+	r := newRig(t, newFS(t))
+	r.put(t, "t/m/o", message)
+	object := "t/keys/" + r.index.keys[0].ID + ".age"
+	r.index.keys = nil
+	r.alter(t, object, []byte("something else"))
+	beside, err := r.keys.Beside(t.Context(), "")
+	require.NoError(t, err)
+	wrong, err := r.keys.ExamineLone(t.Context(), beside[0])
+	require.NoError(t, err)
+	require.Contains(t, wrong, "unwrap key")
+	require.Error(t, r.keys.RewrapLone(t.Context(), beside[0]))
+	require.Equal(t, "something else", string(r.stored(t, object)))
+}
+
+func TestALoneKeyIsNotRewrappedToWhomNobodyHereCanBe(t *testing.T) {
+	r := newRig(t, newFS(t))
+	r.put(t, "t/m/o", message)
+	r.index.keys = nil
+	keys := crypt.NewKeyring(crypt.KeyringOptions{
+		Index: r.index, Backend: r.backend, Recipients: []age.Recipient{must(age.GenerateX25519Identity()).Recipient()}, Operator: []age.Identity{operator},
+	})
+	beside, err := keys.Beside(t.Context(), "")
+	require.NoError(t, err)
+	require.ErrorContains(t, keys.RewrapLone(t.Context(), beside[0]), "nothing was changed")
+	require.Empty(t, r.index.keys)
+	r.open(true, operator)
+	require.Equal(t, message, string(content(t, r, "t/m/o")))
+}
+
+func TestRewrappingALoneKeyBringsNoDestroyedOneBack(t *testing.T) {
+	backend := &replacing{Backend: newFS(t)}
+	r := newRig(t, backend)
+	r.put(t, "t/m/o", message)
+	row := r.index.keys[0]
+	r.index.keys = nil
+	keys := r.changing(must(age.GenerateX25519Identity()))
+	backend.do = func() { must(keys.Destroy(t.Context(), "t")) }
+	require.NoError(t, keys.RewrapLone(t.Context(), row))
+	_, err := backend.Stat(t.Context(), "t/keys/"+row.ID+".age")
+	require.ErrorIs(t, err, blob.ErrNotFound)
+	require.False(t, r.index.keys[0].Destroyed.IsZero())
+}
+
+func TestACheckNamesAKeyThatWasNotRewrapped(t *testing.T) {
+	r := newRig(t, newFS(t))
+	r.put(t, "t/m/o", message)
+	keys := r.changing(must(age.GenerateX25519Identity()))
+	wrong, err := keys.Examine(t.Context(), r.index.keys[0])
+	require.NoError(t, err)
+	require.Contains(t, wrong, "recipients of now")
+	require.NoError(t, keys.Rewrap(t.Context(), r.index.keys[0]))
+	wrong, err = keys.Examine(t.Context(), r.index.keys[0])
+	require.NoError(t, err)
+	require.Empty(t, wrong)
+}
+
 // replacing does something once, before an object is replaced.
 type replacing struct {
 	crypt.Backend

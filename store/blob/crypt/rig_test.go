@@ -23,6 +23,8 @@ type index struct {
 	mu   sync.Mutex
 	keys []store.TenantKey
 	err  error
+	// unknown says that it knows no tenant.
+	unknown bool
 }
 
 func (x *index) TenantKeys(_ context.Context, tenant store.TenantID) ([]store.TenantKey, error) {
@@ -48,7 +50,10 @@ func (x *index) AddFirstTenantKey(_ context.Context, k store.TenantKey) error {
 func (x *index) add(k store.TenantKey, conflicts func(store.TenantKey) bool) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if slices.ContainsFunc(x.keys, conflicts) {
+	switch {
+	case x.unknown:
+		return store.ErrNotFound
+	case slices.ContainsFunc(x.keys, conflicts):
 		return store.ErrExists
 	}
 	x.keys = append(x.keys, k)
