@@ -40,6 +40,7 @@ func TestEncryptedMailInS3(t *testing.T) {
 				require.NoError(t, err)
 				assert.Equal(t, secretWords+" attached", string(body))
 			}
+			waitFor(t, "the decoded copies and their rows", func() bool { return daemon.metricOf(`mairust_attachment_copies_total{result="made"}`) == 2 })
 			keys := bucket.messages(t)
 			require.Len(t, keys, 2)
 			for _, key := range keys {
