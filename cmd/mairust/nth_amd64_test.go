@@ -38,8 +38,32 @@ var (
 	}
 )
 
-// nthMailboxes take turns, so that many deliveries are the first of their mailbox and make its directories.
+// nthMailboxes take turns. nthFresh get one message each, which has to make their directories.
 const nthMailboxes = 24
+
+func nthFresh() int {
+	if os.Getenv("MAIRUST_TORTURE") != "" {
+		return 160
+	}
+	return 24
+}
+
+// happens says whether a delivery surely makes the call, so that one which was not there to fail means that nothing was tested.
+func (s sweep) happens(backend string, size int) bool {
+	switch isSmall := size == nthSizes[0]; s.call {
+	case "write", "linkat", "openat", "mkdirat":
+		return true
+	case "fsync":
+		return !isSmall
+	case "pwritev", "openat2", "syncfs": // the journal's
+		return isSmall
+	case "fdatasync":
+		return isSmall || backend == sqldb.SQLite
+	case "pwrite64":
+		return backend == sqldb.SQLite
+	}
+	return false
+}
 
 // nthSizes are a small message, one that is too big for what groups small ones, and one that needs a file on its way.
 var nthSizes = []int{100, 300 << 10, 1500 << 10}
@@ -77,6 +101,7 @@ type nth struct {
 	tracer  *tracer
 	acked   *acknowledged
 	turn    int
+	fresh   int
 }
 
 func newNth(t *testing.T, backend string) *nth {
@@ -92,7 +117,23 @@ func (n *nth) mailboxes() (list []string) {
 	for i := range nthMailboxes {
 		list = append(list, fmt.Sprintf("u%d", i))
 	}
+	for i := range nthFresh() {
+		list = append(list, fmt.Sprintf("fresh%d", i))
+	}
 	return list
+}
+
+// mailbox is the one for a message during which a call fails.
+func (n *nth) mailbox(t *testing.T, call string) string {
+	t.Helper()
+	if call == "mkdirat" {
+		require.Less(t, n.fresh, nthFresh())
+		n.fresh++
+		n.removeEmpty(t)
+		return fmt.Sprintf("fresh%d", n.fresh-1)
+	}
+	n.turn++
+	return fmt.Sprintf("u%d", n.turn%nthMailboxes)
 }
 
 // sweep lets the first call fail, the second, and so on, each in a delivery of its own, until a delivery has none left
@@ -109,6 +150,9 @@ func (n *nth) sweep(t *testing.T, s sweep, size int) {
 		more = settled || shaken
 	}
 	t.Logf("%s: %v", s.call, outcomes)
+	if s.happens(n.backend, size) {
+		require.NotEmpty(t, outcomes, "no call has failed")
+	}
 	waitFor(t, "deliveries to work again", func() bool { return n.acked.send(t, n.site, "u0", nil).Accepted() })
 }
 
@@ -127,9 +171,12 @@ const doubts = 3
 func (n *nth) attempt(t *testing.T, f fault, size int, outcomes map[string]int) bool {
 	t.Helper()
 	for doubt := 1; ; doubt++ {
-		n.turn++
+		checkpoints := n.checkpoints()
 		n.tracer.arm(t, f)
-		last := n.send(t, fmt.Sprintf("u%d", n.turn%nthMailboxes), size)
+		last := n.send(t, n.mailbox(t, f.call), size)
+		if f.call == "syncfs" && size == nthSizes[0] {
+			waitFor(t, "a checkpoint", func() bool { return n.checkpoints() > checkpoints })
+		}
 		v := n.tracer.disarm(t)
 		if v.hit == "" {
 			require.Equal(t, 250, last.Code, "nothing failed: %s", last)
@@ -143,6 +190,24 @@ func (n *nth) attempt(t *testing.T, f fault, size int, outcomes map[string]int) 
 		}
 		require.Less(t, doubt, doubts, "call %d: 250 although the flush of %s failed, and nothing was written and flushed after that", f.n, v.hit)
 	}
+}
+
+// removeEmpty removes the directories in which there is nothing but what describes a mailbox.
+func (n *nth) removeEmpty(t *testing.T) {
+	t.Helper()
+	described, err := filepath.Glob(filepath.Join(n.site.dir, "data", "mail", "*", "*", "mailbox.json"))
+	require.NoError(t, err)
+	for _, path := range described {
+		dir := filepath.Dir(path)
+		if entries, err := os.ReadDir(dir); err == nil && len(entries) == 1 {
+			require.NoError(t, os.RemoveAll(dir))
+		}
+	}
+}
+
+// checkpoints is how many of the journal have worked or failed.
+func (n *nth) checkpoints() float64 {
+	return n.daemon.metricOf("mairust_journal_checkpoint_seconds_count") + n.daemon.metricOf("mairust_journal_failed_checkpoints_total")
 }
 
 // send sends a message, and gives the last reply.

@@ -85,7 +85,9 @@ func (o outage) duringMail(t *testing.T, s *testSite, acked *acknowledged) {
 		senders.Go(func() {
 			for range outageMessages {
 				replies := acked.send(t, s, []string{"bob", "eve"}[n%2], o.message)
-				for _, r := range append(refused(replies.Rcpts), refused(replies.Final)...) {
+				list := append(refused(replies.Rcpts), refused(replies.Final)...)
+				assert.True(t, replies.Accepted() || len(list) > 0, "the daemon hung up: %+v", replies)
+				for _, r := range list {
 					assert.Equal(t, o.code, r.Code, "%s", r)
 					assert.True(t, strings.HasPrefix(r.Text, o.enhanced+" "), "%s", r)
 				}

@@ -18,6 +18,7 @@ const (
 	foundLost      = "LOST"
 	foundCorrupt   = "CORRUPT"
 	foundDuplicate = "DUPLICATE"
+	foundRefused   = "REFUSED"
 )
 
 // finding is one thing that is wrong.
@@ -49,6 +50,9 @@ func inspect(r *tortureRig) *inspection {
 	}
 	i.objects()
 	i.acknowledged()
+	for _, what := range r.ledger.refused {
+		i.found(foundRefused, "%s", what)
+	}
 	return i
 }
 

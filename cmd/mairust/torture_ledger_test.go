@@ -3,9 +3,12 @@ package main
 import (
 	"context"
 	"crypto/sha256"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
+
+	"github.com/mairust/mairust/internal/lab"
 )
 
 // ledger knows what was sent and what was acknowledged before the lights went out. All methods may be called at once.
@@ -19,6 +22,8 @@ type ledger struct {
 	// doubts are messages that no 250 came for, to be sent again as Postfix would; again counts those that were.
 	doubts []parcel
 	again  int
+	// refused are replies with which Postfix would have bounced a message.
+	refused []string
 }
 
 // entry is one message in the ledger.
@@ -67,6 +72,24 @@ func (l *ledger) answered(p parcel, ok []bool) {
 	}
 	close(l.changed)
 	l.changed = make(chan struct{})
+}
+
+// noteRefusal notes a permanent reply, to what: nothing that a daemon goes through makes an address or a message bad for good.
+func (l *ledger) noteRefusal(p parcel, what string, r lab.Reply) {
+	if r.Code < 500 {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.refused = append(l.refused, fmt.Sprintf("%s, at %s: %s", p.id, what, r))
+}
+
+// isAcked says whether a message was acknowledged for all its mailboxes.
+func (l *ledger) isAcked(id string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e := l.entries[id]
+	return e != nil && len(e.acked) == len(e.mailboxes())
 }
 
 // postpone keeps p, of which nothing was sent now, for later if it is in doubt.

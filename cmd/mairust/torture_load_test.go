@@ -110,24 +110,25 @@ func dialLMTP(s *testSite) (*lmtpConn, error) {
 
 // deliver sends p and enters in the ledger what came of it. After an error the connection is of no more use.
 func (c *lmtpConn) deliver(l *ledger, p parcel) error {
-	accepted, err := c.envelope(p)
+	accepted, err := c.envelope(l, p)
 	if err != nil || !accepted {
 		l.postpone(p)
 		return err
 	}
 	message := p.message()
 	l.sent(p, message)
-	replies, err := c.content(p, message)
+	replies, err := c.content(l, p, message)
 	ok := make([]bool, len(replies))
 	for i, r := range replies {
 		ok[i] = r.Code == 250
+		l.noteRefusal(p, "the end of the message", r)
 	}
 	l.answered(p, ok)
 	return err
 }
 
 // envelope pipelines the envelope (RFC 2920), and takes it back when the server does not want all of it.
-func (c *lmtpConn) envelope(p parcel) (accepted bool, err error) {
+func (c *lmtpConn) envelope(l *ledger, p parcel) (accepted bool, err error) {
 	lines := "MAIL FROM:<" + p.sender() + ">\r\n"
 	for _, rcpt := range p.rcpts {
 		lines += "RCPT TO:<" + rcpt + ">\r\n"
@@ -135,11 +136,19 @@ func (c *lmtpConn) envelope(p parcel) (accepted bool, err error) {
 	if err := c.Write([]byte(lines)); err != nil {
 		return false, err
 	}
-	accepted = true
-	for range 1 + len(p.rcpts) {
+	mail, err := c.ReadReply()
+	if err != nil {
+		return false, err
+	}
+	l.noteRefusal(p, "MAIL", mail)
+	accepted = mail.OK()
+	for range p.rcpts {
 		r, err := c.ReadReply()
 		if err != nil {
 			return false, err
+		}
+		if mail.OK() { // else it is out of sequence
+			l.noteRefusal(p, "RCPT", r)
 		}
 		accepted = accepted && r.OK()
 	}
@@ -151,9 +160,11 @@ func (c *lmtpConn) envelope(p parcel) (accepted bool, err error) {
 }
 
 // content sends the message by DATA, or by BDAT in two chunks, and gives the replies that came.
-func (c *lmtpConn) content(p parcel, message []byte) ([]lab.Reply, error) {
+func (c *lmtpConn) content(l *ledger, p parcel, message []byte) ([]lab.Reply, error) {
 	if !p.chunked {
-		if err := wantOK(c.Cmd("DATA")); err != nil {
+		r, err := c.Cmd("DATA")
+		l.noteRefusal(p, "DATA", r)
+		if err := wantOK(r, err); err != nil {
 			return nil, err
 		}
 		return c.Body(message, len(p.rcpts))
@@ -163,7 +174,9 @@ func (c *lmtpConn) content(p parcel, message []byte) ([]lab.Reply, error) {
 	if err := c.Write(chunks); err != nil {
 		return nil, err
 	}
-	if err := wantOK(c.ReadReply()); err != nil {
+	r, err := c.ReadReply()
+	l.noteRefusal(p, "BDAT", r)
+	if err := wantOK(r, err); err != nil {
 		return nil, err
 	}
 	var replies []lab.Reply

@@ -26,6 +26,8 @@ func TestInspectionNoticesLossDamageAndDuplicates(t *testing.T) {
 	}
 	require.Empty(t, r.inspect().findings)
 
+	bounced := parcel{id: "bounced", rcpts: []string{"u0@example.test", "nobody@example.test"}}
+	require.NoError(t, c.deliver(r.ledger, bounced))
 	send("twice") // without a queue id nothing tells it from another message
 	never := parcel{id: "never", rcpts: []string{"u3@example.test"}}
 	r.ledger.sent(never, nil)
@@ -39,6 +41,8 @@ func TestInspectionNoticesLossDamageAndDuplicates(t *testing.T) {
 	} {
 		require.Contains(t, i.text(kind), what)
 	}
+	require.Equal(t, 1, i.of(foundRefused))
+	require.Contains(t, i.text(foundRefused), "bounced, at RCPT: 550 5.1.1")
 	require.Contains(t, i.text(foundLost), "never in u3@example.test was acknowledged")
 	require.NotContains(t, i.text(""), "whole")
 }

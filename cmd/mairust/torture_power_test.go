@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"testing"
 	"time"
 
@@ -210,7 +211,7 @@ func (r *tortureRig) sendOne(t *testing.T, p parcel) (stop func()) {
 	c, err := dialLMTP(r.site)
 	require.NoError(t, err)
 	require.NoError(t, c.deliver(r.ledger, p))
-	require.NotZero(t, r.ledger.ackCount())
+	require.True(t, r.ledger.isAcked(p.id))
 	return func() { _ = c.Close() } // its server is dead
 }
 
@@ -263,6 +264,8 @@ var mutants = map[string][]mutant{
 	sqldb.Postgres: {
 		{name: "rows", setting: "fsync = off", round: cutAfterSmall},
 		{name: "names", tag: "mairust_mutant_names", round: cutAfterBig},
+		{name: "the journal", tag: "mairust_mutant_journal", round: cutAfterSmall},
+		{name: "the checkpoint", tag: "mairust_mutant_checkpoint", round: cutAfterCheckpoint},
 	},
 }
 
@@ -283,11 +286,11 @@ func loseWith(t *testing.T, r *tortureRig, seed uint64, backend string, m mutant
 			appendLine(t, r.postgresFile("postgresql.conf"), m.setting)
 		}
 		r.cut(t, rand.New(rand.NewPCG(seed, uint64(n))), m.round)
-		found := []finding{{foundLost, "all"}}
+		var found []finding
 		if err := r.comeBack(t); err != nil {
-			found[0].what = err.Error()
+			t.Logf("round %d shows nothing: %v", n+1, err)
 		} else {
-			found = r.inspect().findings
+			found = slices.DeleteFunc(r.inspect().findings, func(f finding) bool { return f.kind != foundLost && f.kind != foundCorrupt })
 		}
 		r.down()
 		if len(found) > 0 {
