@@ -6,6 +6,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -49,7 +50,7 @@ func (o Options) Limits() listen.Limits {
 	}
 }
 
-// Deps are what a Server works with. All but Admin, Attachments, Bounces, Suspect, Log, Registerer, Now and Version are required.
+// Deps are what a Server works with. All but Admin, Attachments, Bounces, Suspect, Log, Registerer, Now, BodyTime and Version are required.
 type Deps struct {
 	Store   Store
 	Objects blob.Bucket
@@ -71,6 +72,8 @@ type Deps struct {
 	Registerer prometheus.Registerer
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
+	// BodyTime is how long a client may take to send the body of a request, beside a second for each 64 KiB; default 20 seconds.
+	BodyTime time.Duration
 	// Version is shown in the OpenAPI document.
 	Version string
 }
@@ -136,6 +139,7 @@ func New(o Options, d Deps) (*Server, error) {
 	if d.Now == nil {
 		d.Now = time.Now
 	}
+	d.BodyTime = cmp.Or(d.BodyTime, bodyReadTime)
 	if d.Suspect == nil {
 		d.Suspect = func(store.MessageID, error) {}
 	}
@@ -177,11 +181,11 @@ func (s *Server) Handler() http.Handler { return s.handler }
 // connect is for the caller to check; the uid of the peer, if known, is given with WithPeer.
 func (s *Server) AdminHandler() http.Handler { return s.admin }
 
-// HTTPServer gives h the bounds that strangers need: time for the header, its size, idle connections.
-// Bodies and answers have their own deadlines.
+// HTTPServer gives h the bounds that strangers need: time for the header, its size, time for the body, idle connections.
+// Answers have their own deadlines.
 func (s *Server) HTTPServer(h http.Handler) *http.Server {
 	return &http.Server{
-		Handler:           h,
+		Handler:           s.inTime(h),
 		BaseContext:       func(net.Listener) context.Context { return store.Patient(context.Background()) },
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,

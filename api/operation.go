@@ -16,7 +16,6 @@ import (
 // Bounds on a request. Only streams of objects last longer than answerTime.
 const (
 	answerTime   = 15 * time.Second
-	bodyReadTime = 20 * time.Second
 	maxBodyBytes = 1 << 20
 )
 
@@ -45,7 +44,7 @@ func (s *Server) config() huma.Config {
 
 // handle registers an operation: who may call it, what it costs at most, how its errors are told.
 func handle[I, O any](s *Server, api huma.API, action auth.Action, op huma.Operation, h func(context.Context, *I) (*O, error)) {
-	op.BodyReadTimeout = bodyReadTime
+	op.BodyReadTimeout = s.d.BodyTime
 	if op.MaxBodyBytes == 0 {
 		op.MaxBodyBytes = maxBodyBytes
 	}

@@ -89,7 +89,7 @@ func newRig(t testing.TB, backend string, o api.Options) *rig {
 	return newRigOn(t, storetest.Options(t, backend), o)
 }
 
-func newRigOn(t testing.TB, database sqldb.Options, o api.Options) *rig {
+func newRigOn(t testing.TB, database sqldb.Options, o api.Options, change ...func(*api.Deps)) *rig {
 	t.Helper()
 	s := store.New(store.Options{DB: storetest.OpenDB(t, database)})
 	r := &rig{store: s, objects: &bucket{Memory: blob.NewMemory()}, log: &lockedBuffer{}, metrics: prometheus.NewRegistry()}
@@ -102,11 +102,15 @@ func newRigOn(t testing.TB, database sqldb.Options, o api.Options) *rig {
 		Store: s, Hash: ring.Hash(keyring.Recipient), MAC: func(fields ...string) string { return ring.MAC("bounce", fields...) },
 	})
 	require.NoError(t, err)
-	r.server, err = api.New(o, api.Deps{
+	deps := api.Deps{
 		Bounces: admin.NewBounces(intake),
 		Store:   s, Objects: r.objects, Auth: who, Keyring: ring, Admin: office, Outbound: admin.NewOutbound(office, nil),
 		Log: slog.New(slog.NewJSONHandler(r.log, nil)), Registerer: r.metrics, Version: "0.1.0", Suspect: r.suspects.Suspect,
-	})
+	}
+	for _, c := range change {
+		c(&deps)
+	}
+	r.server, err = api.New(o, deps)
 	require.NoError(t, err)
 	r.http = serve(t, r.server, r.server.Handler())
 	r.socket = serve(t, r.server, r.server.AdminHandler())

@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 
@@ -148,9 +149,13 @@ func (s *Server) loginByLink(p *page) error {
 	return p.redirect("/")
 }
 
-// parseForm reads the form, which is bounded.
+// parseForm reads the form, which is bounded. Its time is that of the server.
 func (p *page) parseForm() error {
-	if err := p.r.ParseForm(); err != nil {
+	err := p.r.ParseForm()
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return problemTimeout
+	}
+	if err != nil {
 		return fmt.Errorf("%w: %w", problemBadRequest, err)
 	}
 	return nil

@@ -30,6 +30,7 @@ var (
 	problemCrossOrigin = &problem{status: http.StatusForbidden, word: "cross_origin"}
 	problemMethod      = &problem{status: http.StatusMethodNotAllowed, word: "method"}
 	problemBadRequest  = &problem{status: http.StatusBadRequest, word: "bad_request"}
+	problemTimeout     = &problem{status: http.StatusRequestTimeout, word: "timeout"}
 	problemUnavailable = &problem{status: http.StatusServiceUnavailable, word: "unavailable", after: 5 * time.Second}
 	problemBody        = &problem{status: http.StatusServiceUnavailable, word: "body", after: 5 * time.Second}
 	problemInternal    = &problem{status: http.StatusInternalServerError, word: "internal"}

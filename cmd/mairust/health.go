@@ -108,7 +108,7 @@ func (d *daemon) buildOps() error {
 	mux.Handle("GET /health", d.health)
 	mux.Handle("GET /health/ready", d.health)
 	mux.HandleFunc("GET /health/live", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 8 << 10}
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 20 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 8 << 10}
 	d.services = append(d.services, httpService("ops", server, d.config.Ops.Listeners, ownLimits))
 	return nil
 }
