@@ -63,23 +63,32 @@ func (c *conn) readDone() (string, error) {
 	return string(line), err
 }
 
-// tellNews tells what is new now, and whenever the folder changes, until ctx ends. It alone writes meanwhile.
+// tellNews tells what is new now, and whenever the folder changes, until ctx ends. It alone writes meanwhile. A look that
+// failed is tried again: the watcher tells of each change once, and this may have been the last one of the day.
 func (c *conn) tellNews(ctx context.Context) (err error) {
 	changed, stop := c.server.hub.watch(c.view.folder, c.view.snap.modSeq)
 	defer stop()
+	var again <-chan time.Time
 	for {
 		err := c.sync(ctx, expunges)
 		if errors.Is(err, errRenumbered) {
 			return c.stopWaiting(ctx, err)
 		}
-		if err != nil && ctx.Err() == nil {
-			c.log.Warn("idle", "err", err) // the next change tries again
+		switch {
+		case err == nil:
+			again = nil
+		case ctx.Err() == nil:
+			if again == nil { // the first of a row says enough
+				c.log.Warn("idle", "err", err)
+			}
+			again = time.After(pollInterval)
 		}
 		if err := c.out.flush(); err != nil {
 			return err
 		}
 		select {
 		case <-changed:
+		case <-again:
 		case <-ctx.Done():
 			return nil
 		}

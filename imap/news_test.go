@@ -1,12 +1,16 @@
 package imap_test
 
 import (
+	"context"
+	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/mairust/mairust/imap"
 	"github.com/mairust/mairust/store"
 	"github.com/mairust/mairust/store/storetest"
 )
@@ -34,6 +38,42 @@ func TestIdleTellsOfNewMailWithinTwoSeconds(t *testing.T) {
 		w.send("DONE\r\n")
 		require.Equal(t, "i OK IDLE completed", w.line())
 		require.Equal(t, []string{`* 1 FETCH (UID 2 FLAGS (\Seen))`, "* 2 FETCH (UID 3 FLAGS ())"}, w.ok("FETCH 1:* (UID FLAGS)"))
+	})
+}
+
+// faltering is an index that fails once: the second time that it is asked for counters after a folder has changed. The
+// first who asks is the watcher of those in IDLE, the second a session that it woke.
+type faltering struct {
+	imap.Index
+	known int64
+	asked atomic.Int32
+}
+
+func (x *faltering) FolderCounters(ctx context.Context, ids []store.FolderID) ([]store.Folder, error) {
+	list, err := x.Index.FolderCounters(ctx, ids)
+	if err == nil && len(list) > 0 && list[0].ModSeq > x.known && x.asked.Add(1) == 2 {
+		return nil, errors.New("the database restarts")
+	}
+	return list, err
+}
+
+func TestIdleTellsWhenTheFirstLookFailed(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		x := newSite(t, s, "bob")
+		x.deliver(t, "bob", store.Inbox, plainMail)
+		index := &faltering{Index: s, known: 2}
+		x.index = index
+		x.serve(t, imap.Options{}, imap.Security{PlainLogin: true})
+		w := x.login(t, "bob")
+		require.Contains(t, w.ok("SELECT INBOX"), "* OK [HIGHESTMODSEQ 2] The highest mod-sequence")
+		w.send("i IDLE\r\n")
+		require.Equal(t, "+ idling", w.line())
+		x.deliver(t, "bob", store.Inbox, plainMail)
+		require.Equal(t, "* 2 EXISTS", w.line())
+		require.GreaterOrEqual(t, index.asked.Load(), int32(3), "one look failed")
+		w.send("DONE\r\n")
+		require.Equal(t, "i OK IDLE completed", w.line())
 	})
 }
 

@@ -31,7 +31,9 @@ const password = "correct horse"
 // site is a MaiRust with mailboxes and an IMAP server on loopback.
 type site struct {
 	*storetest.Site
-	store   *store.Store
+	store *store.Store
+	// index is what the server reads: the store, unless a test puts something before it.
+	index   imap.Index
 	objects blob.Bucket
 	server  *imap.Server
 	metrics *prometheus.Registry
@@ -58,7 +60,7 @@ func newSite(t testing.TB, s *store.Store, locals ...string) *site {
 
 func newSiteOn(t testing.TB, s *store.Store, objects blob.Bucket, locals ...string) *site {
 	t.Helper()
-	x := &site{Site: storetest.NewSite(t, s, "acme", "acme.test", locals...), store: s, objects: objects}
+	x := &site{Site: storetest.NewSite(t, s, "acme", "acme.test", locals...), store: s, index: s, objects: objects}
 	x.serve(t, imap.Options{}, imap.Security{PlainLogin: true})
 	return x
 }
@@ -73,7 +75,7 @@ func (x *site) serveWithin(t testing.TB, timeouts imap.Timeouts, implicit *tls.C
 	t.Helper()
 	x.metrics = prometheus.NewRegistry()
 	server, err := imap.New(o, imap.Deps{
-		Index: x.store, Objects: x.objects, Logins: passwords{x.store}, Version: "test", Suspect: x.suspects.Suspect,
+		Index: x.index, Objects: x.objects, Logins: passwords{x.store}, Version: "test", Suspect: x.suspects.Suspect,
 		Log:        slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelInfo})),
 		Registerer: x.metrics, Timeouts: timeouts,
 	})
