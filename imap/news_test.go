@@ -109,12 +109,7 @@ func TestClientCatchesUpByModSequences(t *testing.T) {
 		w.ok("ENABLE QRESYNC")
 		untagged := w.ok("SELECT INBOX")
 		require.Contains(t, untagged, "* OK [HIGHESTMODSEQ 4] The highest mod-sequence")
-		var validity string
-		for _, line := range untagged {
-			if rest, found := strings.CutPrefix(line, "* OK [UIDVALIDITY "); found {
-				validity, _, _ = strings.Cut(rest, "]")
-			}
-		}
+		validity := uidValidity(t, untagged)
 		_, err := s.DeleteMessages(t.Context(), store.System, ids[:1])
 		require.NoError(t, err)
 		_, err = s.ChangeMessages(t.Context(), store.System, ids[1:2], store.Change{AddFlags: []string{`\Flagged`}})
@@ -131,4 +126,60 @@ func TestClientCatchesUpByModSequences(t *testing.T) {
 		require.Equal(t, []string{"* SEARCH 1 (MODSEQ 6)"}, again.ok("SEARCH MODSEQ 5"))
 		require.Equal(t, []string{`* STATUS INBOX (HIGHESTMODSEQ 6)`}, again.ok("STATUS INBOX (HIGHESTMODSEQ)"))
 	})
+}
+
+// watched is an index that counts how often it was asked for counters, which is how often somebody looked for news.
+type watched struct {
+	imap.Index
+	looks atomic.Int32
+}
+
+func (x *watched) FolderCounters(ctx context.Context, ids []store.FolderID) ([]store.Folder, error) {
+	defer x.looks.Add(1)
+	return x.Index.FolderCounters(ctx, ids)
+}
+
+// A client that has recorded the mod-sequence of the flag asks for what went after it, and never hears of UID 3.
+func TestNoModSequenceIsToldAboveAnExpungeThatWasNot(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		x := newSite(t, s, "bob")
+		ids := x.deliver(t, "bob", store.Inbox, plainMail, plainMail, plainMail, plainMail, plainMail)
+		index := &watched{Index: s}
+		x.index = index
+		x.serve(t, imap.Options{}, imap.Security{PlainLogin: true})
+		w := x.login(t, "bob")
+		w.ok("ENABLE QRESYNC")
+		validity := uidValidity(t, w.ok("SELECT INBOX"))
+		_, err := s.DeleteMessages(t.Context(), store.System, ids[2:3])
+		require.NoError(t, err)
+		_, err = s.ChangeMessages(t.Context(), store.System, ids[4:5], store.Change{AddFlags: []string{`\Flagged`}})
+		require.NoError(t, err)
+		x.deliver(t, "bob", store.Inbox, plainMail)
+		for _, row := range []struct{ command, want string }{
+			{"FETCH 5 (UID FLAGS MODSEQ)", "* 5 FETCH (UID 5 FLAGS () MODSEQ (6))"},
+			{"SEARCH MODSEQ 6", "* SEARCH 5 (MODSEQ 6)"},
+		} {
+			for before := index.looks.Load(); index.looks.Load() == before; <-time.Tick(20 * time.Millisecond) {
+				require.Equal(t, []string{row.want}, w.ok("%s", row.command))
+			}
+		}
+		again := x.login(t, "bob")
+		again.ok("ENABLE QRESYNC")
+		require.Contains(t, again.ok("SELECT INBOX (QRESYNC (%s 6))", validity), "* VANISHED (EARLIER) 3")
+		require.Equal(t, []string{"* VANISHED 3", "* 5 EXISTS", `* 4 FETCH (UID 5 FLAGS (\Flagged) MODSEQ (8))`}, w.ok("NOOP"))
+		require.Equal(t, []string{"* 5 FETCH (UID 6 MODSEQ (9))"}, w.ok("FETCH 5 (UID MODSEQ)"))
+	})
+}
+
+func uidValidity(t *testing.T, untagged []string) string {
+	t.Helper()
+	for _, line := range untagged {
+		if rest, found := strings.CutPrefix(line, "* OK [UIDVALIDITY "); found {
+			validity, _, _ := strings.Cut(rest, "]")
+			return validity
+		}
+	}
+	t.Fatal("no UIDVALIDITY")
+	return ""
 }

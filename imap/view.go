@@ -82,16 +82,21 @@ func (c *conn) sync(ctx context.Context, t telling) error {
 	return nil
 }
 
-// tell brings the client from what it knows to a snapshot.
+// tell brings the client from what it knows to a snapshot. A client with QRESYNC that cannot be told yet what is gone
+// stays where it is: whatever it learned of the snapshot would have a mod-sequence above that of the expunge, and from
+// the highest that it has seen it catches up (RFC 7162, 3.2.5).
 func (c *conn) tell(fresh *snapshot, t telling) {
 	v := c.view
-	v.snap = fresh
-	known := len(v.uids)
 	var gone []int
 	var changed []uint32
 	if !v.onlyGrew(fresh) {
 		gone, changed = v.compare(fresh)
 	}
+	if c.qresync && t == noExpunges && len(gone) > 0 {
+		return
+	}
+	v.snap = fresh
+	known := len(v.uids)
 	if t == expunges {
 		c.tellGone(gone)
 		known -= len(gone)
