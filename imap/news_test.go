@@ -172,6 +172,48 @@ func TestNoModSequenceIsToldAboveAnExpungeThatWasNot(t *testing.T) {
 	})
 }
 
+// overtaken is an index in whose folder something happens between the look at its counters and the reading of what is new.
+type overtaken struct {
+	imap.Index
+	meanwhile atomic.Pointer[func()]
+}
+
+func (x *overtaken) FolderFlags(ctx context.Context, sc store.Scope, id store.FolderID, aboveUID uint32, aboveModSeq int64,
+	row func(store.FlagRow),
+) error {
+	if happens := x.meanwhile.Swap(nil); happens != nil {
+		(*happens)()
+	}
+	return x.Index.FolderFlags(ctx, sc, id, aboveUID, aboveModSeq, row)
+}
+
+func TestWhatHappenedBeforeANewMessageIsToldWithIt(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		x := newSite(t, s, "bob")
+		ids := x.deliver(t, "bob", store.Inbox, plainMail, mixedMail)
+		index := &overtaken{Index: s}
+		x.index = index
+		x.serve(t, imap.Options{}, imap.Security{PlainLogin: true})
+		w := x.login(t, "bob")
+		w.ok("ENABLE QRESYNC")
+		w.ok("SELECT INBOX")
+		x.deliver(t, "bob", store.Inbox, plainMail)
+		meanwhile := func() {
+			_, err := s.DeleteMessages(t.Context(), store.System, ids[:1])
+			require.NoError(t, err)
+			_, err = s.ChangeMessages(t.Context(), store.System, ids[1:], store.Change{AddFlags: []string{`\Seen`}})
+			require.NoError(t, err)
+			x.deliver(t, "bob", store.Inbox, plainMail)
+		}
+		index.meanwhile.Store(&meanwhile)
+		require.Equal(t, []string{"* VANISHED 1", "* 3 EXISTS", `* 1 FETCH (UID 2 FLAGS (\Seen) MODSEQ (6))`}, w.ok("NOOP"))
+		require.Equal(t, []string{"* 3 FETCH (UID 4 MODSEQ (7))"}, w.ok("FETCH 3 (UID MODSEQ)"))
+		require.Equal(t, []string{"* STATUS INBOX (UNSEEN 2)"}, w.ok("STATUS INBOX (UNSEEN)"))
+		require.Empty(t, w.ok("NOOP"), "all is told")
+	})
+}
+
 func uidValidity(t *testing.T, untagged []string) string {
 	t.Helper()
 	for _, line := range untagged {

@@ -50,9 +50,7 @@ func load(ctx context.Context, index Folders, sc store.Scope, old *snapshot, cou
 		s.reserve(counters.Messages)
 		err = index.FolderFlags(ctx, sc, counters.ID, 0, 0, s.add)
 	case old.onlyGrew(counters):
-		// Appending to shared arrays is safe: what old sees of them does not change, and only one load goes on at once.
-		s.uids, s.flags, s.modSeqs, s.unseen = old.uids, old.flags, old.modSeqs, old.unseen
-		err = index.FolderFlags(ctx, sc, counters.ID, old.last(), 0, s.add)
+		err = s.grow(ctx, index, sc, old, counters.ID)
 	default:
 		err = s.merge(ctx, index, sc, old, counters.ID)
 	}
@@ -86,6 +84,23 @@ func (s *snapshot) add(r store.FlagRow) {
 	if r.Flags&flagSeen == 0 {
 		s.unseen++
 	}
+}
+
+// grow is old with what was delivered since. A row above the counters is one of later: what happened before it, be it an
+// expunge, must be known with it.
+func (s *snapshot) grow(ctx context.Context, index Folders, sc store.Scope, old *snapshot, id store.FolderID) error {
+	// Appending to shared arrays is safe: what old sees of them does not change, and only one load goes on at once.
+	s.uids, s.flags, s.modSeqs, s.unseen = old.uids, old.flags, old.modSeqs, old.unseen
+	later := false
+	err := index.FolderFlags(ctx, sc, id, old.last(), 0, func(r store.FlagRow) {
+		later = later || r.ModSeq > s.modSeq
+		s.add(r)
+	})
+	if err != nil || !later {
+		return err
+	}
+	s.unseen = 0
+	return s.merge(ctx, index, sc, old, id)
 }
 
 // merge is old with what changed and without what went since.
