@@ -172,7 +172,8 @@ func TestNoModSequenceIsToldAboveAnExpungeThatWasNot(t *testing.T) {
 	})
 }
 
-// overtaken is an index in whose folder something happens between the look at its counters and the reading of what is new.
+// overtaken is an index in whose folder something happens between the look at its counters and the reading of what is new
+// or gone.
 type overtaken struct {
 	imap.Index
 	meanwhile atomic.Pointer[func()]
@@ -181,10 +182,19 @@ type overtaken struct {
 func (x *overtaken) FolderFlags(ctx context.Context, sc store.Scope, id store.FolderID, aboveUID uint32, aboveModSeq int64,
 	row func(store.FlagRow),
 ) error {
+	x.overtake()
+	return x.Index.FolderFlags(ctx, sc, id, aboveUID, aboveModSeq, row)
+}
+
+func (x *overtaken) ExpungedSince(ctx context.Context, sc store.Scope, id store.FolderID, modSeq int64) ([]uint32, error) {
+	x.overtake()
+	return x.Index.ExpungedSince(ctx, sc, id, modSeq)
+}
+
+func (x *overtaken) overtake() {
 	if happens := x.meanwhile.Swap(nil); happens != nil {
 		(*happens)()
 	}
-	return x.Index.FolderFlags(ctx, sc, id, aboveUID, aboveModSeq, row)
 }
 
 func TestWhatHappenedBeforeANewMessageIsToldWithIt(t *testing.T) {
@@ -211,6 +221,49 @@ func TestWhatHappenedBeforeANewMessageIsToldWithIt(t *testing.T) {
 		require.Equal(t, []string{"* 3 FETCH (UID 4 MODSEQ (7))"}, w.ok("FETCH 3 (UID MODSEQ)"))
 		require.Equal(t, []string{"* STATUS INBOX (UNSEEN 2)"}, w.ok("STATUS INBOX (UNSEEN)"))
 		require.Empty(t, w.ok("NOOP"), "all is told")
+	})
+}
+
+func TestMessageThatStillHasANumberVanishesOnce(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		x := newSite(t, s, "bob")
+		ids := x.deliver(t, "bob", store.Inbox, plainMail, plainMail, plainMail)
+		_, err := s.DeleteMessages(t.Context(), store.System, ids[:1])
+		require.NoError(t, err)
+		w := x.login(t, "bob")
+		w.ok("ENABLE QRESYNC")
+		w.ok("SELECT INBOX")
+		_, err = s.DeleteMessages(t.Context(), store.System, ids[1:2])
+		require.NoError(t, err)
+		told := w.ok("UID FETCH 1:3 (FLAGS) (CHANGEDSINCE 4 VANISHED)")
+		told = append(told, w.ok("NOOP")...)
+		require.Equal(t, []string{"* VANISHED (EARLIER) 1", "* VANISHED 2"}, told)
+		require.Equal(t, []string{"* VANISHED (EARLIER) 1:2"}, w.ok("UID FETCH 1:3 (FLAGS) (CHANGEDSINCE 4 VANISHED)"))
+	})
+}
+
+// A message that goes while its folder is being opened has a number in it.
+func TestMessageThatGoesDuringSelectVanishesOnce(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		x := newSite(t, s, "bob")
+		ids := x.deliver(t, "bob", store.Inbox, plainMail, plainMail)
+		index := &overtaken{Index: s}
+		x.index = index
+		x.serve(t, imap.Options{}, imap.Security{PlainLogin: true})
+		w := x.login(t, "bob")
+		w.ok("ENABLE QRESYNC")
+		validity := uidValidity(t, w.ok("SELECT INBOX"))
+		meanwhile := func() {
+			_, err := s.DeleteMessages(t.Context(), store.System, ids[:1])
+			require.NoError(t, err)
+		}
+		index.meanwhile.Store(&meanwhile)
+		caught := w.ok("SELECT INBOX (QRESYNC (%s 3))", validity)
+		require.Contains(t, caught, "* 2 EXISTS")
+		require.NotContains(t, caught, "* VANISHED (EARLIER) 1")
+		require.Equal(t, []string{"* VANISHED 1"}, w.ok("NOOP"))
 	})
 }
 

@@ -121,13 +121,15 @@ func (c *conn) catchUp(ctx context.Context, r resync) error {
 	return nil
 }
 
-// tellVanished tells which UIDs of the ranges are gone since a mod-sequence.
+// tellVanished tells which UIDs of the ranges are gone since a mod-sequence. Those that still have a number here are left
+// out: EARLIER changes no numbers (RFC 7162, 3.2.10), and a client that has forgotten them would not know what
+// number the VANISHED that follows takes away.
 func (c *conn) tellVanished(ctx context.Context, modSeq int64, ranges []numRange) error {
 	gone, err := c.server.deps.Index.ExpungedSince(ctx, c.scope, c.view.id, modSeq)
 	if err != nil {
 		return err
 	}
-	gone = slices.DeleteFunc(gone, func(uid uint32) bool { return !inRanges(ranges, uid) })
+	gone = slices.DeleteFunc(gone, func(uid uint32) bool { return !inRanges(ranges, uid) || containsUID(c.view.uids, uid) })
 	if len(gone) > 0 {
 		c.out.line("* VANISHED (EARLIER) ", formatNumbers(gone))
 	}
