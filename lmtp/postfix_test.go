@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -133,11 +134,17 @@ func TestPostfixDeliversByVirtualTransport(t *testing.T) {
 				require.Len(t, list, 1, local)
 				requireLetter(t, objects[0], `"abc..def"@docomo.ne.jp`)
 				require.Equal(t, "mx.example.test", list[0].QueueHost)
-				require.Contains(t, s.postfix.Log(), list[0].QueueID+": to=<")
-				require.Contains(t, s.postfix.Log(), "Stored as "+string(list[0].ID))
+				requireLogged(t, s.postfix, list[0].QueueID+": to=<")
+				requireLogged(t, s.postfix, "Stored as "+string(list[0].ID))
 			}
 		})
 	}
+}
+
+// requireLogged waits for a text in the log, which a process of its own writes.
+func requireLogged(t *testing.T, postfix *lab.Postfix, text string) {
+	t.Helper()
+	require.Eventually(t, func() bool { return strings.Contains(postfix.Log(), text) }, time.Minute, 10*time.Millisecond, text)
 }
 
 // Whatever Postfix has taken must not be refused for good: it would bounce the mail.
