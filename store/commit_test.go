@@ -26,7 +26,7 @@ type node struct {
 	server   *lab.Postgres
 }
 
-func newNode(t *testing.T) *node {
+func newNode(t testing.TB) *node {
 	t.Helper()
 	server := labtest.Postgres(t)
 	proxy := startCommitProxy(t, server.Addr())

@@ -7,16 +7,21 @@ import (
 	"net"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
 
 // commitProxy is a TCP proxy for PostgreSQL's protocol (manual, chapter 55) that knows when COMMIT is asked for and when
-// it is answered, and can be told to fail just then.
+// it is answered, and can be told to fail just then. It counts round trips, and can make each take longer.
 type commitProxy struct {
 	listener net.Listener
 	server   string
+	trips    atomic.Int64
+	// away is how far away the server is, in nanoseconds there and back.
+	away atomic.Int64
 
 	mu       sync.Mutex
 	fault    *commitFault
@@ -44,7 +49,7 @@ const (
 	beforeAnswer
 )
 
-func startCommitProxy(t *testing.T, server string) *commitProxy {
+func startCommitProxy(t testing.TB, server string) *commitProxy {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -169,6 +174,10 @@ func (s *proxied) forward() error {
 		if s.asksForCommit(message) && s.meets(beforeCommit) {
 			return nil
 		}
+		if asksForAnswer(message) {
+			s.proxy.trips.Add(1)
+			time.Sleep(time.Duration(s.proxy.away.Load()))
+		}
 		if _, err := s.server.Write(message); err != nil {
 			return err
 		}
@@ -205,6 +214,9 @@ func (s *proxied) asksForCommit(message []byte) bool {
 	}
 	return false
 }
+
+// asksForAnswer tells Sync and Query, after which a client waits.
+func asksForAnswer(message []byte) bool { return message[0] == 'S' || message[0] == 'Q' }
 
 // back passes the server's messages on, but for the answer to a COMMIT that is to be lost.
 func (s *proxied) back() error {

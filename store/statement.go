@@ -29,19 +29,8 @@ func chunks(list []any, width int, fn func(piece []any, n int) error) error {
 	return nil
 }
 
-// eachIn runs a query whose %s stands for a list of values, and calls row for each row found. The list goes
-// in ascending pieces, so that rows are locked in order when ids are sorted.
-func eachIn(ctx context.Context, tx *sqldb.Tx, query string, ids []any, row func(sqldb.Scan) error) error {
-	return eachInAfter(ctx, tx, query, nil, ids, row)
-}
-
-// eachInAfter is eachIn with fixed arguments before the list.
-func eachInAfter(ctx context.Context, tx *sqldb.Tx, query string, fixed, ids []any, row func(sqldb.Scan) error) error {
-	queueInAfter(tx, query, "", fixed, ids, row)
-	return tx.Flush(ctx)
-}
-
-// queueIn queues a query whose %s stands for a list of values, with a tail behind it. row is called for each row found.
+// queueIn queues a query whose %s stands for a list of values, with a tail behind it, and calls row for each row found. The list
+// goes in ascending pieces, so that rows are locked in order when ids are sorted.
 func queueIn(tx *sqldb.Tx, query, tail string, ids []any, row func(sqldb.Scan) error) {
 	queueInAfter(tx, query, tail, nil, ids, row)
 }
@@ -53,6 +42,18 @@ func queueInAfter(tx *sqldb.Tx, query, tail string, fixed, ids []any, row func(s
 		text := fmt.Sprintf(query, placeholders(len(fixed)+1, len(piece))) + tail
 		tx.QueueEach(text, slices.Concat(fixed, piece), row)
 	}
+}
+
+// eachIn runs a query whose %s stands for a list of values, after fixed arguments, outside of a transaction: a statement for each piece of the list.
+func (s *Store) eachIn(ctx context.Context, query string, fixed, ids []any, row func(sqldb.Scan) error) error {
+	for piece := range slices.Chunk(ids, maxListed) {
+		piece = padded(piece)
+		text := fmt.Sprintf(query, placeholders(len(fixed)+1, len(piece)))
+		if err := s.each(ctx, text, slices.Concat(fixed, piece), row); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // padded repeats the last value of a list up to a power of two. That finds nothing more, and keeps the number of
