@@ -67,6 +67,7 @@ func (report *tortureReport) cuts(t *testing.T, r *tortureRig, what, backend str
 		r.freshDisk(t)
 		random := rand.New(rand.NewPCG(report.seed, uint64(n)))
 		r.cut(t, random, round)
+		line.cutAcks += r.ledger.ackCount()
 		if random.IntN(4) == 0 {
 			r.cutAgain(t, random)
 		}

@@ -28,8 +28,10 @@ func newTortureReport(seed uint64) *tortureReport {
 
 // tally is one line of the report.
 type tally struct {
-	what, backend               string
-	rounds, sent, again, acked  int
+	what, backend              string
+	rounds, sent, again, acked int
+	// cutAcks are the acknowledgements before the power was cut. The others came when it was back.
+	cutAcks                     int
 	lost, corrupt, dup, orphans int
 	took                        time.Duration
 }
@@ -89,10 +91,11 @@ func (r *tortureReport) print(w io.Writer) {
 	for _, m := range r.mutants {
 		fmt.Fprintf(&b, "\n- %s", m)
 	}
-	orphans := 0
+	orphans, cutAcks := 0, 0
 	for _, l := range r.lines {
-		orphans += l.orphans
+		orphans, cutAcks = orphans+l.orphans, cutAcks+l.cutAcks
 	}
+	fmt.Fprintf(&b, "\n\nAcknowledged before a power cut, and not after it: %d", cutAcks)
 	fmt.Fprintf(&b, "\n\nWhole objects without a row, left by attempts that were not acknowledged: %d\n\n", orphans)
 	_, _ = w.Write(b.Bytes()) // a terminal that is gone has no reader
 }
