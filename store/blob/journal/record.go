@@ -16,7 +16,8 @@ import (
 //	record:       magic, use, seq (8 each), kind (2), number of keys (2), bytes of keys, bytes of body, CRC-32C of
 //	              keys and body, CRC-32C of the header up to here (4 each), keys (each after its length, 2), body
 //
-// Numbers are little endian. A header whose use is 0 says that nothing in the segment counts.
+// Numbers are little endian. A header whose use is 0 says that nothing in the segment counts. The last block has a copy of the
+// header with which the last use began, for when the first block cannot be read; it is no record.
 const (
 	blockBytes   = 512
 	segmentMagic = "MaiRustJ"
@@ -138,16 +139,27 @@ func headerBlock(use uint64) []byte {
 }
 
 // parseHeader gives the use of a segment; 0 when nothing in it counts. Of one whose header is damaged it is that of its first record, with which
-// each use begins; it may have been retired, but what comes back is better than what is lost.
+// each use begins, or of the copy at its end; it may have been retired, but what comes back is better than what is lost.
 func parseHeader(b []byte) (use uint64, damaged bool) {
-	switch {
-	case len(b) < blockBytes, len(bytes.Trim(b[:blockBytes], "\x00")) == 0:
-		use = firstUse(b)
-		return use, use != 0 // 0: it was never used
-	case string(b[:8]) != segmentMagic, binary.LittleEndian.Uint32(b[16:]) != crc32.Checksum(b[:16], castagnoli):
-		return firstUse(b), true
+	if len(b) >= blockBytes {
+		if use, ok := headerUse(b[:blockBytes]); ok {
+			return use, false
+		}
 	}
-	return binary.LittleEndian.Uint64(b[8:]), false
+	if use = firstUse(b); use == 0 && len(b) > blockBytes {
+		use, _ = headerUse(b[len(b)-blockBytes:])
+	}
+	wasUsed := len(bytes.Trim(b[:min(blockBytes, len(b))], "\x00")) > 0
+	return use, use != 0 || wasUsed
+}
+
+// headerUse reads a header.
+func headerUse(block []byte) (use uint64, ok bool) {
+	le := binary.LittleEndian
+	if string(block[:8]) != segmentMagic || le.Uint32(block[16:]) != crc32.Checksum(block[:16], castagnoli) {
+		return 0, false
+	}
+	return le.Uint64(block[8:]), true
 }
 
 // firstUse looks at no block behind the first: there may be what senders have written.

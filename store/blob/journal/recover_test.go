@@ -2,6 +2,7 @@ package journal_test
 
 import (
 	"bytes"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -107,13 +108,45 @@ func TestASegmentWhoseHeaderIsDamagedHoldsWhatItHeld(t *testing.T) {
 	}
 }
 
+func TestWithoutHeaderAndFirstRecordTheCopyOfTheHeaderCounts(t *testing.T) {
+	dir, o := filepath.Join(t.TempDir(), "journal"), newObjects()
+	l := open(t, dir, o.options())
+	put(t, l, "one", "a").Placed()
+	put(t, l, "two", "b").Placed()
+	left := crash(t, dir)
+	damage(t, left, func(string) int { return 10 })
+	damage(t, left, func(string) int { return 512 + 10 })
+	after := newObjects()
+	open(t, left, after.options())
+	require.Equal(t, map[string]string{"b": "two"}, after.there)
+}
+
+// What is in the last block of a segment counts when the first one is no header: no sender may have written it.
+func TestNoRecordIsWhereTheCopyOfTheHeaderIs(t *testing.T) {
+	dir, o := filepath.Join(t.TempDir(), "journal"), newObjects()
+	options := o.options()
+	options.CheckpointNames = 1000
+	l := open(t, dir, options)
+	for i := range 40 {
+		put(t, l, strings.Repeat("x", 100<<10), fmt.Sprint(i)).Placed()
+		segments, err := filepath.Glob(filepath.Join(dir, "*.seg"))
+		require.NoError(t, err)
+		for _, path := range segments {
+			raw, err := os.ReadFile(path)
+			require.NoError(t, err)
+			require.NotContains(t, string(raw[len(raw)-512:]), "xx")
+		}
+	}
+}
+
 func TestASegmentOfWhichNothingIsKnownIsKept(t *testing.T) {
 	dir, o := filepath.Join(t.TempDir(), "journal"), newObjects()
 	l := open(t, dir, o.options())
 	put(t, l, "one", "a").Placed()
 	left := crash(t, dir)
-	damage(t, left, func(string) int { return 10 })
-	damage(t, left, func(string) int { return 512 + 10 })
+	for _, at := range []int{10, 512 + 10, 2<<20 - 512 + 10} { // header, first record, copy of the header
+		damage(t, left, func(string) int { return at })
+	}
 	after := newObjects()
 	again := open(t, left, after.options())
 	kept, err := filepath.Glob(filepath.Join(left, "*.seg.damaged"))
@@ -149,36 +182,50 @@ func damage(t *testing.T, dir string, at func(raw string) int) {
 
 // One sector of the disk is bad, for good: neither the first start after a crash nor the next fails, and nothing else is lost.
 func TestABadSectorCostsNoMoreThanWhatWasInIt(t *testing.T) {
-	dir, o := filepath.Join(t.TempDir(), "journal"), newObjects()
-	l := open(t, dir, o.options())
 	lost := strings.Repeat("x", 3*journal.SectorBytes)
-	put(t, l, "one", "a").Placed()
-	put(t, l, lost, "lost").Placed()
-	put(t, l, "three", "c").Placed()
-	left := crash(t, dir)
+	all := map[string]string{"a": "one", "lost": lost, "c": "three"}
+	for name, tt := range map[string]struct {
+		from int64
+		left []string
+	}{
+		"the header": {0, []string{"c"}}, // and the heads of the two that begin in the sector
+		"a record":   {journal.SectorBytes, []string{"a", "c"}},
+		"the end":    {2<<20 - journal.SectorBytes, []string{"a", "lost", "c"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, o := filepath.Join(t.TempDir(), "journal"), newObjects()
+			l := open(t, dir, o.options())
+			put(t, l, "one", "a").Placed()
+			put(t, l, lost, "lost").Placed()
+			put(t, l, "three", "c").Placed()
+			left := crash(t, dir)
 
-	journal.MakeUnreadable(t, journal.SectorBytes, journal.SectorBytes)
-	for range 2 {
-		after := newObjects()
-		again := open(t, left, after.options())
-		require.NoError(t, again.Recovered())
-		if _, found := after.there["a"]; found {
-			require.Equal(t, map[string]string{"a": "one", "c": "three"}, after.there)
-		} else {
-			require.Empty(t, after.there, "the second time: it is not read again")
-		}
-		require.NoError(t, again.Close())
+			journal.MakeUnreadable(t, tt.from, journal.SectorBytes)
+			after := newObjects()
+			again := open(t, left, after.options())
+			require.NoError(t, again.Recovered())
+			want := map[string]string{}
+			for _, key := range tt.left {
+				want[key] = all[key]
+			}
+			require.Equal(t, want, after.there)
+			require.NoError(t, again.Close())
+			damaged, err := filepath.Glob(filepath.Join(left, "*.seg.damaged"))
+			require.NoError(t, err)
+			require.Len(t, damaged, 1)
+			later := newObjects()
+			again = open(t, left, later.options())
+			require.Empty(t, later.there, "it is not read again")
+			require.NoError(t, again.Close())
+
+			// Somebody has read it from a copy of the disk, and gives it its name back.
+			journal.MakeUnreadable(t, -1, 0)
+			require.NoError(t, os.Rename(damaged[0], strings.TrimSuffix(damaged[0], ".damaged")))
+			whole := newObjects()
+			open(t, left, whole.options())
+			require.Equal(t, all, whole.there)
+		})
 	}
-	damaged, err := filepath.Glob(filepath.Join(left, "*.seg.damaged"))
-	require.NoError(t, err)
-	require.Len(t, damaged, 1)
-
-	// Somebody has read it from a copy of the disk, and gives it its name back.
-	journal.MakeUnreadable(t, -1, 0)
-	require.NoError(t, os.Rename(damaged[0], strings.TrimSuffix(damaged[0], ".damaged")))
-	whole := newObjects()
-	open(t, left, whole.options())
-	require.Equal(t, map[string]string{"a": "one", "lost": lost, "c": "three"}, whole.there)
 }
 
 // All of the disk cannot be read now: then it may come back, and nothing is put aside.

@@ -168,8 +168,8 @@ func (s *segment) start(now time.Time) {
 	s.tail, s.began, s.keys, s.doubtful = blockBytes, now, nil, false
 }
 
-// fits says whether n more bytes have room.
-func (s *segment) fits(n int64) bool { return s.tail+n <= s.size }
+// fits says whether n more bytes have room, before the copy of the header in the last block.
+func (s *segment) fits(n int64) bool { return s.tail+n <= s.size-blockBytes }
 
 // append writes the pieces behind the tail and flushes them. After an error nothing is known of what was written,
 // and the segment takes no more.
@@ -178,6 +178,9 @@ func (s *segment) append(pieces [][]byte, n int64) error {
 	if at == blockBytes {
 		at = 0
 		pieces = append([][]byte{headerBlock(s.use)}, pieces...)
+		if _, err := s.file.WriteAt(headerBlock(s.use), s.size-blockBytes); err != nil {
+			return err
+		}
 	}
 	s.tail += n
 	if err := writeAll(s.file, pieces, at); err != nil {
