@@ -12,26 +12,6 @@ import (
 	"github.com/mairust/mairust/store/storetest"
 )
 
-// refuseRows has the database refuse the rows of messages for which an SQL condition holds.
-func refuseRows(t *testing.T, db *sqldb.DB, condition string) {
-	t.Helper()
-	statements := []string{`CREATE TRIGGER refuse BEFORE INSERT ON messages WHEN ` + condition + ` BEGIN SELECT RAISE(ABORT, 'refused'); END`}
-	if db.Backend() == sqldb.Postgres {
-		statements = []string{
-			`CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'refused' USING ERRCODE = '23514'; END $$`,
-			`CREATE TRIGGER refuse BEFORE INSERT ON messages FOR EACH ROW WHEN (` + condition + `) EXECUTE FUNCTION refuse()`,
-		}
-	}
-	require.NoError(t, db.Write(t.Context(), func(tx *sqldb.Tx) error {
-		for _, s := range statements {
-			if _, err := tx.Exec(t.Context(), s); err != nil {
-				return err
-			}
-		}
-		return nil
-	}))
-}
-
 // A 451 for ever would end in a bounce.
 func TestWhatTheDatabaseRefusesIsStoredWithoutTheSendersWords(t *testing.T) {
 	for _, backend := range storetest.Backends() {
@@ -39,7 +19,7 @@ func TestWhatTheDatabaseRefusesIsStoredWithoutTheSendersWords(t *testing.T) {
 			db := storetest.OpenDB(t, storetest.Options(t, backend))
 			s := store.New(store.Options{DB: db})
 			site := storetest.NewSite(t, s, "example", "example.test", "bob", "eve")
-			refuseRows(t, db, `NEW.subject LIKE 'poison%'`)
+			storetest.RefuseRows(t, db, `NEW.subject LIKE 'poison%'`)
 
 			var copies []store.Copy
 			for i := range 6 {
@@ -84,7 +64,7 @@ func TestWhatTheDatabaseRefusesWhateverIsInItIsSurelyNotStored(t *testing.T) {
 			site := storetest.NewSite(t, s, "example", "example.test", "bob")
 			storetest.Deliver(t, s, storetest.NewCopy(t, site.Target("bob"), "before"))
 			c := storetest.NewCopy(t, site.Target("bob"), "x")
-			refuseRows(t, db, `NEW.id = '`+string(c.ID)+`'`)
+			storetest.RefuseRows(t, db, `NEW.id = '`+string(c.ID)+`'`)
 			r := s.Deliver(context.Background(), []store.Copy{c})[0]
 			require.ErrorIs(t, r.Err, store.ErrNotStored)
 			require.ErrorIs(t, r.Err, sqldb.ErrRefused)

@@ -27,8 +27,8 @@ var (
 	ErrConflict = errors.New("key is taken")
 	// ErrData says that the database refuses a value; trying again will not help.
 	ErrData = errors.New("database refuses the value")
-	// ErrRefused says that the database refuses a statement for any other reason: a constraint, a trigger, what it does not know.
-	ErrRefused = errors.New("database refuses the statement")
+	// ErrRefused says that a constraint, other than that of a unique key, or a trigger refuses a row.
+	ErrRefused = errors.New("database refuses the row")
 	// ErrNoRows says that a Get found nothing.
 	ErrNoRows = errors.New("no rows")
 	// ErrLocked says that another process has the SQLite file open.
@@ -109,16 +109,20 @@ func classOfPostgres(code string) error {
 		return ErrFull
 	case code == "42501" || code == "42P01": // rights or tables were taken away; the former also stands for EROFS and EACCES
 		return ErrUnavailable
-	case len(code) != 5:
+	case code == "P0001": // a trigger's RAISE
 		return ErrRefused
+	case len(code) != 5:
+		return nil
 	}
 	switch code[:2] {
 	case "08", "53", "55", "57", "58", "25", "XX": // the last is damage, and faults of the server
 		return ErrUnavailable
 	case "22", "54":
 		return ErrData
-	default:
+	case "23":
 		return ErrRefused
+	default:
+		return nil
 	}
 }
 
@@ -138,7 +142,9 @@ func classOfSQLite(code int) error {
 	case sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_INTERRUPT,
 		sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_PERM, sqlite3.SQLITE_PROTOCOL:
 		return ErrUnavailable
-	default:
+	case sqlite3.SQLITE_CONSTRAINT:
 		return ErrRefused
+	default:
+		return nil
 	}
 }

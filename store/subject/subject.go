@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -54,12 +55,33 @@ func (x *Index) Message(ctx context.Context, sc store.Scope, id store.MessageID)
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	err = x.fillSubject(ctx, m)
-	if err == nil {
+	if isBare(m) {
+		err = x.fillAll(ctx, m)
+	} else if err = x.fillSubject(ctx, m); err == nil {
 		err = x.fillNames(ctx, m)
 	}
 	x.note(m, err)
 	return m, nil
+}
+
+// isBare says whether the database has nothing of what the sender wrote.
+func isBare(m *store.Message) bool { return slices.Contains(m.Defects, store.DefectNotIndexed) }
+
+// fillAll reads the whole message.
+func (x *Index) fillAll(ctx context.Context, m *store.Message) error {
+	r, err := x.objects.Open(ctx, want(m), 0, -1)
+	if err != nil {
+		return fmt.Errorf("open object: %w", err)
+	}
+	s, err := mail.Summarize(r, mail.Limits{})
+	if err := errors.Join(err, r.Close()); err != nil {
+		return fmt.Errorf("read object: %w", err)
+	}
+	m.Subject, m.From, m.ReplyTo, m.To, m.Cc, m.Date = s.Subject, s.From, s.ReplyTo, s.To, s.Cc, s.Date
+	m.HeaderMessageID, m.InReplyTo, m.Preview = s.MessageID, s.InReplyTo, s.Preview
+	m.Parts, m.HasAttachments = s.Parts, len(s.Attachments()) > 0
+	m.Defects = append(m.Defects, s.Defects...)
+	return nil
 }
 
 // Messages lists messages with their subjects. When the object store fails, as opposed to one object, the rest of the list
@@ -117,10 +139,14 @@ func (x *Index) fillSubject(ctx context.Context, m *store.Message) error {
 		return err
 	}
 	s, err := mail.Summarize(bytes.NewReader(raw), mail.Limits{})
-	if err == nil {
-		m.Subject = s.Subject
+	if err != nil {
+		return err
 	}
-	return err
+	m.Subject = s.Subject
+	if isBare(m) {
+		m.From, m.Date = s.From, s.Date
+	}
+	return nil
 }
 
 // fillNames reads the header of each part that has bytes of its own. It ends where the part's body begins.
@@ -157,10 +183,13 @@ func lastHeader(raw []byte, depth int) []byte {
 	return header
 }
 
+func want(m *store.Message) blob.Want {
+	return blob.Want{Key: m.Key, SizeBytes: m.SizeBytes, Digest: m.Digest, Pieces: m.Pieces}
+}
+
 // read reads up to n bytes from offset of a message's object.
 func (x *Index) read(ctx context.Context, m *store.Message, offset, n int64) ([]byte, error) {
-	want := blob.Want{Key: m.Key, SizeBytes: m.SizeBytes, Digest: m.Digest, Pieces: m.Pieces}
-	r, err := x.objects.Open(ctx, want, offset, n)
+	r, err := x.objects.Open(ctx, want(m), offset, n)
 	if err != nil {
 		return nil, fmt.Errorf("open object: %w", err)
 	}

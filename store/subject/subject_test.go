@@ -60,6 +60,41 @@ Content-Transfer-Encoding: quoted-printable
 `, subject, strings.Repeat("\n.", filler)), "\n", "\r\n")
 }
 
+func TestAMessageWhoseRowWasRefusedIsReadFromItsObject(t *testing.T) {
+	for _, backend := range storetest.Backends() {
+		t.Run(backend, func(t *testing.T) {
+			db := storetest.OpenDB(t, storetest.Options(t, backend))
+			s := store.New(store.Options{DB: db})
+			site := storetest.NewSite(t, s, "one", "one.test", "bob")
+			objects := blob.NewMemory()
+			whole := deliver(t, s, objects, site, raw("good", 100))
+			storetest.RefuseRows(t, db, `NEW.subject LIKE 'poison%'`)
+			bare := deliver(t, s, objects, site, raw("poison", 100))
+
+			index := subject.New(s, objects, nil)
+			want, err := index.Message(t.Context(), store.System, whole)
+			require.NoError(t, err)
+			m, err := index.Message(t.Context(), store.System, bare)
+			require.NoError(t, err)
+			require.Equal(t, "poison", m.Subject)
+			require.Contains(t, m.Defects, store.DefectNotIndexed)
+			require.Equal(t, want.From, m.From)
+			require.Equal(t, want.Preview, m.Preview)
+			require.True(t, m.HasAttachments)
+			require.Len(t, m.Parts, len(want.Parts))
+			for i, p := range m.Parts {
+				require.Equal(t, want.Parts[i].Type, p.Type)
+				require.Equal(t, want.Parts[i].Name, p.Name)
+				require.Equal(t, want.Parts[i].Offset+int64(len("poison")-len("good")), p.Offset, "where it is in the object")
+			}
+			list, err := index.Messages(t.Context(), store.System, store.MessageFilter{Mailbox: site.Mailboxes["bob"].ID, Limit: 10})
+			require.NoError(t, err)
+			require.Equal(t, "poison", list[0].Subject)
+			require.Equal(t, "a@sender.test", list[0].From[0].Address)
+		})
+	}
+}
+
 func TestWordsAreReadFromTheObjectWhereTheDatabaseMayNotHaveThem(t *testing.T) {
 	for _, backend := range storetest.Backends() {
 		t.Run(backend, func(t *testing.T) {
