@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/mairust/mairust/internal/mail"
@@ -129,10 +128,16 @@ type MessageFilter struct {
 	Deleted bool
 }
 
-// Messages lists messages of a mailbox, newest first. An unknown mailbox or folder gives an empty list.
-//
-// Those of a whole mailbox are merged from its folders: an index by mailbox, for this alone, would cost each delivery.
+// Messages lists messages of a mailbox, newest first. An unknown mailbox or folder gives an empty list. Those of a whole mailbox are read by
+// one statement, so that a message which is moved from folder to folder meanwhile is in the list once.
 func (s *Store) Messages(ctx context.Context, sc Scope, f MessageFilter) ([]Message, error) {
+	before := mail.Clean(string(f.Before), maxWord)
+	if before == "" {
+		before = "~" // sorts after every UUID
+	}
+	if f.Folder == "" {
+		return s.list(ctx, listMailbox(f.Deleted), append(sc.args(), string(f.Mailbox), before, f.Limit))
+	}
 	folders, err := s.folders(ctx, sc, f.Mailbox)
 	if err != nil {
 		return nil, err
@@ -141,37 +146,49 @@ func (s *Store) Messages(ctx context.Context, sc Scope, f MessageFilter) ([]Mess
 	if fold(name) == fold(Inbox) {
 		name = Inbox
 	}
-	var list []Message
-	for _, folder := range folders {
-		if name != "" && folder.Name != name {
-			continue
-		}
-		part, err := s.folderMessages(ctx, sc, f, folder.ID)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, part...)
+	i := slices.IndexFunc(folders, func(f Folder) bool { return f.Name == name })
+	if i < 0 {
+		return nil, nil
 	}
-	slices.SortFunc(list, func(a, b Message) int { return strings.Compare(string(b.ID), string(a.ID)) })
-	return list[:min(len(list), f.Limit)], nil
+	return s.list(ctx, listFolder(f.Deleted), append(sc.args(), string(folders[i].ID), before, f.Limit))
 }
 
-// folderMessages is Messages for one folder.
-func (s *Store) folderMessages(ctx context.Context, sc Scope, f MessageFilter, folder FolderID) ([]Message, error) {
-	before := mail.Clean(string(f.Before), maxWord)
-	if before == "" {
-		before = "~" // sorts after every UUID
-	}
-	deleted := ` AND m.deleted_us IS NULL`
-	if f.Deleted {
-		deleted = ` AND m.deleted_us IS NOT NULL`
-	}
-	query := selectMessages + deleted + ` AND m.folder_id = $4 AND m.id < $5 ORDER BY m.id DESC LIMIT $6`
+func (s *Store) list(ctx context.Context, query string, args []any) ([]Message, error) {
 	var list []Message
-	err := s.each(ctx, query, append(sc.args(), string(folder), before, f.Limit), func(scan sqldb.Scan) error {
+	err := s.each(ctx, query, args, func(scan sqldb.Scan) error {
 		m, err := scanMessage(scan)
 		list = append(list, m)
 		return err
 	})
 	return list, err
+}
+
+func listFolder(deleted bool) string {
+	state := ` AND m.deleted_us IS NULL`
+	if deleted {
+		state = ` AND m.deleted_us IS NOT NULL`
+	}
+	return selectMessages + state + ` AND m.folder_id = $4 AND m.id < $5 ORDER BY m.id DESC LIMIT $6`
+}
+
+// listMailbox goes down each folder of a mailbox, from the newest message to the next, as far as the list can be long: an index by mailbox,
+// for this alone, would cost each delivery.
+//
+// Each next message is found by the index of folder and id. Were it "folder_id = ... ORDER BY id", PostgreSQL would go down the ids of all
+// folders, where there are few, and to their end for an empty one. IS NULL it takes for rare where it has no statistics yet, as after a restore,
+// and would read a folder to its end each time; of the comparison it thinks that it is nearly always true. SQLite compares w.id by the index
+// only if it is an expression.
+func listMailbox(deleted bool) string {
+	state := `CASE WHEN x.deleted_us IS NULL THEN 1 ELSE 0 END <> 0`
+	if deleted {
+		state = `x.deleted_us IS NOT NULL`
+	}
+	next := func(folder, before string) string {
+		return `(SELECT x.id FROM messages x WHERE x.folder_id >= ` + folder + ` AND (x.folder_id, x.id) < (` + folder + `, ` + before + `)
+			AND ` + state + ` ORDER BY x.folder_id DESC, x.id DESC LIMIT 1)`
+	}
+	return `WITH RECURSIVE newest (folder_id, id, n) AS (
+		SELECT f.id, ` + next(`f.id`, `$5`) + `, 1 FROM folders f WHERE f.mailbox_id = $4 AND ` + folderInScope + `
+		UNION ALL SELECT w.folder_id, ` + next(`w.folder_id`, `w.id || ''`) + `, w.n + 1 FROM newest w WHERE w.id IS NOT NULL AND w.n < $6
+	) ` + selectMessages + ` AND m.id IN (SELECT w.id FROM newest w WHERE w.id IS NOT NULL ORDER BY w.id DESC LIMIT $6) ORDER BY m.id DESC`
 }

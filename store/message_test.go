@@ -1,9 +1,12 @@
 package store_test
 
 import (
+	"context"
 	"slices"
+	"sync"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/mairust/mairust/store"
@@ -37,6 +40,50 @@ func TestMessagesOfAllFoldersAreListedNewestFirstInPages(t *testing.T) {
 		list, err := s.Messages(t.Context(), store.System, store.MessageFilter{Mailbox: f.Mailbox, Folder: "inbox", Limit: 9})
 		require.NoError(t, err)
 		require.Len(t, list, 4)
+	})
+}
+
+// walk is the ids of all pages of a list, in their order.
+func walk(t *testing.T, s *store.Store, f store.MessageFilter) []store.MessageID {
+	t.Helper()
+	var ids []store.MessageID
+	for {
+		list, err := s.Messages(t.Context(), store.System, f)
+		require.NoError(t, err)
+		for _, m := range list {
+			ids = append(ids, m.ID)
+		}
+		if len(list) < f.Limit {
+			return ids
+		}
+		f.Before = ids[len(ids)-1]
+	}
+}
+
+func TestMessagesThatAreMovedMeanwhileAreListedOnce(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		site := storetest.NewSite(t, s, "example", "example.test", "bob")
+		want := deliverAtOnce(t, s, site.Target("bob"), store.Inbox, 60)
+		slices.Reverse(want)
+		var moves int
+		var mover sync.WaitGroup
+		over := make(chan struct{})
+		mover.Go(func() {
+			for ; ; moves++ {
+				select {
+				case <-over:
+					return
+				default:
+				}
+				_, err := s.MoveMessages(context.Background(), store.System, want[10:50], []string{store.Archive, store.Inbox}[moves%2])
+				assert.NoError(t, err)
+			}
+		})
+		defer mover.Wait()
+		defer close(over)
+		for range 100 {
+			require.Equal(t, want, walk(t, s, store.MessageFilter{Mailbox: site.Mailboxes["bob"].ID, Limit: 7}))
+		}
 	})
 }
 
