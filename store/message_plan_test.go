@@ -14,7 +14,7 @@ import (
 )
 
 // A page of a large mailbox reads about as many messages of each folder as it is long, also where PostgreSQL knows nothing of the tables, and
-// where there are few folders, of which one is empty.
+// where there are few folders, of which one is empty. Of deleted messages it reads no others.
 func TestListOfAMailboxFindsMessagesByFolderAndID(t *testing.T) {
 	for _, backend := range []string{sqldb.SQLite, sqldb.Postgres} {
 		t.Run(backend, func(t *testing.T) {
@@ -24,17 +24,33 @@ func TestListOfAMailboxFindsMessagesByFolderAndID(t *testing.T) {
 					_, err := tx.Exec(t.Context(), statement)
 					return err
 				}))
-				plan := planOfList(t, db, listMailbox(false), c)
-				walks := linesWith(plan, " messages x", "SEARCH x")
-				require.Len(t, walks, 2, "the first of each folder and the next, after %s: %s", statement, strings.Join(plan, "\n"))
-				for _, line := range walks {
-					assert.Contains(t, line, "messages_folder", statement)
-				}
-				if backend == sqldb.SQLite {
-					assert.Len(t, linesWith(walks, "(folder_id,id)<(?,?)"), 2, "from the message before, not from the newest: %v", walks)
-				}
-				assert.Empty(t, linesWith(plan, "Incremental Sort", "Seq Scan on messages", "SCAN m", "SCAN x"), statement)
+				requireWalks(t, planOfList(t, db, listMailbox(false), c), "messages_folder")
+				requireWalks(t, planOfList(t, db, listMailbox(true), c), "messages_deleted")
 			}
+		})
+	}
+}
+
+// requireWalks requires a plan that finds the first message of each folder, and each next one, by an index.
+func requireWalks(t *testing.T, plan []string, index string) {
+	t.Helper()
+	walks := linesWith(plan, " messages x", "SEARCH x")
+	require.Len(t, walks, 2, strings.Join(plan, "\n"))
+	for _, line := range walks {
+		assert.Contains(t, line, index)
+		if strings.Contains(line, "SEARCH x") {
+			assert.Contains(t, line, "(folder_id,id)<(?,?)", "from the message before, not from the newest")
+		}
+	}
+	assert.Empty(t, linesWith(plan, "Incremental Sort", "Seq Scan on messages", "SCAN m", "SCAN x"), strings.Join(plan, "\n"))
+}
+
+func TestListOfAFolderFindsDeletedMessagesByTheirIndex(t *testing.T) {
+	for _, backend := range []string{sqldb.SQLite, sqldb.Postgres} {
+		t.Run(backend, func(t *testing.T) {
+			db, c := largeMailbox(t, backend)
+			plan := planOfList(t, db, listFolder(true), c)
+			require.NotEmpty(t, linesWith(plan, "messages_deleted"), strings.Join(plan, "\n"))
 		})
 	}
 }

@@ -249,3 +249,19 @@ func TestMigrationsTakeLongerThanAStatementMay(t *testing.T) {
 	require.NoError(t, db.CheckSchema(t.Context()))
 	require.ErrorIs(t, db.Get(t.Context(), `SELECT 1 FROM pg_sleep(0.6)`, nil, new(int)), sqldb.ErrUnavailable, "other statements have no more time")
 }
+
+// An index that is made while others write is left behind, not valid, by an attempt that failed.
+func TestIndexThatAFailedMigrationLeftIsMadeAnew(t *testing.T) {
+	db := open(t, sqldb.Options{Backend: sqldb.Postgres, URL: labtest.Postgres(t).URL()})
+	require.NoError(t, db.Write(t.Context(), func(tx *sqldb.Tx) error {
+		tx.Queue(`UPDATE pg_index SET indisvalid = false WHERE indexrelid = CAST('messages_deleted' AS regclass)`)
+		tx.Queue(`DELETE FROM goose_db_version WHERE version_id = 13`)
+		return nil
+	}))
+	names, err := db.Migrate(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, []string{"00013_deleted.sql"}, names)
+	var valid bool
+	require.NoError(t, db.Get(t.Context(), `SELECT indisvalid FROM pg_index WHERE indexrelid = CAST('messages_deleted' AS regclass)`, nil, &valid))
+	require.True(t, valid)
+}
