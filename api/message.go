@@ -39,8 +39,13 @@ func (s *Server) registerMessages(api huma.API) {
 	tags := []string{"messages"}
 	handle(s, api, auth.ReadMessages, huma.Operation{
 		OperationID: "list-messages", Method: http.MethodGet, Path: "/api/v1/messages", Tags: tags,
-		Summary:     "List the messages of a mailbox, newest first",
-		Description: "Subjects and previews are content: that of a mailbox which is not yours is noted in the audit log, once in 10 minutes.",
+		Summary: "List the messages of a mailbox, newest first",
+		Description: "Subjects and previews are content: that of a mailbox which is not yours is noted in the audit log, once in 10 minutes. " +
+			"The order is that of the ids, which are made before a message is stored. One whose storing took long, one of a node whose clock is behind, " +
+			"and one whose object was found without a row, days later perhaps, appear below others that may have been seen already: do not stop at " +
+			"an id that you know. To find what is new, keep the ids that you have seen and read the pages on until received_at is well before your " +
+			"last look, by an hour or more; and read the whole list now and then, for what was found later. Of one folder (folder=INBOX) each " +
+			"message has a uid above all that were there when it came, wherever it is in the list; IMAP asks for those alone.",
 	}, s.messages)
 	handle(s, api, auth.ReadMessages, huma.Operation{
 		OperationID: "get-message", Method: http.MethodGet, Path: "/api/v1/messages/{id}", Tags: tags,

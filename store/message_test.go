@@ -87,6 +87,21 @@ func TestMessagesThatAreMovedMeanwhileAreListedOnce(t *testing.T) {
 	})
 }
 
+// Its id is as old as its object. What the API says of the order of a list counts on this.
+func TestMessageThatIsStoredLateIsListedByItsIDAndHasTheHighestUID(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		site := storetest.NewSite(t, s, "example", "example.test", "bob")
+		late := storetest.NewCopy(t, site.Target("bob"), "x")
+		seen := deliverMany(t, s, site.Target("bob"), 2)
+		storetest.Deliver(t, s, late)
+		list, err := s.Messages(t.Context(), store.System, store.MessageFilter{Mailbox: site.Mailboxes["bob"].ID, Folder: store.Inbox, Limit: 9})
+		require.NoError(t, err)
+		require.Len(t, list, 3)
+		require.Equal(t, []store.MessageID{seen[1], seen[0], late.ID}, []store.MessageID{list[0].ID, list[1].ID, list[2].ID})
+		require.Equal(t, []uint32{2, 1, 3}, []uint32{list[0].UID, list[1].UID, list[2].UID})
+	})
+}
+
 func TestMessagesAreCountedInPieces(t *testing.T) {
 	storetest.Run(t, func(t *testing.T, s *store.Store) {
 		site := storetest.NewSite(t, s, "example", "example.test", "bob")
