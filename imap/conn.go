@@ -75,7 +75,7 @@ func newConn(s *Server, nc net.Conn, security Security) *conn {
 	c.log = s.log.With("client", c.client.String())
 	c.loginBy = time.Now().Add(s.deps.Timeouts.Login)
 	c.br = bufio.NewReaderSize(nc, bufferBytes)
-	c.out = newWriter(nc, c.writing, s.metrics.bytes)
+	c.out = newWriter(nc, c.writing, c.written, s.metrics.bytes)
 	return c
 }
 

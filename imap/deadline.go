@@ -68,6 +68,16 @@ func (c *conn) writing() error {
 	return c.nc.SetWriteDeadline(c.writeBy(time.Now()))
 }
 
+// written leaves time for what TLS itself says while the client is silent, as to a client that wants new keys (RFC 8446, 4.6.3).
+func (c *conn) written() error {
+	c.waking.Lock()
+	defer c.waking.Unlock()
+	if c.leaving || c.server.stopping() || c.state == notAuthenticated {
+		return nil
+	}
+	return c.nc.SetWriteDeadline(time.Now().Add(c.server.deps.Timeouts.Idle))
+}
+
 func (c *conn) writeBy(now time.Time) time.Time {
 	switch {
 	case c.leaving:

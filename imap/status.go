@@ -47,6 +47,9 @@ func (c *conn) writeStatus(ctx context.Context, b *box, items []string) error {
 	if slices.Contains(items, "HIGHESTMODSEQ") {
 		c.condstore = true // RFC 7162, 3.1: asking for it enables it
 	}
+	if c.qresync && c.view != nil && c.view.id == b.folder.ID {
+		values["HIGHESTMODSEQ"] = min(b.folder.ModSeq, c.view.snap.modSeq) // no more than it was told of, see tell
+	}
 	if slices.Contains(items, "SIZE") {
 		size, err := c.server.deps.Index.FolderBytes(ctx, c.scope, b.folder.ID)
 		if err != nil {

@@ -27,9 +27,9 @@ const writerBytes = 32 << 10
 
 var writers = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, writerBytes) }}
 
-// newWriter makes a writer to nc that calls before for each piece it sends, to set a deadline.
-func newWriter(nc net.Conn, before func() error, sent prometheus.Counter) *writer {
-	return &writer{to: countingWriter{w: nc, before: before, sent: sent}}
+// newWriter makes a writer to nc that calls before and after each piece it sends, to set deadlines.
+func newWriter(nc net.Conn, before, after func() error, sent prometheus.Counter) *writer {
+	return &writer{to: countingWriter{w: nc, before: before, after: after, sent: sent}}
 }
 
 // reset goes on with another connection; nothing may be left to send.
@@ -40,11 +40,11 @@ func (w *writer) broken() bool { return w.to.failed.Load() }
 
 // countingWriter sends in pieces of which each has a deadline of its own.
 type countingWriter struct {
-	w      io.Writer
-	before func() error
-	sent   prometheus.Counter
-	err    error
-	failed atomic.Bool // err is set
+	w             io.Writer
+	before, after func() error
+	sent          prometheus.Counter
+	err           error
+	failed        atomic.Bool // err is set
 }
 
 // Write implements io.Writer. Its first error stays.
@@ -53,6 +53,9 @@ func (w *countingWriter) Write(b []byte) (n int, err error) {
 		var sent int
 		if w.err = w.before(); w.err == nil {
 			sent, w.err = w.w.Write(b[n:min(n+writerBytes, len(b))])
+		}
+		if w.err == nil {
+			w.err = w.after()
 		}
 		n += sent
 		w.sent.Add(float64(sent))

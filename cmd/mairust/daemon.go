@@ -226,7 +226,8 @@ func (d *daemon) serve(ctx context.Context) error {
 	stopReload()
 	err := d.shutdown()
 	endDeciding()
-	d.drain(&group)
+	d.endWithin(max(time.Second, time.Duration(d.config.Shutdown.DrainTimeoutSeconds)*time.Second))
+	group.Wait()
 	d.watch.Close()
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 		err = errors.Join(cause, err)
@@ -275,21 +276,13 @@ func (d *daemon) leaveOnSecondSignal() (disarm func()) {
 	}
 }
 
-// drain waits for what runs still: jobs, and deliveries that a database or disk which hangs has not decided. Their clients were not told
-// that anything is stored, so that after the patience for them the process just ends.
-func (d *daemon) drain(running *sync.WaitGroup) {
-	ended := make(chan struct{})
-	go func() {
-		running.Wait()
-		close(ended)
-	}()
-	patience := max(time.Second, time.Duration(d.config.Shutdown.DrainTimeoutSeconds)*time.Second)
-	select {
-	case <-ended:
-	case <-time.After(patience):
-		d.log.Error("jobs or deliveries have not ended, leaving without them", "patience", patience)
+// endWithin bounds the rest of the process: jobs, deliveries that a database or disk which hangs has not decided, and closing all of it. Clients of
+// those deliveries were not told that anything is stored, so that after the patience the process just ends.
+func (d *daemon) endWithin(patience time.Duration) {
+	time.AfterFunc(patience, func() {
+		d.log.Error("jobs, deliveries or the store have not ended, leaving without them", "patience", patience)
 		os.Exit(1)
-	}
+	})
 }
 
 // shutdown stops accepting at once and lets sessions end for as long as the configuration says.

@@ -125,6 +125,9 @@ func (k *wiringCheck) unknownRecipient(ctx context.Context) {
 		k.fail("recipients", err, "add a service smtp inet to master.cf")
 		return
 	}
+	if _, err := k.chooseMailbox(ctx); err != nil {
+		return // nobody is refused before there is a mailbox, and the probe tells that there is none
+	}
 	for _, domain := range s.Domains {
 		reply, err := postfix.Probe(ctx, smtp, "mairust-probe-"+uuid.NewString()+"@"+domain, nil)
 		switch {
