@@ -31,6 +31,7 @@ type options struct {
 
 func main() {
 	beFlushingSink()
+	beBusy()
 	if err := ownMounts(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -48,14 +49,15 @@ var inbound = load{connections: 32, size: 4 << 10, smtp: true}
 
 // throughPostfix measures a real Postfix that delivers to MaiRust, beside one that delivers to nowhere.
 func throughPostfix(b *bench) *part {
-	kinds := append([]kind{nullSink}, only([]kind{flushingSink, dovecot, mairust(b.mairust, sqldb.SQLite), mairust(b.mairust, sqldb.Postgres)}, b.servers)...)
 	var chosen []flow
+	steps := 0
 	for _, f := range flows {
 		if b.loads.MatchString(f.name) {
 			chosen = append(chosen, f)
+			steps += len(b.receivers(f)) * b.repeat
 		}
 	}
-	return &part{name: "postfix", steps: len(chosen) * len(kinds) * b.repeat, run: func(ctx context.Context) (_ *table, err error) {
+	return &part{name: "postfix", steps: steps, run: func(ctx context.Context) (_ *table, err error) {
 		if slices.ContainsFunc(chosen, func(f flow) bool { return f.apart }) {
 			if b.queueDisk, err = newDisk(ctx, min(b.disk.sizeMB, queueMB(b.lasting))); err != nil {
 				return nil, err
@@ -69,6 +71,7 @@ func throughPostfix(b *bench) *part {
 		}
 		t := &table{columns: []string{"4 KB, 32 SMTP sessions", "delivered to", "msg/s", "Postfix's CPU µs/msg", "server's", "of it database", "sender's", "of sink", "goal"}}
 		for _, f := range chosen {
+			kinds := b.receivers(f)
 			runs, err := b.inTurn(ctx, f.name, kinds, func(ctx context.Context, k kind) (figures, error) { return b.measureFlow(ctx, k, f) })
 			if err != nil {
 				return nil, err
@@ -77,6 +80,15 @@ func throughPostfix(b *bench) *part {
 		}
 		return t, nil
 	}}
+}
+
+// receivers are what Postfix delivers to in a flow: first the null sink, to which the others are compared.
+func (b *bench) receivers(f flow) []kind {
+	list := []kind{flushingSink, dovecot, mairust(b.mairust, sqldb.SQLite), mairust(b.mairust, sqldb.Postgres)}
+	if f.apart { // else these would take Postfix's own processors
+		list = append([]kind{busySink("computing"), busySink("in memory")}, list...)
+	}
+	return append([]kind{nullSink}, only(list, b.servers)...)
 }
 
 // queueMB is the size of an image in MB that no queue fills: Postfix takes 2,000 messages a second at most, of 8 KB with their blocks.
@@ -92,7 +104,10 @@ func addFlow(t *table, f flow, kinds []kind, runs [][]figures) {
 		row := []string{f.name, k.name, fmt.Sprintf("%.0f", r.rate), fmt.Sprintf("%.0f", r.mta), fmt.Sprintf("%.0f", r.allCPU()), fmt.Sprintf("%.0f", r.database), fmt.Sprintf("%.0f", r.own)}
 		if i > 0 {
 			share := r.rate / sink.rate
-			row = append(row, fmt.Sprintf("%.2f", share), verdict(fmt.Sprintf("≥ %g", postfixGoal), share >= postfixGoal))
+			row = append(row, fmt.Sprintf("%.2f", share))
+			if !strings.HasPrefix(k.name, nullSink.name) {
+				row = append(row, verdict(fmt.Sprintf("≥ %g", postfixGoal), share >= postfixGoal))
+			}
 		}
 		t.add(row...)
 	}
