@@ -108,12 +108,14 @@ func (i *instance) awaitReady(ctx context.Context, c *child, ready func(ctx cont
 		select {
 		case <-c.done:
 			cancel()
-			return errors.New("ended while starting")
+			return errEnded
 		default:
 			return err
 		}
 	})
 }
+
+var errEnded = errors.New("ended while starting")
 
 // pid is the main process, 0 while the service is stopped.
 func (i *instance) pid() int {

@@ -115,13 +115,22 @@ func masterProgram() (string, error) {
 // ConfDir is the configuration directory, for Postfix's commands (-c).
 func (p *Postfix) ConfDir() string { return p.inst.path("etc") }
 
+// restartAttempts is how often a Postfix that ends at once is started.
+const restartAttempts = 20
+
 // Start brings a stopped Postfix back, with its queue.
 func (p *Postfix) Start(ctx context.Context) error {
 	master, err := masterProgram()
 	if err != nil {
 		return err
 	}
-	err = p.inst.run(ctx, p.greets, master, "-c", p.ConfDir())
+	// What a Postfix that was killed leaves behind may have its lock and its sockets for a moment more.
+	for range restartAttempts {
+		if err = p.inst.run(ctx, p.greets, master, "-c", p.ConfDir()); !errors.Is(err, errEnded) {
+			break
+		}
+		time.Sleep(pollEvery)
+	}
 	if err != nil {
 		return fmt.Errorf("%w\n%s", err, tail(p.LogFile))
 	}
