@@ -13,8 +13,8 @@ const (
 	maxBatchBytes   = 4 << 20
 )
 
-// busyPatience is how long an append waits for a free segment.
-const busyPatience = 2 * time.Second
+// busyPatience is how long an append waits for a free segment; tests replace it.
+var busyPatience = 2 * time.Second
 
 // errNotWritten is the error of an entry until it is known to be on the disk.
 var errNotWritten = errors.New("journal: entry was not written")

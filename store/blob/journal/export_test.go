@@ -3,12 +3,21 @@ package journal
 import (
 	"os"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 // SectorBytes is what one bad sector makes unreadable.
 const SectorBytes = sectorBytes
+
+// SetBusyPatience has appends wait longer for a free segment, until the test ends. Tests that use it are not parallel to others.
+func SetBusyPatience(t *testing.T, d time.Duration) {
+	t.Helper()
+	before := busyPatience
+	t.Cleanup(func() { busyPatience = before })
+	busyPatience = d
+}
 
 // MakeUnreadable has reading n bytes from an offset of a segment fail, until the test ends or it is called again; a negative offset: nothing.
 // Tests that use it are not parallel to others.

@@ -213,8 +213,8 @@ func (l *Log) recordsOf(s *segment) (records []record, used bool, err error) {
 		}
 		s.damaged = unread > 0
 		if unread > 0 && !told {
-			l.o.Log.Error("journal: a part of a segment cannot be read, and what was in it is lost; the rest is put in place",
-				"segment", s.file.Name(), "unread_bytes", unread, "err", cause)
+			l.o.Log.Error("journal: a part of a segment cannot be read; what it holds beside that is put in place",
+				"segment", s.file.Name(), "unread_bytes", unread, "records", len(parseSegment(b)), "err", cause)
 		}
 	}
 	use, damaged := parseHeader(b)
