@@ -15,6 +15,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -41,6 +42,7 @@ beside the daemon. The exit code is 1 when anything fails.`,
 				return errSilent
 			}
 			r.pass("configuration", src.String())
+			r.dataDir(c)
 			r.all(cmd.Context(), c)
 			if r.failed {
 				return errSilent
@@ -102,6 +104,13 @@ func daemonHealth(ctx context.Context, c *config.Config) *healthReport {
 		return nil
 	}
 	return &report
+}
+
+// dataDir warns of one that is another with each directory in which a command is called.
+func (r *checkReport) dataDir(c *config.Config) {
+	if !filepath.IsAbs(c.DataDir) {
+		r.warn("data_dir", c.DataDir+" is in the directory where a command is called", "set data_dir, and run_dir if other users' commands are to find the daemon")
+	}
 }
 
 func (r *checkReport) keyring(c *config.Config) {
@@ -262,10 +271,18 @@ func (r *checkReport) listeners(ctx context.Context, c *config.Config, running *
 			case running != nil:
 				r.fail(s.name, err, "restart the daemon, so that it has this listener")
 			default:
-				r.fail(s.name, err, "stop what has the address, or choose another")
+				r.fail(s.name, err, listenerMend(err))
 			}
 		}
 	}
+}
+
+// listenerMend is what mends an address that can't be listened on.
+func listenerMend(err error) string {
+	if errors.Is(err, fs.ErrPermission) {
+		return "let the service have ports below 1024 (AmbientCapabilities=CAP_NET_BIND_SERVICE in its unit), or choose a port above"
+	}
+	return "stop what has the address, or choose another"
 }
 
 func tryListener(ctx context.Context, o listen.Options, running bool) error {

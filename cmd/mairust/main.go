@@ -75,6 +75,10 @@ func rootCommand() *cobra.Command {
 and a server lets people and programs read it.
 
 Start with "mairust init", then "mairust run". "mairust demo" shows all of it in a folder of its own.`,
+		Example: `  mairust demo
+  mairust init --tenant example --domain example.jp --admin admin@example.jp --mailbox hanako@example.jp
+  mairust check
+  mairust run --config /etc/mairust/config.yaml`,
 		Version:       buildVersion(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -87,5 +91,6 @@ Start with "mairust init", then "mairust run". "mairust demo" shows all of it in
 		initCommand(), apiKeyCommand(), loginLinkCommand(), configCommand(), bouncesCommand(), migrateCommand(), migrateStorageCommand(), reloadCommand(), checkCommand(), fsckCommand(), keysCommand(), outboundCommand(), postfixCommand(), demoCommand(),
 	)
 	command.Strict(root)
+	command.ShowExamples(root)
 	return root
 }

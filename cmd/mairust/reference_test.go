@@ -40,6 +40,7 @@ func TestMetricsReferenceIsCurrent(t *testing.T) {
 	require.NoError(t, err)
 	c.Storage.Options.Encryption, c.Storage.Encryption.OperatorRecipients = config.EncryptClient, []string{recipient}
 	c.Milter.Rspamd.URL = "http://127.0.0.1:11333" // never asked
+	c.Outbound.Bounces.File, c.Outbound.Bounces.Host = dir+"/mail.log", "mx.example.test"
 	d := &daemon{config: c, roles: allRoles, log: slog.New(slog.DiscardHandler), registry: prometheus.NewRegistry()}
 	d.sockets = listen.NewMetrics(d.registry)
 	require.NoError(t, d.open(context.Background()))

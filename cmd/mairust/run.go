@@ -37,7 +37,7 @@ func lmtpCommand() *cobra.Command {
 }
 
 func serveCommand() *cobra.Command {
-	return roleCommand("serve", "Run the REST API alone", `Runs the REST API alone. Needs PostgreSQL: SQLite has one process, mairust run.`,
+	return roleCommand("serve", "Run REST API, Web UI and IMAP alone", `Runs the REST API, the Web UI and IMAP alone. Needs PostgreSQL: SQLite has one process, mairust run.`,
 		"  mairust serve --config /etc/mairust/config.yaml", roleServe)
 }
 

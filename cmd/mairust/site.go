@@ -118,7 +118,7 @@ func makeDirs(c *config.Config) error {
 			continue
 		}
 		if err := os.MkdirAll(dir, 0o711); err != nil { //nolint:gosec // see above: passing through is all that others can do
-			return fmt.Errorf("make directory: %w", err)
+			return fmt.Errorf("make directory (data_dir is %s, run_dir is %s): %w", c.DataDir, c.RunDir, err)
 		}
 		mode := os.FileMode(0o711)
 		if dir == spoolDir(c) {

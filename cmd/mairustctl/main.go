@@ -144,6 +144,7 @@ From elsewhere give --url and --api-key, or MAIRUST_URL and MAIRUST_API_KEY; "ma
 	addGlobalFlags(root)
 	root.AddCommand(suspensionCommand(), accountCommand(), domainCommand(), tenantCommand(), mailboxCommand(), aliasCommand(), policyCommand(), profileCommand())
 	command.Strict(root)
+	command.ShowExamples(root)
 	return root
 }
 
@@ -151,8 +152,7 @@ From elsewhere give --url and --api-key, or MAIRUST_URL and MAIRUST_API_KEY; "ma
 func group(use, short string, below ...*cobra.Command) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: use, Short: short, Args: cobra.NoArgs,
-		Example: "  mairustctl " + use + " --help",
-		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(below...)
 	return cmd

@@ -13,7 +13,8 @@ import (
 )
 
 // Defaults writes the embedded defaults of this process's user as a commented file, which loads to exactly them.
-// Keys that follow from another key are commented out, so that they go on following it.
+// Keys that follow from another key are commented out, so that they go on following it; data_dir, which follows from the
+// user, is not.
 func Defaults(w io.Writer) error {
 	const head = "# MaiRust configuration: every key with its default. Keep what you change, remove the rest.\n" +
 		"# A commented key follows from another key; its value here is what it comes to.\n" +
@@ -76,7 +77,7 @@ func (p *printer) key(path string, f field, indent string) {
 		return
 	}
 	off := ""
-	if p.comments && k.from != "" {
+	if p.comments && k.from != "" && !isUsers(path, f.value) {
 		off = "# "
 	}
 	if isList(f.value.Type()) && f.value.Len() > 0 {
@@ -87,6 +88,12 @@ func (p *printer) key(path string, f field, indent string) {
 		return
 	}
 	p.line(indent, off, f.name, ": ", flow(path, f.value))
+}
+
+// isUsers says of a key that follows from who asks. It is not commented out: another user, such as that of the service, would read
+// another value there.
+func isUsers(path string, v reflect.Value) bool {
+	return path == "data_dir" || path == "run_dir" && v.String() == systemRunDir
 }
 
 // hint lists allowed values behind a comment.

@@ -21,6 +21,15 @@ func TestPrintedDefaultsLoadToTheDefaults(t *testing.T) {
 	require.Equal(t, config.Default(), c)
 }
 
+func TestPrintedDefaultsSayWhereTheDataIs(t *testing.T) {
+	var b bytes.Buffer
+	require.NoError(t, config.Defaults(&b))
+	_, src, err := config.Load(write(t, b.String()))
+	require.NoError(t, err)
+	require.True(t, src.Has("data_dir"), "the user of the service would look elsewhere than root")
+	require.Equal(t, os.Geteuid() == 0, src.Has("run_dir"))
+}
+
 func TestUncommentedDefaultsLoadToTheDefaults(t *testing.T) {
 	var b bytes.Buffer
 	require.NoError(t, config.Defaults(&b))

@@ -1,9 +1,10 @@
-// Package command is what our commands have in common: how a wrong call of one is told.
+// Package command is what our commands have in common: how a wrong call of one is told, and the examples of their help.
 package command
 
 import (
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -43,6 +44,21 @@ func strictArgs(cmd *cobra.Command) {
 	}
 	for _, sub := range cmd.Commands() {
 		strictArgs(sub)
+	}
+}
+
+// ShowExamples gives each command that only has others below it, and no examples, the first of each of theirs. It is called once,
+// when all commands are there.
+func ShowExamples(cmd *cobra.Command) {
+	var lines []string
+	for _, sub := range cmd.Commands() {
+		ShowExamples(sub)
+		if line, _, _ := strings.Cut(sub.Example, "\n"); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	if cmd.Example == "" {
+		cmd.Example = strings.Join(lines, "\n")
 	}
 }
 

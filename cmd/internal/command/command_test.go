@@ -57,3 +57,17 @@ func TestEveryWrongCallSaysWhereHelpIs(t *testing.T) {
 	root.SetArgs([]string{"two"})
 	require.NoError(t, root.Execute())
 }
+
+func TestAGroupShowsAnExampleOfEachCommandBelowIt(t *testing.T) {
+	root := &cobra.Command{Use: "tool", Example: "  tool --version"}
+	group := &cobra.Command{Use: "queue"}
+	group.AddCommand(
+		&cobra.Command{Use: "list", Example: "  tool queue list\n  tool queue list --all"},
+		&cobra.Command{Use: "flush", Example: "  tool queue flush"},
+		&cobra.Command{Use: "help"},
+	)
+	root.AddCommand(group)
+	command.ShowExamples(root)
+	require.Equal(t, "  tool --version", root.Example)
+	require.Equal(t, "  tool queue flush\n  tool queue list", group.Example)
+}

@@ -19,7 +19,9 @@ func WriteReference(t testing.TB, w io.Writer, cmd *cobra.Command) {
 	t.Helper()
 	cmd.DisableAutoGenTag = true
 	cmd.InitDefaultHelpCmd()
-	cmd.InitDefaultCompletionCmd()
+	if !cmd.HasParent() {
+		cmd.InitDefaultCompletionCmd()
+	}
 	var section bytes.Buffer
 	require.NoError(t, doc.GenMarkdownCustom(cmd, &section, func(link string) string {
 		return "#" + strings.ReplaceAll(strings.TrimSuffix(link, ".md"), "_", "-")
@@ -27,10 +29,16 @@ func WriteReference(t testing.TB, w io.Writer, cmd *cobra.Command) {
 	_, err := fmt.Fprintf(w, "\n%s", section.Bytes())
 	require.NoError(t, err)
 	for _, sub := range cmd.Commands() {
-		if sub.Name() != "help" && sub.Name() != "completion" {
+		if sub.Name() != "help" {
+			require.True(t, sub.Example != "" || isGenerated(sub), "%s has no example", sub.CommandPath())
 			WriteReference(t, w, sub)
 		}
 	}
+}
+
+// isGenerated says of a command that cobra makes it: the completion of shells, whose examples are in its text.
+func isGenerated(cmd *cobra.Command) bool {
+	return cmd.Name() == "completion" || cmd.HasParent() && cmd.Parent().Name() == "completion"
 }
 
 // Compare holds a generated file to what the code says, or with update writes it anew.
