@@ -48,10 +48,11 @@ type Store interface {
 	LoginLinks
 }
 
-// Users finds people.
+// Users finds people. SetPassword replaces what HashPassword has given, and ends the sessions of the user.
 type Users interface {
 	UserByLogin(ctx context.Context, login string) (*store.User, error)
 	User(ctx context.Context, id store.UserID) (*store.User, error)
+	SetPassword(ctx context.Context, id store.UserID, hash string) error
 }
 
 // Sessions keeps logins. SessionByHash answers ErrNotFound for one that has expired.
@@ -138,7 +139,7 @@ func (a *Authenticator) Login(ctx context.Context, login, password string, clien
 	if err != nil {
 		return "", store.Session{}, Principal{}, err
 	}
-	return a.openSession(ctx, u, client)
+	return a.enter(ctx, u, client)
 }
 
 // checkPassword gives the user that login and password belong to. A login that is unknown or disabled is

@@ -13,6 +13,9 @@ import (
 // LinkLifetime is how long a login link can be used.
 const LinkLifetime = 15 * time.Minute
 
+// changeTime bounds a change that goes on when the client has left.
+const changeTime = 10 * time.Second
+
 // LoginLinks keeps one-time logins. TakeLoginLink answers ErrNotFound for one that was used or has expired.
 type LoginLinks interface {
 	TakeLoginLink(ctx context.Context, tokenHash string) (store.UserID, error)
@@ -37,18 +40,67 @@ func NewLinkToken() LinkToken {
 // Errors: ErrCredentials when the token is unknown, was used, has expired or belongs to nobody who may come in;
 // *ThrottledError when too many were tried from this client, or an error of the store.
 func (a *Authenticator) LoginByLink(ctx context.Context, token string, client netip.Addr) (string, store.Session, Principal, error) {
+	var u *store.User
+	err := a.tryLink(client, func() (err error) {
+		u, err = a.takeLink(ctx, token)
+		return err
+	})
+	if err != nil {
+		return "", store.Session{}, Principal{}, err
+	}
+	return a.enter(ctx, u, client)
+}
+
+// SetPasswordByLink uses up the token of a login link for a new password, for somebody who has forgotten the old one.
+// It ends all sessions of the person and opens none: see OpenSession.
+//
+// Errors: ErrPassword, ErrBusy and *ThrottledError leave the link usable; those of LoginByLink.
+func (a *Authenticator) SetPasswordByLink(ctx context.Context, token, password string, client netip.Addr) (Principal, error) {
+	if err := usable(password); err != nil {
+		return Principal{}, err
+	}
+	var who Principal
+	err := a.tryLink(client, func() error {
+		// The turn comes before the link is taken, so that a busy server costs nobody the link.
+		return a.passwords.inTurn(ctx, func() (err error) {
+			who, err = a.setByLink(ctx, token, password)
+			return err
+		})
+	})
+	return who, err
+}
+
+// setByLink is SetPasswordByLink when its turn has come. The link is taken before anything is hashed, so that nobody
+// without one can make the server hash. Then the change is made even if the client leaves, after a second click on
+// the button for example: the link would be lost for nothing.
+func (a *Authenticator) setByLink(ctx context.Context, token, password string) (Principal, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), changeTime)
+	defer cancel()
+	u, err := a.takeLink(ctx, token)
+	if err != nil {
+		return Principal{}, err
+	}
+	hash, err := HashPassword(password)
+	if err != nil {
+		return Principal{}, err
+	}
+	if err := a.store.SetPassword(ctx, u.ID, hash); err != nil {
+		return Principal{}, notFoundIsDenied("set password", err)
+	}
+	return userPrincipal(u), nil
+}
+
+// tryLink counts one try to use a link, and what came of it.
+func (a *Authenticator) tryLink(client netip.Addr, use func() error) error {
 	attempt, err := a.throttle.begin("link from "+addrText(client), client)
 	if err != nil {
 		a.metrics.logins.WithLabelValues("throttled").Inc()
-		return "", store.Session{}, Principal{}, err
+		return err
 	}
-	u, err := a.takeLink(ctx, token)
+	err = use()
 	attempt.end(errors.Is(err, ErrCredentials))
 	a.metrics.logins.WithLabelValues(outcome(err)).Inc()
-	if err != nil {
-		return "", store.Session{}, Principal{}, err
-	}
-	return a.openSession(ctx, u, client)
+	return err
 }
 
 func (a *Authenticator) takeLink(ctx context.Context, token string) (*store.User, error) {
@@ -69,16 +121,27 @@ func (a *Authenticator) takeLink(ctx context.Context, token string) (*store.User
 	return u, nil
 }
 
-// openSession opens a session for a user who has proved who they are.
-func (a *Authenticator) openSession(ctx context.Context, u *store.User, client netip.Addr) (string, store.Session, Principal, error) {
+// enter opens a session for a user who has proved who they are.
+func (a *Authenticator) enter(ctx context.Context, u *store.User, client netip.Addr) (string, store.Session, Principal, error) {
+	who := userPrincipal(u)
+	token, s, err := a.OpenSession(ctx, who, client)
+	if err != nil {
+		return "", store.Session{}, Principal{}, err
+	}
+	return token, s, who, nil
+}
+
+// OpenSession opens a session for somebody who has just proved to be who, a user. It checks nothing. The token is
+// that of Login; the error is one of the store.
+func (a *Authenticator) OpenSession(ctx context.Context, who Principal, client netip.Addr) (string, store.Session, error) {
 	token := newToken()
 	now := a.now().UTC()
 	s := store.Session{
-		TokenHash: hashSecret(token), User: u.ID, Created: now, Expires: now.Add(a.lifetime),
+		TokenHash: hashSecret(token), User: who.User, Created: now, Expires: now.Add(a.lifetime),
 		ClientAddr: addrText(client),
 	}
 	if err := a.store.CreateSession(ctx, s); err != nil {
-		return "", store.Session{}, Principal{}, fmt.Errorf("open session: %w", err)
+		return "", store.Session{}, fmt.Errorf("open session: %w", err)
 	}
-	return token, s, userPrincipal(u), nil
+	return token, s, nil
 }

@@ -1,8 +1,11 @@
 package auth_test
 
 import (
+	"context"
 	"errors"
 	"net/http"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -51,6 +54,110 @@ func TestGuessingLoginLinksIsThrottled(t *testing.T) {
 		}
 		t.Fatal("40 guesses were answered")
 	})
+}
+
+func TestANewPasswordThroughALink(t *testing.T) {
+	onStores(t, func(t *testing.T, s *store.Store, a *auth.Authenticator, c *clock, bob *store.User) {
+		const wanted = "a whole new sentence"
+		session, _, _, err := a.Login(t.Context(), "bob@example.test", password, client)
+		require.NoError(t, err)
+		link := newLink(t, s, bob, c.now())
+		for _, bad := range []string{"", "short", strings.Repeat("x", 1025)} {
+			_, err := a.SetPasswordByLink(t.Context(), link, bad, client)
+			require.ErrorIs(t, err, auth.ErrPassword, "the link is not used up")
+		}
+		who, err := a.SetPasswordByLink(t.Context(), link, wanted, client)
+		require.NoError(t, err)
+		require.Equal(t, bob.ID, who.User)
+		_, err = a.SetPasswordByLink(t.Context(), link, "another new sentence", client)
+		require.ErrorIs(t, err, auth.ErrCredentials, "it was used")
+		_, err = a.Authenticate(t.Context(), session)
+		require.ErrorIs(t, err, auth.ErrCredentials, "the sessions have ended")
+		_, _, _, err = a.Login(t.Context(), "bob@example.test", password, client)
+		require.ErrorIs(t, err, auth.ErrCredentials)
+		_, _, _, err = a.Login(t.Context(), "bob@example.test", wanted, client)
+		require.NoError(t, err)
+
+		token, opened, err := a.OpenSession(t.Context(), who, client)
+		require.NoError(t, err)
+		require.Equal(t, c.now().Add(12*time.Hour), opened.Expires)
+		again, err := a.Authenticate(t.Context(), token)
+		require.NoError(t, err)
+		require.Equal(t, who, again)
+	})
+}
+
+func TestAThrottledClientKeepsItsLink(t *testing.T) {
+	onStores(t, func(t *testing.T, s *store.Store, a *auth.Authenticator, c *clock, bob *store.User) {
+		link := newLink(t, s, bob, c.now())
+		for range 10 {
+			_, err := a.SetPasswordByLink(t.Context(), "guess", password, client)
+			require.ErrorIs(t, err, auth.ErrCredentials)
+		}
+		var throttled *auth.ThrottledError
+		_, err := a.SetPasswordByLink(t.Context(), link, password, client)
+		require.ErrorAs(t, err, &throttled)
+		c.advance(throttled.After)
+		_, err = a.SetPasswordByLink(t.Context(), link, password, client)
+		require.NoError(t, err)
+	})
+}
+
+// linkStore calls taken when a link is being taken.
+type linkStore struct {
+	*store.Store
+	taken func()
+}
+
+func (s *linkStore) TakeLoginLink(ctx context.Context, hash string) (store.UserID, error) {
+	id, err := s.Store.TakeLoginLink(ctx, hash)
+	s.taken()
+	return id, err
+}
+
+func TestWhoeverLeavesWaitingKeepsTheLink(t *testing.T) {
+	onStores(t, func(t *testing.T, s *store.Store, _ *auth.Authenticator, c *clock, bob *store.User) {
+		entered, goOn := make(chan struct{}), make(chan struct{})
+		slow := &linkStore{Store: s, taken: sync.OnceFunc(func() { close(entered); <-goOn })}
+		a, err := auth.New(auth.Options{Store: slow, Now: c.now, MaxHashes: 1})
+		require.NoError(t, err)
+		var other sync.WaitGroup
+		other.Go(func() {
+			_, err := a.SetPasswordByLink(t.Context(), "guess", password, client)
+			require.ErrorIs(t, err, auth.ErrCredentials)
+		})
+		<-entered // the only turn is taken
+		ctx, leave := context.WithCancel(t.Context())
+		leave()
+		link := newLink(t, s, bob, c.now())
+		_, err = a.SetPasswordByLink(ctx, link, password, client)
+		require.ErrorIs(t, err, context.Canceled)
+		close(goOn)
+		other.Wait()
+		_, err = a.SetPasswordByLink(t.Context(), link, password, client)
+		require.NoError(t, err)
+	})
+}
+
+func TestWhoeverLeavesAfterTheLinkWasTakenHasTheNewPassword(t *testing.T) {
+	onStores(t, func(t *testing.T, s *store.Store, _ *auth.Authenticator, c *clock, bob *store.User) {
+		const wanted = "a whole new sentence"
+		ctx, leave := context.WithCancel(t.Context())
+		a, err := auth.New(auth.Options{Store: &linkStore{Store: s, taken: leave}, Now: c.now})
+		require.NoError(t, err)
+		_, err = a.SetPasswordByLink(ctx, newLink(t, s, bob, c.now()), wanted, client)
+		require.NoError(t, err)
+		_, _, _, err = a.Login(t.Context(), "bob@example.test", wanted, client)
+		require.NoError(t, err)
+	})
+}
+
+// newLink makes a login link.
+func newLink(t *testing.T, s *store.Store, u *store.User, now time.Time) string {
+	t.Helper()
+	link := auth.NewLinkToken()
+	require.NoError(t, s.CreateLoginLink(t.Context(), link.Hash, u.ID, now.Add(auth.LinkLifetime)))
+	return link.Secret
 }
 
 func TestSessionCookieSuitsTheAddress(t *testing.T) {

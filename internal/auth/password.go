@@ -24,6 +24,9 @@ const (
 	hashQueue    = 32
 )
 
+// MinPassword is how many bytes a password has at least.
+const MinPassword = 8
+
 // ErrPassword says that a password cannot be used.
 var ErrPassword = errors.New("password must have 8 to 1024 bytes")
 
@@ -36,8 +39,8 @@ func hashParams() *argon2id.Params {
 // HashPassword gives what store.User.PasswordHash keeps, an argon2id string (RFC 9106).
 // It takes 64 MiB for about 0.1 s. ErrPassword when the password is too short or too long.
 func HashPassword(password string) (string, error) {
-	if len(password) < 8 || len(password) > maxPassword {
-		return "", ErrPassword
+	if err := usable(password); err != nil {
+		return "", err
 	}
 	h, err := argon2id.CreateHash(password, hashParams())
 	if err != nil {
@@ -46,10 +49,18 @@ func HashPassword(password string) (string, error) {
 	return h, nil
 }
 
+// usable tells without any cost whether HashPassword takes a password: ErrPassword if not.
+func usable(password string) error {
+	if len(password) < MinPassword || len(password) > maxPassword {
+		return ErrPassword
+	}
+	return nil
+}
+
 // RandomPassword makes a password of 128 bits that can be typed: lower-case letters and digits.
 func RandomPassword() string { return lowerText(26) }
 
-// hasher checks passwords, a few at once: each takes 64 MiB, and a flood must not take them all.
+// hasher hashes passwords, a few at once: each takes 64 MiB, and a flood must not take them all.
 type hasher struct {
 	// nobody is the hash of a password that nobody has.
 	nobody string
@@ -73,11 +84,23 @@ func nobodysHash() string {
 
 // verify compares; ErrBusy when its turn does not come. A stored hash that cannot be read matches nothing.
 func (h *hasher) verify(ctx context.Context, password, hash string) (bool, error) {
+	var ok bool
+	err := h.inTurn(ctx, func() (err error) {
+		if ok, err = argon2id.ComparePasswordAndHash(password, hash); err != nil {
+			return fmt.Errorf("compare password: %w", err)
+		}
+		return nil
+	})
+	return ok && err == nil, err
+}
+
+// inTurn does what hashes when its turn has come, and gives back its error; ErrBusy when the turn does not come.
+func (h *hasher) inTurn(ctx context.Context, hash func() error) error {
 	select {
 	case h.queue <- struct{}{}:
 		defer func() { <-h.queue }()
 	default:
-		return false, ErrBusy
+		return ErrBusy
 	}
 	patience := time.NewTimer(hashPatience)
 	defer patience.Stop()
@@ -85,13 +108,9 @@ func (h *hasher) verify(ctx context.Context, password, hash string) (bool, error
 	case h.slots <- struct{}{}:
 		defer func() { <-h.slots }()
 	case <-patience.C:
-		return false, ErrBusy
+		return ErrBusy
 	case <-ctx.Done():
-		return false, ctx.Err()
+		return ctx.Err()
 	}
-	ok, err := argon2id.ComparePasswordAndHash(password, hash)
-	if err != nil {
-		return false, fmt.Errorf("compare password: %w", err)
-	}
-	return ok, nil
+	return hash()
 }
