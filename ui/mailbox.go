@@ -61,17 +61,22 @@ type row struct {
 	Verdict               string
 }
 
-// home leads to the mailbox of whoever is signed in, or to a choice of mailboxes.
+// home leads to the mailbox of whoever is signed in, or to a choice of mailboxes. What is told of a new password is
+// told there.
 func (s *Server) home(p *page) error {
 	own, err := s.ownMailboxes(p)
 	if err != nil {
 		return err
 	}
+	told := url.Values{}
+	if p.r.URL.Query().Get("done") == "password" {
+		told.Set("done", "password")
+	}
 	switch {
 	case len(own) > 0:
-		return p.redirect(mailboxURL(own[0].Address, store.Inbox, ""))
+		return p.redirect(pathWith(mailboxURL(own[0].Address, store.Inbox, ""), told))
 	case p.SeesOthers():
-		return p.redirect("/mailboxes")
+		return p.redirect(pathWith("/mailboxes", told))
 	default:
 		p.Nav, p.Title = "mail", p.T("mail.title")
 		return p.show(http.StatusOK, "empty", nil)

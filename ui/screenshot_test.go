@@ -25,6 +25,10 @@ func TestScreenshots(t *testing.T) {
 		width, height               int64
 	}{
 		{"login-en", "/login", "en", "light", 1440, 900},
+		{"link-en", "/login/link?token=x", "en", "light", 1440, 900},
+		{"link-ja", "/login/link?token=x", "ja", "light", 1440, 900},
+		{"link-ja-dark", "/login/link?token=x", "ja", "dark", 1440, 900},
+		{"link-phone", "/login/link?token=x", "ja", "light", 390, 800},
 		{"list-ja", "/mail/hanako@example.test", "ja", "light", 1440, 900},
 		{"message-ja", letter, "ja", "light", 1440, 900},
 		{"message-ja-dark", letter, "ja", "dark", 1440, 900},

@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strings"
@@ -34,7 +35,7 @@ func (s *Server) settings(p *page, status int, v settingsView) error {
 	if err != nil {
 		return err
 	}
-	v.AppPasswords, v.Zones, v.Zone, v.MinPassword = list, zones, p.zoneName, 8
+	v.AppPasswords, v.Zones, v.Zone, v.MinPassword = list, zones, p.zoneName, auth.MinPassword
 	p.Nav, p.Title = "settings", p.T("settings.title")
 	if err := s.beside(p); err != nil {
 		return err
@@ -93,9 +94,13 @@ func (s *Server) newHash(p *page, old, wanted string) (string, error) {
 }
 
 func (s *Server) auditSelf(p *page, action, target string) error {
-	return s.d.Store.Audit(p.ctx(), store.AuditEntry{
-		Tenant: p.Who.Tenant, Actor: p.Who.Login, ActorKind: string(p.Who.Kind), Action: action, Target: target,
-		RequestID: auth.RequestID(p.ctx()),
+	return s.auditOf(p.ctx(), p.Who, action, target)
+}
+
+func (s *Server) auditOf(ctx context.Context, who auth.Principal, action, target string) error {
+	return s.d.Store.Audit(ctx, store.AuditEntry{
+		Tenant: who.Tenant, Actor: who.Login, ActorKind: string(who.Kind), Action: action, Target: target,
+		RequestID: auth.RequestID(ctx),
 	})
 }
 

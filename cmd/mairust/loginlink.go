@@ -16,8 +16,9 @@ func loginLinkCommand() *cobra.Command {
 	var want wire.NewLoginLink
 	cmd := &cobra.Command{
 		Use: "login-link", Short: "Print a link that logs a person in once",
-		Long: `Makes a link to the Web UI that logs a person in without a password, and prints it. It works once, within 15 minutes,
-and whoever has it comes in: hand it over like a password. Its making is written to the audit log.`,
+		Long: `Makes a link to the Web UI that logs a person in without a password, and prints it. On the page that it opens, whoever
+has forgotten the password can set a new one. The link works once, within 15 minutes, and whoever has it comes in: hand
+it over like a password. Its making is written to the audit log, and so is a new password.`,
 		Example: "  mairust login-link --user hanako@example.jp",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
