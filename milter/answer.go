@@ -73,7 +73,12 @@ func (s *session) settle(v mail.Verdict) (settled mail.Verdict, hold bool) {
 	if s.role == RoleLocal && v.Action > mail.Quarantine {
 		v.Action, v.Reply = mail.Quarantine, nil
 	}
-	if v.Action != mail.Quarantine || !s.msg.elsewhere(s.srv.mailers) {
+	switch {
+	case v.Action != mail.Quarantine:
+		return v, false
+	case s.msg.tooForged: // local mail, in which the fields beyond maxForged stay
+		return v, true
+	case !s.msg.elsewhere(s.srv.mailers):
 		return v, false
 	}
 	switch {

@@ -17,8 +17,9 @@ const (
 	maxRecipients = 10_000
 	// maxHeaderBytes bounds the header fields kept apart for checks; the spool has them all.
 	maxHeaderBytes = 1 << 20
-	// maxForged bounds the different names of X-MaiRust fields in one message. No mail system writes
-	// more than one; a message beyond that is refused.
+	// maxForged bounds the X-MaiRust fields from outside in one message. Mail has a few of them for each site like ours that it has passed;
+	// a message with more is refused. Postfix reads the header up to the field for each that it takes away: 64 behind a header of
+	// 10 MB take it some 3 s, which is what it takes to receive that.
 	maxForged = 64
 	// maxHosts bounds the different hosts of links that are looked at in mail that goes out.
 	maxHosts = 64
@@ -40,7 +41,8 @@ type message struct {
 	header      []mail.Field
 	headerBytes int
 	headerEnded bool
-	forged      []forgedField
+	forged      []forgedField // maxForged of them, in all, at most
+	forgedCount int
 	tooForged   bool
 
 	spool *spool
@@ -99,15 +101,17 @@ func (msg *message) addField(name, value string) {
 }
 
 func (msg *message) addForged(name string) {
-	i := slices.IndexFunc(msg.forged, func(f forgedField) bool { return f.name == name })
-	switch {
-	case i >= 0:
-		msg.forged[i].count++
-	case len(msg.forged) < maxForged:
-		msg.forged = append(msg.forged, forgedField{name: name, count: 1})
-	default:
+	if msg.forgedCount == maxForged {
 		msg.tooForged = true
+		return
 	}
+	msg.forgedCount++
+	i := slices.IndexFunc(msg.forged, func(f forgedField) bool { return f.name == name })
+	if i < 0 {
+		i = len(msg.forged)
+		msg.forged = append(msg.forged, forgedField{name: name})
+	}
+	msg.forged[i].count++
 }
 
 func (msg *message) endHeader() {

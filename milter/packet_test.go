@@ -275,6 +275,25 @@ func TestPacketsOfEverySizeAreReadWhole(t *testing.T) {
 	}
 }
 
+// withFields is a conversation with so many fields of each name.
+func withFields(n int, names ...string) []byte {
+	var fields []byte
+	for _, name := range names {
+		fields = append(fields, bytes.Repeat(packet('L', name+"\x00 x\x00"), n)...)
+	}
+	end := packet('D', "Ni\x00ABC123\x00")
+	return bytes.Replace(conversation("body\r\n"), end, packets(fields, end), 1)
+}
+
+func TestForgedFieldsAreTakenAwayUpToABound(t *testing.T) {
+	s := serve(t, milter.Options{})
+	for _, names := range [][]string{{"X-MaiRust-A"}, {"X-MaiRust-A", "x-mairust-b"}} {
+		fits := codes(t, converse(t, s, withFields(64/len(names), names...)))
+		require.Equal(t, "O"+strings.Repeat("m", 64)+"ic", fits)
+		require.Equal(t, "Oy", codes(t, converse(t, s, withFields(64/len(names)+1, names...))))
+	}
+}
+
 func TestPanicInACheckCountsAsAnError(t *testing.T) {
 	s := serve(t, milter.Options{}, milter.Source{OnError: "tempfail", Check: check{"broken", nil}})
 	answers := converse(t, s, conversation("body\r\n"))

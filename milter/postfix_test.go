@@ -259,8 +259,20 @@ func TestMoreForgedFieldsThanAnySystemWritesAreRefused(t *testing.T) {
 	for i := range 100 {
 		fmt.Fprintf(&b, "X-MaiRust-%d: x\r\n", i)
 	}
-	r := s.send(t, "a@sender.test", "bob@example.test", b.String()+plain)
-	require.Equal(t, "550 5.7.1 Message rejected", r.Final[0].String())
+	for name, forged := range map[string]string{"names": b.String(), "of one name": strings.Repeat("X-MaiRust-A: x\r\n", 1000)} {
+		r := s.send(t, "a@sender.test", "bob@example.test", forged+plain)
+		require.Equal(t, "550 5.7.1 Message rejected", r.Final[0].String(), name)
+	}
+}
+
+// Nobody can be refused there, and some of the fields stay.
+func TestLocalMailWithTooManyForgedFieldsIsHeldWhateverIsSet(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, serve(t, milter.Options{Quarantine: milter.Quarantine{Elsewhere: "tag"}}), lab.PostfixOptions{})
+	require.NoError(t, s.pf.Sendmail(waiting(t), "root@example.test", []string{"bob@example.test"},
+		strings.NewReader(strings.Repeat("X-MaiRust-A: x\n", 1000)+"Subject: x\n\nx\n")))
+	s.releaseHeld(t)
+	require.Contains(t, s.log.String(), "too many forged headers")
 }
 
 func TestQuotedLocalPartsOfCarriersAreReadUnquoted(t *testing.T) {
