@@ -9,7 +9,10 @@ import (
 
 // Bounds of what sources may do to a header.
 const (
-	maxEdits     = 256
+	// maxChanges bounds the changes to one header. An edit of every field of a name makes one for each, and Postfix reads the
+	// header up to the field for each: 256 at the end of a header of 1 MB take it 1 s. All of 10,000 fields of one name, 80 kB,
+	// take it 2 s, and of 20,000 9 s.
+	maxChanges   = 256
 	maxFieldName = 200
 	maxEditBytes = 64 << 10
 )
@@ -28,17 +31,7 @@ func (s *session) edit(v mail.Verdict, hold bool) {
 		}
 		s.srv.metrics.forged.Add(float64(f.count))
 	}
-	if over := len(v.Edits) - maxEdits; over > 0 {
-		s.srv.log.Warn("header edits left out", "queue_id", s.msg.queueID, "count", over)
-		v.Edits = v.Edits[:maxEdits]
-	}
-	for _, edit := range v.Edits {
-		if !e.valid(edit) {
-			s.srv.log.Warn("header edit left out", "queue_id", s.msg.queueID, "field", mail.Clean(edit.Name, 80))
-			continue
-		}
-		e.apply(edit)
-	}
+	s.editFor(e, v.Edits)
 	scan := mail.Scan{
 		Time:         s.srv.now(),
 		Host:         s.host,
@@ -52,6 +45,28 @@ func (s *session) edit(v mail.Verdict, hold bool) {
 	e.insert(0, mail.ScanField, scan.Value(s.srv.mac))
 	if hold {
 		s.wire.say(holdMessage, "quarantined by MaiRust\x00")
+	}
+}
+
+// editFor makes the edits of the sources, each whole or not at all.
+func (s *session) editFor(e *editor, edits []mail.Edit) {
+	left, leftOut := maxChanges, 0
+	for _, edit := range edits {
+		n := e.changes(edit)
+		if n > left {
+			leftOut++
+			continue
+		}
+		left -= n
+		if !e.valid(edit) {
+			s.srv.log.Warn("header edit left out", "queue_id", s.msg.queueID, "field", mail.Clean(edit.Name, 80))
+			continue
+		}
+		e.apply(edit)
+	}
+	if leftOut > 0 {
+		s.srv.log.Warn("header edits left out", "queue_id", s.msg.queueID, "count", leftOut)
+		s.srv.metrics.leftOut.Add(float64(leftOut))
 	}
 }
 
@@ -83,6 +98,14 @@ func (e *editor) valid(edit mail.Edit) bool {
 		return false
 	}
 	return edit.Op >= mail.AppendField && edit.Op <= mail.RemoveField && !strings.HasPrefix(strings.ToLower(edit.Name), ownPrefix)
+}
+
+// changes is how many changes an edit makes at most, and at least 1.
+func (e *editor) changes(edit mail.Edit) int {
+	if edit.Index == 0 && (edit.Op == mail.ReplaceField || edit.Op == mail.RemoveField) {
+		return max(1, e.count[strings.ToLower(edit.Name)])
+	}
+	return 1
 }
 
 // authResults says what checks of the sender gave. Whoever reads it believes only those above the Received field of

@@ -16,6 +16,7 @@ type metrics struct {
 	panics       prometheus.Counter
 	malformed    prometheus.Counter
 	forged       prometheus.Counter
+	leftOut      prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -53,6 +54,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		forged: f.NewCounter(prometheus.CounterOpts{
 			Name: "mairust_milter_forged_headers_total",
 			Help: "X-MaiRust header fields from outside that were removed.",
+		}),
+		leftOut: f.NewCounter(prometheus.CounterOpts{
+			Name: "mairust_milter_edits_left_out_total",
+			Help: "Header edits that rspamd or another source wanted and that were not made, because they came to too many changes for one message.",
 		}),
 	}
 	for _, d := range []mail.Direction{mail.Inbound, mail.Outbound, mail.Local} {

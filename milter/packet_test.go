@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -292,6 +293,40 @@ func TestForgedFieldsAreTakenAwayUpToABound(t *testing.T) {
 		require.Equal(t, "O"+strings.Repeat("m", 64)+"ic", fits)
 		require.Equal(t, "Oy", codes(t, converse(t, s, withFields(64/len(names)+1, names...))))
 	}
+}
+
+func TestEditsOfEveryFieldOfANameAreBoundedAndTheVerdictStays(t *testing.T) {
+	every := func(op mail.EditOp, names ...string) (edits []mail.Edit) {
+		for _, name := range names {
+			edits = append(edits, mail.Edit{Op: op, Name: name, Value: "y"})
+		}
+		return edits
+	}
+	stamp := mail.Edit{Op: mail.AppendField, Name: "X-Stamp", Value: "y"}
+	for name, row := range map[string]struct {
+		edits   []mail.Edit
+		changes int
+		leftOut float64
+	}{
+		"all fit":                {every(mail.RemoveField, "A"), 200, 0},
+		"the second of two not":  {every(mail.RemoveField, "A", "B"), 200, 1},
+		"replaced":               {every(mail.ReplaceField, "A", "B"), 200, 1},
+		"again and again":        {slices.Repeat(every(mail.ReplaceField, "A"), 10), 200, 9},
+		"one by one":             {slices.Repeat([]mail.Edit{{Op: mail.ReplaceField, Name: "A", Index: 1}}, 300), 255, 45},
+		"and those of no effect": {slices.Repeat(every(mail.RemoveField, "None"), 300), 0, 45},
+	} {
+		v := mail.Verdict{Action: mail.Tag, Tags: []string{"spam"}, Edits: append([]mail.Edit{stamp}, row.edits...)}
+		s := serve(t, milter.Options{}, says(v))
+		answers := converse(t, s, withFields(200, "A", "B"))
+		require.Equal(t, "Oh"+strings.Repeat("m", row.changes)+"ic", codes(t, answers), name)
+		require.Regexp(t, `(?s)a=tag;\s+tags=spam;`, string(answers), name)
+		require.InDelta(t, row.leftOut, s.metric(t, "mairust_milter_edits_left_out_total"), 0, name)
+		require.Equal(t, row.leftOut > 0, strings.Contains(s.log.String(), "header edits left out"), name)
+	}
+
+	// More fields than that of one name all stay, and what comes after is done.
+	s := serve(t, milter.Options{}, says(mail.Verdict{Edits: append(every(mail.RemoveField, "A"), stamp)}))
+	require.Equal(t, "Ohic", codes(t, converse(t, s, withFields(100_000, "A"))))
 }
 
 func TestPanicInACheckCountsAsAnError(t *testing.T) {
