@@ -78,7 +78,7 @@ func (s *session) settle(v mail.Verdict) (settled mail.Verdict, hold bool) {
 		return v, false
 	case s.msg.tooForged: // local mail, in which the fields beyond maxForged stay
 		return v, true
-	case !s.msg.elsewhere(s.srv.mailers):
+	case !s.elsewhere():
 		return v, false
 	}
 	switch {

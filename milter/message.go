@@ -127,13 +127,6 @@ func (msg *message) addBody(p []byte) {
 	_, _ = msg.body.Write(p)
 }
 
-// elsewhere tells whether a recipient is, or may be, delivered by another than MaiRust's LMTP.
-func (msg *message) elsewhere(mailers []string) bool {
-	return msg.unknownRcpt || slices.ContainsFunc(msg.rcpt, func(r mail.Recipient) bool {
-		return !slices.Contains(mailers, r.Mailer)
-	})
-}
-
 // facts is what is known of the message without its content.
 func (s *session) facts() *mail.Message {
 	msg := s.msg

@@ -60,7 +60,7 @@ type Options struct {
 	Rspamd rspamd.Options `yaml:"rspamd"`
 }
 
-// Quarantine is about a message with a recipient that MaiRust does not deliver.
+// Quarantine is about a message with a recipient that MaiRust does not deliver, or that an alias may send on.
 type Quarantine struct {
 	// Elsewhere is hold (default: Postfix's hold queue), tag or reject. A message that is released from
 	// hold (postsuper -H) goes to all its recipients, and still to the Quarantine folder of those here.
@@ -93,6 +93,10 @@ type Deps struct {
 	Sources []Source
 	// Outbound judges what goes out; nil lets everything go.
 	Outbound Outbound
+	// Delivers tells whether mail for a recipient ends in a mailbox here, whatever aliases lead to it. It is asked, within 3 s for all
+	// recipients, only about a message that is to be quarantined and that Postfix gives to our transports; an error counts as no.
+	// With nil the transport alone decides.
+	Delivers func(ctx context.Context, rcpt mail.Address) (bool, error)
 	// MAC signs the fields of the scan header with the installation's key. Required.
 	MAC func(fields ...string) string
 	// Log takes one line per message; nil discards.
@@ -112,6 +116,7 @@ type Server struct {
 	spoolMax    int64
 	elsewhere   mail.Action // Quarantine stands for hold
 	mailers     []string
+	delivers    func(ctx context.Context, rcpt mail.Address) (bool, error) // may be nil
 
 	sources  []source
 	outbound Outbound
@@ -146,6 +151,7 @@ func New(o Options, d Deps) (*Server, error) {
 		spoolMemory: orDefault(o.SpoolMemoryBytes, 1<<20),
 		spoolMax:    orDefault(o.SpoolMaxBytes, 256<<20),
 		mailers:     o.Quarantine.Mailers,
+		delivers:    d.Delivers,
 		outbound:    d.Outbound,
 		mac:         d.MAC,
 		log:         d.Log,

@@ -27,6 +27,7 @@ type outboundEngine struct {
 	gate  *outbound.Gate
 	redis *redis.Client // nil without one
 	db    *sqldb.DB     // its own, in a process that has no other
+	store *lateStore    // this one's, or the process's
 }
 
 // Close closes everything, the engine first.
@@ -45,25 +46,25 @@ func (e *outboundEngine) Close() error {
 func (d *daemon) buildOutbound() error {
 	c := d.config
 	log := d.log.With("component", "outbound")
-	e := &outboundEngine{}
+	e := &outboundEngine{store: &lateStore{}}
 	deps := outbound.Deps{
 		Hash: d.site.ring.Hash(keyring.Recipient), Dir: filepath.Join(c.DataDir, d.outboundDir()), Filtered: c.Milter.Rspamd.URL != "",
 		Log: log, Registerer: d.registry, Letters: d.letters(),
 	}
 	switch {
 	case d.site.store != nil:
+		e.store.store.Store(d.site.store)
 		deps.Open = func(context.Context) (*store.Store, error) { return d.site.store, nil }
 	case c.Database.Backend == sqldb.Postgres:
 		deps.Open = func(ctx context.Context) (*store.Store, error) { return d.openForOutbound(ctx, e) }
 	default:
-		log.Warn("the milter alone has no SQLite database: stops by hand and profiles of the database are not known to it")
+		log.Warn("the milter alone has no SQLite database: stops by hand and profiles of the database are not known to it, and it holds what is quarantined")
 	}
-	late := &lateStore{}
 	if open := deps.Open; open != nil {
 		deps.Open = func(ctx context.Context) (*store.Store, error) {
 			s, err := open(ctx)
 			if err == nil {
-				late.store.Store(s)
+				e.store.store.Store(s)
 			}
 			return s, err
 		}
@@ -93,7 +94,7 @@ func (d *daemon) buildOutbound() error {
 	if !follows {
 		return nil
 	}
-	return d.buildBounces(late)
+	return d.buildBounces(e.store)
 }
 
 // letters are the mails to administrators; nil when there are none.

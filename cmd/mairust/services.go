@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"net/http"
 	"os"
@@ -15,10 +16,12 @@ import (
 	"github.com/mairust/mairust/internal/config"
 	"github.com/mairust/mairust/internal/keyring"
 	"github.com/mairust/mairust/internal/listen"
+	"github.com/mairust/mairust/internal/mail"
 	"github.com/mairust/mairust/lmtp"
 	"github.com/mairust/mairust/lmtp/lookup"
 	"github.com/mairust/mairust/milter"
 	"github.com/mairust/mairust/milter/rspamd"
+	"github.com/mairust/mairust/store"
 )
 
 // milterLimits are those of a listener whose only client is Postfix: one address may take them all.
@@ -47,7 +50,8 @@ func (d *daemon) buildMilter() error {
 		return err
 	}
 	server, err := milter.New(o.Options, milter.Deps{
-		Sources: sources, Outbound: milterOutbound{d.outbound.gate}, MAC: d.scanMAC, Log: log, Registerer: d.registry, SpoolDir: spoolDir(d.config),
+		Sources: sources, Outbound: milterOutbound{d.outbound.gate}, Delivers: d.delivers, MAC: d.scanMAC, Log: log, Registerer: d.registry,
+		SpoolDir: spoolDir(d.config),
 	})
 	if err != nil {
 		return err
@@ -59,6 +63,22 @@ func (d *daemon) buildMilter() error {
 		},
 	})
 	return nil
+}
+
+// delivers tells whether mail for rcpt ends in a mailbox here, whatever aliases lead to it; a full one and that of a suspended tenant count.
+// An address that is not known has no mailbox: who takes mail for it all the same sends it on by tables of their own.
+func (d *daemon) delivers(ctx context.Context, rcpt mail.Address) (bool, error) {
+	err := d.outbound.store.use(func(s *store.Store) error {
+		_, err := s.Resolve(ctx, rcpt, recipientDelimiter(d.config))
+		return err
+	})
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return false, nil
+	case errors.Is(err, store.ErrQuota), errors.Is(err, store.ErrSuspended):
+		return true, nil
+	}
+	return err == nil, err
 }
 
 func (d *daemon) scanMAC(fields ...string) string { return d.site.ring.MAC(keyring.Scan, fields...) }

@@ -83,7 +83,7 @@ var keys = []key{
 	{path: "milter.spool_memory_bytes", doc: "A longer message is spooled to a file without a name.", min: 1, max: 1 << 30},
 	{path: "milter.spool_max_bytes", doc: "A longer message is not checked but tagged `unscanned`.", min: 1, max: 1 << 40},
 	{path: "milter.quarantine", doc: "What becomes of a quarantined message."},
-	{path: "milter.quarantine.elsewhere", doc: "When a recipient is not delivered here: `hold` is Postfix's hold queue.", allowed: []string{"hold", "tag", "reject"}},
+	{path: "milter.quarantine.elsewhere", doc: "When a recipient is not delivered here, or may be sent on by an alias: `hold` is Postfix's hold queue.", allowed: []string{"hold", "tag", "reject"}},
 	{path: "milter.quarantine.mailers", doc: "The Postfix transports that end in MaiRust's LMTP."},
 	{path: "milter.rspamd", doc: "rspamd judges the message; off without a `url`."},
 	{path: "milter.rspamd.url", doc: "A normal worker or a proxy, such as `http://127.0.0.1:11333`."},
