@@ -154,7 +154,7 @@ func (s *Server) isAlias(ctx context.Context, a mail.Address, why error) error {
 
 // elsewhere gives what an alias stands for whose mail leaves the installation.
 func (s *Server) elsewhere(ctx context.Context, a mail.Address) (string, error) {
-	to, err := s.deps.Index.AliasTarget(ctx, a)
+	to, err := s.withoutDetail(ctx, a)
 	if err == nil {
 		var here bool
 		_, here, err = s.deps.Index.LeadsTo(ctx, mail.Address{}, to, s.deps.RecipientDelimiter)
@@ -166,6 +166,16 @@ func (s *Server) elsewhere(ctx context.Context, a mail.Address) (string, error) 
 		return "", err
 	}
 	return "", s.unknown(ctx, a, true)
+}
+
+// withoutDetail is what an alias stands for, as the address stands or without its detail. Postfix tries that by itself only where its own
+// recipient_delimiter says so.
+func (s *Server) withoutDetail(ctx context.Context, a mail.Address) (mail.Address, error) {
+	to, err := s.deps.Index.AliasTarget(ctx, a)
+	if base, _, ok := a.Detail(s.deps.RecipientDelimiter); ok && errors.Is(err, store.ErrNotFound) {
+		return s.deps.Index.AliasTarget(ctx, base)
+	}
+	return to, err
 }
 
 // parseKey reads an address as Postfix writes it in a lookup, quoted or not.
