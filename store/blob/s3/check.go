@@ -1,11 +1,11 @@
 package s3
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -18,6 +18,10 @@ type abilities struct {
 	conditional bool
 	// checksums: uploads may carry a CRC-32.
 	checksums bool
+	// echoes: its answers name the checksum of what it has stored, which no other server could.
+	echoes bool
+	// remembers: it keeps metadata. It is found out, and needed, only where it does not echo.
+	remembers bool
 	// encrypted: it says that it has encrypted as it was asked to.
 	encrypted bool
 }
@@ -29,7 +33,7 @@ func (b *Bucket) Check(ctx context.Context) error {
 	}
 	can, err := b.abilities(ctx)
 	if err == nil {
-		err = b.probe(ctx, can.checksums)
+		err = b.probe(ctx, can)
 	}
 	if err != nil {
 		return fmt.Errorf("check object store: %w", err)
@@ -37,12 +41,22 @@ func (b *Bucket) Check(ctx context.Context) error {
 	return nil
 }
 
-func (b *Bucket) probe(ctx context.Context, checksums bool) error {
-	key := probeDir + rand.Text()
-	if _, err := b.putProbe(ctx, key, checksums, nil); err != nil {
+func (b *Bucket) probe(ctx context.Context, can abilities) error {
+	u, err := b.newProbe(ctx, can)
+	if err == nil {
+		err = u.atOnce(ctx)
+	}
+	if err != nil {
 		return err
 	}
-	return b.delete(ctx, key)
+	return b.delete(ctx, u.key)
+}
+
+// newProbe is a small upload, under a key of its own.
+func (b *Bucket) newProbe(ctx context.Context, can abilities) (*upload, error) {
+	const content = "probe"
+	src, err := measure(ctx, strings.NewReader(content), int64(len(content)), chunkBytes)
+	return b.newUpload(probeDir+rand.Text(), src, can), err
 }
 
 // unable is why the last search for the server's abilities failed; it holds for a moment, so that a thousand who wait do
@@ -85,40 +99,51 @@ func (b *Bucket) abilities(ctx context.Context) (abilities, error) {
 }
 
 func (b *Bucket) findAbilities(ctx context.Context) (abilities, error) {
-	can := abilities{checksums: b.o.Checksums != ChecksumsOff}
-	key := probeDir + rand.Text()
-	out, err := b.putProbe(ctx, key, can.checksums, nil)
-	if err != nil && b.o.Checksums == ChecksumsAuto && isUnsupported(err) {
-		can.checksums = false
-		out, err = b.putProbe(ctx, key, false, nil)
-	}
+	u, err := b.newProbe(ctx, abilities{checksums: b.o.Checksums != ChecksumsOff})
 	if err != nil {
-		return can, err
+		return u.can, err
 	}
-	want, _ := b.sse()
-	can.encrypted = out.ServerSideEncryption == want || want == ""
-	_, err = b.putProbe(ctx, key, can.checksums, aws.String("*"))
-	can.conditional = isTaken(err)
+	if err := u.findChecksums(ctx); err != nil {
+		return u.can, err
+	}
+	u.guard = aws.String("*")
+	err = u.atOnce(ctx)
+	u.can.conditional = isTaken(err)
 	if err != nil && !isTaken(err) && !isUnsupported(err) {
-		return can, errors.Join(err, b.delete(ctx, key))
+		return u.can, errors.Join(err, b.delete(ctx, u.key))
 	}
-	return can, b.delete(ctx, key)
+	return u.can, b.delete(ctx, u.key)
 }
 
-func (b *Bucket) putProbe(ctx context.Context, key string, checksums bool, guard *string) (out *s3.PutObjectOutput, err error) {
-	content := []byte("probe")
-	src, err := measure(ctx, bytes.NewReader(content), int64(len(content)), chunkBytes)
-	if err != nil {
-		return nil, err
+// findChecksums puts the probe, and finds out what the server makes of its checksum. What is no object store's answer tells nothing.
+func (u *upload) findChecksums(ctx context.Context) error {
+	out, err := u.ask(ctx)
+	if err != nil && u.b.o.Checksums == ChecksumsAuto && isUnsupported(err) {
+		u.can.checksums = false
+		out, err = u.ask(ctx)
 	}
-	err = b.try(ctx, "put", 0, func(ctx context.Context) error {
-		in := &s3.PutObjectInput{Bucket: &b.o.Bucket, Key: b.name(key), Body: src.open(src.parts[0]), IfNoneMatch: guard}
-		b.encrypt(in)
-		if checksums {
-			in.ChecksumCRC32 = src.parts[0].checksum()
-		}
-		out, err = b.client.PutObject(ctx, in, signed(src.whole))
+	if err != nil {
 		return err
+	}
+	want, _ := u.b.sse()
+	u.can.encrypted = out.ServerSideEncryption == want || want == ""
+	u.can.echoes = u.can.checksums && out.ChecksumCRC32 != nil
+	if u.can.echoes {
+		return nil
+	}
+	has, err := u.mustBeThere(ctx)
+	u.can.remembers = has.put == u.id
+	return err
+}
+
+// ask puts the probe, and gives what the server says.
+func (u *upload) ask(ctx context.Context) (out *s3.PutObjectOutput, err error) {
+	p := u.src.parts[0]
+	err = u.b.try(ctx, "put", 0, func(ctx context.Context) error {
+		if out, err = u.request(ctx, p); err != nil {
+			return err
+		}
+		return u.compare(p, out.ChecksumCRC32)
 	})
 	return out, err
 }

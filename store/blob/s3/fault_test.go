@@ -23,9 +23,21 @@ import (
 // behindProxy is a bucket whose server has bad days, and the same bucket without.
 func behindProxy(t *testing.T, change func(*s3.Options)) (faulty, direct *s3.Bucket, p *lab.FaultProxy) {
 	t.Helper()
+	o, direct, p := proxied(t)
+	if change != nil {
+		change(&o)
+	}
+	faulty = open(t, o)
+	require.NoError(t, faulty.Check(t.Context()))
+	return faulty, direct, p
+}
+
+// proxied are the options of a bucket that nobody has asked anything yet.
+func proxied(t *testing.T) (o s3.Options, direct *s3.Bucket, p *lab.FaultProxy) {
+	t.Helper()
 	m := labtest.MinIO(t)
 	p = labtest.FaultProxy(t, m.Addr)
-	o := optionsOf(m)
+	o = optionsOf(m)
 	o.Prefix = "test-" + strings.ReplaceAll(t.Name(), "/", "-") + fmt.Sprint(rand.Uint64()) + "/"
 	if len(o.Prefix) > 100 {
 		o.Prefix = o.Prefix[:40] + o.Prefix[len(o.Prefix)-40:]
@@ -33,12 +45,7 @@ func behindProxy(t *testing.T, change func(*s3.Options)) (faulty, direct *s3.Buc
 	direct = open(t, o)
 	o.Endpoint = p.URL()
 	o.RequestTimeout = 10 * time.Second
-	if change != nil {
-		change(&o)
-	}
-	faulty = open(t, o)
-	require.NoError(t, faulty.Check(t.Context()))
-	return faulty, direct, p
+	return o, direct, p
 }
 
 func isMethod(method string) func(*http.Request) bool {

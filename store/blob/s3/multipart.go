@@ -68,10 +68,13 @@ func (u *upload) begin(ctx context.Context) (id string, err error) {
 			in.ChecksumAlgorithm = types.ChecksumAlgorithmCrc32
 		}
 		out, err := u.b.client.CreateMultipartUpload(ctx, in)
-		if err == nil {
-			id = aws.ToString(out.UploadId)
+		if err != nil {
+			return err
 		}
-		return err
+		if id = aws.ToString(out.UploadId); id == "" {
+			return fmt.Errorf("%w: it names no upload", errLied)
+		}
+		return nil
 	})
 	return id, err
 }

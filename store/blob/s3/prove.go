@@ -92,11 +92,21 @@ func (p *prover) put(ctx context.Context) bool {
 	if !p.found("objects can be put", err, "the keys need s3:PutObject") {
 		return false
 	}
-	if b.o.Checksums != ChecksumsOff && !can.checksums {
-		p.lacks("checksums", "the server refuses uploads with a CRC-32; they are sent without", "nothing needs to be done; storage.options.checksums: off says so")
-	}
+	p.checksums(can)
 	p.encryption(can)
 	return true
+}
+
+func (p *prover) checksums(can abilities) {
+	switch {
+	case p.b.o.Checksums == ChecksumsOff, can.echoes:
+	case can.checksums:
+		p.lacks("checksums", "the server does not say which CRC-32 it has stored; each message is looked up after it was put, one request more",
+			"nothing needs to be done")
+	default:
+		p.lacks("checksums", "the server refuses uploads with a CRC-32; they are sent without, and each message is looked up after it was put, one request more",
+			"nothing needs to be done; storage.options.checksums: off says so")
+	}
 }
 
 func (p *prover) encryption(can abilities) {
@@ -111,7 +121,11 @@ func (p *prover) encryption(can abilities) {
 }
 
 func (p *prover) conditional(ctx context.Context) {
-	_, err := p.b.putProbe(ctx, p.key, false, aws.String("*"))
+	u, err := p.b.newProbe(ctx, abilities{})
+	if err == nil {
+		u.key, u.guard = p.key, aws.String("*")
+		err = u.atOnce(ctx)
+	}
 	switch {
 	case isTaken(err):
 		p.found("a key that is taken is refused (If-None-Match)", nil, "")

@@ -80,8 +80,16 @@ type upload struct {
 	can   abilities
 	mode  mode
 	guard *string
+	// before is the id of the put that is to be replaced, where it is asked afterwards what is there.
+	before string
 	// lied says that an answer showed the stored object to be another one.
 	lied bool
+}
+
+// newUpload is one of something small that needs no digests in its metadata.
+func (b *Bucket) newUpload(key string, src *source, can abilities) *upload {
+	id := rand.Text()
+	return &upload{b: b, key: key, src: src, id: id, meta: map[string]string{metaPut: id}, can: can}
 }
 
 // store puts a content under one key. When its answer was lost it asks what became of it.
@@ -91,18 +99,15 @@ func (b *Bucket) store(ctx context.Context, key string, src *source, m mode) err
 		return err
 	}
 	u := &upload{b: b, key: key, src: src, id: rand.Text(), can: can, mode: m}
-	if m == create && can.conditional {
-		u.guard = aws.String("*")
-	}
 	if m == create && !can.conditional {
 		defer b.takeTurn(key)()
-		if err := b.mustBeFree(ctx, key); err != nil {
-			return err
-		}
+	}
+	if err := u.lookFirst(ctx); err != nil {
+		return err
 	}
 	var list []byte
 	if u.meta, list = src.metadata(u.id); list != nil {
-		if err := b.putChunks(ctx, key, list); err != nil {
+		if err := b.putChunks(ctx, key, list, can); err != nil {
 			return err
 		}
 	}
@@ -112,6 +117,24 @@ func (b *Bucket) store(ctx context.Context, key string, src *source, m mode) err
 		err = u.atOnce(ctx)
 	}
 	return u.settle(ctx, err)
+}
+
+// lookFirst asks what is under the key where the put itself does not tell: whether it is free, or what is replaced.
+func (u *upload) lookFirst(ctx context.Context) error {
+	switch {
+	case u.mode == create && u.can.conditional:
+		u.guard = aws.String("*")
+	case u.mode == create:
+		return u.b.mustBeFree(ctx, u.key)
+	case !u.can.echoes:
+		has, err := u.b.head(ctx, u.key)
+		if errors.Is(err, blob.ErrNotFound) {
+			return nil
+		}
+		u.before = has.put
+		return err
+	}
+	return nil
 }
 
 // settle finds out what became of a put that gave an error which does not say so. What is ours and not as it was sent is
@@ -132,7 +155,7 @@ func (u *upload) settle(ctx context.Context, err error) error {
 	case failed == nil && has.put == u.id:
 		u.b.metrics.lost.Inc()
 		return nil // it is ours: the answer to an earlier attempt was lost
-	case failed == nil && u.mode == create:
+	case failed == nil && u.mode == create && (has.put != "" || !errors.Is(err, errLied)): // else it may be a web server's page
 		return fmt.Errorf("%w: %w", blob.ErrExists, err)
 	case taken && errors.Is(failed, blob.ErrNotFound):
 		return fmt.Errorf("%w, but went away: %w", blob.ErrExists, err)
@@ -140,26 +163,37 @@ func (u *upload) settle(ctx context.Context, err error) error {
 	return err
 }
 
-// atOnce sends the content with one request.
+// atOnce sends the content with one request, and sees that it is stored.
 func (u *upload) atOnce(ctx context.Context) error {
 	p := u.src.parts[0]
-	return u.b.try(ctx, "put", p.sizeBytes, func(ctx context.Context) error {
-		in := &s3.PutObjectInput{
-			Bucket: &u.b.o.Bucket, Key: u.b.name(u.key), Body: u.src.open(p), ContentLength: &p.sizeBytes,
-			Metadata: u.meta, IfNoneMatch: u.guard,
-		}
-		u.b.encrypt(in)
-		if u.can.checksums {
-			in.ChecksumCRC32 = p.checksum()
-		}
-		out, err := u.b.client.PutObject(ctx, in, signed(p.digest))
+	err := u.b.try(ctx, "put", p.sizeBytes, func(ctx context.Context) error {
+		out, err := u.request(ctx, p)
 		if err != nil {
 			return err
+		}
+		if u.can.echoes && out.ChecksumCRC32 == nil {
+			return errNoEcho // which leaves open what is stored
 		}
 		err = u.compare(p, out.ChecksumCRC32)
 		u.lied = err != nil
 		return err
 	})
+	if err == nil && !u.can.echoes {
+		_, err = u.mustBeThere(ctx)
+	}
+	return err
+}
+
+func (u *upload) request(ctx context.Context, p part) (*s3.PutObjectOutput, error) {
+	in := &s3.PutObjectInput{
+		Bucket: &u.b.o.Bucket, Key: u.b.name(u.key), Body: u.src.open(p), ContentLength: &p.sizeBytes,
+		Metadata: u.meta, IfNoneMatch: u.guard,
+	}
+	in.ServerSideEncryption, in.SSEKMSKeyId = u.b.sse()
+	if u.can.checksums {
+		in.ChecksumCRC32 = p.checksum()
+	}
+	return u.b.client.PutObject(ctx, in, signed(p.digest))
 }
 
 // compare looks at the checksum that the server says it has stored, if it says any.
@@ -168,6 +202,26 @@ func (u *upload) compare(p part, has *string) error {
 		return fmt.Errorf("%w: checksum %q instead of %q", errLied, *has, *p.checksum())
 	}
 	return nil
+}
+
+// errNoEcho is about an answer without the checksum that this server always names: a web server in the place of S3 says that
+// all is well, too.
+var errNoEcho = fmt.Errorf("%w: no checksum is named, as the object store does: is it another server that answers?", errLied)
+
+// mustBeThere asks for what was put where the answer to the put does not show that it is stored.
+func (u *upload) mustBeThere(ctx context.Context) (head, error) {
+	has, err := u.b.head(ctx, u.key)
+	isOther := has.put != u.id && (has.put != "" || u.can.remembers)
+	isLater := u.mode == replace && isOther && has.put != "" && has.put != u.before
+	switch {
+	case isLater: // somebody has replaced ours already
+	case errors.Is(err, blob.ErrNotFound):
+		err = fmt.Errorf("%w: the put was answered, and nothing is there", errLied)
+	case err == nil && (isOther || has.info.SizeBytes != u.src.sizeBytes):
+		u.lied = has.put == u.id
+		err = fmt.Errorf("%w: another object is there, of %d bytes instead of %d", errLied, has.info.SizeBytes, u.src.sizeBytes)
+	}
+	return has, err
 }
 
 // signed gives the signature the digest that is known already; else the SDK would read the content for it.
@@ -181,11 +235,7 @@ func signed(d digest) func(*s3.Options) {
 	})
 }
 
-// encrypt asks the server to encrypt what it stores.
-func (b *Bucket) encrypt(in *s3.PutObjectInput) {
-	in.ServerSideEncryption, in.SSEKMSKeyId = b.sse()
-}
-
+// sse is how the server is asked to encrypt what it stores.
 func (b *Bucket) sse() (types.ServerSideEncryption, *string) {
 	switch b.o.Encryption {
 	case SSES3:

@@ -163,13 +163,12 @@ func (r *recentLists) add(of string, list []byte) {
 }
 
 // putChunks stores the digests of an object's chunks, before the object: one without the other does no harm.
-func (b *Bucket) putChunks(ctx context.Context, key string, list []byte) error {
-	err := b.try(ctx, "put", int64(len(list)), func(ctx context.Context) error {
-		in := &s3.PutObjectInput{Bucket: &b.o.Bucket, Key: b.name(sumsDir + key), Body: bytes.NewReader(list)}
-		b.encrypt(in)
-		_, err := b.client.PutObject(ctx, in)
-		return err
-	})
+func (b *Bucket) putChunks(ctx context.Context, key string, list []byte, can abilities) error {
+	size := int64(len(list))
+	src, err := measure(ctx, bytes.NewReader(list), size, max(size, chunkBytes))
+	if err == nil {
+		err = b.newUpload(sumsDir+key, src, can).atOnce(ctx)
+	}
 	if err != nil {
 		return fmt.Errorf("put digests: %w", err)
 	}
