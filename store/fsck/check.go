@@ -29,7 +29,7 @@ type check struct {
 	youngToo bool
 	// inDoubt says that the database is another one than the objects belong to, was set back, or is made anew: they may know more.
 	inDoubt bool
-	// noMarks says that damage is not noted: the objects are not those that belong to the database.
+	// noMarks says that damage is not noted: the objects may not be those that belong to the database.
 	noMarks bool
 	totals  store.Totals
 	limit   *limiter
@@ -144,7 +144,7 @@ func (c *check) database(ctx context.Context) (accept func(context.Context) erro
 	c.keepStrangers = reason != "" || c.Rebuild
 	c.inDoubt = reason != "" && !w.isBehind(st) || c.Rebuild
 	c.aliasesLater = c.inDoubt
-	c.noMarks = w.isBehind(st) && !c.mends()
+	c.noMarks = w.mayHide(st) && !c.mends()
 	if reason == "" {
 		reason = st.Stopped
 	}

@@ -27,18 +27,21 @@ type witness struct {
 // maxDocument bounds what is read of a witness or a description: that of a tenant with half a million aliases is as large.
 const maxDocument = 64 << 20
 
-// readWitness gives nil when there is none. One that cannot be understood speaks of no database that there is.
+// readWitness gives nil when there is none. One that cannot be understood names no database.
 func (f *Fsck) readWitness(ctx context.Context) (*witness, error) {
 	raw, err := f.document(ctx, Witness)
 	if err != nil && !errors.Is(err, blob.ErrDamaged) || err == nil && raw == nil {
 		return nil, err
 	}
 	var w witness
-	if err != nil || json.Unmarshal(raw, &w) != nil {
-		return &witness{Token: "not understood"}, nil //nolint:nilerr // see above
+	if err != nil || json.Unmarshal(raw, &w) != nil || w.DatabaseID == "" {
+		return &witness{}, nil //nolint:nilerr // see above
 	}
 	return &w, nil
 }
+
+// isUnclear says that it was not understood: it is damaged, or another server answers in the place of the object store.
+func (w *witness) isUnclear() bool { return w != nil && w.DatabaseID == "" }
 
 // IsLaterWitness says that a witness was written later than another one for the same database: when two stores have one each, it is the one that
 // counts.
@@ -77,6 +80,10 @@ func (w *witness) isBehind(st store.SweepState) bool {
 	return w.DatabaseID == st.DatabaseID && w.Epoch < st.Epoch-1
 }
 
+// mayHide says that the objects may be others than those that belong to the database: what is stored with them would not be seen
+// any more when the right ones are back. Nothing says then that clients have seen other UIDs.
+func (w *witness) mayHide(st store.SweepState) bool { return w.isUnclear() || w.isBehind(st) }
+
 // discord is in which way a witness and a database contradict each other.
 type discord int
 
@@ -105,6 +112,8 @@ func (w *witness) contradicts(st store.SweepState) string {
 		return "the objects are not there that belong to this database: the store is empty, another one, not mounted, or was set back in time; no mail is taken meanwhile"
 	case w == nil:
 		return ""
+	case w.isUnclear():
+		return "what the objects say of their database (" + Witness + ") cannot be understood: it is damaged, or another server answers in the place of the object store; no mail is taken meanwhile"
 	case w.DatabaseID != st.DatabaseID:
 		return "the database is another one than the objects belong to"
 	case w.Epoch > st.Epoch:
@@ -118,7 +127,7 @@ func (w *witness) contradicts(st store.SweepState) string {
 
 // Compare finds out whether the database is the one that the objects belong to and was not set back in time. If it is
 // not, all folders get a new UIDVALIDITY and nothing is removed any more until an operator has run mairust fsck
-// --repair: ErrStopped. When the objects are the ones that were set back, UIDs are as they were, and so is UIDVALIDITY. It
+// --repair: ErrStopped. When the objects are the ones that were set back, or cannot be understood, UIDVALIDITY stays. It
 // must be called before anybody reads by IMAP, and changes nothing when all is well.
 func (f *Fsck) Compare(ctx context.Context) error {
 	_, _, err := f.compare(ctx)
@@ -163,7 +172,7 @@ type sure struct {
 	mu  sync.Mutex
 	at  time.Time
 	err error
-	// unsure says that the objects were behind, or that the last comparison failed, or that there was none.
+	// unsure says that the objects were behind, or not to be understood, or that the last comparison failed, or that there was none.
 	unsure atomic.Bool
 }
 
@@ -173,7 +182,7 @@ func (s *sure) note(now time.Time, w *witness, st store.SweepState) error {
 	defer s.mu.Unlock()
 	behind, reason := w.isBehind(st), cmp.Or(w.contradicts(st), st.Stopped)
 	s.at, s.err = now, nil
-	s.unsure.Store(behind)
+	s.unsure.Store(w.mayHide(st))
 	switch {
 	case reason == "":
 	case !behind && w.contradicts(st) != "", st.Stopped == rebuilding:
@@ -239,8 +248,8 @@ func (f *Fsck) Certain(ctx context.Context) error {
 // were set back.
 var ErrNoObjects = errors.New("the object store is not the one that belongs to the database, or was set back")
 
-// HasObjects is nil when the objects are those that belong to the database, and ErrNoObjects when they are behind it: what is stored now
-// would not be seen again when the right ones are back. It costs nothing when the last comparison, of whoever watches, was good; else it compares as Certain does.
+// HasObjects is nil when the objects are those that belong to the database, and ErrNoObjects when they are behind it, or do not say in a way that is
+// understood: what is stored now would not be seen again when the right ones are back. It costs nothing when the last comparison, of whoever watches, was good; else it compares as Certain does.
 func (f *Fsck) HasObjects(ctx context.Context) error {
 	if !f.sure.unsure.Load() {
 		return nil
@@ -261,7 +270,7 @@ func (f *Fsck) readBoth(ctx context.Context) (w *witness, st store.SweepState, e
 		if w, err = f.readWitness(ctx); err != nil {
 			return nil, st, err
 		}
-		if st, err = f.store.SweepState(ctx); err != nil || !w.isBehind(st) {
+		if st, err = f.store.SweepState(ctx); err != nil || !w.mayHide(st) {
 			return w, st, err
 		}
 	}
@@ -311,9 +320,9 @@ func (r *renewals) forget() {
 }
 
 // renewOnce does so once in each process while the sweep is stopped. When the objects have two databases that both live, the one that
-// goes on has a new token each minute; a repair renews once more.
+// goes on has a new token each minute; a repair renews once more, and does so for a witness that is not understood, too.
 func (f *Fsck) renewOnce(ctx context.Context, w *witness, st store.SweepState, reason string) error {
-	if w.isBehind(st) {
+	if w.mayHide(st) {
 		return nil
 	}
 	is, err := f.store.SweepState(ctx)

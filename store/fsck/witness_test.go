@@ -365,3 +365,43 @@ func TestFoldersAreRenewedThoughTheSweepHadStoppedForSomethingElse(t *testing.T)
 		require.Greater(t, r.folder(bob, "INBOX").UIDValidity, before)
 	})
 }
+
+// What is not understood may be a page of a web server that answers for the object store: mail waits until it is known what the objects are.
+func TestNoMailIsTakenWhileTheWitnessIsNotUnderstood(t *testing.T) {
+	for name, text := range map[string]string{
+		"nothing": "", "half of one": "{", "HTML": "<html/>", "JSON": `{"status": "maintenance"}`, "empty JSON": "{}", "null": "null", "a word": `"ok"`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			onEach(t, func(t *testing.T, r *rig) {
+				ctx := t.Context()
+				bob := storetest.NewSite(t, r.store, "one", "one.test", "bob").Mailboxes["bob"].ID
+				require.NoError(t, r.fsck().Watch(ctx))
+				before := r.folder(bob, "INBOX").UIDValidity
+				whole := r.object(fsck.Witness)
+				put := func(text string) {
+					require.NoError(t, r.objects.Replace(ctx, fsck.Witness, strings.NewReader(text), int64(len(text))))
+				}
+				f := r.fsck()
+				put(text)
+				require.ErrorIs(t, f.HasObjects(ctx), fsck.ErrNoObjects)
+				require.ErrorIs(t, f.Certain(ctx), fsck.ErrAnother, "no address is refused for good")
+				require.ErrorIs(t, f.Watch(ctx), fsck.ErrStopped)
+				require.ErrorIs(t, f.HasObjects(ctx), fsck.ErrNoObjects)
+				require.Equal(t, before, r.folder(bob, "INBOX").UIDValidity, "nothing says that the database was set back")
+
+				put(whole)
+				r.ahead += 2 * time.Second
+				require.NoError(t, f.HasObjects(ctx), "by itself")
+
+				// One that stays so may have been of another database, or of a later state of this one.
+				put(text)
+				report, _ := r.check(fsck.Request{Repair: true, MinAge: -1})
+				require.Zero(t, report.Left)
+				require.Greater(t, r.folder(bob, "INBOX").UIDValidity, before)
+				f = r.fsck()
+				require.NoError(t, f.Watch(ctx))
+				require.NoError(t, f.HasObjects(ctx))
+			})
+		})
+	}
+}
