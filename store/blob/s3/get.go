@@ -56,11 +56,17 @@ func (b *Bucket) headOnce(ctx context.Context, key string) (h head, err error) {
 
 func (b *Bucket) requestHead(ctx context.Context, key string) (head, error) {
 	out, err := b.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &b.o.Bucket, Key: b.name(key)})
+	if err == nil && out.ContentLength == nil {
+		err = errNoLength
+	}
 	if err != nil {
 		return head{}, err
 	}
-	return b.newHead(key, aws.ToInt64(out.ContentLength), out.LastModified, out.ETag, out.Metadata), nil
+	return b.newHead(key, *out.ContentLength, out.LastModified, out.ETag, out.Metadata), nil
 }
+
+// errNoLength is no word about the object: whoever takes it for an empty one finds all of them damaged.
+var errNoLength = fmt.Errorf("%w: it does not say how long the object is: does a proxy send it on in chunks?", errLied)
 
 // Get reads an object chunk by chunk: each is compared with its digest before a byte of it is given, and read again when
 // the connection broke or the bytes came altered. blob.ErrDamaged, from here or from the reader, when they are so in the
@@ -150,7 +156,10 @@ func (r *reader) connect() error {
 // take notes what an answer says of the object.
 func (r *reader) take(out *s3.GetObjectOutput, ranged bool) error {
 	size := aws.ToInt64(out.ContentLength)
-	if ranged {
+	switch {
+	case !ranged && out.ContentLength == nil:
+		return errors.Join(errNoLength, out.Body.Close())
+	case ranged:
 		_, total, found := strings.Cut(aws.ToString(out.ContentRange), "/")
 		of, err := strconv.ParseInt(total, 10, 64)
 		if !found || err != nil || !strings.HasPrefix(*out.ContentRange, fmt.Sprintf("bytes %d-", r.next)) {

@@ -33,6 +33,7 @@ type prover struct {
 	key     string
 	content []byte
 	proofs  []Proof
+	can     abilities
 }
 
 // Prove tries every operation that is needed, with objects of its own that it removes again, and says what this server
@@ -71,7 +72,8 @@ func (p *prover) list(ctx context.Context) bool {
 // put also tells whether checksums and encryption are what was asked for.
 func (p *prover) put(ctx context.Context) bool {
 	b := p.b
-	can, err := b.findAbilities(ctx)
+	var err error
+	p.can, err = b.findAbilities(ctx)
 	if err != nil && b.o.Encryption != None && b.o.Encryption != ClientSide {
 		plain := &Bucket{o: b.o, client: b.client, log: b.log, metrics: b.metrics}
 		plain.o.Encryption = None
@@ -80,27 +82,31 @@ func (p *prover) put(ctx context.Context) bool {
 				"give the server a key (MinIO: MINIO_KMS_SECRET_KEY, docs/s3.md), or set storage.options.encryption to client or none")
 		}
 	}
-	var src *source
 	if err == nil {
-		src, err = measure(ctx, bytes.NewReader(p.content), int64(len(p.content)), chunkBytes)
-	}
-	if err == nil {
-		u := &upload{b: b, key: p.key, src: src, id: rand.Text(), can: can}
-		u.meta, _ = src.metadata(u.id)
-		err = u.atOnce(ctx)
+		err = p.putContent(ctx)
 	}
 	if !p.found("objects can be put", err, "the keys need s3:PutObject") {
 		return false
 	}
-	p.checksums(can)
-	p.encryption(can)
+	p.checksums()
+	p.encryption()
 	return true
 }
 
-func (p *prover) checksums(can abilities) {
+func (p *prover) putContent(ctx context.Context) error {
+	src, err := measure(ctx, bytes.NewReader(p.content), int64(len(p.content)), chunkBytes)
+	if err != nil {
+		return err
+	}
+	u := &upload{b: p.b, key: p.key, src: src, id: rand.Text(), can: p.can}
+	u.meta, _ = src.metadata(u.id)
+	return u.atOnce(ctx)
+}
+
+func (p *prover) checksums() {
 	switch {
-	case p.b.o.Checksums == ChecksumsOff, can.echoes:
-	case can.checksums:
+	case p.b.o.Checksums == ChecksumsOff, p.can.echoes:
+	case p.can.checksums:
 		p.lacks("checksums", "the server does not say which CRC-32 it has stored; each message is looked up after it was put, one request more",
 			"nothing needs to be done")
 	default:
@@ -109,10 +115,10 @@ func (p *prover) checksums(can abilities) {
 	}
 }
 
-func (p *prover) encryption(can abilities) {
+func (p *prover) encryption() {
 	switch e := p.b.o.Encryption; {
 	case e == None, e == ClientSide:
-	case can.encrypted:
+	case p.can.encrypted:
 		p.found("the server says that it encrypts ("+e+")", nil, "")
 	default:
 		p.lacks("encryption", "the server ignores encryption: "+e+", objects lie there as they are",
@@ -126,25 +132,30 @@ func (p *prover) conditional(ctx context.Context) {
 		u.key, u.guard = p.key, aws.String("*")
 		err = u.atOnce(ctx)
 	}
-	switch {
+	if err == nil {
+		err = p.putContent(ctx) // in the place of the probe, to be looked at
+	}
+	switch what := "a key that is taken is refused (If-None-Match)"; {
 	case isTaken(err):
-		p.found("a key that is taken is refused (If-None-Match)", nil, "")
+		p.found(what, nil, "")
 	case err == nil || isUnsupported(err):
 		p.lacks("conditional put", "the server has no PUT with If-None-Match; each key is looked up first, one request more for a message",
 			"nothing needs to be done: no two messages have the same key")
 	default:
-		p.found("a key that is taken is refused (If-None-Match)", err, "see the error")
+		p.found(what, err, "see the error")
 	}
 }
 
-// read looks at an object whole, in part, and from outside. A server without conditional PUT has another one by now.
+// read looks at an object whole, in part, and from outside.
 func (p *prover) read(ctx context.Context) {
 	has, err := p.b.head(ctx, p.key)
-	p.found("objects can be looked up (HEAD)", err, "the keys need s3:GetObject")
-	if err != nil {
+	if size := int64(len(p.content)); err == nil && has.info.SizeBytes != size {
+		err = fmt.Errorf("%w: %d bytes instead of %d", errLied, has.info.SizeBytes, size)
+	}
+	if !p.found("objects can be looked up (HEAD)", err, "the keys need s3:GetObject") {
 		return
 	}
-	if has.info.SizeBytes == int64(len(p.content)) && has.info.Digest == "" {
+	if has.info.Digest == "" {
 		p.lacks("metadata", "the server does not keep the metadata of objects; to show a part of one it is read whole", "use another server for large mail")
 	}
 	err = p.readRange(ctx, 0, -1)
@@ -160,9 +171,9 @@ func (p *prover) readRange(ctx context.Context, offset, n int64) error {
 		return err
 	}
 	got, err := io.ReadAll(r)
-	start, length := blob.CutRange(r.head.info.SizeBytes, offset, n)
-	if err == nil && int64(len(got)) != length {
-		err = fmt.Errorf("%w: %d bytes from %d instead of %d", errLied, len(got), start, length)
+	start, length := blob.CutRange(int64(len(p.content)), offset, n)
+	if err == nil && !bytes.Equal(got, p.content[start:start+length]) {
+		err = fmt.Errorf("%w: %d bytes from %d are not the %d that were put", errLied, len(got), start, length)
 	}
 	return errors.Join(err, r.Close())
 }
