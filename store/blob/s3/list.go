@@ -38,15 +38,12 @@ func (b *Bucket) List(ctx context.Context, prefix string) iter.Seq2[blob.Info, e
 // listAll gives all objects below a prefix, ours or not, until do returns false.
 func (b *Bucket) listAll(ctx context.Context, prefix string, do func(types.Object) bool) error {
 	in := &s3.ListObjectsV2Input{Bucket: &b.o.Bucket, Prefix: b.name(prefix), EncodingType: types.EncodingTypeUrl}
-	for {
-		var page *s3.ListObjectsV2Output
-		err := b.try(ctx, "list", 0, func(ctx context.Context) (err error) {
-			page, err = b.client.ListObjectsV2(ctx, in)
-			return err
-		})
+	for name := ""; ; {
+		page, err := b.requestList(ctx, in, name)
 		if err != nil {
 			return err
 		}
+		name = *page.Name
 		for _, o := range page.Contents {
 			if err := ctx.Err(); err != nil {
 				return err
@@ -65,6 +62,30 @@ func (b *Bucket) listAll(ctx context.Context, prefix string, do func(types.Objec
 		}
 		in.ContinuationToken = page.NextContinuationToken
 	}
+}
+
+// requestList asks for a page of a list; bucket is what the page before has named, empty for the first.
+func (b *Bucket) requestList(ctx context.Context, in *s3.ListObjectsV2Input, bucket string) (page *s3.ListObjectsV2Output, err error) {
+	err = b.try(ctx, "list", 0, func(ctx context.Context) error {
+		if page, err = b.client.ListObjectsV2(ctx, in); err != nil {
+			return err
+		}
+		return mustName(page.Name, bucket)
+	})
+	return page, err
+}
+
+// mustName is errLied for a page that names no bucket, or another than the page before: all servers name it, and to the SDK
+// an empty answer, and any other XML, is a list that has come to its end. That the name is the one that was asked for is not
+// wanted: an access point, or a gateway that has names of its own, may say what is behind it.
+func mustName(name *string, before string) error {
+	switch is := aws.ToString(name); {
+	case is == "":
+		return fmt.Errorf("%w: a list that names no bucket: is it another server that answers?", errLied)
+	case before != "" && is != before:
+		return fmt.Errorf("%w: a list of the bucket %q that goes on with %q", errLied, before, is)
+	}
+	return nil
 }
 
 // errCutShort is about a server that does not say where its list goes on.
@@ -118,19 +139,16 @@ func (b *Bucket) tidyUploads(ctx context.Context, before time.Time) (removed int
 // of their key.
 func (b *Bucket) uploads(ctx context.Context, do func(types.MultipartUpload) error) error {
 	in := &s3.ListMultipartUploadsInput{Bucket: &b.o.Bucket, EncodingType: types.EncodingTypeUrl}
-	for {
-		var page *s3.ListMultipartUploadsOutput
-		err := b.try(ctx, "list_uploads", 0, func(ctx context.Context) (err error) {
-			page, err = b.client.ListMultipartUploads(ctx, in)
-			return err
-		})
+	for name := ""; ; {
+		page, err := b.requestUploads(ctx, in, name)
 		if err != nil {
 			return err
 		}
+		name = *page.Bucket
 		for _, u := range page.Uploads {
 			u.Key = decoded(u.Key, page.EncodingType)
-			name, ours := strings.CutPrefix(aws.ToString(u.Key), b.o.Prefix)
-			if !ours || blob.CheckKey(strings.TrimPrefix(name, probeDir)) != nil {
+			key, ours := strings.CutPrefix(aws.ToString(u.Key), b.o.Prefix)
+			if !ours || blob.CheckKey(strings.TrimPrefix(key, probeDir)) != nil {
 				continue
 			}
 			if err := do(u); err != nil {
@@ -145,6 +163,16 @@ func (b *Bucket) uploads(ctx context.Context, do func(types.MultipartUpload) err
 		}
 		in.KeyMarker, in.UploadIdMarker = decoded(page.NextKeyMarker, page.EncodingType), page.NextUploadIdMarker
 	}
+}
+
+func (b *Bucket) requestUploads(ctx context.Context, in *s3.ListMultipartUploadsInput, bucket string) (page *s3.ListMultipartUploadsOutput, err error) {
+	err = b.try(ctx, "list_uploads", 0, func(ctx context.Context) error {
+		if page, err = b.client.ListMultipartUploads(ctx, in); err != nil {
+			return err
+		}
+		return mustName(page.Bucket, bucket)
+	})
+	return page, err
 }
 
 func (b *Bucket) tidyProbes(ctx context.Context, before time.Time) (int, error) {

@@ -61,10 +61,8 @@ func (p *prover) lacks(what, text, mend string) {
 }
 
 func (p *prover) list(ctx context.Context) bool {
-	err := p.b.try(ctx, "list", 0, func(ctx context.Context) error {
-		_, err := p.b.client.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: &p.b.o.Bucket, Prefix: p.b.name(""), MaxKeys: aws.Int32(1)})
-		return err
-	})
+	in := &s3.ListObjectsV2Input{Bucket: &p.b.o.Bucket, Prefix: p.b.name(""), MaxKeys: aws.Int32(1)}
+	_, err := p.b.requestList(ctx, in, "")
 	return p.found("the bucket can be listed", err,
 		"look at endpoint, region, path_style, bucket and keys; the keys need s3:ListBucket")
 }
