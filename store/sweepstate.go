@@ -33,6 +33,9 @@ type SweepState struct {
 	VerifyBegan time.Time
 }
 
+// errNoState is no ErrNotFound: of what it knows, a database that is being made or restored says nothing.
+var errNoState = errors.New("the database has no row of its own state: it is being made, or restored")
+
 // SweepState reads it.
 func (s *Store) SweepState(ctx context.Context) (SweepState, error) {
 	const query = `SELECT i.database_id, s.epoch, s.token, s.stopped, s.stopped_us, s.swept_us, s.lease_us, s.kept, s.renewed_for,
@@ -42,6 +45,9 @@ func (s *Store) SweepState(ctx context.Context) (SweepState, error) {
 	var leased int64
 	err := s.get(ctx, query, nil, &st.DatabaseID, &st.Epoch, &st.Token, &st.Stopped, &stopped, &swept, &leased, &st.Kept, &st.RenewedFor,
 		&st.VerifyAfter, &verify)
+	if errors.Is(err, ErrNotFound) {
+		return st, errNoState
+	}
 	st.LeasedUntil = time.UnixMicro(leased)
 	st.StoppedAt, st.SweptAt, st.VerifyBegan = fromNull(stopped), fromNull(swept), fromNull(verify)
 	return st, err

@@ -76,6 +76,24 @@ func TestANewDatabaseRefusesNobodyForGood(t *testing.T) {
 	require.Equal(t, 550, code(t, here, "nobody@example.test"))
 }
 
+// While a dump is loaded below a daemon that was forgotten, the tables are filled one after the other.
+func TestADatabaseThatIsBeingRestoredRefusesNobodyForGood(t *testing.T) {
+	server := labtest.OwnPostgres(t, lab.PostgresOptions{})
+	here := newTestSite(t, siteOptions{Database: "backend: postgres, url: '" + server.URL() + "'", Mailboxes: []string{"bob"}})
+	here.start(t)
+	require.Equal(t, 250, code(t, here, "bob@example.test"))
+	postfix := labtest.Postfix(t, lab.PostfixOptions{VirtualMailboxMaps: "socketmap:" + here.socket("lookup") + ":mailboxes", VirtualTransport: "lmtp:" + here.socket("lmtp")})
+	for _, emptied := range []string{"DELETE FROM sweep_state", "DELETE FROM installation"} {
+		_, err := server.Exec(t.Context(), emptied)
+		require.NoError(t, err)
+		require.Eventually(t, func() bool { return code(t, here, "nobody@example.test") == 451 }, time.Minute, 100*time.Millisecond, emptied)
+		replies, err := lab.SMTPSend(t.Context(), postfix.SMTPAddr, "a@sender.test", []string{"nobody@example.test"}, []byte("Subject: hello\r\n\r\nhello\r\n"), lab.SendOptions{})
+		require.NoError(t, err)
+		require.Equal(t, 451, append(replies.Final, replies.Rcpts...)[0].Code, "before Postfix takes it, too")
+		require.Equal(t, 451, code(t, here, "bob@example.test"), "it is not known whether the objects are those of the database")
+	}
+}
+
 // At a boot without the disk of base_path the directory below is empty: what would be stored there is hidden as soon as the disk is
 // mounted.
 func TestNoMailIsTakenWhileTheObjectsAreNotThere(t *testing.T) {
