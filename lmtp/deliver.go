@@ -127,7 +127,8 @@ type fate struct {
 func (tx *transaction) storeCopies(ctx context.Context, m *message, copies []store.Copy) map[store.MailboxID]outcome {
 	outcomes := make(map[store.MailboxID]outcome, len(copies))
 	var unused []store.Copy
-	defer func() { tx.dropObjects(unused) }()
+	began := tx.server.deps.Now()
+	defer func() { tx.dropObjects(unused, began) }()
 	fates := tx.tryCopies(ctx, m, copies)
 	tx.server.noteFates(fates)
 	for _, f := range fates {
@@ -249,8 +250,12 @@ func (tx *transaction) putObjects(ctx context.Context, m *message, copies []stor
 	return errs
 }
 
-// dropObjects removes objects that no row speaks of. What it can't remove in time, the sweep will.
-func (tx *transaction) dropObjects(unused []store.Copy) {
+// dropObjects removes objects that no row speaks of. What it can't remove in time, the sweep will: that of another node may have
+// given them rows meanwhile, when this one was frozen, or asleep, for longer than a delivery takes.
+func (tx *transaction) dropObjects(unused []store.Copy, began time.Time) {
+	if age := tx.server.deps.Now().Round(0).Sub(began.Round(0)); age < 0 || age >= tx.server.options.DeliverTimeout {
+		return // by the wall clock: the other one may stand still while a machine sleeps
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), cleanupTimeout)
 	defer cancel()
 	for _, c := range unused {

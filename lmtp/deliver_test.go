@@ -201,6 +201,24 @@ func TestMessageSentAgainIsAnsweredAndNotStoredAgain(t *testing.T) {
 	require.InDelta(t, 1, r.metric("mairust_lmtp_deliveries_total", "result=duplicate"), 0)
 }
 
+// Another node's sweep has taken the object in by then, and told the MTA that its message is there.
+func TestAnObjectThatIsNotNeededStaysWhenTheDeliveryTookTooLong(t *testing.T) {
+	for took, want := range map[time.Duration][]string{
+		time.Minute: {"put 1", "delete"}, 5 * time.Minute: {"put 1"}, 2 * time.Hour: {"put 1"}, -time.Hour: {"put 1"},
+	} {
+		var later atomic.Int64
+		r := newRig(t, nil, func(_ *lmtp.Options, d *lmtp.Deps) {
+			d.Now = func() time.Time { return epoch.Add(time.Duration(later.Load())) }
+		})
+		r.index.onDeliver = func([]store.Copy) []store.Result {
+			later.Store(int64(took))
+			return []store.Result{{Err: store.ErrNotStored}}
+		}
+		require.Regexp(t, "^451 ", r.hello().deliver("a@sender.test", received, "bob@example.test")[0])
+		require.Equal(t, want, r.objects.done(), took)
+	}
+}
+
 func TestAMessageThatCannotBeStoredIsToldToWhoLooks(t *testing.T) {
 	var later atomic.Int64
 	r := newRig(t, nil, func(_ *lmtp.Options, d *lmtp.Deps) {

@@ -308,6 +308,9 @@ func (f *FS) Delete(ctx context.Context, key string) error {
 	d, err := f.base.open(parent)
 	if err == nil {
 		defer d.close()
+		err = ctx.Err() // opening may have taken long where the disk is away: others may need the object by now
+	}
+	if err == nil {
 		err = d.unlink(name)
 		if err == nil || isMissing(err) { // missing: perhaps by a delete whose flush failed
 			err = f.flush(d)
