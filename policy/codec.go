@@ -42,7 +42,7 @@ type codec struct {
 	b     []byte
 	write bool
 	bad   bool
-	// version of what is read; 1 had no refused recipients and no habit.
+	// version of the state or record; states of version 1 had no refused recipients and no habit.
 	version uint8
 }
 

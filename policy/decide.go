@@ -75,7 +75,7 @@ func Decide(s State, e Event, p *Policy, nowUS int64) (Decision, State) {
 		c.commit()
 	case KindRelease:
 		c.release()
-	case KindStop, KindReenable, KindSetLevel:
+	case KindStop, KindReenable, KindSetLevel, KindLearnLevel:
 		c.byPerson()
 	}
 	return c.end(), c.State

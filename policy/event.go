@@ -26,6 +26,9 @@ const (
 	KindReenable
 	// KindSetLevel puts the account at Level by hand, for instance at normal or at a soft limit with Cap. It takes UntilUS.
 	KindSetLevel
+	// KindLearnLevel puts the account at a Level that another engine decided, and that holds as its own would: in enforce only.
+	// It takes UntilUS, Cap and SinceUS.
+	KindLearnLevel
 )
 
 // Event is one thing that happened to an account. Only Kind and Account are always needed; each kind says what
@@ -49,10 +52,12 @@ type Event struct {
 	Content Content
 
 	// Level, UntilUS and Cap are for acts by hand. UntilUS ends a level (0: a stop never, a soft limit after its clean
-	// hours); Cap is the recipients an hour while the soft limit lasts (0: as configured).
+	// hours); Cap is the recipients an hour while the soft limit lasts (0: as configured). SinceUS is when another engine
+	// gave the level; 0, or later than now, is now.
 	Level   Level
 	UntilUS int64
 	Cap     int64
+	SinceUS int64
 
 	// Degraded says what the caller could not know.
 	Degraded Degraded
@@ -74,6 +79,7 @@ func (e Event) bounded() Event {
 	e.Content.SizeBytes = min(max(e.Content.SizeBytes, 0), maxUS)
 	e.UntilUS = min(max(e.UntilUS, 0), maxUS)
 	e.Cap = min(max(e.Cap, 0), maxCount)
+	e.SinceUS = min(max(e.SinceUS, 0), maxUS)
 	for _, text := range []*string{&e.DSN, &e.Place.Country, &e.QueueHost, &e.QueueID} {
 		*text = (*text)[:min(len(*text), maxText)]
 	}

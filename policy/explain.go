@@ -105,6 +105,7 @@ type Limit struct {
 var kindNames = map[Kind]string{
 	KindMail: "mail", KindReserve: "rcpt", KindRefused: "refused", KindCommit: "end", KindRelease: "release",
 	KindBounce: "bounce", KindStop: "stop", KindReenable: "reenable", KindSetLevel: "set_level",
+	KindLearnLevel: "learn_level",
 }
 
 // explain tells what the decision was made of.

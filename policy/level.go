@@ -1,5 +1,7 @@
 package policy
 
+import "time"
+
 // passTime ends what has run its time: a suspension to a soft limit, a soft limit at its end or else after its clean hours.
 func (c *step) passTime() {
 	if c.level == hard && c.runsOut() {
@@ -127,7 +129,7 @@ func (c *step) overCap(pass bool) bool {
 	return c.refuse(RefuseRate, ReasonSoftLimit, c.byHand)
 }
 
-// byPerson is an act of a person, or an automatic level that is restored from the database.
+// byPerson is an act of a person, or a level that another engine decided.
 func (c *step) byPerson() {
 	switch {
 	case c.e.Kind == KindStop:
@@ -146,11 +148,34 @@ func (c *step) byPerson() {
 		c.shadow, c.untilUS = false, c.e.UntilUS
 	case c.e.Level == SoftLimit:
 		c.put(soft)
-		c.byHand, c.shadow, c.capHour, c.untilUS = true, false, c.e.Cap, c.e.UntilUS
+		c.byHand, c.shadow, c.capHour, c.untilUS = c.e.Kind == KindSetLevel, false, c.e.Cap, c.e.UntilUS
 	default:
 		c.put(normal)
 	}
+	if c.e.SinceUS > 0 {
+		c.levelUS = min(c.e.SinceUS, c.now)
+	}
 }
+
+// LevelEvent gives another state of the account the level of s, as by hand or automatic as it is. A soft limit's clean hours go on
+// from its last breach, which the other state need not know of.
+func (s *State) LevelEvent() Event {
+	e := Event{Kind: KindLearnLevel, Level: s.Level(), UntilUS: s.untilUS, Cap: s.capHour}
+	switch {
+	case s.byHand && s.level == hard:
+		e.Kind = KindStop
+	case s.byHand:
+		e.Kind = KindSetLevel
+	case s.level == soft:
+		e.SinceUS = max(s.levelUS, s.breachUS)
+	default:
+		e.SinceUS = s.levelUS
+	}
+	return e
+}
+
+// CleanTime without a breach ends an automatic soft limit.
+func (p *Policy) CleanTime() time.Duration { return time.Duration(p.cleanUS) * time.Microsecond }
 
 // forgive forgets what spoke against the account, once: bodies that were campaigns are remembered, and the same
 // campaign again is evidence by itself.

@@ -16,7 +16,8 @@ import (
 func event(t *rapid.T, tx uint64) policy.Event {
 	kinds := []policy.Kind{
 		policy.KindMail, policy.KindReserve, policy.KindReserve, policy.KindCommit, policy.KindCommit, policy.KindCommit,
-		policy.KindRelease, policy.KindRefused, policy.KindBounce, policy.KindStop, policy.KindReenable, policy.KindSetLevel, 0, 99,
+		policy.KindRelease, policy.KindRefused, policy.KindBounce, policy.KindStop, policy.KindReenable, policy.KindSetLevel,
+		policy.KindLearnLevel, 0, 99,
 	}
 	e := policy.Event{
 		Kind: rapid.SampledFrom(kinds).Draw(t, "kind"), Account: "a@example.com", Transaction: tx,
@@ -34,6 +35,7 @@ func event(t *rapid.T, tx uint64) policy.Event {
 		Degraded: policy.Degraded(rapid.Uint8Range(0, 7).Draw(t, "degraded")),
 		Level:    rapid.SampledFrom([]policy.Level{"", policy.Normal, policy.SoftLimit, policy.HardLimit}).Draw(t, "level"),
 		Cap:      rapid.Int64Range(-5, 500).Draw(t, "cap"),
+		SinceUS:  rapid.SampledFrom([]int64{0, -1, 1, monday, monday + 30*day, 1 << 60}).Draw(t, "since"),
 		Scope:    policy.Scope{DomainHour: rapid.Int64Range(-1, 6000).Draw(t, "domain")},
 	}
 	for range rapid.IntRange(0, 30).Draw(t, "recipients") {

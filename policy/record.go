@@ -17,8 +17,8 @@ type Record struct {
 	Score      int64
 }
 
-// recordVersion is the first byte of an encoded record.
-const recordVersion = 1
+// recordVersion is the first byte of an encoded record; 1 had no SinceUS.
+const recordVersion = 2
 
 // The words that records hold as numbers; the order is part of the encoding.
 var (
@@ -34,7 +34,7 @@ func AppendRecord(b []byte, p *Policy, nowUS int64, e Event, d Decision) []byte 
 		Seq: d.Seq, NowUS: min(max(nowUS, 0), maxUS), Policy: p.hash[:8], Event: e.bounded(),
 		Action: d.Action, Would: d.Would, WouldLevel: d.WouldLevel, Score: d.Score,
 	}
-	c := codec{b: append(b, recordVersion), write: true}
+	c := codec{b: append(b, recordVersion), version: recordVersion, write: true}
 	c.record(&r)
 	return c.b
 }
@@ -44,10 +44,10 @@ func ParseRecords(b []byte) ([]Record, error) {
 	var list []Record
 	c := codec{b: b}
 	for len(c.b) > 0 {
-		if c.b[0] != recordVersion {
+		if c.b[0] < 1 || c.b[0] > recordVersion {
 			return nil, ErrRecord
 		}
-		c.b = c.b[1:]
+		c.version, c.b = c.b[0], c.b[1:]
 		var r Record
 		if c.record(&r); c.bad {
 			return nil, ErrRecord
@@ -91,6 +91,9 @@ func (c *codec) event(e *Event) {
 	c.u8((*uint8)(&e.Degraded), 255)
 	c.text(&e.QueueHost, maxText)
 	c.text(&e.QueueID, maxText)
+	if c.version >= 2 {
+		c.time(&e.SinceUS)
+	}
 }
 
 // maxText bounds the texts of an event.

@@ -82,7 +82,7 @@ type OutboundDecision struct {
 	At            time.Time `json:"at"`
 	TenantID      string    `json:"tenant_id"`
 	Account       string    `json:"account"`
-	On            string    `json:"on" example:"end" doc:"mail (MAIL FROM), rcpt, refused (a recipient, by Postfix), end (of the message), bounce; stop, reenable or set_level for acts by hand."`
+	On            string    `json:"on" example:"end" doc:"mail (MAIL FROM), rcpt, refused (a recipient, by Postfix), end (of the message), bounce; stop, reenable or set_level for acts by hand, learn_level for what another node decided."`
 	QueueHost     string    `json:"queue_host,omitempty"`
 	QueueID       string    `json:"queue_id,omitempty"`
 	Client        string    `json:"client,omitempty"`
