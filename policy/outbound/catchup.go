@@ -48,11 +48,11 @@ func (g *Gate) catchUp(e *entry, k known) known {
 // must not be. It counts as known of at the other's revision, so that a release since then is heard.
 func (g *Gate) asStrict(s sender, k, other known) known {
 	st, o := g.parse(s, k.state), g.parse(s, other.state)
-	level := effective(&o)
-	if rank(level) <= rank(effective(&st)) {
+	if rank(effective(&o)) <= rank(effective(&st)) {
 		return k
 	}
-	e := policy.Event{Kind: policy.KindSetLevel, Level: level, Account: s.account, Tenant: string(s.tenant), Mode: g.standing.Load().mode(s)}
+	e := o.LevelEvent()
+	e.Account, e.Tenant, e.Mode = s.account, string(s.tenant), g.standing.Load().mode(s)
 	_, st = policy.Decide(st, e, g.policy.Load(), max(st.LastUS(), o.LastUS()))
 	k.state, _ = st.AppendBinary(nil)
 	k.revision = other.revision

@@ -154,7 +154,7 @@ func (g *Gate) step(s sender, was known, e policy.Event) (outcome, known, policy
 	}
 	k := known{tenant: s.tenant, revision: was.revision, anew: was.anew}
 	if row, ok := standing.row(s); ok && row.LevelRevision > was.revision {
-		if act, ok := actOf(row, &st); ok {
+		if act, ok := actOf(row, &st, now.Add(-o.policy.CleanTime())); ok {
 			act.Account, act.Tenant, act.Mode = e.Account, e.Tenant, e.Mode
 			var d policy.Decision
 			d, st = policy.Decide(st, act, o.policy, o.nowUS)
@@ -181,34 +181,55 @@ func effective(st *policy.State) policy.Level {
 
 // actOf is what the row of an account means for a state that has not known of it; false for nothing. What the engine of
 // another node decided makes a state stricter, since this one may know more. It ends a stop when the row is later: the stop
-// was in the row before, and somebody has ended it there.
-func actOf(row store.OutboundAccount, st *policy.State) (policy.Event, bool) {
+// was in the row before, and somebody has ended it there. clean is when automatic limits began that end now.
+func actOf(row store.OutboundAccount, st *policy.State, clean time.Time) (policy.Event, bool) {
 	level, is := policy.Level(row.Level), effective(st)
-	until := int64(0)
-	if !row.Until.IsZero() {
-		until = row.Until.UnixMicro()
-	}
-	set := policy.Event{Kind: policy.KindSetLevel, Level: level, Cap: row.CapPerHour, UntilUS: until}
+	e := policy.Event{Kind: policy.KindSetLevel, Level: level, Cap: row.CapPerHour, UntilUS: micros(row.Until)}
 	switch row.Act {
-	case actSuspend:
-		return set, rank(level) > rank(is)
-	case actLimit, actRecover:
-		if is == policy.HardLimit {
-			return policy.Event{Kind: policy.KindReenable, Level: level, Cap: row.CapPerHour, UntilUS: until}, endsStop(row, st)
+	case actSuspend, actLimit, actReenable, actRecover:
+		if ranOut(&row, clean) {
+			e.Level = policy.Normal
 		}
-		return set, rank(level) > rank(is) || row.Act == actRecover && is == policy.SoftLimit
-	case actReenable:
-		return policy.Event{Kind: policy.KindReenable, Cap: row.CapPerHour, UntilUS: until}, is == policy.HardLimit
+		e.Kind, e.SinceUS = policy.KindLearnLevel, micros(row.Since)
+		return automatic(e, row, st)
 	}
-	switch level {
-	case policy.HardLimit:
-		return policy.Event{Kind: policy.KindStop, UntilUS: until}, true
-	default:
-		if is == policy.HardLimit || row.Act == "release" {
-			return policy.Event{Kind: policy.KindReenable, Level: level, Cap: row.CapPerHour, UntilUS: until}, true
-		}
+	switch {
+	case level == policy.HardLimit:
+		e = policy.Event{Kind: policy.KindStop, UntilUS: e.UntilUS}
+	case is == policy.HardLimit || row.Act == "release":
+		e.Kind = policy.KindReenable
 	}
-	return set, true
+	return e, true
+}
+
+// automatic is actOf a row that the engine of another node has written; e gives the level of the row.
+func automatic(e policy.Event, row store.OutboundAccount, st *policy.State) (policy.Event, bool) {
+	is := effective(st)
+	switch {
+	case row.Act == actSuspend:
+		return e, rank(e.Level) > rank(is)
+	case is == policy.HardLimit:
+		e.Kind = policy.KindReenable
+		return e, row.Act == actReenable || endsStop(row, st)
+	case row.Act == actReenable:
+		return e, false
+	}
+	return e, rank(e.Level) > rank(is) || row.Act == actRecover && is == policy.SoftLimit
+}
+
+// ranOut tells whether an automatic limit of a row is over. The row need not say so: such a limit has no end that others than
+// the node that decided it could see, and that one has perhaps not heard of the account since.
+func ranOut(row *store.OutboundAccount, clean time.Time) bool {
+	automatic := row.Act == actLimit || row.Act == actReenable
+	return automatic && row.Level == store.LevelSoftLimit && row.Until.IsZero() && !row.Since.After(clean)
+}
+
+// micros is a time as the engine has it; 0 for none.
+func micros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
 }
 
 // endsStop tells whether a row of a lower level is later than the stop of a state. A stop by hand is always known from an

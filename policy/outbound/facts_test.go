@@ -114,7 +114,7 @@ func TestWhatARowMeansForAStateThatDidNotKnow(t *testing.T) {
 		require.Equal(t, l, st.Level())
 		return &st
 	}
-	until, later := time.UnixMicro(2e15), time.UnixMicro(1e15+1)
+	until, begun, later, old := time.UnixMicro(2e15), time.UnixMicro(1e15), time.UnixMicro(1e15+1), time.UnixMicro(1e15).Add(-72*time.Hour)
 	for _, row := range []struct {
 		row   store.OutboundAccount
 		is    policy.Level
@@ -125,16 +125,20 @@ func TestWhatARowMeansForAStateThatDidNotKnow(t *testing.T) {
 		{store.OutboundAccount{Act: "release", Level: store.LevelSoftLimit, CapPerHour: 9, Until: until}, policy.HardLimit, policy.Event{Kind: policy.KindReenable, Level: policy.SoftLimit, Cap: 9, UntilUS: 2e15}, true},
 		{store.OutboundAccount{Act: "release", Level: store.LevelNormal}, policy.HardLimit, policy.Event{Kind: policy.KindReenable, Level: policy.Normal}, true},
 		{store.OutboundAccount{Act: "limit", Level: store.LevelSoftLimit, CapPerHour: 5, Until: until}, policy.Normal, policy.Event{Kind: policy.KindSetLevel, Level: policy.SoftLimit, Cap: 5, UntilUS: 2e15}, true},
-		{store.OutboundAccount{Act: actLimit, Level: store.LevelSoftLimit}, policy.HardLimit, policy.Event{Kind: policy.KindSetLevel, Level: policy.SoftLimit}, false},
-		{store.OutboundAccount{Act: actSuspend, Level: store.LevelHardLimit}, policy.SoftLimit, policy.Event{Kind: policy.KindSetLevel, Level: policy.HardLimit}, true},
-		{store.OutboundAccount{Act: actReenable, Level: store.LevelSoftLimit}, policy.HardLimit, policy.Event{Kind: policy.KindReenable}, true},
-		{store.OutboundAccount{Act: actReenable, Level: store.LevelSoftLimit}, policy.SoftLimit, policy.Event{Kind: policy.KindReenable}, false},
-		{store.OutboundAccount{Act: actRecover, Level: store.LevelNormal, Since: later}, policy.HardLimit, policy.Event{Kind: policy.KindReenable, Level: policy.Normal}, true},
-		{store.OutboundAccount{Act: actRecover, Level: store.LevelNormal, Since: time.UnixMicro(1e15)}, policy.HardLimit, policy.Event{}, false},
-		{store.OutboundAccount{Act: actRecover, Level: store.LevelNormal}, policy.SoftLimit, policy.Event{Kind: policy.KindSetLevel, Level: policy.Normal}, true},
-		{store.OutboundAccount{Act: actLimit, Level: store.LevelSoftLimit, Since: later}, policy.HardLimit, policy.Event{Kind: policy.KindReenable, Level: policy.SoftLimit}, true},
+		{store.OutboundAccount{Act: actLimit, Level: store.LevelSoftLimit, Since: begun}, policy.HardLimit, policy.Event{}, false},
+		{store.OutboundAccount{Act: actLimit, Level: store.LevelSoftLimit, Since: begun}, policy.Normal, policy.Event{Kind: policy.KindLearnLevel, Level: policy.SoftLimit, SinceUS: 1e15}, true},
+		{store.OutboundAccount{Act: actLimit, Level: store.LevelSoftLimit, Since: old}, policy.Normal, policy.Event{}, false},
+		{store.OutboundAccount{Act: actLimit, Level: store.LevelSoftLimit, Since: old}, policy.SoftLimit, policy.Event{}, false},
+		{store.OutboundAccount{Act: actSuspend, Level: store.LevelHardLimit, Since: old}, policy.SoftLimit, policy.Event{Kind: policy.KindLearnLevel, Level: policy.HardLimit, SinceUS: old.UnixMicro()}, true},
+		{store.OutboundAccount{Act: actReenable, Level: store.LevelSoftLimit, Since: begun}, policy.HardLimit, policy.Event{Kind: policy.KindReenable, Level: policy.SoftLimit, SinceUS: 1e15}, true},
+		{store.OutboundAccount{Act: actReenable, Level: store.LevelSoftLimit, Since: old}, policy.HardLimit, policy.Event{Kind: policy.KindReenable, Level: policy.Normal, SinceUS: old.UnixMicro()}, true},
+		{store.OutboundAccount{Act: actReenable, Level: store.LevelSoftLimit, Since: begun}, policy.SoftLimit, policy.Event{}, false},
+		{store.OutboundAccount{Act: actRecover, Level: store.LevelNormal, Since: later}, policy.HardLimit, policy.Event{Kind: policy.KindReenable, Level: policy.Normal, SinceUS: 1e15 + 1}, true},
+		{store.OutboundAccount{Act: actRecover, Level: store.LevelNormal, Since: begun}, policy.HardLimit, policy.Event{}, false},
+		{store.OutboundAccount{Act: actRecover, Level: store.LevelNormal, Since: begun}, policy.SoftLimit, policy.Event{Kind: policy.KindLearnLevel, Level: policy.Normal, SinceUS: 1e15}, true},
+		{store.OutboundAccount{Act: actLimit, Level: store.LevelSoftLimit, Since: later}, policy.HardLimit, policy.Event{Kind: policy.KindReenable, Level: policy.SoftLimit, SinceUS: 1e15 + 1}, true},
 	} {
-		e, acts := actOf(row.row, at(row.is))
+		e, acts := actOf(row.row, at(row.is), begun.Add(-p.CleanTime()))
 		require.Equal(t, row.acts, acts, "%+v", row.row)
 		if acts {
 			require.Equal(t, row.event, e, "%+v", row.row)

@@ -99,6 +99,14 @@ func (c *levelChange) outdated(row *store.OutboundAccount) bool {
 	return row.LevelRevision > c.revision && (row.ActorKind != actorEngine || c.again || rank(policy.Level(row.Level)) > rank(c.level))
 }
 
+// of is the change of an account's row.
+func (c levelChange) of(row *store.OutboundAccount) store.OutboundChange {
+	change := row.Change(c.act)
+	change.Level, change.Until, change.Decision, change.Reason = string(c.level), c.until, c.decision, c.reason
+	change.ActorKind, change.Actor, change.CapPerHour = actorEngine, "outbound", 0
+	return change
+}
+
 // writeLevel puts a level into the database by compare and set, so that of several nodes one changes it.
 func (g *Gate) writeLevel(ctx context.Context, db *store.Store, c levelChange) error {
 	for range 3 {
@@ -109,14 +117,16 @@ func (g *Gate) writeLevel(ctx context.Context, db *store.Store, c levelChange) e
 		if err != nil {
 			return err
 		}
-		if row.Level == string(c.level) || c.outdated(row) {
+		over := row.Level == string(c.level) && ranOut(row, g.now().Add(-g.policy.Load().CleanTime()))
+		if row.Level == string(c.level) && !over || c.outdated(row) {
 			return nil
 		}
-		change := row.Change(c.act)
-		change.Level, change.Until, change.Decision, change.Reason = string(c.level), c.until, c.decision, c.reason
-		change.ActorKind, change.Actor, change.CapPerHour = actorEngine, "outbound", 0
+		change := c.of(row)
+		if over { // a limit begins anew, and is told, only from normal
+			change = levelChange{level: policy.Normal, act: actRecover, reason: "its clean hours were over"}.of(row)
+		}
 		made, err := db.ChangeOutboundAccount(ctx, change)
-		if errors.Is(err, store.ErrConflict) {
+		if over && err == nil || errors.Is(err, store.ErrConflict) {
 			continue
 		}
 		if err != nil {
