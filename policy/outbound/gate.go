@@ -140,7 +140,7 @@ func New(o policy.Options, own Options, whitelist []policy.Profile, d Deps) (*Ga
 		return nil, errors.New("outbound: Hash and Dir are required")
 	}
 	g := &Gate{
-		repeats:  repeats{list: map[sender]*repeat{}},
+		repeats:  repeats{list: map[likeness]*repeat{}},
 		counters: newCounters(), recent: newRecent(), shared: d.Shared, hash: d.Hash, open: d.Open, filtered: d.Filtered,
 		hasFeed: d.HasFeed, notify: d.Notify, letters: newLetters(d.Letters), dir: d.Dir, log: d.Log, now: d.Now,
 	}

@@ -54,6 +54,8 @@ type setup struct {
 	open    func(context.Context) (*store.Store, error)
 	shared  outbound.Shared
 	now     func() time.Time
+	// filtered says that each message has the filter's verdict, else it is away.
+	filtered bool
 }
 
 // start makes a node and runs it until the end of the test, or until stop.
@@ -68,7 +70,7 @@ func start(t testing.TB, s setup) *node {
 	}
 	var err error
 	n.Gate, err = outbound.New(s.options, s.own, s.profile, outbound.Deps{
-		Hash: hash, Dir: s.dir, Open: s.open, Shared: s.shared, Now: s.now, Registerer: n.metrics,
+		Hash: hash, Dir: s.dir, Open: s.open, Shared: s.shared, Filtered: s.filtered, Now: s.now, Registerer: n.metrics,
 		Log: slog.New(slog.NewTextHandler(n.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Notify: func(notice outbound.Notice) {
 			n.mu.Lock()

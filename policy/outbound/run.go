@@ -203,6 +203,7 @@ func (g *Gate) mergeAll(ctx context.Context) {
 // forget removes what is known of an account.
 func (g *Gate) forget(ctx context.Context, a policy.Account) {
 	g.states.forget(a)
+	g.repeats.forget(a)
 	g.writer.comeBack(a)
 	if g.shared == nil {
 		return

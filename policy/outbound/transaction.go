@@ -84,9 +84,7 @@ func (tx *Transaction) begin(ctx context.Context) *mail.Reply {
 	reply := replyTo(o.decision.Action)
 	if reply != nil {
 		tx.ended = true
-		if o.decision.Action != policy.RefuseSuspended || o.changed() || !tx.g.repeats.take(tx, &o) {
-			tx.write(kindMail, &o, reply, nil)
-		}
+		tx.fold(kindMail, &o, reply, nil)
 	}
 	return reply
 }
@@ -115,8 +113,11 @@ func (tx *Transaction) Recipient(ctx context.Context, to mail.Address) *mail.Rep
 		tx.g.giveBack(ctx, t)
 	}
 	// A client that tries a thousand recipients makes one row, and the rest of its events are in those that follow.
-	if o.decision.Before != o.decision.After || reply != nil && !tx.explained || len(tx.records) > maxRecords {
-		tx.explained = tx.explained || reply != nil
+	switch {
+	case reply != nil && !tx.explained:
+		tx.explained = true
+		tx.fold(kindRcpt, &o, reply, nil)
+	case o.decision.Before != o.decision.After || len(tx.records) > maxRecords:
 		tx.write(kindRcpt, &o, reply, nil)
 	}
 	return reply
@@ -182,20 +183,29 @@ func (tx *Transaction) End(ctx context.Context, m *mail.Message, v mail.Verdict)
 	if !leaves {
 		tx.giveBack(ctx)
 	}
-	tx.write(kindEnd, &o, reply, func(row *store.OutboundDecision) {
-		row.QueueID, row.SizeBytes, row.Fingerprint = m.QueueID, content.SizeBytes, content.Fingerprint
-		if content.SpamKnown {
-			milli := content.Spam / 1000
-			row.SpamMilli = &milli
-		}
-		if leaves {
-			row.Messages, row.Recipients, row.NewRecipients = 1, int64(len(tx.recipients)), o.decision.New
-		}
-	})
+	keep := tx.write
+	if reply != nil {
+		keep = tx.fold
+	}
+	keep(kindEnd, &o, reply, ofMessage(m.QueueID, content, int64(len(tx.recipients)), o.decision.New, leaves))
 	if leaves {
 		tx.g.recent.add(&sent{tx.host, m.QueueID, tx.client, tx.sender, time.UnixMicro(o.nowUS)})
 	}
 	return reply, o.decision.Action == policy.Hold
+}
+
+// ofMessage is what the row of a message's end has beside its decision: recipients, of which some are new, when it leaves.
+func ofMessage(queueID string, c policy.Content, recipients, strangers int64, leaves bool) func(*store.OutboundDecision) {
+	return func(row *store.OutboundDecision) {
+		row.QueueID, row.SizeBytes, row.Fingerprint = queueID, c.SizeBytes, c.Fingerprint
+		if c.SpamKnown {
+			milli := c.Spam / 1000
+			row.SpamMilli = &milli
+		}
+		if leaves {
+			row.Messages, row.Recipients, row.NewRecipients = 1, recipients, strangers
+		}
+	}
 }
 
 // Release gives back what was reserved, unless the message came to its end.
@@ -208,7 +218,7 @@ func (tx *Transaction) Release() {
 	defer cancel()
 	tx.giveBack(ctx)
 	o := tx.decide(ctx, policy.Event{Kind: policy.KindRelease})
-	tx.write(kindRelease, &o, nil, nil)
+	tx.fold(kindRelease, &o, nil, nil)
 }
 
 func (tx *Transaction) giveBack(ctx context.Context) {
