@@ -21,6 +21,9 @@ type TenantKey struct {
 	Wrapped   string
 	Created   time.Time
 	Destroyed time.Time // zero: it was not
+	// Operator tells the recipients of the operator that a new key is encrypted to from others, as NoteOperator has it. It is compared when the key is
+	// added, unless it is empty, and is not kept.
+	Operator string
 }
 
 const selectTenantKeys = `SELECT id, tenant_id, recipient, wrapped, created_us, destroyed_us FROM tenant_keys`
@@ -53,7 +56,7 @@ func (s *Store) AllTenantKeys(ctx context.Context) ([]TenantKey, error) {
 // them.
 var ErrShredded = errors.New("the keys of the tenant were destroyed a short while ago")
 
-// AddTenantKey stores a key. ErrExists when there is one with this id, ErrNotFound when there is no such tenant, ErrShredded.
+// AddTenantKey stores a key. ErrExists when there is one with this id, ErrNotFound when there is no such tenant, ErrShredded, ErrOperator.
 func (s *Store) AddTenantKey(ctx context.Context, k TenantKey) error {
 	return s.addTenantKey(ctx, k, func(ctx context.Context, tx *sqldb.Tx) error { return s.waitAfterShredding(ctx, tx, k.Tenant) })
 }
@@ -72,7 +75,7 @@ func (s *Store) waitAfterShredding(ctx context.Context, tx *sqldb.Tx, tenant Ten
 }
 
 // AddFirstTenantKey stores a key of a tenant that has none, destroyed ones included. ErrExists when it has, ErrNotFound
-// when there is no such tenant.
+// when there is no such tenant, ErrOperator.
 func (s *Store) AddFirstTenantKey(ctx context.Context, k TenantKey) error {
 	return s.addTenantKey(ctx, k, func(ctx context.Context, tx *sqldb.Tx) error {
 		var n int64
@@ -92,6 +95,11 @@ func (s *Store) addTenantKey(ctx context.Context, k TenantKey, allowed func(cont
 		}
 		if err := allowed(ctx, tx); err != nil {
 			return err
+		}
+		if k.Operator != "" {
+			if err := holdOperator(ctx, tx, k.Operator); err != nil {
+				return err
+			}
 		}
 		_, err := tx.Exec(ctx, query, k.ID, string(k.Tenant), k.Recipient, k.Wrapped, micros(k.Created))
 		return err

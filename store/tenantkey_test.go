@@ -92,3 +92,35 @@ func TestTenantKeys(t *testing.T) {
 		require.NoError(t, err)
 	})
 }
+
+func TestNoKeyIsAddedThatGoesToOtherRecipientsOfTheOperator(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		ctx := t.Context()
+		site := storetest.NewSite(t, s, "one", "one.test", "bob")
+		key := store.TenantKey{ID: "1", Tenant: site.Tenant.ID, Recipient: "age1", Wrapped: "wrapped", Operator: "old", Created: time.Now()}
+		require.NoError(t, s.CheckOperator(ctx, "old"))
+		require.NoError(t, s.AddFirstTenantKey(ctx, key), "nobody has claimed the database")
+		require.ErrorIs(t, s.NoteOperator(ctx, "new"), store.ErrNotFound)
+		_, err := s.Claim(ctx, "keyring")
+		require.NoError(t, err)
+		require.NoError(t, s.CheckOperator(ctx, "old"), "nothing was noted")
+		key.ID = "2"
+		require.NoError(t, s.AddTenantKey(ctx, key))
+
+		require.NoError(t, s.NoteOperator(ctx, "new"))
+		require.ErrorIs(t, s.CheckOperator(ctx, "old"), store.ErrOperator)
+		require.NoError(t, s.CheckOperator(ctx, "new"))
+		two := storetest.NewSite(t, s, "two", "two.test", "carol")
+		first := store.TenantKey{ID: "3", Tenant: two.Tenant.ID, Recipient: "age1", Wrapped: "wrapped", Operator: "old", Created: time.Now()}
+		require.ErrorIs(t, s.AddFirstTenantKey(ctx, first), store.ErrOperator)
+		key.ID = "4"
+		require.ErrorIs(t, s.AddTenantKey(ctx, key), store.ErrOperator)
+		key.Operator = "" // it was found beside the objects
+		require.NoError(t, s.AddTenantKey(ctx, key))
+		first.Operator = "new"
+		require.NoError(t, s.AddFirstTenantKey(ctx, first))
+		list, err := s.TenantKeys(ctx, two.Tenant.ID)
+		require.NoError(t, err)
+		require.Len(t, list, 1)
+	})
+}

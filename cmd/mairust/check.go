@@ -83,7 +83,7 @@ func (r *checkReport) all(ctx context.Context, c *config.Config) {
 	r.database(ctx, c, running)
 	r.storage(ctx, c)
 	r.previous(ctx, c)
-	r.encryption(c)
+	r.encryption(ctx, c, running)
 	r.disk(c)
 	r.clock()
 	r.rspamd(ctx, c)

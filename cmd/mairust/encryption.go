@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 
@@ -49,9 +48,9 @@ func (s *site) usesKeys(ctx context.Context) (bool, error) {
 
 // operatorKeys reads the keys that the configuration names.
 func operatorKeys(e config.Encryption) ([]age.Recipient, []age.Identity, error) {
-	recipients, err := crypt.ParseRecipients(e.OperatorRecipients)
+	recipients, err := operatorRecipients(e)
 	if err != nil {
-		return nil, nil, fmt.Errorf("storage.encryption.operator_recipients: %w", err)
+		return nil, nil, err
 	}
 	operator, err := crypt.ReadIdentities(e.OperatorIdentity)
 	if err != nil {
@@ -60,28 +59,10 @@ func operatorKeys(e config.Encryption) ([]age.Recipient, []age.Identity, error) 
 	return recipients, operator, nil
 }
 
-// encryption looks at the operator's keys, without those of tenants: mairust keys check does that.
-func (r *checkReport) encryption(c *config.Config) {
-	const what = "encryption"
-	on := c.Storage.Options.Encryption == config.EncryptClient
-	if !on && c.Storage.Encryption.OperatorIdentity == "" {
-		r.pass(what, "off: messages are stored as they are")
-		return
+func operatorRecipients(e config.Encryption) ([]age.Recipient, error) {
+	recipients, err := crypt.ParseRecipients(e.OperatorRecipients)
+	if err != nil {
+		return nil, fmt.Errorf("storage.encryption.operator_recipients: %w", err)
 	}
-	recipients, operator, err := operatorKeys(c.Storage.Encryption)
-	if err == nil && on && len(operator) > 0 {
-		err = crypt.Match(recipients, operator)
-	}
-	switch {
-	case errors.Is(err, crypt.ErrOtherOperator):
-		r.fail(what, err, "give the identity that belongs to one of storage.encryption.operator_recipients")
-	case err != nil:
-		r.fail(what, err, "put back the operator's key file, readable by the user of the service alone")
-	case len(operator) == 0:
-		r.warn(what, "the operator's identity is not given: mail is taken in, and nothing can be read", "set storage.encryption.operator_identity")
-	case !on:
-		r.pass(what, "off for new messages; encrypted ones stay readable")
-	default:
-		r.pass(what, "on; the operator's keys fit each other (mairust keys check looks at those of tenants)")
-	}
+	return recipients, nil
 }

@@ -145,6 +145,9 @@ func keysRewrapCommand() *cobra.Command {
 The identity that the keys are encrypted to must still be in storage.encryption.operator_identity, whose file may hold several, and
 that of one of the recipients must be there already: else nothing is changed. No message is touched.
 
+Restart all processes that share the store with the new list first. From now on a process that has another one makes no key: mail for
+a tenant that has none yet is deferred there. Run mairust keys check again before the old private key is destroyed.
+
 So are keys that are beside the objects alone, as those of a tenant that a rebuilt database does not know. All objects are listed to
 find them, unless --tenant is given.`,
 		Example: "  mairust keys rewrap",

@@ -15,13 +15,16 @@ import (
 	"github.com/mairust/mairust/internal/config"
 	"github.com/mairust/mairust/store"
 	"github.com/mairust/mairust/store/blob"
+	"github.com/mairust/mairust/store/blob/crypt"
 	"github.com/mairust/mairust/store/sqldb"
 )
 
 // keysRequest is an act of mairust keys on the keys of tenants.
 type keysRequest struct {
-	// Act is list, rotate, destroy, check or rewrap.
+	// Act is list, rotate, destroy, check, rewrap or operator, which compares the operator's recipients alone.
 	Act string `json:"act"`
+	// Recipients tell the recipients in the configuration of who asks from others (crypt.RecipientsCheck).
+	Recipients string `json:"recipients,omitempty"`
 	// Tenant is a tenant's name; empty means all, where an act allows that.
 	Tenant string `json:"tenant,omitempty"`
 	DryRun bool   `json:"dry_run,omitempty"`
@@ -57,14 +60,35 @@ func doKeys(ctx context.Context, c *config.Config, progress io.Writer, q keysReq
 	log := slog.New(slog.NewTextHandler(progress, &slog.HandlerOptions{Level: slog.LevelError}))
 	site, err := openSite(ctx, c, openOptions{log: log})
 	if errors.Is(err, sqldb.ErrLocked) {
-		var a keysAnswer
-		return a, newSocketClient(c.AdminSocket()).call(ctx, http.MethodPost, "/admin/v1/keys", q, &a)
+		return askDaemonForKeys(ctx, c, q)
 	}
 	if err != nil {
 		return keysAnswer{}, err
 	}
 	a, err := site.actOnKeys(ctx, onHost(), q)
 	return a, errors.Join(err, site.Close())
+}
+
+// askDaemonForKeys has the running daemon do an act.
+func askDaemonForKeys(ctx context.Context, c *config.Config, q keysRequest) (a keysAnswer, err error) {
+	recipients, err := operatorRecipients(c.Storage.Encryption)
+	if err != nil {
+		return a, err
+	}
+	q.Recipients = crypt.RecipientsCheck(recipients)
+	return a, newSocketClient(c.AdminSocket()).call(ctx, http.MethodPost, "/admin/v1/keys", q, &a)
+}
+
+// errStale says that the daemon would do an act with recipients that are not those of now.
+var errStale = errors.New("the daemon was started with other storage.encryption.operator_recipients than the configuration has now: restart it first, " +
+	"and all others that share the store")
+
+// isStale gives errStale for acts that depend on the recipients, and for a command that has told its own.
+func (d *daemon) isStale(q keysRequest) error {
+	if q.Act == "list" || q.Act == "destroy" || q.Recipients == "" || d.site.keys.HasRecipients(q.Recipients) {
+		return nil
+	}
+	return errStale
 }
 
 // maxKeysRequest is more than any request has.
@@ -77,7 +101,11 @@ func (d *daemon) serveKeys(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	a, err := d.site.actOnKeys(r.Context(), peerActor(r.Context()), q)
+	var a keysAnswer
+	err := d.isStale(q)
+	if err == nil {
+		a, err = d.site.actOnKeys(r.Context(), peerActor(r.Context()), q)
+	}
 	if err != nil {
 		d.log.Warn("keys", "act", q.Act, "tenant", q.Tenant, "err", err)
 		http.Error(w, err.Error(), http.StatusUnprocessableEntity)
@@ -106,6 +134,8 @@ func (s *site) actOnKeys(ctx context.Context, who auth.Principal, q keysRequest)
 	switch {
 	case q.Act == "list":
 		return s.listKeys(ctx, tenant)
+	case q.Act == "operator":
+		return s.compareOperator(ctx)
 	case q.Act == "check":
 		return s.checkKeys(ctx, tenant, q.Repair)
 	case q.Act == "rewrap":
@@ -148,6 +178,15 @@ func (s *site) keyRows(ctx context.Context, tenant *store.Tenant) ([]store.Tenan
 func (s *site) listKeys(ctx context.Context, tenant *store.Tenant) (keysAnswer, error) {
 	_, lines, err := s.keyRows(ctx, tenant)
 	return keysAnswer{Keys: lines, Summary: fmt.Sprintf("%d keys", len(lines))}, err
+}
+
+// compareOperator says in its answer, and not as an error, that the keys were rewrapped to others.
+func (s *site) compareOperator(ctx context.Context) (keysAnswer, error) {
+	err := s.keys.CheckOperator(ctx)
+	if errors.Is(err, store.ErrOperator) {
+		return keysAnswer{Wrong: 1, Summary: err.Error()}, nil
+	}
+	return keysAnswer{}, err
 }
 
 func (s *site) checkKeys(ctx context.Context, tenant *store.Tenant, repair bool) (keysAnswer, error) {
@@ -274,6 +313,9 @@ func (s *site) mendKey(ctx context.Context, old store.TenantKey) error {
 }
 
 func (s *site) rewrapKeys(ctx context.Context, who auth.Principal, tenant *store.Tenant) (keysAnswer, error) {
+	if err := s.keys.NoteOperator(ctx); err != nil { // first: what is made to others after this is refused
+		return keysAnswer{}, err
+	}
 	beside, unlisted, err := s.keysBeside(ctx, tenant)
 	if err != nil {
 		return keysAnswer{}, err

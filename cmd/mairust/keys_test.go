@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/mairust/mairust/internal/lab"
 	"github.com/mairust/mairust/store"
 	"github.com/mairust/mairust/store/blob/crypt"
 	"github.com/mairust/mairust/store/sqldb"
@@ -110,4 +111,75 @@ func TestTheOperatorsKeyIsChangedForMailThatTheDatabaseDoesNotKnow(t *testing.T)
 			})
 		})
 	}
+}
+
+// TestWhoRunsWithTheOperatorsRecipientsOfBeforeIsTold changes the key and forgets to restart.
+func TestWhoRunsWithTheOperatorsRecipientsOfBeforeIsTold(t *testing.T) {
+	for _, backend := range storetest.Backends() {
+		t.Run(backend, func(t *testing.T) {
+			here := newEncryptedSite(t, backend, "bob")
+			daemon := here.start(t)
+			require.True(t, here.take(t, "bob@example.test").Accepted())
+			require.Contains(t, here.run(t, "check"), "PASS  encryption")
+			before, err := os.ReadFile(here.configFile)
+			require.NoError(t, err)
+
+			old, next := here.changeOperator(t)
+			require.NoError(t, os.WriteFile(here.operatorFile, append(old, next...), 0o600))
+			require.Contains(t, here.failing(t, "check"), "FAIL  encryption     the operator's recipients: the daemon")
+			if backend == sqldb.SQLite { // the daemon would do it, with the recipients of before
+				require.Contains(t, here.failing(t, "keys", "rewrap"), "restart it first")
+				require.Contains(t, here.failing(t, "keys", "check"), "restart it first")
+				require.NoError(t, daemon.terminate(t))
+			}
+			require.Contains(t, here.run(t, "keys", "rewrap"), "1 keys encrypted anew, 0 failed")
+			here.with(t, before, func() {
+				if backend == sqldb.SQLite {
+					require.Contains(t, here.failing(t, "check"), "FAIL  encryption     the operator's recipients: storage.encryption")
+					daemon = here.start(t)
+				}
+				require.Contains(t, here.failing(t, "check"), "FAIL  encryption     the operator's recipients: storage.encryption")
+				here.run(t, "init", "--tenant", "two", "--domain", "two.test", "--admin", "admin@two.test", "--mailbox", "carol@two.test",
+					"--password-file", filepath.Join(here.dir, "pw"), "--mailbox-password-file", filepath.Join(here.dir, "pw"))
+				replies := here.take(t, "carol@two.test")
+				require.Equal(t, 451, replies.Final[0].Code, "%+v", replies)
+				require.Contains(t, daemon.tail(60), "operator_recipients are not those")
+				require.True(t, here.take(t, "bob@example.test").Accepted(), "whose tenant has a key")
+			})
+			require.NoError(t, daemon.terminate(t))
+			daemon = here.start(t)
+			require.True(t, here.take(t, "carol@two.test").Accepted())
+			require.NoError(t, os.WriteFile(here.operatorFile, []byte(next), 0o600))
+			require.NoError(t, daemon.terminate(t))
+			here.start(t)
+			require.Contains(t, here.run(t, "check"), "PASS  encryption")
+			require.Contains(t, here.run(t, "keys", "check"), "2 keys checked, 0 mended, 0 wrong")
+		})
+	}
+}
+
+// take delivers a message.
+func (s *testSite) take(t *testing.T, to string) *lab.Replies {
+	t.Helper()
+	replies, err := s.lmtp(t.Context(), "alice@sender.test", []string{to}, secretMessage("x"))
+	require.NoError(t, err)
+	return replies
+}
+
+// failing runs a command that must fail, and gives what it says.
+func (s *testSite) failing(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := s.command(t.Context(), args...).CombinedOutput()
+	require.Error(t, err, string(out))
+	return string(out)
+}
+
+// with does something while the configuration is another one.
+func (s *testSite) with(t *testing.T, config []byte, do func()) {
+	t.Helper()
+	now, err := os.ReadFile(s.configFile)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(s.configFile, config, 0o600))
+	do()
+	require.NoError(t, os.WriteFile(s.configFile, now, 0o600))
 }

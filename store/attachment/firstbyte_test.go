@@ -40,6 +40,8 @@ func (x *oneTenant) AddFirstTenantKey(ctx context.Context, k store.TenantKey) er
 	return x.AddTenantKey(ctx, k)
 }
 
+func (x *oneTenant) CheckOperator(context.Context, string) error { return nil }
+
 // backends are files, plain and encrypted.
 func backends(t testing.TB) map[string]blob.Bucket {
 	t.Helper()

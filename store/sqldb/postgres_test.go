@@ -255,12 +255,13 @@ func TestIndexThatAFailedMigrationLeftIsMadeAnew(t *testing.T) {
 	db := open(t, sqldb.Options{Backend: sqldb.Postgres, URL: labtest.Postgres(t).URL()})
 	require.NoError(t, db.Write(t.Context(), func(tx *sqldb.Tx) error {
 		tx.Queue(`UPDATE pg_index SET indisvalid = false WHERE indexrelid = CAST('messages_deleted' AS regclass)`)
-		tx.Queue(`DELETE FROM goose_db_version WHERE version_id = 13`)
+		tx.Queue(`ALTER TABLE installation DROP COLUMN operator_check`)
+		tx.Queue(`DELETE FROM goose_db_version WHERE version_id >= 13`)
 		return nil
 	}))
 	names, err := db.Migrate(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, []string{"00013_deleted.sql"}, names)
+	require.Equal(t, []string{"00013_deleted.sql", "00014_operator.sql"}, names)
 	var valid bool
 	require.NoError(t, db.Get(t.Context(), `SELECT indisvalid FROM pg_index WHERE indexrelid = CAST('messages_deleted' AS regclass)`, nil, &valid))
 	require.True(t, valid)

@@ -16,6 +16,7 @@ type Keeper interface {
 	Index
 	RewrapTenantKey(ctx context.Context, tenant store.TenantID, id, wrapped string) error
 	DestroyTenantKeys(ctx context.Context, tenant store.TenantID) (int64, error)
+	NoteOperator(ctx context.Context, check string) error
 }
 
 // errKeeper says that a Keyring was made for reading and writing mail alone.
@@ -64,6 +65,23 @@ func keysPrefix(tenant store.TenantID) string { return string(tenant) + "/" + ke
 // errStranger says that what was about to be stored could be opened by nobody here.
 var errStranger = errors.New("what is encrypted to the operator's recipients (storage.encryption.operator_recipients) cannot be decrypted " +
 	"with the operator's identity (operator_identity): put the private key of one of them into it first; nothing was changed")
+
+// NoteOperator records that keys of tenants go to the recipients of this keyring from now on, so that a process that was started with others makes
+// none (store.ErrOperator). It comes before the keys are listed that are to be rewrapped: what is made to others is among them. It is tried first whether
+// what is encrypted to the recipients can be opened here.
+func (k *Keyring) NoteOperator(ctx context.Context) error {
+	keeper, err := k.keeper()
+	switch {
+	case err != nil:
+		return err
+	case len(k.recipients) == 0:
+		return errNoRecipients
+	}
+	if err := Match(k.recipients, k.operator); err != nil {
+		return fmt.Errorf("%w (%w)", errStranger, err)
+	}
+	return keeper.NoteOperator(ctx, k.check)
+}
 
 // Rewrap encrypts a key anew, to the operator's recipients of now. The operator's identities of before and of now are needed: it
 // is tried first whether what comes out can be opened.

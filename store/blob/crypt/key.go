@@ -47,6 +47,7 @@ func (k *Keyring) newKey(tenant store.TenantID) (Key, error) {
 	key := Key{recipient: identity.Recipient(), identity: identity}
 	key.TenantKey = store.TenantKey{
 		ID: uuid.Must(uuid.NewV7()).String(), Tenant: tenant, Recipient: identity.Recipient().String(), Created: k.now(),
+		Operator: k.check,
 	}
 	key.Wrapped, err = wrap(key, k.recipients)
 	return key, err

@@ -31,6 +31,8 @@ type Index interface {
 	AddTenantKey(ctx context.Context, key store.TenantKey) error
 	// AddFirstTenantKey stores a key, unless the tenant has one: ErrExists.
 	AddFirstTenantKey(ctx context.Context, key store.TenantKey) error
+	// CheckOperator gives store.ErrOperator when keys are encrypted to other recipients of the operator by now.
+	CheckOperator(ctx context.Context, check string) error
 }
 
 // KeyringOptions are what a Keyring works with. Index and Backend are required.
@@ -55,8 +57,10 @@ type Keyring struct {
 	backend    Backend
 	recipients []age.Recipient
 	operator   []age.Identity
-	log        *slog.Logger
-	now        func() time.Time
+	// check tells the recipients from others.
+	check string
+	log   *slog.Logger
+	now   func() time.Time
 
 	// making is held while a tenant's first key is made.
 	making sync.Mutex
@@ -83,13 +87,14 @@ func NewKeyring(o KeyringOptions) *Keyring {
 		o.Now = time.Now
 	}
 	return &Keyring{
-		index: o.Index, backend: o.Backend, recipients: o.Recipients, operator: o.Operator, log: o.Log, now: o.Now,
+		index: o.Index, backend: o.Backend, recipients: o.Recipients, operator: o.Operator, check: RecipientsCheck(o.Recipients),
+		log: o.Log, now: o.Now,
 		known: map[store.TenantID]tenantKeys{},
 	}
 }
 
 // Current gives the key that a tenant's new objects are encrypted to. It makes the tenant's first one. blob.ErrNoKey when
-// all were destroyed, or when there is none and it cannot be made; else a fault of the index or the backend.
+// all were destroyed, or when there is none and it cannot be made (store.ErrOperator too); else a fault of the index or the backend.
 func (k *Keyring) Current(ctx context.Context, tenant store.TenantID) (Key, error) {
 	keys, err := k.keys(ctx, tenant)
 	if err != nil {
@@ -145,11 +150,14 @@ func (k *Keyring) add(ctx context.Context, tenant store.TenantID, insert func(co
 	if err != nil {
 		return Key{}, fmt.Errorf("%w: %w", blob.ErrNoKey, err)
 	}
+	if err := k.CheckOperator(ctx); err != nil { // before anything lies beside the objects that nobody wants
+		return Key{}, fmt.Errorf("make key of tenant %s: %w", tenant, temporary(err))
+	}
 	if err := k.putFile(ctx, key.TenantKey); err != nil {
 		return Key{}, err
 	}
 	err = insert(ctx, key.TenantKey)
-	if errors.Is(err, store.ErrExists) || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrShredded) { // surely not stored: nothing was encrypted to it
+	if isRefused(err) { // nothing was encrypted to it
 		err = errors.Join(err, k.backend.Delete(ctx, objectKey(tenant, key.ID)))
 	}
 	if err != nil {
@@ -160,10 +168,23 @@ func (k *Keyring) add(ctx context.Context, tenant store.TenantID, insert func(co
 	return key, nil
 }
 
+// isRefused says whether the index has surely not stored a key.
+func isRefused(err error) bool {
+	for _, refusal := range []error{store.ErrExists, store.ErrNotFound, store.ErrShredded, store.ErrOperator} {
+		if errors.Is(err, refusal) {
+			return true
+		}
+	}
+	return false
+}
+
 // temporary keeps the index's word that there is no such tenant from being taken for one about a recipient.
 func temporary(err error) error {
-	if errors.Is(err, store.ErrNotFound) {
+	switch {
+	case errors.Is(err, store.ErrNotFound):
 		return fmt.Errorf("%w: %w", blob.ErrNoKey, errNoTenant)
+	case errors.Is(err, store.ErrOperator):
+		return fmt.Errorf("%w: %w", blob.ErrNoKey, err)
 	}
 	return err
 }

@@ -2,10 +2,14 @@ package crypt
 
 import (
 	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,6 +29,32 @@ func ParseRecipients(list []string) ([]age.Recipient, error) {
 	}
 	return recipients, nil
 }
+
+// RecipientsCheck tells recipients from others, in whatever order they are: the SHA-256 of their texts, in hex. Empty when there are none.
+func RecipientsCheck(recipients []age.Recipient) string {
+	if len(recipients) == 0 {
+		return ""
+	}
+	texts := make([]string, 0, len(recipients))
+	for _, r := range recipients {
+		texts = append(texts, fmt.Sprint(r))
+	}
+	slices.Sort(texts)
+	sum := sha256.Sum256([]byte(strings.Join(slices.Compact(texts), "\n")))
+	return hex.EncodeToString(sum[:])
+}
+
+// CheckOperator says whether keys of tenants go to the operator's recipients that this keyring has: store.ErrOperator when they were rewrapped to
+// others. Nil where they never were, or where this keyring has none.
+func (k *Keyring) CheckOperator(ctx context.Context) error {
+	if k.check == "" {
+		return nil
+	}
+	return k.index.CheckOperator(ctx, k.check)
+}
+
+// HasRecipients says whether check is the RecipientsCheck of this keyring's recipients.
+func (k *Keyring) HasRecipients(check string) bool { return k.check == check }
 
 // maxIdentities bounds the file of the operator's identities.
 const maxIdentities = 64 << 10

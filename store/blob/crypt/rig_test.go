@@ -25,6 +25,26 @@ type index struct {
 	err  error
 	// unknown says that it knows no tenant.
 	unknown bool
+	// operator is what was noted of the operator's recipients.
+	operator string
+	// beforeAdding is done before a key is added.
+	beforeAdding func()
+}
+
+func (x *index) NoteOperator(_ context.Context, check string) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.operator = check
+	return nil
+}
+
+func (x *index) CheckOperator(_ context.Context, check string) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.operator != "" && x.operator != check {
+		return store.ErrOperator
+	}
+	return nil
 }
 
 func (x *index) TenantKeys(_ context.Context, tenant store.TenantID) ([]store.TenantKey, error) {
@@ -48,6 +68,15 @@ func (x *index) AddFirstTenantKey(_ context.Context, k store.TenantKey) error {
 }
 
 func (x *index) add(k store.TenantKey, conflicts func(store.TenantKey) bool) error {
+	if x.beforeAdding != nil {
+		x.beforeAdding()
+	}
+	if k.Operator != "" {
+		if err := x.CheckOperator(context.Background(), k.Operator); err != nil {
+			return err
+		}
+		k.Operator = ""
+	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	switch {
