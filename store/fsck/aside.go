@@ -25,10 +25,10 @@ func (s *settler) moveAside(ctx context.Context, o object, why string) (outcome,
 	if blob.CheckKey(to) != nil {
 		return kept, why, nil //nolint:nilerr // a key too long to be moved is no error: it stays
 	}
-	err := s.copyAside(ctx, o.Key, to)
+	err := s.copyAside(ctx, o, to)
 	if errors.Is(err, blob.ErrExists) {
 		var same bool
-		if same, err = s.areSame(ctx, o.Key, to); err == nil && !same {
+		if same, err = s.areSame(ctx, o, to); err == nil && !same {
 			return kept, "there is another object of this name below " + asidePrefix, nil
 		}
 	}
@@ -56,7 +56,7 @@ func (s *settler) takeBack(ctx context.Context, o object) (back, keep bool, err 
 	}
 	key := strings.TrimPrefix(o.Key, asidePrefix)
 	if back, err = s.isWanted(ctx, key); err == nil && back {
-		err = s.copyAside(ctx, o.Key, key)
+		err = s.copyAside(ctx, o, key)
 	}
 	switch {
 	case errors.Is(err, blob.ErrNoKey):
@@ -89,7 +89,7 @@ func (s *settler) takeBack(ctx context.Context, o object) (back, keep bool, err 
 // agrees says whether what is at the key is the message that lies aside, byte for byte, and is there to stay. If that is damaged and the one
 // aside is not, it is mended, and the one aside is kept for a later sweep; so it is if neither is what the index says, or there is no row.
 func (s *settler) agrees(ctx context.Context, o object, key string) (same, keep bool, err error) {
-	same, err = s.areSame(ctx, o.Key, key)
+	same, err = s.areSame(ctx, o, key)
 	if err == nil && same {
 		same, err = s.mayGo(ctx, o, key)
 		return same, true, err
@@ -130,30 +130,48 @@ func (s *settler) isWanted(ctx context.Context, key string) (bool, error) {
 	return err == nil && (why != "" || !address.IsZero()), err
 }
 
-// copyAside copies an object that can be read, as it is stored.
-func (f *Fsck) copyAside(ctx context.Context, key, to string) error {
-	r, err := blob.NewReader(ctx, f.objects, key)
+// errListed says that an object was read with another size than it was listed with: one of the two answers is wrong.
+var errListed = errors.New("it was listed with another size than it was read with")
+
+// errAltered says that a copy is not what was copied. It was removed again.
+var errAltered = errors.New("the copy of it had other bytes")
+
+// copyAside copies an object that can be read, as it is stored, and compares both: who calls it removes the object then.
+func (f *Fsck) copyAside(ctx context.Context, o object, to string) error {
+	r, err := blob.NewReader(ctx, f.objects, o.Key)
 	if err != nil {
 		return err
 	}
-	if stored, ok := f.objects.(blob.Stored); ok {
+	stored, ok := f.objects.(blob.Stored)
+	switch {
+	case !f.canHold(o.Info, r.Info().SizeBytes):
+		err = fmt.Errorf("read %s: %w", o.Key, errListed)
+	case ok:
 		if _, err = io.Copy(io.Discard, r); err == nil {
-			err = stored.CopyStored(ctx, key, to)
+			err = stored.CopyStored(ctx, o.Key, to)
 		}
-	} else {
+	default:
 		err = f.objects.Put(ctx, to, r, r.Info().SizeBytes)
 	}
-	return errors.Join(err, r.Close())
+	if err = errors.Join(err, r.Close()); err != nil {
+		return err
+	}
+	same, err := f.areSame(ctx, o, to)
+	if err == nil && !same {
+		err = errors.Join(fmt.Errorf("copy %s to %s: %w", o.Key, to, errAltered), f.objects.Delete(ctx, to))
+	}
+	return err
 }
 
-func (f *Fsck) areSame(ctx context.Context, a, b string) (bool, error) {
-	var digests [2][32]byte
-	for i, key := range []string{a, b} {
-		c, err := f.content(ctx, key)
-		if err != nil {
-			return false, err
-		}
-		digests[i] = c.digest
+// areSame compares the bytes of an object, all that were listed, with those of another one.
+func (f *Fsck) areSame(ctx context.Context, o object, other string) (bool, error) {
+	c, err := f.content(ctx, o.Key)
+	if err != nil {
+		return false, err
 	}
-	return digests[0] == digests[1], nil
+	if !f.canHold(o.Info, c.sizeBytes) {
+		return false, fmt.Errorf("read %s: %w", o.Key, errListed)
+	}
+	with, err := f.content(ctx, other)
+	return err == nil && with.digest == c.digest, err
 }

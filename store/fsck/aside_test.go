@@ -11,11 +11,13 @@ import (
 	"testing"
 	"time"
 
+	"filippo.io/age"
 	"github.com/stretchr/testify/require"
 
 	"github.com/mairust/mairust/internal/mail"
 	"github.com/mairust/mairust/store"
 	"github.com/mairust/mairust/store/blob"
+	"github.com/mairust/mairust/store/blob/crypt"
 	"github.com/mairust/mairust/store/fsck"
 	"github.com/mairust/mairust/store/storetest"
 )
@@ -342,4 +344,78 @@ func (r *rig) setTimes(at time.Time, keys ...string) {
 	for _, key := range keys {
 		require.NoError(r.t, os.Chtimes(filepath.Join(r.base, key), time.Time{}, at))
 	}
+}
+
+// emptyBucket answers some readings of an object with nothing, as a server whose answer is 200 without a body.
+type emptyBucket struct {
+	fsck.Bucket
+	key string
+	// from and to are the first reading that is empty, and the one after the last; reads counts them.
+	from, to, reads int
+}
+
+func (b *emptyBucket) Get(ctx context.Context, key string, offset, n int64) (io.ReadCloser, blob.Info, error) {
+	r, info, err := b.Bucket.Get(ctx, key, offset, n)
+	if err != nil || key != b.key {
+		return r, info, err
+	}
+	b.reads++
+	if b.reads < b.from || b.reads >= b.to {
+		return r, info, err
+	}
+	info.SizeBytes = 0
+	return io.NopCloser(strings.NewReader("")), info, r.Close()
+}
+
+// What is moved aside, or taken back, is read in two places and removed in one.
+func TestNothingIsRemovedForACopyThatIsNotTheSame(t *testing.T) {
+	const forEver = 1000
+	for name, lies := range map[string]emptyBucket{
+		"the first reading": {from: 1, to: 2}, "the second": {from: 2, to: 3}, "each": {from: 1, to: forEver},
+	} {
+		for _, encrypted := range []bool{false, true} {
+			t.Run(name, func(t *testing.T) {
+				r := newRig(t, "sqlite")
+				early := r.dump()
+				site := storetest.NewSite(t, r.store, "one", "one.test", "bob")
+				l := r.put(r.write(site.Target("bob"), "x", "Q1", ""))
+				late := r.dump()
+				early()
+				bucket := lies
+				bucket.Bucket, bucket.key = r.objects, l.copy.Key
+				r.lying(&bucket, encrypted)
+				_, _ = r.fsck().Sweep(t.Context()) // it may say that it could not
+				bucket.from = forEver
+				require.Contains(t, []string{r.object(l.copy.Key), r.object("orphan/" + l.copy.Key)}, l.raw)
+				r.mustSweep()
+				require.Equal(t, l.raw, r.object("orphan/"+l.copy.Key), "when the store tells the truth it is moved")
+				require.Empty(t, r.object(l.copy.Key))
+
+				late()
+				bucket = lies
+				bucket.Bucket, bucket.key, bucket.reads = r.objects, "orphan/"+l.copy.Key, 0
+				r.lying(&bucket, encrypted)
+				_, _ = r.fsck().Sweep(t.Context())
+				bucket.from = forEver
+				require.Contains(t, []string{r.object(l.copy.Key), r.object("orphan/" + l.copy.Key)}, l.raw)
+				r.mustSweep()
+				require.Equal(t, l.raw, r.object(l.copy.Key))
+			})
+		}
+	}
+}
+
+// lying has the rig read through a bucket, with encryption on top for what is new.
+func (r *rig) lying(b fsck.Bucket, encrypted bool) {
+	r.t.Helper()
+	r.through = b
+	if !encrypted {
+		return
+	}
+	operator, err := age.GenerateX25519Identity()
+	require.NoError(r.t, err)
+	keys := crypt.NewKeyring(crypt.KeyringOptions{
+		Index: r.store, Backend: b, Recipients: []age.Recipient{operator.Recipient()}, Operator: []age.Identity{operator},
+	})
+	r.through = crypt.New(crypt.Options{Backend: b, Keys: keys, Encrypt: true})
 }
