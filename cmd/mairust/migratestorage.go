@@ -26,7 +26,8 @@ left alone, so that a copying that was interrupted, however it was, goes on wher
 
 In the configuration, storage names the new store, and storage.previous, with the same keys, the old one. A daemon that was
 restarted with it writes to the new store, reads from both, and removes from both; then this command copies the rest, beside
-the daemon or without it. When it says that nothing is left, remove storage.previous, and restart the daemon.
+the daemon or without it. See that all disks of the old store are mounted: what is away all the time is not missed. When it says
+that everything is in the new store, remove storage.previous, and restart the daemon.
 
 Exit codes: 0 everything is in the new store, 1 something is not.`,
 		Example: `  mairust migrate-storage --to s3 --dry-run
@@ -84,7 +85,7 @@ func (o *migrateStorageOptions) run(cmd *cobra.Command, c *config.Config) error 
 	if err != nil {
 		return errors.Join(err, to.Close())
 	}
-	o.IsReplaced = fsck.IsReplaced
+	o.IsReplaced, o.IsMessage = fsck.IsReplaced, fsck.IsMessage
 	var report move.Report
 	stop := tellProgress(ctx, cmd.ErrOrStderr(), &report)
 	err = move.Run(ctx, to, from, o.Request, &report)
@@ -102,8 +103,10 @@ func (o *migrateStorageOptions) tell(w io.Writer, r *move.Report, err error) err
 	for _, p := range problems {
 		fmt.Fprintf(w, "not taken over: %s: %v\n", p.Key, p.Err)
 	}
-	if slices.ContainsFunc(problems, func(p move.Problem) bool { return errors.Is(p.Err, move.ErrDiffers) }) {
-		fmt.Fprintln(w, differsHint)
+	for _, h := range hints {
+		if slices.ContainsFunc(problems, func(p move.Problem) bool { return errors.Is(p.Err, h.of) }) {
+			fmt.Fprintln(w, h.text)
+		}
 	}
 	fmt.Fprintf(w, "%d objects in the old store: %d %s (%d bytes), %d there already, %d removed meanwhile, %d not taken over\n",
 		r.Total.Load(), r.Copied.Load(), verb, r.CopiedBytes.Load(), r.Present.Load(), r.Gone.Load(), len(problems))
@@ -117,6 +120,15 @@ func (o *migrateStorageOptions) tell(w io.Writer, r *move.Report, err error) err
 	}
 	return nil
 }
+
+// hints say what to do about problems.
+var hints = []struct {
+	of   error
+	text string
+}{{move.ErrDiffers, differsHint}, {move.ErrGone, goneHint}}
+
+const goneHint = `Nothing removes messages that the database knows. Is the disk of each mailbox in the old store mounted? The sweep moves those that the database does not
+know below orphan/, and removes what is there twice: if it was that, nothing is said of them when this is run again. Run it again, and then mairust fsck.`
 
 const differsHint = `Where the two stores have different objects, one is damaged; the daemon may have mended the new store's. What a message should be only the
 index knows: mairust fsck --verify-content --restart reads the new store's. Of a message that it does not name as damaged remove the old

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os"
 	"os/exec"
@@ -13,8 +14,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/mairust/mairust/internal/lab/labtest"
+	"github.com/mairust/mairust/store"
 	"github.com/mairust/mairust/store/blob"
 	"github.com/mairust/mairust/store/blob/move"
+	"github.com/mairust/mairust/store/fsck"
 )
 
 func TestMailMovesToS3AndBackWhileItFlows(t *testing.T) {
@@ -129,4 +132,33 @@ func TestMigrateStorageSaysWhichCommandKnowsTheRightOneOfTwo(t *testing.T) {
 	said, err = tell()
 	require.NoError(t, err)
 	require.NotContains(t, said, "fsck")
+}
+
+func TestMigrateStorageSaysThatAMessageHasGoneMeanwhile(t *testing.T) {
+	files, err := blob.NewFS(t.TempDir(), blob.FSOptions{})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, files.Close()) }()
+	key := store.ObjectKey("019f6a40-0000-7000-8000-000000000001", "019f6a40-0000-7000-8000-000000000002", store.NewMessageID())
+	require.NoError(t, files.Put(t.Context(), key, strings.NewReader("x"), 1))
+	var report move.Report
+	q := move.Request{IsMessage: fsck.IsMessage}
+	require.NoError(t, move.Run(t.Context(), &removing{blob.NewMemory(), files}, files, q, &report))
+	var out bytes.Buffer
+	require.ErrorIs(t, (&migrateStorageOptions{}).tell(&out, &report, nil), errSilent)
+	require.Contains(t, out.String(), "not taken over: "+key+": it was in the old store when the copying began")
+	require.Contains(t, out.String(), goneHint)
+	require.NotContains(t, out.String(), "Everything")
+}
+
+// removing removes from another store what it is asked about.
+type removing struct {
+	*blob.Memory
+	from blob.Bucket
+}
+
+func (r *removing) Stat(ctx context.Context, key string) (blob.Info, error) {
+	if err := r.from.Delete(ctx, key); err != nil {
+		return blob.Info{}, err
+	}
+	return r.Memory.Stat(ctx, key)
 }

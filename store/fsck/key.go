@@ -98,6 +98,9 @@ func IsReplaced(key string) bool {
 	return kind == description || kind == tenantFile || kind == own && !strings.HasPrefix(key, archivePrefix)
 }
 
+// IsMessage says whether the object under a key is a message in its mailbox. Those that lie below orphan/ are not.
+func IsMessage(key string) bool { return placeOf(key).kind == message }
+
 // isID knows the text form of ids: the lower-case one of RFC 9562, 4.
 func isID(s string) bool {
 	id, err := uuid.Parse(s)

@@ -19,3 +19,16 @@ func TestWhatIsReplacedAndWhatIsPutOnce(t *testing.T) {
 		require.Equal(t, replaced, fsck.IsReplaced(key), key)
 	}
 }
+
+func TestWhatIsAMessage(t *testing.T) {
+	const tenant = "01a215f0-ec59-7739-8fe1-99bdf8f4c65f"
+	const box = tenant + "/01a215f0-ec59-7739-8fe1-99bdf8f4c65e/"
+	const message = box + "01a215f0-ec59-7739-8fe1-99bdf8f4c65d"
+	for key, is := range map[string]bool{
+		message + ".eml": true, "orphan/" + message + ".eml": false, message + "/attachments/2": false,
+		tenant + "/keys/1.age": false, "orphan/" + tenant + "/keys/1.age": false, "installation/keys/1.age": false,
+		box + "mailbox.json": false, "stray": false,
+	} {
+		require.Equal(t, is, fsck.IsMessage(key), key)
+	}
+}

@@ -21,6 +21,8 @@ type Request struct {
 	VerifyAll bool
 	// IsReplaced says which keys are of objects that change: what the new store has of them is newer.
 	IsReplaced func(key string) bool
+	// IsMessage says which keys are of messages, which are not removed as other objects are: one that goes meanwhile is a problem.
+	IsMessage func(key string) bool
 	// Workers is how many objects are copied at once; default 8.
 	Workers int
 }
@@ -32,7 +34,7 @@ type Report struct {
 	// Copied were copied, and read again from the new store; of Present the new store had them already. In a dry run
 	// Copied would be.
 	Copied, CopiedBytes, Present atomic.Int64
-	// Gone were removed while they were copied.
+	// Gone were removed while they were copied, messages excepted.
 	Gone atomic.Int64
 
 	mu       sync.Mutex
@@ -87,19 +89,27 @@ var ErrEmpty = errors.New("the old store is empty: is its disk mounted, and is s
 // ErrListed says that the old store lists an object that it then does not find.
 var ErrListed = errors.New("the old store lists the object, and does not find it")
 
+// ErrSize says that the old store gives an object in another size than it lists.
+var ErrSize = errors.New("the old store gives it in another size than it lists")
+
+// ErrGone says that a message was in the old store when the copying began, and is not there any more. The sweep removes those that the index does
+// not know, and nothing removes others: the disk of a mailbox may have gone.
+var ErrGone = errors.New("it was in the old store when the copying began, and is not there now")
+
 const defaultWorkers = 8
 
 // Run copies to the new store what it does not have, and reads it there again. The old store stays as it is. It may be run
 // while both are in use as one Bucket, and again: it goes on where it was. An error is one of a whole store; those of single
 // objects, and of directories that cannot be read, are the report's problems.
 func Run(ctx context.Context, to, from Store, q Request, report *Report) error {
-	if err := count(ctx, from, report); err != nil {
+	m := &mover{to: to, from: from, q: q, report: report}
+	counted, err := m.count(ctx)
+	if err != nil {
 		return err
 	}
 	if q.Workers <= 0 {
 		q.Workers = defaultWorkers
 	}
-	m := &mover{to: to, from: from, q: q, report: report}
 	work := make(chan blob.Info)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -113,43 +123,50 @@ func Run(ctx context.Context, to, from Store, q Request, report *Report) error {
 			}
 		})
 	}
-	err := feed(ctx, from, work, report)
+	err = m.feed(ctx, work, counted)
 	close(work)
 	group.Wait()
 	return errors.Join(err, context.Cause(ctx))
 }
 
-func count(ctx context.Context, from Store, report *Report) error {
-	for info, err := range from.List(ctx, "") {
+// count gives the number of messages too.
+func (m *mover) count(ctx context.Context) (messages int64, err error) {
+	for info, err := range m.from.List(ctx, "") {
 		if _, is := errors.AsType[*blob.UnlistedError](err); is {
-			return nil // told when they are copied
+			return messages, nil // told when they are copied
 		}
 		if err != nil {
-			return fmt.Errorf("count the objects: %w", err)
+			return 0, fmt.Errorf("count the objects: %w", err)
 		}
-		report.Total.Add(1)
-		report.TotalBytes.Add(info.SizeBytes)
+		m.report.Total.Add(1)
+		m.report.TotalBytes.Add(info.SizeBytes)
+		messages += m.messages(info.Key)
 	}
-	if report.Total.Load() == 0 {
-		return ErrEmpty
+	if m.report.Total.Load() == 0 {
+		return 0, ErrEmpty
 	}
-	return nil
+	return messages, nil
 }
 
-func feed(ctx context.Context, from Store, work chan<- blob.Info, report *Report) error {
-	for info, err := range from.List(ctx, "") {
+// feed lists what there is to copy. It reports messages that were counted and are not listed any more.
+func (m *mover) feed(ctx context.Context, work chan<- blob.Info, counted int64) error {
+	for info, err := range m.from.List(ctx, "") {
 		if unlisted, is := errors.AsType[*blob.UnlistedError](err); is {
-			report.unlisted(unlisted)
+			m.report.unlisted(unlisted)
 			return nil
 		}
 		if err != nil {
 			return err
 		}
+		counted -= m.messages(info.Key)
 		select {
 		case <-ctx.Done():
 			return nil // the cause is told by who ended it
 		case work <- info:
 		}
+	}
+	if counted > 0 {
+		m.report.problem("elsewhere", fmt.Errorf("%d messages fewer than were counted: %w", counted, ErrGone))
 	}
 	return nil
 }
@@ -188,7 +205,7 @@ func (m *mover) move(ctx context.Context, info blob.Info) error {
 		m.copied(info.SizeBytes)
 		return nil
 	}
-	err = m.copy(ctx, info.Key)
+	err = m.copy(ctx, info)
 	if errors.Is(err, blob.ErrNotFound) {
 		return m.gone(ctx, info.Key)
 	}
@@ -198,7 +215,7 @@ func (m *mover) move(ctx context.Context, info blob.Info) error {
 	return err
 }
 
-// gone counts an object that was listed and then not found, unless it is listed still.
+// gone counts an object that was listed and then not found, unless it is listed still, or is a message.
 func (m *mover) gone(ctx context.Context, key string) error {
 	for info, err := range m.from.List(ctx, key) {
 		if err != nil {
@@ -208,11 +225,23 @@ func (m *mover) gone(ctx context.Context, key string) error {
 			return ErrListed
 		}
 	}
+	if m.messages(key) > 0 {
+		m.report.problem(key, ErrGone) // not the store's failure: the sweep may have removed many
+		return nil
+	}
 	m.report.Gone.Add(1)
 	return nil
 }
 
 func (m *mover) isReplaced(key string) bool { return m.q.IsReplaced != nil && m.q.IsReplaced(key) }
+
+// messages is 1 for the key of a message, else 0.
+func (m *mover) messages(key string) int64 {
+	if m.q.IsMessage != nil && m.q.IsMessage(key) {
+		return 1
+	}
+	return 0
+}
 
 func (m *mover) copied(sizeBytes int64) {
 	m.report.Copied.Add(1)
@@ -231,7 +260,10 @@ func (m *mover) compare(ctx context.Context, info, has blob.Info) error {
 		return fmt.Errorf("%w: %d bytes in the new one, %d in the old one", ErrDiffers, has.SizeBytes, info.SizeBytes)
 	}
 	if m.q.VerifyAll {
-		want, err := digestOf(ctx, m.from, info.Key)
+		want, n, err := digestOf(ctx, m.from, info.Key)
+		if err == nil && n != info.SizeBytes {
+			err = fmt.Errorf("%w: %d bytes, and lists %d", ErrSize, n, info.SizeBytes)
+		}
 		if err == nil {
 			err = m.verify(ctx, info.Key, want, ErrDiffers)
 		}
@@ -249,10 +281,14 @@ func (m *mover) compare(ctx context.Context, info, has blob.Info) error {
 // copy copies one object and reads it again; what does not stand that goes from the new store again, where a later run
 // would take it for good. What was removed from the old store meanwhile is taken back, as Bucket.Delete relies on:
 // ErrNotFound.
-func (m *mover) copy(ctx context.Context, key string) error {
+func (m *mover) copy(ctx context.Context, info blob.Info) error {
+	key := info.Key
 	r, err := blob.NewReader(ctx, m.from, key)
 	if err != nil {
 		return err
+	}
+	if n := r.Info().SizeBytes; n != info.SizeBytes && !m.isReplaced(key) {
+		return errors.Join(fmt.Errorf("%w: %d bytes, and lists %d", ErrSize, n, info.SizeBytes), r.Close())
 	}
 	hashed := &hashing{r: r, sum: sha256.New()}
 	err = m.to.Put(ctx, key, hashed, r.Info().SizeBytes)
@@ -283,24 +319,25 @@ func (m *mover) copy(ctx context.Context, key string) error {
 
 // verify reads an object of the new store; differs says what it is when its digest is not the one of the old store's.
 func (m *mover) verify(ctx context.Context, key string, want [sha256.Size]byte, differs error) error {
-	has, err := digestOf(ctx, m.to, key)
+	has, _, err := digestOf(ctx, m.to, key)
 	if err == nil && has != want {
 		err = fmt.Errorf("%w: digest %x in the new one, %x in the old one", differs, has, want)
 	}
 	return err
 }
 
-func digestOf(ctx context.Context, s Store, key string) (digest [sha256.Size]byte, err error) {
+// digestOf reads an object whole, and gives how many bytes there were.
+func digestOf(ctx context.Context, s Store, key string) (digest [sha256.Size]byte, n int64, err error) {
 	r, _, err := s.Get(ctx, key, 0, -1)
 	if err != nil {
-		return digest, err
+		return digest, 0, err
 	}
 	sum := sha256.New()
-	_, err = io.Copy(sum, r)
+	n, err = io.Copy(sum, r)
 	if err := errors.Join(err, r.Close()); err != nil {
-		return digest, fmt.Errorf("read %s: %w", key, err)
+		return digest, 0, fmt.Errorf("read %s: %w", key, err)
 	}
-	return [sha256.Size]byte(sum.Sum(nil)), nil
+	return [sha256.Size]byte(sum.Sum(nil)), n, nil
 }
 
 // hashing takes the digest of what is read, each byte once, however often it is read again.
