@@ -85,7 +85,7 @@ func (o *migrateStorageOptions) run(cmd *cobra.Command, c *config.Config) error 
 	if err != nil {
 		return errors.Join(err, to.Close())
 	}
-	o.IsReplaced, o.IsMessage = fsck.IsReplaced, fsck.IsMessage
+	o.IsReplaced, o.IsKey, o.IsMessage = fsck.IsReplaced, fsck.IsTenantKey, fsck.IsMessage
 	var report move.Report
 	stop := tellProgress(ctx, cmd.ErrOrStderr(), &report)
 	err = move.Run(ctx, to, from, o.Request, &report)
@@ -125,7 +125,10 @@ func (o *migrateStorageOptions) tell(w io.Writer, r *move.Report, err error) err
 var hints = []struct {
 	of   error
 	text string
-}{{move.ErrDiffers, differsHint}, {move.ErrGone, goneHint}}
+}{{move.ErrDiffers, differsHint}, {move.ErrKeys, keysHint}, {move.ErrGone, goneHint}}
+
+const keysHint = `Where the two stores have different keys of a tenant, one may be encrypted to the operator's key of before. With storage.previous still there:
+mairust keys check --repair, then mairust keys rewrap, which writes to both stores. Then run this again.`
 
 const goneHint = `Nothing removes messages that the database knows. Is the disk of each mailbox in the old store mounted? The sweep moves those that the database does not
 know below orphan/, and removes what is there twice: if it was that, nothing is said of them when this is run again. Run it again, and then mairust fsck.`

@@ -210,3 +210,33 @@ func TestPlainMailMovesToAStoreThatEncrypts(t *testing.T) {
 	require.Contains(t, string(out), differsHint)
 	require.Equal(t, whole, read(t, site.bucket.direct, key))
 }
+
+// TestGoingBackAfterTheOperatorsKeyWasChangedTellsOfKeysOfBefore goes to S3, changes the operator's key there, and comes back to the files.
+func TestGoingBackAfterTheOperatorsKeyWasChangedTellsOfKeysOfBefore(t *testing.T) {
+	site := newMovingSite(t)
+	acked := &acknowledged{}
+	site.use(t, "fs", "", site.keyFile)
+	daemon := site.start(t)
+	site.sendSome(t, acked, 4)
+	daemon.kill()
+	site.use(t, "s3", "fs", site.keyFile)
+	site.run(t, "migrate-storage", "--to", "s3")
+
+	before := site.operator
+	var err error
+	site.operator, err = age.GenerateX25519Identity()
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(site.keyFile, fmt.Appendf(nil, "%s\n%s\n", before, site.operator), 0o600))
+	site.use(t, "s3", "", site.keyFile)
+	require.Contains(t, site.run(t, "keys", "rewrap"), "1 keys encrypted anew")
+	require.NoError(t, os.WriteFile(site.keyFile, []byte(site.operator.String()+"\n"), 0o600))
+
+	site.use(t, "fs", "s3", site.keyFile)
+	out, err := site.command(t.Context(), "migrate-storage", "--to", "fs").Output()
+	require.Error(t, err)
+	require.Contains(t, string(out), "the two stores have different keys under this name")
+	require.Contains(t, string(out), keysHint)
+	require.Contains(t, site.run(t, "keys", "check", "--repair"), "1 keys checked, 1 mended, 0 wrong")
+	require.Contains(t, site.run(t, "migrate-storage", "--to", "fs"), "Everything is in the new store")
+	site.requireRecoverable(t, acked)
+}

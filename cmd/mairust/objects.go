@@ -43,6 +43,7 @@ func openObjects(ctx context.Context, c *config.Config, o openOptions, has *stor
 	}
 	both := move.New(to, from)
 	both.ReadNewest(fsck.Witness, fsck.IsLaterWitness)
+	both.ReplaceInBoth(fsck.IsTenantKey)
 	return both, nil
 }
 

@@ -69,7 +69,7 @@ func placeHere(key string) place {
 		return place{kind: own}
 	}
 	words := strings.Split(key, "/")
-	if len(words) == 3 && isID(words[0]) && words[1] == "keys" && strings.HasSuffix(words[2], ".age") {
+	if isTenantKey(words) {
 		return place{kind: own}
 	}
 	if len(words) == 2 && isID(words[0]) && words[1] == tenantAs {
@@ -100,6 +100,13 @@ func IsReplaced(key string) bool {
 
 // IsMessage says whether the object under a key is a message in its mailbox. Those that lie below orphan/ are not.
 func IsMessage(key string) bool { return placeOf(key).kind == message }
+
+// IsTenantKey says whether the object under a key is the key of a tenant, to which its other objects are encrypted.
+func IsTenantKey(key string) bool { return isTenantKey(strings.Split(key, "/")) }
+
+func isTenantKey(words []string) bool {
+	return len(words) == 3 && isID(words[0]) && words[1] == "keys" && strings.HasSuffix(words[2], ".age")
+}
 
 // isID knows the text form of ids: the lower-case one of RFC 9562, 4.
 func isID(s string) bool {

@@ -20,15 +20,15 @@ func TestWhatIsReplacedAndWhatIsPutOnce(t *testing.T) {
 	}
 }
 
-func TestWhatIsAMessage(t *testing.T) {
+func TestWhatIsAMessageAndWhatIsAKey(t *testing.T) {
 	const tenant = "01a215f0-ec59-7739-8fe1-99bdf8f4c65f"
 	const box = tenant + "/01a215f0-ec59-7739-8fe1-99bdf8f4c65e/"
 	const message = box + "01a215f0-ec59-7739-8fe1-99bdf8f4c65d"
-	for key, is := range map[string]bool{
-		message + ".eml": true, "orphan/" + message + ".eml": false, message + "/attachments/2": false,
-		tenant + "/keys/1.age": false, "orphan/" + tenant + "/keys/1.age": false, "installation/keys/1.age": false,
-		box + "mailbox.json": false, "stray": false,
+	for key, is := range map[string][2]bool{
+		message + ".eml": {true, false}, "orphan/" + message + ".eml": {false, false}, message + "/attachments/2": {false, false},
+		tenant + "/keys/1.age": {false, true}, "orphan/" + tenant + "/keys/1.age": {false, false}, "installation/keys/1.age": {false, false},
+		box + "mailbox.json": {false, false}, "stray": {false, false},
 	} {
-		require.Equal(t, is, fsck.IsMessage(key), key)
+		require.Equal(t, is, [2]bool{fsck.IsMessage(key), fsck.IsTenantKey(key)}, key)
 	}
 }

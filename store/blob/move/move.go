@@ -30,6 +30,8 @@ type Bucket struct {
 	// newest is the key of an object of which both may have one, and isLater says that a was written later than b.
 	newest  string
 	isLater func(a, b []byte) bool
+	// isKey says which objects are replaced in both; nil for none.
+	isKey func(key string) bool
 }
 
 var (
@@ -46,6 +48,10 @@ func New(to, from Store) *Bucket { return &Bucket{to: to, from: from} }
 func (b *Bucket) ReadNewest(key string, isLater func(a, b []byte) bool) {
 	b.newest, b.isLater = key, isLater
 }
+
+// ReplaceInBoth has Replace do so in the old one too, where that has the object, for keys of tenants: who goes back to a store that has the key of before
+// needs the operator's key of before.
+func (b *Bucket) ReplaceInBoth(isKey func(key string) bool) { b.isKey = isKey }
 
 // Put stores in the new one what is in neither.
 func (b *Bucket) Put(ctx context.Context, key string, r io.ReadSeeker, size int64) error {
@@ -95,10 +101,19 @@ func (b *Bucket) Copy(ctx context.Context, src, dst string) error {
 	return errors.Join(b.to.Put(ctx, dst, r, r.Info().SizeBytes), r.Close())
 }
 
-// Replace replaces in the new one, which is asked first from then on. What the old one has stays, also when it is the damaged object that
+// Replace replaces in the new one, which is asked first from then on. What the old one has stays (but see ReplaceInBoth), also when it is the damaged object that
 // was to be mended: a copying that has just written that one takes a removal from the old store for one of the message, and would take
 // back what is in the place of its copy. Nor is it known here which of the two is the damaged one. Run names what differs (ErrDiffers).
 func (b *Bucket) Replace(ctx context.Context, key string, r io.ReadSeeker, size int64) error {
+	if b.isKey != nil && b.isKey(key) {
+		_, err := b.from.Stat(ctx, key)
+		if err == nil {
+			err = b.from.Replace(ctx, key, r, size)
+		}
+		if err != nil && !errors.Is(err, blob.ErrNotFound) {
+			return err
+		}
+	}
 	return b.to.Replace(ctx, key, r, size)
 }
 

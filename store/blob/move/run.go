@@ -21,6 +21,8 @@ type Request struct {
 	VerifyAll bool
 	// IsReplaced says which keys are of objects that change: what the new store has of them is newer.
 	IsReplaced func(key string) bool
+	// IsKey says which of these are keys that objects are encrypted to: the two stores' are compared.
+	IsKey func(key string) bool
 	// IsMessage says which keys are of messages, which are not removed as other objects are: one that goes meanwhile is a problem.
 	IsMessage func(key string) bool
 	// Workers is how many objects are copied at once; default 8.
@@ -95,6 +97,10 @@ var ErrSize = errors.New("the old store gives it in another size than it lists")
 // ErrGone says that a message was in the old store when the copying began, and is not there any more. The sweep removes those that the index does
 // not know, and nothing removes others: the disk of a mailbox may have gone.
 var ErrGone = errors.New("it was in the old store when the copying began, and is not there now")
+
+// ErrKeys says that the two stores have another form of the key of a tenant each: it may have been encrypted to another operator since the old store was
+// written to.
+var ErrKeys = errors.New("the two stores have different keys under this name")
 
 const defaultWorkers = 8
 
@@ -252,6 +258,9 @@ func (m *mover) copied(sizeBytes int64) {
 // compare looks whether what the new store has is the object.
 func (m *mover) compare(ctx context.Context, info, has blob.Info) error {
 	m.inARow.Store(0)
+	if m.q.IsKey != nil && m.q.IsKey(info.Key) {
+		return m.compareKeys(ctx, info.Key)
+	}
 	if m.isReplaced(info.Key) {
 		m.report.Present.Add(1)
 		return nil
@@ -276,6 +285,21 @@ func (m *mover) compare(ctx context.Context, info, has blob.Info) error {
 	}
 	m.report.Present.Add(1)
 	return nil
+}
+
+// compareKeys reads what both stores have of a key, which is small. One that was destroyed meanwhile is none.
+func (m *mover) compareKeys(ctx context.Context, key string) error {
+	old, _, err := digestOf(ctx, m.from, key)
+	if err == nil {
+		err = m.verify(ctx, key, old, ErrKeys)
+	}
+	switch {
+	case errors.Is(err, blob.ErrNotFound):
+		return m.gone(ctx, key)
+	case err == nil:
+		m.report.Present.Add(1)
+	}
+	return err
 }
 
 // copy copies one object and reads it again; what does not stand that goes from the new store again, where a later run

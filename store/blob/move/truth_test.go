@@ -103,3 +103,32 @@ func TestMessagesThatGoMeanwhileAreAProblem(t *testing.T) {
 		})
 	}
 }
+
+func TestKeysThatDifferAreAProblemUntilTheyAreReplaced(t *testing.T) {
+	to, from := blob.NewMemory(), blob.NewMemory()
+	isKey := func(key string) bool { return strings.HasSuffix(key, ".age") }
+	q := move.Request{IsReplaced: func(string) bool { return true }, IsKey: isKey}
+	put(t, from, "t/keys/k.age", "to the operator of now")
+	put(t, to, "t/keys/k.age", "to the operator before")
+	put(t, from, "t/keys/same.age", "same")
+	put(t, to, "t/keys/same.age", "same")
+	put(t, from, "t/tenant.json", "old")
+	put(t, to, "t/tenant.json", "newer")
+	report := run(t, to, from, q)
+	require.Len(t, report.Problems(), 1)
+	require.Equal(t, "t/keys/k.age", report.Problems()[0].Key)
+	require.ErrorIs(t, report.Problems()[0].Err, move.ErrKeys)
+	require.Equal(t, int64(2), report.Present.Load())
+	require.Equal(t, "to the operator before", content(t, to, "t/keys/k.age"), "which of them is the right one is not known here")
+
+	both := move.New(to, from)
+	both.ReplaceInBoth(isKey)
+	for _, key := range []string{"t/keys/k.age", "t/keys/new.age", "t/tenant.json"} {
+		require.NoError(t, both.Replace(t.Context(), key, strings.NewReader("anew"), 4))
+		require.Equal(t, "anew", content(t, to, key))
+	}
+	require.Equal(t, "anew", content(t, from, "t/keys/k.age"))
+	require.Equal(t, "old", content(t, from, "t/tenant.json"))
+	require.ElementsMatch(t, []string{"t/keys/k.age", "t/keys/same.age", "t/tenant.json"}, keys(t, from), "nothing new comes there")
+	require.Empty(t, run(t, to, from, q).Problems())
+}
