@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -401,62 +400,4 @@ func TestReadIdentities(t *testing.T) {
 	}
 	_, err = crypt.ParseRecipients([]string{operator.Recipient().String(), "age1nonsense"})
 	require.Error(t, err)
-}
-
-// What docs/encryption.md tells an operator to do when nothing is left but the objects and his key.
-func TestRecoveryWithTheAgeProgramAlone(t *testing.T) {
-	program := ageProgram(t)
-	dir := t.TempDir()
-	f, err := blob.NewFS(dir, blob.FSOptions{})
-	require.NoError(t, err)
-	r := newRig(t, f)
-	long := strings.Repeat(message, 10_000)
-	r.put(t, "t/m/old.eml", message)
-	_, err = r.keys.Rotate(t.Context(), "t")
-	require.NoError(t, err)
-	r.put(t, "t/m/new.eml", long)
-	r.put(t, "t/m/empty.eml", "")
-	require.NoError(t, f.Close())
-
-	operatorKey := filepath.Join(t.TempDir(), "operator.key")
-	require.NoError(t, os.WriteFile(operatorKey, []byte(operator.String()+"\n"), 0o600))
-	tenantKeys := filepath.Join(t.TempDir(), "tenant.key")
-	age := func(args ...string) string {
-		out, err := exec.Command(program, args...).Output()
-		require.NoError(t, err, args)
-		return string(out)
-	}
-	files, err := filepath.Glob(filepath.Join(dir, "t/keys/*.age"))
-	require.NoError(t, err)
-	require.Len(t, files, 2)
-	var keys string
-	for _, file := range files {
-		keys += age("-d", "-i", operatorKey, file)
-	}
-	require.NoError(t, os.WriteFile(tenantKeys, []byte(keys), 0o600))
-	for name, want := range map[string]string{"old": message, "new": long, "empty": ""} {
-		require.Equal(t, want, age("-d", "-i", tenantKeys, filepath.Join(dir, "t/m", name+".eml")), name)
-	}
-	require.Error(t, exec.Command(program, "-d", "-i", operatorKey, filepath.Join(dir, "t/m/old.eml")).Run(), "the operator's key alone opens no mail")
-}
-
-// ageVersion is that of go.mod.
-const ageVersion = "v1.3.2"
-
-// ageProgram is the age command: one that is installed, else the one of the library's own version.
-func ageProgram(t *testing.T) string {
-	t.Helper()
-	if path, err := exec.LookPath("age"); err == nil {
-		return path
-	}
-	path := filepath.Join(t.TempDir(), "age")
-	build := exec.Command("go", "install", "filippo.io/age/cmd/age@"+ageVersion)
-	build.Env = append(os.Environ(), "GOBIN="+filepath.Dir(path), "GOFLAGS=")
-	if out, err := build.CombinedOutput(); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("no age program, and it cannot be built: %s", out)
-		}
-		t.Skipf("no age program, and it cannot be built: %s", out)
-	}
-	return path
 }
