@@ -56,10 +56,11 @@ const (
 )
 
 // Decide applies e to s at nowUS (µs since 1970). It changes nothing but what it returns; a zero State is an
-// account that nothing is known of. A nowUS before the state's last one counts as that one, and
-// one before 1971 as 1971. Calls may run at once.
+// account that nothing is known of. A nowUS up to ten minutes before the state's last one counts as that one, since the
+// clocks of nodes differ; one before that means that a clock was ahead, and the state goes on at nowUS with what it had
+// counted. One before 1971 counts as 1971. Calls may run at once.
 func Decide(s State, e Event, p *Policy, nowUS int64) (Decision, State) {
-	c := step{State: s, e: e.bounded(), p: p, now: min(max(nowUS, s.lastUS, minUS), maxUS), mode: e.Mode, bulk: p.bulk(e.Tenant, e.Account)}
+	c := step{State: s, e: e.bounded(), p: p, now: s.present(nowUS), mode: e.Mode, bulk: p.bulk(e.Tenant, e.Account)}
 	if c.mode == "" {
 		c.mode = p.Mode(e.Tenant, e.Account)
 	}
@@ -102,6 +103,9 @@ func (c *step) begin() {
 	if c.firstUS == 0 && c.e.Kind <= KindCommit {
 		c.firstUS = c.now
 		c.peakDay = c.now / dayUS
+	}
+	if c.now < c.lastUS {
+		c.setBack(c.now)
 	}
 	c.lastUS = c.now
 	c.turn(c.now)

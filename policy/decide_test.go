@@ -405,17 +405,6 @@ func TestManyCountriesAreEvidence(t *testing.T) {
 	require.Equal(t, int64(policy.Micro), s.evidence("place").Value)
 }
 
-func TestTimeThatGoesBackChangesNothing(t *testing.T) {
-	s := established(t, policy.Options{})
-	before := s.s.Totals(0)
-	s.now -= 5 * day
-	require.Equal(t, policy.Allow, s.send(content(0), friend(1)).Action)
-	require.GreaterOrEqual(t, s.s.LastUS(), monday+13*day)
-	require.Equal(t, before.Recipients.Day+1, s.s.Totals(0).Recipients.Day)
-	s.now = 1 << 62
-	require.Equal(t, policy.Allow, s.send(content(0), friend(1)).Action)
-}
-
 func TestExplanationsRenderInBothLanguages(t *testing.T) {
 	s := established(t, policy.Options{})
 	s.place = abroad

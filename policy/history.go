@@ -180,7 +180,7 @@ func (j *judgement) trustIn(s *State, r *historyRules) {
 // strikesAt is the number of strikes, in millionths, after what time took away: half in a half-life, and evenly
 // between.
 func (s *State) strikesAt(nowUS int64, r *historyRules) int64 {
-	gone := nowUS - s.strikeUS
+	gone := max(nowUS-s.strikeUS, 0)
 	halvings := gone / r.strikeUS
 	if s.strikes == 0 || halvings > 40 {
 		return 0
