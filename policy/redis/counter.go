@@ -10,10 +10,25 @@ import (
 // counterMinutes is how far back a counter looks, as policy.Counter.
 const counterMinutes = 61
 
-// take adds to the minute's count and gives the sum of the hour before it.
+// counterSkew is how many minutes the clocks of nodes may differ, as for policy.Counter.
+const counterSkew = 10
+
+// take adds to the minute's count and gives the sum of the hour before it. Counts of a clock that was ahead go back with it, as
+// old as they were: else they would count until that time has come.
 var take = goredis.NewScript(`
-local minute, sum = tonumber(ARGV[1]), 0
+local minute, sum, newest = tonumber(ARGV[1]), 0, 0
 local all = redis.call('HGETALL', KEYS[1])
+for i = 1, #all, 2 do
+	newest = math.max(newest, tonumber(all[i]))
+end
+if newest > minute + tonumber(ARGV[5]) then
+	redis.call('DEL', KEYS[1])
+	for i = 1, #all, 2 do
+		all[i] = tonumber(all[i]) - newest + minute
+		redis.call('HSET', KEYS[1], all[i], all[i + 1])
+	end
+	redis.call('PEXPIRE', KEYS[1], ARGV[4])
+end
 for i = 1, #all, 2 do
 	if tonumber(all[i]) <= minute - tonumber(ARGV[3]) then
 		redis.call('HDEL', KEYS[1], all[i])
@@ -55,7 +70,7 @@ func (c *Client) takeAll(ctx context.Context, nowUS, n int64, counters []string)
 		_, err := c.rdb.Pipelined(ctx, func(p goredis.Pipeliner) error {
 			for i, counter := range counters {
 				cmds[i] = take.EvalSha(ctx, p, []string{c.key(counter, "hour")}, minute(nowUS), n, counterMinutes,
-					(counterMinutes+1)*time.Minute.Milliseconds())
+					(counterMinutes+1)*time.Minute.Milliseconds(), counterSkew)
 			}
 			return nil
 		})

@@ -193,6 +193,24 @@ func TestCountersLookBackAnHourAndGiveBack(t *testing.T) {
 	require.EqualValues(t, 0, take("example.test", at.Add(61*time.Minute), 0))
 }
 
+func TestCountersGoOnAfterAClockWasAhead(t *testing.T) {
+	t.Parallel()
+	c := open(t, redis.Options{URL: labtest.Redis(t).URL()})
+	at := time.Date(2026, 11, 26, 10, 0, 30, 0, time.UTC)
+	take := func(at time.Time, n int64) int64 {
+		before, err := c.Take(t.Context(), at.UnixMicro(), n, "example.test")
+		require.NoError(t, err)
+		return before[0]
+	}
+	ahead := at.Add(9 * time.Hour)
+	require.EqualValues(t, 0, take(ahead, 5))
+	require.EqualValues(t, 5, take(ahead.Add(20*time.Minute), 2))
+	require.EqualValues(t, 7, take(ahead.Add(10*time.Minute), 0), "the clocks of nodes differ a little")
+	require.EqualValues(t, 7, take(at, 1), "what was taken meanwhile counts")
+	require.EqualValues(t, 3, take(at.Add(41*time.Minute), 0), "and is as old as it was")
+	require.EqualValues(t, 0, take(at.Add(61*time.Minute), 0))
+}
+
 func TestCounterOfManyNodesIsExact(t *testing.T) {
 	t.Parallel()
 	server := labtest.Redis(t)
