@@ -79,6 +79,14 @@ func (s *Store) SaveOutboundStates(ctx context.Context, states []OutboundState) 
 	return nil
 }
 
+// GiveWayOutboundStates lets any state replace a latest one of after that time, and says how many there are: a clock was ahead
+// when they were stored, and what is newer looks older.
+func (s *Store) GiveWayOutboundStates(ctx context.Context, after time.Time) (int64, error) {
+	const query = `UPDATE outbound_states SET updated_us = 0 WHERE (day, tenant_id, kind, name) IN (
+		SELECT d.day, d.tenant_id, d.kind, d.name FROM outbound_states d WHERE d.day = 0 AND d.updated_us > $2 LIMIT $1)`
+	return s.purgeAll(ctx, query, 1<<30, micros(after))
+}
+
 func (st *OutboundState) key() string {
 	return fmt.Sprintf("%020d\x00%s\x00%s\x00%s", st.Day, st.Tenant, st.Kind, st.Name)
 }

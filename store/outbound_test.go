@@ -153,6 +153,30 @@ func TestStatesAreKeptByDayAndTheNewestWins(t *testing.T) {
 	})
 }
 
+func TestStatesOfTheFutureGiveWayOnceThatIsSaid(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		ctx := t.Context()
+		state := func(name, word string, at time.Time) store.OutboundState {
+			return store.OutboundState{Tenant: "t1", Kind: store.StateOfAccount, Name: name, State: []byte(word), Updated: at}
+		}
+		save := func(list ...store.OutboundState) { require.NoError(t, s.SaveOutboundStates(ctx, list)) }
+		word := func(name string) string {
+			st, err := s.OutboundState(ctx, "t1", store.StateOfAccount, name, 0)
+			require.NoError(t, err)
+			return string(st.State)
+		}
+		save(state("a@one.test", "ahead", noon.Add(9*time.Hour)), state("b@one.test", "right", noon))
+		save(state("a@one.test", "right", noon))
+		require.Equal(t, "ahead", word("a@one.test"))
+		n, err := s.GiveWayOutboundStates(ctx, noon.Add(time.Minute))
+		require.NoError(t, err)
+		require.EqualValues(t, 1, n)
+		save(state("a@one.test", "right", noon), state("b@one.test", "older", noon.Add(-time.Second)))
+		require.Equal(t, "right", word("a@one.test"))
+		require.Equal(t, "right", word("b@one.test"))
+	})
+}
+
 func TestDomainsAreStoppedAndReleased(t *testing.T) {
 	storetest.Run(t, func(t *testing.T, s *store.Store) {
 		ctx := t.Context()

@@ -123,6 +123,8 @@ type Gate struct {
 	opened   *store.Store                // by Begin, for Run
 	store    atomic.Pointer[store.Store] // nil until it was opened
 	away     atomic.Bool                 // the database did not answer last time
+	stored   sync.Mutex
+	storedAt time.Time // of the last states that were written to it; guarded by stored
 	filtered bool
 	hasFeed  func(host string) bool
 	notify   func(Notice)

@@ -239,7 +239,7 @@ func (w *writer) flushDawns(ctx context.Context, db *store.Store) {
 	if len(list) == 0 {
 		return
 	}
-	err := db.SaveOutboundStates(ctx, list)
+	err := w.g.storeStates(ctx, db, list)
 	w.g.answered("states", err)
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -335,7 +335,7 @@ func (g *Gate) savePiece(ctx context.Context, db *store.Store, names []policy.Ac
 	var err error
 	if len(list) > 0 {
 		ctx, cancel := context.WithTimeout(ctx, writePatience)
-		err = db.SaveOutboundStates(ctx, list)
+		err = g.storeStates(ctx, db, list)
 		cancel()
 		g.answered("states", err)
 	}
@@ -356,4 +356,33 @@ func stateOf(e *entry) store.OutboundState {
 		updated = time.UnixMicro(st.LastUS())
 	}
 	return store.OutboundState{Tenant: e.tenant, Kind: store.StateOfAccount, Name: string(e.account), State: e.state, Revision: e.revision, Updated: updated}
+}
+
+// clockSkew is how far the clocks of nodes may differ, as for the engine.
+const clockSkew = 10 * time.Minute
+
+// storeStates writes states to the database. Those that a clock stored while it was ahead would be newer until its time has
+// come: they give way when this process writes its first states, and when its clock has gone back.
+func (g *Gate) storeStates(ctx context.Context, db *store.Store, list []store.OutboundState) error {
+	if err := g.outliveClock(ctx, db); err != nil {
+		return err
+	}
+	return db.SaveOutboundStates(ctx, list)
+}
+
+func (g *Gate) outliveClock(ctx context.Context, db *store.Store) error {
+	g.stored.Lock()
+	defer g.stored.Unlock()
+	now := g.now()
+	if g.storedAt.IsZero() || now.Before(g.storedAt.Add(-clockSkew)) {
+		n, err := db.GiveWayOutboundStates(ctx, now.Add(clockSkew))
+		if err != nil {
+			return err
+		}
+		if n > 0 {
+			g.log.Warn("states of accounts were from the future: a clock was ahead", "count", n)
+		}
+	}
+	g.storedAt = now
+	return nil
 }
