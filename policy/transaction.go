@@ -56,15 +56,22 @@ func (c *step) commit() {
 		return
 	}
 	c.note(&c.e.Content, &c.p.content, c.now)
+	prints := c.prints
 	c.usePrint(n, strangers)
 	c.judge()
 	c.weigh(true)
-	if c.stopped() || c.overCap(false) {
-		c.giveBack(&reservation{copies: uint32(n), fresh: uint32(strangers), atUS: held.atUS})
+	switch {
+	case c.stopped():
 		c.refuseAll(c.e.Recipients, c.level == soft && held.atUS > c.levelUS)
+	case n > int64(held.copies) && c.overLimit(): // what is not reserved has not met the limits, or no longer counts
+		c.prints = prints
+	case c.overCap(false):
+		c.refuseAll(c.e.Recipients, c.level == soft && held.atUS > c.levelUS)
+	default:
+		c.sent(n > strangers)
 		return
 	}
-	c.sent(n > strangers)
+	c.giveBack(&reservation{copies: uint32(n), fresh: uint32(strangers), atUS: held.atUS})
 }
 
 // settle makes what is counted equal to what the message has, and gives its recipients and the new ones.

@@ -1,0 +1,67 @@
+package policy_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/mairust/mairust/policy"
+)
+
+func TestAMessageThatWasParkedMeetsThePlainLimits(t *testing.T) {
+	to := []uint64{friend(1), friend(2), friend(3)}
+	o := policy.Options{Weights: policy.WeightOptions{History: 1}, Limits: policy.LimitOptions{UserPerHour: 3}}
+	park := func(o policy.Options, profiles ...policy.Profile) *sender {
+		s := newSender(t, o, profiles...)
+		s.tx = 1
+		for _, r := range to {
+			require.Equal(t, policy.Allow, s.rcpt(r).Action)
+		}
+		s.now += 11 * minute
+		require.Equal(t, policy.Allow, s.send(content(0), to...).Action, "the reservation has run out")
+		s.tx = 1
+		return s
+	}
+	s := park(o)
+	require.Equal(t, policy.RefuseRate, s.end(content(0), to...).Action)
+	require.Equal(t, policy.ReasonUserHour, s.last.Reason)
+	require.Equal(t, &policy.Limit{Reason: policy.ReasonUserHour, Count: 6, Max: 3}, s.last.Explanation.Limit)
+	require.Equal(t, policy.Windows{Hour: 3, Day: 3}, s.s.Totals(s.now).Recipients, "it is given back")
+	require.Equal(t, policy.Windows{Hour: 1, Day: 1}, s.s.Totals(s.now).Messages)
+	require.Equal(t, policy.Normal, s.s.Level())
+
+	news := policy.Profile{ID: "news", Accounts: []string{"tanaka@example.com"}, MaxRate: "3 msgs/hour"}
+	s = park(policy.Options{}, news)
+	require.Equal(t, policy.RefuseRate, s.end(content(0), to...).Action)
+	require.Equal(t, policy.ReasonProfile, s.last.Reason)
+
+	o.Mode = policy.Shadow
+	s = park(o)
+	require.Equal(t, policy.Allow, s.end(content(0), to...).Action)
+	require.Equal(t, policy.RefuseRate, s.last.Would)
+	require.Equal(t, policy.Windows{Hour: 6, Day: 6}, s.s.Totals(s.now).Recipients)
+}
+
+func TestATextThatAPlainLimitRefusesIsNotUsed(t *testing.T) {
+	o := policy.Options{Limits: policy.LimitOptions{UserPerHour: 12}}
+	s := established(t, o)
+	s.place = abroad
+	group := make([]uint64, 12)
+	for i := range group {
+		group[i] = s.stranger()
+	}
+	s.tx = 1000
+	for _, r := range group {
+		s.rcpt(r)
+	}
+	s.now += 11 * minute
+	s.place = office
+	s.send(content(0), friend(1))
+	s.place = abroad
+	s.tx = 1000
+	c := policy.Content{SpamKnown: true, Fingerprint: 5}
+	require.Equal(t, policy.ReasonUserHour, s.end(c, group...).Reason)
+	require.Positive(t, s.evidence("campaign").Value, "it is judged")
+	require.Equal(t, policy.Allow, s.send(content(0), friend(1)).Action)
+	require.Zero(t, s.evidence("campaign").Value)
+}
