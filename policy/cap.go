@@ -6,8 +6,7 @@ type caps struct {
 }
 
 // caps are those of the configuration or of an act by hand. At home, and with no evidence about the content, the
-// account may send what it usually sends and a little more. They are halved while something that should judge is
-// down.
+// account may send what it usually sends and a little more.
 func (c *step) caps() (k caps) {
 	k.all = [2]int64{c.p.capHour, c.p.capDay}
 	if c.capHour > 0 {
@@ -24,13 +23,27 @@ func (c *step) caps() (k caps) {
 			k.strangers[i] = max(k.strangers[i], mul(c.p.headroom, usual.newOnes[i])/Micro)
 		}
 	}
-	if c.e.Degraded&(NoFilter|NoStore) != 0 {
-		for i := range k.all {
-			k.all[i] = max(k.all[i]/2, 1)
-			k.strangers[i] = max(k.strangers[i]/2, 1)
-		}
+	return k
+}
+
+// half are the caps while something that should judge is down.
+func (k caps) half() caps {
+	for i := range k.all {
+		k.all[i] = max(k.all[i]/2, 1)
+		k.strangers[i] = max(k.strangers[i]/2, 1)
 	}
 	return k
+}
+
+// capMet is the cap that the counts are over, or nil; missing says that only what could not be judged put it so low.
+func (c *step) capMet() (met *Limit, missing bool) {
+	whole := c.caps()
+	met = whole.met(&c.j.sums)
+	if met != nil || c.e.Degraded&(NoFilter|NoStore) == 0 {
+		return met, false
+	}
+	met = whole.half().met(&c.j.sums)
+	return met, met != nil
 }
 
 // met is the first cap that the counts are over, or nil.

@@ -65,3 +65,58 @@ func TestATextThatAPlainLimitRefusesIsNotUsed(t *testing.T) {
 	require.Equal(t, policy.Allow, s.send(content(0), friend(1)).Action)
 	require.Zero(t, s.evidence("campaign").Value)
 }
+
+// limited has an account limited by the engine, at a place that is new, two hours ago.
+func limited(t *testing.T) *sender {
+	t.Helper()
+	s := established(t, policy.Options{})
+	s.place = abroad
+	for s.s.Level() == policy.Normal {
+		s.now += second
+		s.send(content(0), s.stranger())
+	}
+	require.Equal(t, policy.SoftLimit, s.s.Level())
+	require.False(t, s.s.ByHand())
+	s.now += 2 * hour
+	return s
+}
+
+func TestWhatIsMissingIsNotHeldAgainstWhoTriesAgain(t *testing.T) {
+	list := func(s *sender) []uint64 {
+		to := make([]uint64, 13)
+		for i := range to {
+			to[i] = s.stranger()
+		}
+		return to
+	}
+	c := policy.Content{Fingerprint: 9}
+	s := limited(t)
+	to := list(s)
+	for range 2 {
+		s.mail()
+		for _, r := range to {
+			require.Equal(t, policy.Allow, s.rcpt(r).Action)
+		}
+		s.extra.Degraded = policy.NoFilter
+		require.Equal(t, policy.RefuseRate, s.end(c, to...).Action)
+		require.Equal(t, policy.ReasonSoftLimit, s.last.Reason)
+		require.Equal(t, policy.SoftLimit, s.s.Level())
+		require.Zero(t, s.evidence("persistence"))
+		s.extra.Degraded = 0
+		s.now += 5 * minute
+	}
+	require.Equal(t, policy.Allow, s.send(c, to...).Action, "the filter is back")
+	require.Equal(t, policy.SoftLimit, s.s.Level())
+
+	s = limited(t)
+	require.Equal(t, policy.Allow, s.send(c, list(s)...).Action, "with a filter")
+
+	s = limited(t)
+	s.extra.Degraded = policy.NoStore
+	for range 3 {
+		s.send(c, list(s)...)
+		require.Equal(t, policy.SoftLimit, s.s.Level())
+		require.Zero(t, s.evidence("persistence"))
+		s.now += 5 * minute
+	}
+}

@@ -95,6 +95,8 @@ type step struct {
 	j      judgement
 	judged bool
 	limit  *Limit
+	// missing says that a cap refused only because something that should judge is down.
+	missing bool
 }
 
 // begin brings the state to now: windows move on, reservations and levels run out.

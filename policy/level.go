@@ -117,8 +117,9 @@ func (c *step) overCap(pass bool) bool {
 	if c.mode == Off || c.level != soft || pass {
 		return false
 	}
-	c.limit = c.caps().met(&c.j.sums)
 	tooFar := c.j.score >= c.p.hard && c.j.corroborated() && c.untold() && c.p.corroborate
+	c.limit, c.missing = c.capMet()
+	c.missing = c.missing && !tooFar
 	if c.limit == nil && !tooFar {
 		return false
 	}

@@ -30,7 +30,7 @@ func (c *step) reserve() {
 	}
 	c.windows.giveBack(copies, n, c.now)
 	c.windows.giveBack(fresh, strangers, c.now)
-	if c.d.Reason == ReasonSoftLimit {
+	if c.d.Reason == ReasonSoftLimit && !c.missing {
 		c.refuseAll(c.e.Recipients[:1], c.find(max(c.e.Transaction, 1)) == nil)
 	}
 }
@@ -66,6 +66,10 @@ func (c *step) commit() {
 	case n > int64(held.copies) && c.overLimit(): // what is not reserved has not met the limits, or no longer counts
 		c.prints = prints
 	case c.overCap(false):
+		if c.missing { // it is not held against anybody
+			c.prints = prints
+			break
+		}
 		c.refuseAll(c.e.Recipients, c.level == soft && held.atUS > c.levelUS)
 	default:
 		c.sent(n > strangers)
