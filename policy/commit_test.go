@@ -120,3 +120,75 @@ func TestWhatIsMissingIsNotHeldAgainstWhoTriesAgain(t *testing.T) {
 		s.now += 5 * minute
 	}
 }
+
+func TestWhatAFilterRefusesIsNotSent(t *testing.T) {
+	s := established(t, policy.Options{})
+	before := s.s.Totals(s.now)
+	s.mail()
+	s.rcpt(friend(1))
+	bad := policy.Content{SpamKnown: true, Spam: 20_000_000, Fingerprint: 5}
+	require.Equal(t, policy.Allow, s.end(bad).Action)
+	require.Positive(t, s.evidence("spam").Raw)
+	require.Equal(t, before, s.s.Totals(s.now))
+
+	s = newSender(t, policy.Options{})
+	for range 3 {
+		s.mail()
+		s.end(bad)
+	}
+	require.Zero(t, s.s.Totals(s.now).Messages)
+	require.True(t, s.last.Explanation.ColdStart)
+}
+
+func TestAGroupThatTheFilterPutOffIsStillOneMessage(t *testing.T) {
+	send := func(first bool) int64 {
+		s := withContacts(t, 40)
+		s.place = abroad
+		c := policy.Content{SpamKnown: true, Fingerprint: 5}
+		if first {
+			s.mail()
+			s.end(c)
+			s.now += 5 * minute
+		}
+		group := make([]uint64, 15)
+		for i := range group {
+			group[i] = friend(100 + i)
+		}
+		require.Equal(t, policy.Allow, s.send(c, group...).Action)
+		return s.evidence("campaign").Value
+	}
+	require.Zero(t, send(false))
+	require.Zero(t, send(true))
+}
+
+func TestATextThatTheFilterRefusedIsNoTemplate(t *testing.T) {
+	c := policy.Content{SpamKnown: true, Fingerprint: 5}
+	s := established(t, policy.Options{})
+	for range 4 {
+		s.mail()
+		s.end(c)
+		s.now += day
+	}
+	s.place = abroad
+	s.blast(c, 20)
+	require.Positive(t, s.evidence("campaign").Value)
+}
+
+func TestAStopHoldsForWhatTheFilterRefuses(t *testing.T) {
+	s := established(t, policy.Options{})
+	s.mail()
+	s.rcpt(friend(1))
+	s.decide(policy.Event{Kind: policy.KindStop})
+	require.Equal(t, policy.RefuseSuspended, s.end(content(9)).Action)
+
+	s = established(t, policy.Options{})
+	s.place = abroad
+	for i := 0; s.s.Level() != policy.HardLimit; i++ {
+		require.Less(t, i, 30, "spam that the filter refuses suspends too")
+		s.now += minute
+		s.mail()
+		s.rcpt(s.stranger())
+		s.end(policy.Content{SpamKnown: true, Spam: 20_000_000, Malware: true, Fingerprint: 6})
+		s.blast(content(9), 3)
+	}
+}

@@ -12,7 +12,8 @@ const (
 	// KindRefused is a recipient that Postfix refused; only DSN 5.1.x counts.
 	KindRefused
 	// KindCommit is the end of a message: what Transaction reserved is sent, if the decision allows it. Recipients
-	// are those that were accepted; it takes Place, Scope and Content.
+	// are those that were accepted, none when the filter refused the message: then it is judged by what was found in it, and
+	// not sent. It takes Place, Scope and Content.
 	KindCommit
 	// KindRelease gives back what Transaction reserved and did not commit: ABORT, a lost connection, a message that
 	// somebody else refused. For an unknown transaction it does nothing.

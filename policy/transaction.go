@@ -45,7 +45,7 @@ func (c *step) count(recipients []uint64) (n, strangers int64) {
 	return int64(len(recipients)), strangers
 }
 
-// commit is the end of a message.
+// commit is the end of a message. One without recipients does not leave: what was found in it counts, and nothing else.
 func (c *step) commit() {
 	c.arrive()
 	held := c.take(c.e.Transaction)
@@ -56,13 +56,16 @@ func (c *step) commit() {
 		return
 	}
 	c.note(&c.e.Content, &c.p.content, c.now)
-	prints := c.prints
-	c.usePrint(n, strangers)
+	leaves, prints := n > 0, c.prints
+	if leaves {
+		c.usePrint(n, strangers)
+	}
 	c.judge()
 	c.weigh(true)
 	switch {
 	case c.stopped():
 		c.refuseAll(c.e.Recipients, c.level == soft && held.atUS > c.levelUS)
+	case !leaves:
 	case n > int64(held.copies) && c.overLimit(): // what is not reserved has not met the limits, or no longer counts
 		c.prints = prints
 	case c.overCap(false):
