@@ -2,6 +2,7 @@ package milter
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -55,7 +56,18 @@ func (s *session) verdict(m *mail.Message) mail.Verdict {
 		s.srv.log.Error("message not spooled", "queue_id", s.msg.queueID, "err", err)
 		return mail.Verdict{Action: mail.Tempfail, Reply: &replyNoSpace, Reasons: []string{"spool"}}
 	}
-	return markMalformed(s.srv.judge(m), m.Summary)
+	return s.refuseTooMany(markMalformed(s.srv.judge(m), m.Summary))
+}
+
+// refuseTooMany refuses a message with more fields of a name, all of which are to go or to be changed, than there can be
+// changes: no honest mail has them, and who sends it is not to decide whether that is done.
+func (s *session) refuseTooMany(v mail.Verdict) mail.Verdict {
+	e := newEditor(s.wire, s.msg.header, false)
+	if v.Action < mail.Tempfail && slices.ContainsFunc(v.Edits, func(edit mail.Edit) bool { return e.changes(edit) > maxChanges }) {
+		s.msg.tooForged = true
+		v.Action, v.Reply, v.Reasons = mail.Reject, nil, append(v.Reasons, "too many fields of one name")
+	}
+	return v
 }
 
 // markMalformed tags a message that the checks could not look through, so that people know.

@@ -34,7 +34,11 @@ func AppendRecord(b []byte, p *Policy, nowUS int64, e Event, d Decision) []byte 
 		Seq: d.Seq, NowUS: min(max(nowUS, 0), maxUS), Policy: p.hash[:8], Event: e.bounded(),
 		Action: d.Action, Would: d.Would, WouldLevel: d.WouldLevel, Score: d.Score,
 	}
-	c := codec{b: append(b, recordVersion), version: recordVersion, write: true}
+	version := uint8(recordVersion)
+	if r.Event.SinceUS == 0 {
+		version = 1 // which nodes of the version before read, too
+	}
+	c := codec{b: append(b, version), version: version, write: true}
 	c.record(&r)
 	return c.b
 }

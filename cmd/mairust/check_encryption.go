@@ -35,7 +35,7 @@ func (r *checkReport) encryption(ctx context.Context, c *config.Config, running 
 	case errors.Is(err, crypt.ErrOtherOperator):
 		r.fail(what, err, "give the identity that belongs to one of storage.encryption.operator_recipients")
 	case errors.Is(err, errNotRewrapped):
-		r.fail(what, err, "until then mail for tenants that have no key yet is deferred: docs/encryption.md, Changing keys")
+		r.fail(what, err, "restart what was started with others, or run mairust keys rewrap; until then mail for tenants that have no key yet is deferred: docs/encryption.md, Changing keys")
 	case err != nil:
 		r.fail(what, err, "put back the operator's key file, readable by the user of the service alone")
 	case len(operator) == 0:

@@ -103,7 +103,10 @@ func (d *daemon) serveKeys(w http.ResponseWriter, r *http.Request) {
 	}
 	var a keysAnswer
 	err := d.isStale(q)
-	if err == nil {
+	switch {
+	case q.Act == "operator" && d.config.Storage.Options.Encryption != config.EncryptClient:
+		err = nil // it makes no keys: encryption is about to be turned on
+	case err == nil:
 		a, err = d.site.actOnKeys(r.Context(), peerActor(r.Context()), q)
 	}
 	if err != nil {

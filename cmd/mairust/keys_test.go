@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"os"
@@ -156,6 +157,19 @@ func TestWhoRunsWithTheOperatorsRecipientsOfBeforeIsTold(t *testing.T) {
 			require.Contains(t, here.run(t, "keys", "check"), "2 keys checked, 0 mended, 0 wrong")
 		})
 	}
+}
+
+// docs/encryption.md, Turning it on: the configuration is checked before the daemon is restarted.
+func TestCheckPassesBeforeEncryptionIsTurnedOn(t *testing.T) {
+	here := newEncryptedSite(t, sqldb.SQLite, "bob")
+	on, err := os.ReadFile(here.configFile)
+	require.NoError(t, err)
+	off := bytes.Replace(on, []byte("encryption: client"), []byte("encryption: none"), 1)
+	require.NotEqual(t, on, off)
+	require.NoError(t, os.WriteFile(here.configFile, off, 0o600))
+	here.start(t)
+	require.NoError(t, os.WriteFile(here.configFile, on, 0o600))
+	require.Contains(t, here.run(t, "check"), "PASS  encryption")
 }
 
 // take delivers a message.

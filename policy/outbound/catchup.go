@@ -37,7 +37,7 @@ func (g *Gate) catchUp(e *entry, k known) known {
 		}
 		for _, r := range events {
 			r.Event.Account, r.Event.Tenant = s.account, string(s.tenant)
-			_, st = policy.Decide(st, r.Event, p, r.NowUS)
+			_, st = policy.Decide(st, r.Event, p, max(r.NowUS, st.LastUS())) // late, and no clock was ahead
 		}
 	}
 	k.state, _ = st.AppendBinary(nil) // it never fails

@@ -127,7 +127,7 @@ func (g *Gate) merge(entry *entry, s sender, old []byte) known {
 	st := g.parse(s, k.state)
 	p := g.policy.Load()
 	for _, missed := range entry.pending {
-		_, st = policy.Decide(st, missed.event, p, missed.nowUS)
+		_, st = policy.Decide(st, missed.event, p, max(missed.nowUS, st.LastUS())) // late, and no clock was ahead
 	}
 	k.state, _ = st.AppendBinary(nil) // it never fails
 	return k

@@ -123,7 +123,7 @@ func (g *Gate) writeLevel(ctx context.Context, db *store.Store, c levelChange) e
 		}
 		change := c.of(row)
 		if over { // a limit begins anew, and is told, only from normal
-			change = levelChange{level: policy.Normal, act: actRecover, reason: "its clean hours were over"}.of(row)
+			change = levelChange{level: policy.Normal, act: actRecover, reason: "no breach was known of for its clean hours"}.of(row)
 		}
 		made, err := db.ChangeOutboundAccount(ctx, change)
 		if over && err == nil || errors.Is(err, store.ErrConflict) {
