@@ -43,9 +43,9 @@ func (s *Server) text(ctx context.Context, m *store.Message) (text string, trunc
 	return text, truncated, nil
 }
 
-// textPart is the first part that is text and no attachment.
+// textPart is the first part that is text and no attachment, nor in one.
 func textPart(parts []mail.Part) (mail.Part, bool) {
-	for _, p := range parts {
+	for _, p := range mail.OwnParts(parts) {
 		if p.Type == "text/plain" && p.Disposition != "attachment" && p.Name == "" {
 			return p, true
 		}

@@ -2,11 +2,9 @@ package imap
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
-	"mime/quotedprintable"
 	netmail "net/mail"
 	"slices"
 	"strings"
@@ -293,15 +291,8 @@ func (s *Server) text(ctx context.Context, o store.ObjectRow, p *part) (string, 
 	}
 	defer rc.Close()
 	source := &failing{r: rc}
-	var r io.Reader = source
-	switch strings.ToLower(p.encoding.s) {
-	case "base64":
-		r = base64.NewDecoder(base64.StdEncoding, source)
-	case "quoted-printable":
-		r = quotedprintable.NewReader(source)
-	}
-	// An error of the decoding ends the text where it is: what came before it is searched.
-	raw, _ := io.ReadAll(io.LimitReader(r, maxSearchText))
+	// Decoded as API and Web UI do, which show more than a strict reader would.
+	raw, _ := io.ReadAll(io.LimitReader(mail.Part{Encoding: strings.ToLower(p.encoding.s)}.Decode(source), maxSearchText))
 	if source.err != nil {
 		return "", source.err
 	}

@@ -17,6 +17,8 @@ func TestSearchFindsWhatIsAskedFor(t *testing.T) {
 			"Subject: =?utf-8?Q?Gr=C3=BC=C3=9Fe?=\r\nX-Tag: one two\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n" +
 			"Date: Sat, 28 Feb 2026 23:30:00 -0500\r\n\r\n=E8=AB=8B=E6=B1=82=E6=9B=B8 FULLWIDTH=EF=BC=A1\r\n"
 		ids := x.deliver(t, "bob", store.Inbox, plainMail, mixedMail, qp)
+		// As the Web UI shows them: a space after a line, and lines that were encoded one by one.
+		x.deliver(t, "bob", "Loose", "MIME-Version: 1.0\r\nContent-Type: text/plain\r\nContent-Transfer-Encoding: base64\r\n\r\nZmlyc3Qg \r\nbmVlZGxl\r\n", "MIME-Version: 1.0\r\nContent-Type: text/plain\r\nContent-Transfer-Encoding: BASE64\r\n\r\nZmlyc3Q=\r\nbmVlZGxl\r\n")
 		_, err := s.ChangeMessages(t.Context(), store.System, ids[:1], store.Change{AddFlags: []string{`\Seen`}})
 		require.NoError(t, err)
 		w := x.login(t, "bob")
@@ -50,6 +52,8 @@ func TestSearchFindsWhatIsAskedFor(t *testing.T) {
 		require.Empty(t, w.ok("SEARCH RETURN (SAVE) UNSEEN"))
 		require.Equal(t, []string{"* 2 FETCH (FLAGS ())", "* 3 FETCH (FLAGS ())"}, w.ok("FETCH $ FLAGS"))
 		require.Equal(t, []string{"* SEARCH 3"}, w.ok("SEARCH $ 3"))
+		w.ok("SELECT Loose")
+		require.Equal(t, []string{"* SEARCH 1 2"}, w.ok("SEARCH BODY first BODY needle"))
 	})
 }
 

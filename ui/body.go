@@ -80,7 +80,7 @@ type pictures struct {
 }
 
 func (x *pictures) inline(contentID string) (mediaType string, data []byte, ok bool) {
-	for _, part := range x.m.Parts {
+	for _, part := range mail.OwnParts(x.m.Parts) {
 		if part.ContentID != contentID || contentID == "" || part.DecodedSize > maxPicture || x.used+part.DecodedSize > maxPictures {
 			continue
 		}

@@ -123,6 +123,20 @@ func TestEveryFolderAndStateHasItsWords(t *testing.T) {
 	})
 }
 
+// What was attached is shown nowhere as if the sender of the message had written it.
+func TestAnAttachedMessageIsNotShownAsTheMessage(t *testing.T) {
+	onStores(t, func(t *testing.T, r *rig) {
+		b := r.hanako(t)
+		id := r.deliver(t, store.Inbox, "From: a@sender.test\r\nContent-Type: multipart/report; boundary=b\r\n\r\n"+
+			"--b\r\nContent-Type: text/plain\r\n\r\ncould not be delivered\r\n--b\r\nContent-Type: message/rfc822\r\n\r\n"+
+			"Subject: x\r\nContent-Type: text/html\r\n\r\n<p>inner\r\n--b--\r\n")
+		page := b.page(t, "/message/"+string(id))
+		require.Contains(t, page, "could not be delivered")
+		require.NotContains(t, page, "<iframe")
+		require.NotContains(t, b.get(t, "/message/"+string(id)+"/body").body, "inner")
+	})
+}
+
 func TestMessageShowsEachOfItsViews(t *testing.T) {
 	onStores(t, func(t *testing.T, r *rig) {
 		b := r.hanako(t)

@@ -196,9 +196,9 @@ func tabs(id, before store.MessageID, current string, hasHTML, hasText bool) []t
 	return list
 }
 
-// bodyPart is the first part of a type that is no attachment.
+// bodyPart is the first part of a type that is no attachment, nor in one.
 func bodyPart(parts []mail.Part, mediaType string) (mail.Part, bool) {
-	for _, p := range parts {
+	for _, p := range mail.OwnParts(parts) {
 		if p.Type == mediaType && p.Disposition != "attachment" && p.Name == "" {
 			return p, true
 		}

@@ -2,6 +2,7 @@ package mail
 
 import (
 	"bytes"
+	"cmp"
 	"net/mail"
 	"strings"
 	"time"
@@ -235,8 +236,30 @@ func msgID(value string) string {
 
 // oldDates are forms that net/mail does not read and that are seen in mail.
 var oldDates = []string{
-	"Mon, 2 Jan 2006 15:04:05", "2 Jan 2006 15:04:05", "Mon Jan 2 15:04:05 2006", "Mon Jan 2 15:04:05 MST 2006",
+	"Mon, 2 Jan 2006 15:04:05", "2 Jan 2006 15:04:05", "Mon Jan 2 15:04:05 2006", "Mon Jan 2 15:04:05 -0700 2006",
 	"Monday, 2 Jan 2006 15:04:05 -0700", time.RFC3339, "2006-01-02 15:04:05 -0700", "2006-01-02 15:04:05", "2006/01/02 15:04:05",
+}
+
+// zones are the names of RFC 5322, 4.3, and the one that is seen in Japanese mail.
+var zones = map[string]string{
+	"UT": "+0000", "GMT": "+0000", "UTC": "+0000", "Z": "+0000", "EST": "-0500", "EDT": "-0400", "CST": "-0600", "CDT": "-0500",
+	"MST": "-0700", "MDT": "-0600", "PST": "-0800", "PDT": "-0700", "JST": "+0900",
+}
+
+// withOffset writes the offset in place of a zone's name; of others nothing is known (RFC 5322, 4.3). Go would take them for
+// those of the place where the program runs.
+func withOffset(value string) string {
+	words := strings.Split(value, " ")
+	i := len(words) - 1
+	if i > 0 && len(words[i]) == 4 && words[i][0] >= '0' && words[i][0] <= '9' {
+		i-- // the year comes last
+	}
+	name := strings.ToUpper(strings.Trim(words[i], `"`))
+	if name == "" || strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" {
+		return value
+	}
+	words[i] = cmp.Or(zones[name], "-0000")
+	return strings.Join(words, " ")
 }
 
 // parseDate gives the zero time for what it cannot read and for years that no mail is from.
@@ -246,6 +269,7 @@ func parseDate(value string) time.Time {
 	bare, _, _ := strings.Cut(value, " (")
 	t, err := time.Parse("Mon, 2 Jan 2006 15:04:05 -0700", bare)
 	if err != nil {
+		value = withOffset(value)
 		t, err = mail.ParseDate(value)
 	}
 	for i := 0; err != nil && i < len(oldDates); i++ {

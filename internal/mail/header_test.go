@@ -90,6 +90,25 @@ func TestDates(t *testing.T) {
 	}
 }
 
+// RFC 5322, 4.3. Where the program runs has nothing to do with it.
+func TestNamedZonesAreThoseOfMail(t *testing.T) {
+	here := time.Local
+	defer func() { time.Local = here }()
+	for _, place := range []string{"UTC", "Asia/Tokyo", "America/New_York"} {
+		var err error
+		time.Local, err = time.LoadLocation(place)
+		require.NoError(t, err)
+		for in, hour := range map[string]int{
+			"Mon, 15 Jan 2024 10:00:00 JST": 1, "Mon, 15 Jan 2024 10:00:00 \"JST\"": 1, "Mon, 15 Jan 2024 10:00:00 EST": 15, "Mon, 15 Jan 2024 10:00:00 PDT": 17,
+			"Mon, 15 Jan 2024 10:00:00 gmt": 10, "Mon, 15 Jan 2024 10:00:00 Z": 10, "15 Jan 24 10:00 CEST": 10, "Mon Jan 15 10:00:00 EST 2024": 15,
+			"Mon Jan 15 10:00:00 2024": 10, "Mon, 15 Jan 2024 10:00:00": 10, "Mon, 15 Jan 2024 10:00:00 +0900 (JST)": 1,
+		} {
+			s := summarize(t, []byte("From: a@b.test\r\nDate: "+in+"\r\n\r\n"))
+			require.Equal(t, time.Date(2024, 1, 15, hour, 0, 0, 0, time.UTC), s.Date, "%s in %s", in, place)
+		}
+	}
+}
+
 func TestFileNamesAreSafeToShow(t *testing.T) {
 	for in, want := range map[string]string{
 		`name="../../etc/passwd"`:                    "passwd",

@@ -82,8 +82,19 @@ func Summarize(r io.Reader, limits Limits) (*Summary, error) {
 // Containers and what is inside an attached message are none.
 func (s *Summary) Attachments() []Part {
 	var found []Part
+	for _, p := range OwnParts(s.Parts) {
+		if p.isAttachment() {
+			found = append(found, p)
+		}
+	}
+	return found
+}
+
+// OwnParts leaves out the parts that are inside an attached message: what its sender wrote is not the message's own text.
+func OwnParts(parts []Part) []Part {
+	var own []Part
 	inside := -1 // depth of the attached message that the part is in
-	for _, p := range s.Parts {
+	for _, p := range parts {
 		if inside >= 0 && p.Depth > inside {
 			continue
 		}
@@ -91,11 +102,9 @@ func (s *Summary) Attachments() []Part {
 		if p.isMessage() {
 			inside = p.Depth
 		}
-		if p.isAttachment() {
-			found = append(found, p)
-		}
+		own = append(own, p)
 	}
-	return found
+	return own
 }
 
 // AllAttachments gives what is an attachment by the same words, be it in the message or in an attached one.
