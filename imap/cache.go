@@ -81,15 +81,9 @@ func entryOf(v any) *cacheEntry {
 
 // bytes is about what a structure takes in memory.
 func (p *part) bytes() int64 {
-	n := int64(400 + len(p.typ) + len(p.subtype) + len(p.id.s) + len(p.description.s) + len(p.location.s) + len(p.disposition.s))
-	for _, list := range [][]param{p.params, p.dispositionParams} {
-		for _, q := range list {
-			n += int64(32 + len(q.name) + len(q.value))
-		}
-	}
+	n := 400 + p.keptBytes + 32*int64(len(p.params)+len(p.dispositionParams))
 	if e := p.envelope; e != nil {
-		n += int64(400 + len(e.subject.s) + len(e.messageID.s))
-		n += 100 * int64(len(e.from)+len(e.sender)+len(e.replyTo)+len(e.to)+len(e.cc)+len(e.bcc))
+		n += 400 + 100*int64(len(e.from)+len(e.sender)+len(e.replyTo)+len(e.to)+len(e.cc)+len(e.bcc))
 	}
 	for _, child := range p.children {
 		n += child.bytes()

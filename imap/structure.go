@@ -28,6 +28,8 @@ type part struct {
 	mimeFields
 	// envelope is set for the message in a message/rfc822 part.
 	envelope *envelope
+	// keptBytes is the length of the header fields that all of that was read from.
+	keptBytes int64
 	// children are the parts of a multipart; the only one of a message/rfc822 part is the message in it.
 	children []*part
 }
@@ -219,17 +221,36 @@ func (s *structurer) headerEnds(p *openPart) {
 		inMessage = parent.kind == message
 		inDigest = parent.kind == multipart && strings.EqualFold(parent.subtype, "digest")
 	}
-	p.mimeFields = readMIME(fields)
+	kept, sizeBytes := keep(fields)
+	p.keptBytes = sizeBytes
+	p.mimeFields = readMIME(kept)
 	if isMessage := inMessage || len(s.open) == 1; isMessage && !p.typed && !isMIME(fields) {
 		p.mimeFields = mimeFields{} // the fields of an entity mean nothing in a message from before MIME
 	}
 	if inMessage {
-		p.envelope = readEnvelope(fields)
+		p.envelope = readEnvelope(kept)
 	}
 	if !p.typed && inDigest {
 		p.typ, p.subtype, p.typed = "message", "rfc822", true
 	}
 	p.kind = p.mimeFields.kind()
+}
+
+// keep copies the fields that a structure is made of, and tells how long they are: else what is cached would hold the whole
+// header in memory, a megabyte perhaps.
+func keep(fields []field) (kept []field, sizeBytes int64) {
+	for _, f := range fields {
+		switch name := strings.ToLower(f.name); name {
+		case "from", "sender", "reply-to", "to", "cc", "bcc", "date", "subject", "in-reply-to", "message-id":
+		default:
+			if !strings.HasPrefix(name, "content-") {
+				continue
+			}
+		}
+		f.value = strings.Clone(f.value)
+		kept, sizeBytes = append(kept, f), sizeBytes+int64(len(f.value))
+	}
+	return kept, sizeBytes
 }
 
 // seal makes sure that an attached message has a message in it, though none will be read.
