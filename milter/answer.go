@@ -62,8 +62,11 @@ func (s *session) verdict(m *mail.Message) mail.Verdict {
 // refuseTooMany refuses a message with more fields of a name, all of which are to go or to be changed, than there can be
 // changes: no honest mail has them, and who sends it is not to decide whether that is done.
 func (s *session) refuseTooMany(v mail.Verdict) mail.Verdict {
+	if v.Action >= mail.Tempfail || len(v.Edits) == 0 {
+		return v
+	}
 	e := newEditor(s.wire, s.msg.header, false)
-	if v.Action < mail.Tempfail && slices.ContainsFunc(v.Edits, func(edit mail.Edit) bool { return e.changes(edit) > maxChanges }) {
+	if slices.ContainsFunc(v.Edits, func(edit mail.Edit) bool { return e.changes(edit) > maxChanges }) {
 		s.msg.tooForged = true
 		v.Action, v.Reply, v.Reasons = mail.Reject, nil, append(v.Reasons, "too many fields of one name")
 	}

@@ -255,7 +255,7 @@ func withOffset(value string) string {
 		i-- // the year comes last
 	}
 	name := strings.ToUpper(strings.Trim(words[i], `"`))
-	if name == "" || strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" {
+	if name == "" || name == "AM" || name == "PM" || strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" {
 		return value
 	}
 	words[i] = cmp.Or(zones[name], "-0000")

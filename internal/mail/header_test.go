@@ -73,6 +73,7 @@ func TestDates(t *testing.T) {
 		"2026-01-01T09:00:00+09:00":             true,
 		"Thu Jan 1 00:00:00 2026":               true,
 		"yesterday":                             false,
+		"Thu, 1 Jan 2026 00:00:00 PM":           false,
 		"Fri, 31 Dec 9999 23:00:00 -1200":       false,
 		"Mon, 1 Jan 0001 00:00:00 +0000":        false,
 		"Thu, 32 Jan 2026 00:00:00 +0000":       false,
