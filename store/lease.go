@@ -7,7 +7,7 @@ import (
 	"github.com/mairust/mairust/store/sqldb"
 )
 
-// clockAhead is by how much a clock may be ahead of another node's. A lease that lasts longer than that is nobody's.
+// clockAhead is by how much a clock may be set back. A lease that lasts longer than that is nobody's.
 const clockAhead = time.Hour
 
 // TakeLease makes the holder the only one that does the named work, until the lease ends. ok is false when another one
@@ -16,14 +16,32 @@ func (s *Store) TakeLease(ctx context.Context, name, holder string, lease time.D
 	const query = `INSERT INTO leases (name, holder, until_us) VALUES ($1, $2, $3)
 		ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until_us = excluded.until_us
 		WHERE leases.holder = excluded.holder OR leases.until_us < $4 OR leases.until_us > $5`
-	now := s.now()
-	return s.setLease(ctx, query, name, holder, micros(now.Add(lease)), micros(now), micros(now.Add(lease+clockAhead)))
+	return s.setLease(ctx, func(now time.Time) (string, []any) {
+		return query, []any{name, holder, micros(now.Add(lease)), micros(now), micros(now.Add(lease + clockAhead))}
+	})
 }
 
 // KeepLease makes a lease last longer. ok is false when the holder has lost it: another one may have had it since.
 func (s *Store) KeepLease(ctx context.Context, name, holder string, lease time.Duration) (ok bool, err error) {
 	const query = `UPDATE leases SET until_us = $3 WHERE name = $1 AND holder = $2`
-	return s.setLease(ctx, query, name, holder, micros(s.now().Add(lease)))
+	return s.setLease(ctx, func(now time.Time) (string, []any) {
+		return query, []any{name, holder, micros(now.Add(lease))}
+	})
+}
+
+// setLease runs the statement that it is given for a time by the database's clock, which is one for all nodes.
+func (s *Store) setLease(ctx context.Context, statement func(now time.Time) (query string, args []any)) (ok bool, err error) {
+	err = s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		ahead, err := tx.Ahead(ctx)
+		if err != nil {
+			return err
+		}
+		query, args := statement(s.now().Add(ahead))
+		n, err := tx.Exec(ctx, query, args...)
+		ok = n == 1
+		return err
+	})
+	return ok, err
 }
 
 // ReleaseLease gives a lease back. It does nothing to another holder's.

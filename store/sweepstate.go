@@ -57,23 +57,15 @@ func (s *Store) SweepState(ctx context.Context) (SweepState, error) {
 // any that begins now was given by a clock that was ahead, and does not count.
 func (s *Store) TakeSweep(ctx context.Context, holder string, lease time.Duration) (ok bool, err error) {
 	const query = `UPDATE sweep_state SET leader = $1, lease_us = $2 WHERE id = 1 AND (lease_us < $3 OR lease_us > $4)`
-	now := s.now()
-	return s.setLease(ctx, query, holder, micros(now.Add(lease)), micros(now), micros(now.Add(lease+clockAhead)))
+	return s.setLease(ctx, func(now time.Time) (string, []any) {
+		return query, []any{holder, micros(now.Add(lease)), micros(now), micros(now.Add(lease + clockAhead))}
+	})
 }
 
 // KeepSweep makes a lease last longer. ok is false when the holder has lost it: another one may have had it since.
 func (s *Store) KeepSweep(ctx context.Context, holder string, lease time.Duration) (ok bool, err error) {
 	const query = `UPDATE sweep_state SET lease_us = $2 WHERE id = 1 AND leader = $1`
-	return s.setLease(ctx, query, holder, micros(s.now().Add(lease)))
-}
-
-func (s *Store) setLease(ctx context.Context, query string, args ...any) (ok bool, err error) {
-	err = s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
-		n, err := tx.Exec(ctx, query, args...)
-		ok = n == 1
-		return err
-	})
-	return ok, err
+	return s.setLease(ctx, func(now time.Time) (string, []any) { return query, []any{holder, micros(now.Add(lease))} })
 }
 
 // ErrNotHolder says that another one may have the lease by now.

@@ -154,7 +154,13 @@ func (r *checkReport) database(ctx context.Context, c *config.Config, running *h
 		return
 	}
 	r.pass("database", db.Backend()+", schema is current")
+	if ahead, err := db.Ahead(ctx); err == nil && ahead.Abs() > clocksDiffer {
+		r.warn("clock", fmt.Sprintf("it differs by %s from that of the database's host", ahead.Abs().Round(time.Second)), "run chrony or another NTP client on both hosts")
+	}
 }
+
+// clocksDiffer is more than hosts differ by whose clocks somebody keeps right.
+const clocksDiffer = 5 * time.Second
 
 func (r *checkReport) disk(c *config.Config) {
 	space, err := spaceOf(c.DataDir)

@@ -115,6 +115,25 @@ func (db *DB) Get(ctx context.Context, query string, args []any, dest ...any) er
 	return get(ctx, db.reader(), query, args, dest)
 }
 
+// Ahead is by how much the clock of PostgreSQL's host is ahead of this one's, to within a round trip. SQLite has this host's.
+func (db *DB) Ahead(ctx context.Context) (time.Duration, error) {
+	if db.backend != Postgres {
+		return 0, nil
+	}
+	return ahead(ctx, db.Get)
+}
+
+// ahead asks with the Get of a DB or a Tx.
+func ahead(ctx context.Context, get func(ctx context.Context, query string, args []any, dest ...any) error) (time.Duration, error) {
+	const query = `SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)`
+	asked := time.Now()
+	var theirs int64
+	if err := get(ctx, query, nil, &theirs); err != nil {
+		return 0, fmt.Errorf("ask for the database's time: %w", err)
+	}
+	return time.UnixMicro(theirs).Sub(asked.Add(time.Since(asked) / 2)), nil
+}
+
 // Each runs a query and calls row for every row, with the function that scans it.
 func (db *DB) Each(ctx context.Context, query string, args []any, row func(scan Scan) error) error {
 	if db.closed.Load() {

@@ -44,6 +44,14 @@ func (tx *Tx) Get(ctx context.Context, query string, args []any, dest ...any) er
 	return get(ctx, tx, query, args, dest)
 }
 
+// Ahead is DB.Ahead within the transaction.
+func (tx *Tx) Ahead(ctx context.Context) (time.Duration, error) {
+	if !tx.postgres {
+		return 0, nil
+	}
+	return ahead(ctx, tx.Get)
+}
+
 // Each is DB.Each within the transaction. The query must not be run again before the last row is there.
 func (tx *Tx) Each(ctx context.Context, query string, args []any, row func(scan Scan) error) error {
 	return tx.each(ctx, query, args, row)
