@@ -55,6 +55,8 @@ type daemon struct {
 	agent     *lmtp.Server
 	services  []service
 	listeners []openListener
+	// hangups has a SIGHUP that asks for a reload.
+	hangups chan os.Signal
 	// reloading is held while a new configuration is applied.
 	reloading sync.Mutex
 }
@@ -102,6 +104,7 @@ func (d *daemon) run(ctx context.Context) error {
 		}
 	}
 	defer d.leaveOnSecondSignal()()
+	defer d.catchHangups()()
 	d.registry = prometheus.NewRegistry()
 	d.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	d.sockets = listen.NewMetrics(d.registry)
@@ -221,9 +224,8 @@ func (d *daemon) serve(ctx context.Context) error {
 	}
 	d.announce()
 	group.Go(func() { d.watch.Run(ctx) })
-	stopReload := d.reloadOnHangup()
+	group.Go(func() { d.reloadOnHangup(ctx) })
 	<-ctx.Done()
-	stopReload()
 	err := d.shutdown()
 	endDeciding()
 	d.endWithin(max(time.Second, time.Duration(d.config.Shutdown.DrainTimeoutSeconds)*time.Second))

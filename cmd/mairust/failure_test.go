@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -157,7 +158,7 @@ func TestSecondDaemonOnTheSameSQLiteIsRefused(t *testing.T) {
 
 func TestBrokenReloadChangesNothing(t *testing.T) {
 	site := newTestSite(t, siteOptions{Backend: "sqlite", Mailboxes: []string{"bob"}})
-	site.start(t)
+	daemon := site.start(t)
 	good, err := os.ReadFile(site.configFile)
 	require.NoError(t, err)
 	assert.Contains(t, site.run(t, "reload"), "nothing has changed")
@@ -168,6 +169,11 @@ func TestBrokenReloadChangesNothing(t *testing.T) {
 	cmd.Stderr = &stderr
 	require.Error(t, cmd.Run())
 	assert.Contains(t, stderr.String(), "lookup_typo")
+
+	absent := append(bytes.Clone(good), []byte("outbound: {geoip: /not/there.mmdb}\n")...)
+	require.NoError(t, os.WriteFile(site.configFile, absent, 0o600))
+	require.NoError(t, daemon.cmd.Process.Signal(syscall.SIGHUP))
+	waitFor(t, "the log to say why", func() bool { return strings.Contains(daemon.tail(5), "outbound.geoip: open /not/there.mmdb") })
 
 	changed := append(bytes.Replace(good, []byte("timeout_seconds: 5"), []byte("timeout_seconds: 6"), 1), []byte("log: {level: debug}\n")...)
 	require.NoError(t, os.WriteFile(site.configFile, changed, 0o600))

@@ -61,16 +61,24 @@ func (r reloaded) String() string {
 	return strings.Join(lines, "\n")
 }
 
-// reload reads the configuration again and applies what can be applied.
+// reload reads the configuration again and applies what can be applied, or nothing and logs why.
 func (d *daemon) reload() (reloaded, error) {
 	d.reloading.Lock()
 	defer d.reloading.Unlock()
-	fresh, _, err := config.Load(d.source.Path)
+	result, err := d.applyFile()
 	if err != nil {
 		d.log.Error("reload: the configuration was left as it is", "err", err)
 		return reloaded{}, err
 	}
-	var result reloaded
+	d.log.Info("reloaded", "applied", result.Applied, "needs_restart", result.Restart)
+	return result, nil
+}
+
+func (d *daemon) applyFile() (result reloaded, err error) {
+	fresh, _, err := config.Load(d.source.Path)
+	if err != nil {
+		return reloaded{}, err
+	}
 	result.Applied, result.Restart = config.Diff(d.config, fresh)
 	rules, err := rule.New(fresh.Milter.Rules)
 	if err != nil {
@@ -91,7 +99,6 @@ func (d *daemon) reload() (reloaded, error) {
 	d.config.Outbound, d.config.OutboundWhitelist = fresh.Outbound, fresh.OutboundWhitelist
 	d.config.Outbound.Gate.MaxAccounts, d.config.Outbound.Gate.SpoolMaxBytes = was.Gate.MaxAccounts, was.Gate.SpoolMaxBytes
 	d.config.Outbound.Bounces, d.config.Outbound.Retention = was.Bounces, was.Retention
-	d.log.Info("reloaded", "applied", result.Applied, "needs_restart", result.Restart)
 	return result, nil
 }
 
@@ -107,27 +114,23 @@ func (d *daemon) serveReload(w http.ResponseWriter, _ *http.Request) {
 	}
 }
 
-// reloadOnHangup reloads at each SIGHUP until the returned function is called.
-func (d *daemon) reloadOnHangup() (stop func()) {
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	done, ended := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(ended)
-		for {
-			select {
-			case <-hangups:
-				// The error is logged by reload.
-				_, _ = d.reload()
-			case <-done:
-				return
-			}
+// catchHangups keeps a SIGHUP for when there is something to reload, instead of the end of the process that it is else. Those that come while
+// the daemon stops do nothing.
+func (d *daemon) catchHangups() (release func()) {
+	d.hangups = make(chan os.Signal, 1)
+	signal.Notify(d.hangups, syscall.SIGHUP)
+	return func() { signal.Stop(d.hangups) }
+}
+
+// reloadOnHangup reloads at each SIGHUP until ctx ends.
+func (d *daemon) reloadOnHangup(ctx context.Context) {
+	for {
+		select {
+		case <-d.hangups:
+			_, _ = d.reload() // it has logged what is wrong
+		case <-ctx.Done():
+			return
 		}
-	}()
-	return func() {
-		signal.Stop(hangups)
-		close(done)
-		<-ended
 	}
 }
 

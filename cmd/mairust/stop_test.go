@@ -1,10 +1,14 @@
 package main
 
 import (
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/mairust/mairust/internal/lab"
 )
 
 // A database that hangs keeps a delivery for minutes, and a stop by no more than was configured, or until somebody insists.
@@ -49,6 +53,30 @@ func TestAHangingDatabaseKeepsNobodyFromStopping(t *testing.T) {
 			acked.check(t, again, "bob")
 		})
 	}
+}
+
+// Who turns logs or keeps files in order sends SIGHUP whenever it suits him.
+func TestHangupEndsNoDaemon(t *testing.T) {
+	t.Parallel()
+	server, options := ownDatabase(t)
+	options.Mailboxes = []string{"bob"}
+	site := newTestSite(t, options)
+	site.change(t, "{timeout_seconds: 5}", "{timeout_seconds: 2}")
+	server.Stop(lab.StopImmediate)
+	p := site.launch(t)
+	t.Cleanup(p.kill)
+	waitFor(t, "the start to wait for the database", func() bool { return strings.Contains(p.tail(5), "database") })
+	require.NoError(t, p.cmd.Process.Signal(syscall.SIGHUP))
+	require.NoError(t, server.Start(t.Context()))
+	require.NoError(t, p.await())
+	waitFor(t, "the reload", func() bool { return strings.Contains(p.tail(5), "reloaded") })
+
+	beginMessage(t, site)
+	require.NoError(t, p.askToEnd())
+	waitFor(t, "the stop", func() bool { return strings.Contains(p.tail(5), "stopping") })
+	require.NoError(t, p.cmd.Process.Signal(syscall.SIGHUP))
+	within(t, p.done)
+	require.Contains(t, p.tail(5), "stopped", "it was not ended by the signal")
 }
 
 // within waits for less than a delivery that hangs would take.

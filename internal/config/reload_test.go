@@ -26,6 +26,8 @@ func TestDiffTellsWhatAppliesAtOnceFromWhatNeedsARestart(t *testing.T) {
 		{"level", "", "log: {level: debug}", []string{"log.level"}, nil},
 		{"listeners count as one", "", "ops: {listeners: [{address: 'inet:127.0.0.1:1'}, {address: 'inet:127.0.0.1:2'}]}", nil, []string{"ops.listeners"}},
 		{"one listener's mode", "ops: {listeners: [{address: 'unix:/x'}]}", "ops: {listeners: [{address: 'unix:/x', socket_mode: 0600}]}", nil, []string{"ops.listeners"}},
+		{"a section that is new", "", "storage: {previous: {backend: fs, options: {base_path: /old}}}", nil, []string{"storage.previous"}},
+		{"a section that is gone", "storage: {previous: {backend: fs, options: {base_path: /old}}}", "", nil, []string{"storage.previous"}},
 		{"fewer listeners", "", "ops: {listeners: []}", nil, []string{"ops.listeners"}},
 		{
 			"what follows from another key", "secrets: {keyring: 'file:/k'}", "secrets: {keyring: 'file:/k'}\nrun_dir: /tmp/r\nlog: {level: warn, format: text}",
