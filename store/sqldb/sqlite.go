@@ -11,18 +11,23 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 	_ "modernc.org/sqlite" // the "sqlite" driver
 )
 
-// sqlitePragmas: WAL lets readers go on while the one writer commits.
+// sqliteBusy is how long a connection waits for another one.
+const sqliteBusy = 10 * time.Second
+
+// sqlitePragmas: WAL lets readers go on while the one writer commits. busy_timeout is sqliteBusy.
 const sqlitePragmas = "vfs=" + dataSyncVFS + "&_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(" + sqliteSynchronous +
 	")&_pragma=foreign_keys(1)"
 
 // writerPragmas: the pages that deliveries change again and again stay in memory (16 MB), what a statement may have to
-// undo does too, and the log is copied by the checkpointer, long before the writer does so itself (256 MB).
-const writerPragmas = "&_pragma=cache_size(-16384)&_pragma=temp_store(MEMORY)&_pragma=wal_autocheckpoint(65536)"
+// undo does too, and the log is copied by the checkpointer, long before the writer does so itself (256 MB). A log that has become longer than
+// that is cut when it is begun again.
+const writerPragmas = "&_pragma=cache_size(-16384)&_pragma=temp_store(MEMORY)&_pragma=wal_autocheckpoint(65536)&_pragma=journal_size_limit(268435456)"
 
 // sqliteReaders is how many connections read: each processor has one that computes and one that waits for the disk, and mail has its own.
 func sqliteReaders() int { return max(4, 2*runtime.GOMAXPROCS(0)) + kept }

@@ -3,7 +3,9 @@ package sqldb
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"os"
 	"sync"
 	"time"
 )
@@ -17,6 +19,10 @@ const checkpointRows = 4000
 const (
 	checkpointAgain = time.Minute
 	checkpointRest  = 5 * time.Second
+	// checkpointPatience is how long deliveries wait for readers once in a checkpoint.
+	checkpointPatience = 100 * time.Millisecond
+	// checkpointAlarm is how long the log may become before somebody is told: 1 GiB.
+	checkpointAlarm = 1 << 30
 )
 
 // checkpointer copies the write-ahead log into the database file beside the writer, so that no delivery waits for it
@@ -58,11 +64,21 @@ func (c *checkpointer) run() {
 			again = time.After(checkpointAgain)
 		case !whole:
 			again = time.After(checkpointRest)
+			err = c.tooLong()
 		}
 		c.mu.Lock()
 		c.fault = err
 		c.mu.Unlock()
 	}
+}
+
+// tooLong is the fault of readers that keep the log from being begun again.
+func (c *checkpointer) tooLong() error {
+	info, err := os.Stat(c.writer.path + "-wal")
+	if err != nil || info.Size() < checkpointAlarm {
+		return nil
+	}
+	return fmt.Errorf("the log has %d MiB: a program that reads the database keeps an old state of it", info.Size()>>20)
 }
 
 // CheckpointFault is the error of SQLite's last checkpoint, nil on PostgreSQL: nothing is lost by it, but the log grows.
@@ -75,14 +91,14 @@ func (db *DB) CheckpointFault() error {
 	return db.checkpoints.fault
 }
 
-// checkpoint copies most of the log while the writer goes on, then the rest while it waits. When no reader holds an
-// old state, that is all of it (whole), and the log is then begun again.
+// checkpoint copies most of the log while the writer goes on, then the rest while it waits, for readers too: when none holds an old state for
+// longer than a moment, that is all of it (whole), and the log is begun again.
 func (c *checkpointer) checkpoint() (whole bool, err error) {
 	conn, err := openSQLiteConn(c.writer.path)
 	if err != nil {
 		return false, classify(err)
 	}
-	_, err = conn.checkpoint()
+	err = conn.copyLog()
 	if closeErr := classify(conn.Close()); err == nil {
 		err = closeErr
 	}
@@ -94,7 +110,7 @@ func (c *checkpointer) checkpoint() (whole bool, err error) {
 		}))
 	}
 	err = c.writer.exclusive(context.Background(), func(conn *sqliteConn) (err error) {
-		whole, err = conn.checkpoint()
+		whole, err = conn.beginLogAnew()
 		return err
 	})
 	return whole, err
@@ -107,13 +123,30 @@ func (c *checkpointer) Close() error {
 	return nil
 }
 
-// checkpoint copies what can be copied without waiting for readers, and says whether that was all.
-func (c *sqliteConn) checkpoint() (whole bool, err error) {
-	err = c.each("PRAGMA wal_checkpoint(PASSIVE)", nil, func(scan Scan) error {
+// copyLog copies what can be copied without waiting for readers.
+func (c *sqliteConn) copyLog() error {
+	return c.pragma("wal_checkpoint(PASSIVE)")
+}
+
+// beginLogAnew copies all of the log, waits until no reader reads it any more, which those that begin meanwhile do not, and begins it again. ok
+// is false when a reader took longer.
+//
+// Without the waiting the log begins again only if nobody happens to read at the next BEGIN: where somebody always does, each for a few
+// milliseconds, it grew by ten kilobytes for each row that was written, until the disk was full.
+func (c *sqliteConn) beginLogAnew() (ok bool, err error) {
+	if err := c.pragma(fmt.Sprintf("busy_timeout = %d", checkpointPatience.Milliseconds())); err != nil {
+		return false, err
+	}
+	err = c.each("PRAGMA wal_checkpoint(RESTART)", nil, func(scan Scan) error {
 		var busy, log, copied int64
 		err := scan(&busy, &log, &copied)
-		whole = busy == 0 && copied >= log
+		ok = busy == 0
 		return err
 	})
-	return whole, err
+	return ok, errors.Join(err, c.pragma(fmt.Sprintf("busy_timeout = %d", sqliteBusy.Milliseconds())))
+}
+
+// pragma runs one whose answer says nothing.
+func (c *sqliteConn) pragma(text string) error {
+	return c.each("PRAGMA "+text, nil, func(Scan) error { return nil })
 }
