@@ -43,13 +43,16 @@ const (
 	secondTry try = true
 )
 
+// errPanic says that a batch has ended at a point that nobody knows.
+var errPanic = errors.New("panic")
+
 // commitJobs sets the results of all jobs, or returns an error and has set none that count.
 func (s *Store) commitJobs(jobs []*deliveryJob, t try) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			// A panic is one message's doing; as an error it costs that message alone.
 			s.log.Error("panic in a batch of deliveries", "err", fmt.Sprint(p), "stack", string(debug.Stack()))
-			err = fmt.Errorf("panic: %v", p)
+			err = fmt.Errorf("%w: %v", errPanic, p)
 		}
 	}()
 	rows := rowsOf(jobs)
@@ -82,7 +85,7 @@ func (s *Store) commitDirectly(rows []row, t try, stored func() error) ([]Result
 		return nil, nil
 	}
 	err := s.write(context.Background(), func(ctx context.Context, tx *sqldb.Tx) error {
-		tx.LockFor(s.lockPatience(t))
+		tx.Guard(s.lockPatience(t))
 		if err := d.store(ctx, tx); err != nil {
 			return err
 		}
@@ -116,7 +119,7 @@ func (s *Store) commitDecided(rows []row, t try, stored func() error) ([]Result,
 	var b *deliveryBatch
 	// Not the session's context: its end must not leave the outcome unknown.
 	err := s.write(context.Background(), func(ctx context.Context, tx *sqldb.Tx) error {
-		tx.LockFor(s.lockPatience(t))
+		tx.Guard(s.lockPatience(t))
 		b = newBatch(tx, rows, s.now())
 		if err := b.run(ctx, t); err != nil {
 			return err

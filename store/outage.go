@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -44,7 +45,7 @@ func (o *outage) failed(deliveries int, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := time.Now()
-	if (errors.Is(err, ErrUnavailable) || errors.Is(err, ErrFull)) && !errors.Is(err, sqldb.ErrLockTimeout) {
+	if !isOfMessages(err) {
 		o.err, o.at = err, now
 	}
 	if !o.told.IsZero() && now.Sub(o.told) < outageTold {
@@ -53,6 +54,12 @@ func (o *outage) failed(deliveries int, err error) {
 	}
 	o.log.Warn("batch of deliveries failed, trying one by one", "deliveries", deliveries, "batches_before", o.silent, "err", err)
 	o.told, o.silent = now, 0
+}
+
+// isOfMessages says whether a batch has failed for what is in it, or for their objects, while the database does what it should.
+func isOfMessages(err error) bool {
+	of := []error{sqldb.ErrLockTimeout, sqldb.ErrConflict, errNoObject, errPanic}
+	return isRefused(err) || slices.ContainsFunc(of, func(e error) bool { return errors.Is(err, e) })
 }
 
 // over notes that a delivery was committed.

@@ -3,7 +3,6 @@ package store
 import (
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/mairust/mairust/store/sqldb"
 )
@@ -78,8 +77,7 @@ func notStored(first, second error) error {
 	return err
 }
 
-// beforeCommit says whether the database is known to have refused, or to have been lost, before a COMMIT.
+// beforeCommit says whether an attempt is known to have failed before its COMMIT, for whatever reason.
 func beforeCommit(err error) bool {
-	known := []error{sqldb.ErrUnavailable, sqldb.ErrFull, sqldb.ErrData, sqldb.ErrConflict, sqldb.ErrRefused}
-	return slices.ContainsFunc(known, func(class error) bool { return errors.Is(err, class) }) && !errors.Is(err, sqldb.ErrCommitUnknown)
+	return !errors.Is(err, sqldb.ErrCommitUnknown) && !errors.Is(err, errPanic)
 }

@@ -19,7 +19,7 @@ var (
 	// ErrUnavailable says that the database could not be reached, was lost, or is shutting down.
 	ErrUnavailable = errors.New("database unavailable")
 	// ErrLockTimeout is the ErrUnavailable of a transaction that had to wait too long for what another one has locked, a row or a table,
-	// after Tx.LockFor. Nothing was committed, and others may be.
+	// after Tx.Guard. Nothing was committed, and others may be.
 	ErrLockTimeout = fmt.Errorf("%w: locked by another transaction", ErrUnavailable)
 	// ErrFull says that the database has no space left.
 	ErrFull = errors.New("database is full")

@@ -47,6 +47,7 @@ func openPostgres(ctx context.Context, o Options) (*DB, error) {
 	// A connection costs the server a process: what a burst has opened stays for the next one.
 	config.MaxConnIdleTime, config.PingTimeout = 5*time.Minute, connectTimeout
 	config.AfterConnect = holdDurable
+	config.ConnConfig.OnNotice = noteUnreplicated
 	if c := config.ConnConfig; c.ValidateConnect == nil && hasSeveralServers(c) && !strings.Contains(o.URL, "target_session_attrs") {
 		c.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite // the one that is the primary
 	}

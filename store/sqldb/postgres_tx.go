@@ -106,10 +106,35 @@ func (t *postgresTx) commit(ctx context.Context, rest []queued) error {
 		return classifyCommit(err) // also a word of whoever is between: that the server was lost
 	}
 	tag, err := results.Exec()
-	if err == nil && tag.String() == "ROLLBACK" {
+	switch {
+	case err != nil:
+	case tag.String() == "ROLLBACK":
 		err = pgx.ErrTxCommitRollback
+	case takeUnreplicated(t.conn.PgConn()):
+		err = errUnreplicated
 	}
 	return classifyCommit(err)
+}
+
+// errUnreplicated is of a commit that the server calls done, though a synchronous standby that was to have it too may not: somebody has ended the
+// waiting for it (pg_cancel_backend). If that standby takes over, the rows are gone.
+var errUnreplicated = errors.New("committed, but perhaps not on the synchronous standby: the waiting for it was cancelled")
+
+const unreplicated = "unreplicated"
+
+// noteUnreplicated keeps the server's warning of that for who commits. Its text is translated and it has no code of its own, but the function that
+// warns is named (PostgreSQL manual, 55.8).
+func noteUnreplicated(conn *pgconn.PgConn, n *pgconn.Notice) {
+	if n.Routine == "SyncRepWaitForLSN" {
+		conn.CustomData()[unreplicated] = true
+	}
+}
+
+// takeUnreplicated says whether there was such a warning since it was asked last.
+func takeUnreplicated(conn *pgconn.PgConn) bool {
+	_, was := conn.CustomData()[unreplicated]
+	delete(conn.CustomData(), unreplicated)
+	return was
 }
 
 // send sends statements, BEGIN before the first ones of the transaction, and last, which may be empty.

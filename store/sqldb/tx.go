@@ -2,7 +2,7 @@ package sqldb
 
 import (
 	"context"
-	"fmt"
+	"strconv"
 	"time"
 )
 
@@ -103,12 +103,22 @@ func (tx *Tx) ForUpdate() string {
 	return ""
 }
 
-// LockFor has PostgreSQL refuse each later statement of this transaction that waits longer for a lock: ErrLockTimeout.
-// SQLite has one writer, and no such locks.
-func (tx *Tx) LockFor(patience time.Duration) {
-	if tx.postgres {
-		tx.Queue(fmt.Sprintf("SET LOCAL lock_timeout = %d", patience.Milliseconds()))
+// Guard has PostgreSQL refuse each later statement of this transaction that waits longer for a lock, ErrLockTimeout, and the transaction if its
+// commit would not wait for the disk, ErrNotDurable: that was looked at when the connection began, but behind a pooler each transaction may be on
+// another connection of the server. SQLite has one writer, no such locks, and a setting of ours.
+func (tx *Tx) Guard(patience time.Duration) {
+	if !tx.postgres {
+		return
 	}
+	const query = `SELECT set_config('lock_timeout', $1, true), current_setting('synchronous_commit')`
+	tx.QueueEach(query, []any{strconv.FormatInt(patience.Milliseconds(), 10)}, func(scan Scan) error {
+		var locks, commits string
+		err := scan(&locks, &commits)
+		if err == nil && commits == "off" {
+			err = ErrNotDurable
+		}
+		return err
+	})
 }
 
 // KeepPlans has PostgreSQL plan each statement of this transaction once for a connection, and find rows by their keys. For
