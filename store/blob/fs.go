@@ -132,6 +132,9 @@ func (f *FS) putAllFlushed(ctx context.Context, keys []string, r io.ReadSeeker, 
 }
 
 func (f *FS) putFlushed(ctx context.Context, key string, r io.ReadSeeker, size int64) error {
+	if err := f.awaitDeletion(ctx, key); err != nil {
+		return err
+	}
 	parent, name := splitKey(key)
 	d, err := f.durableDir(parent)
 	if err != nil {
@@ -175,6 +178,9 @@ func (f *FS) Copy(ctx context.Context, src, dst string) error {
 }
 
 func (f *FS) copy(ctx context.Context, src, dst string) error {
+	if err := f.awaitDeletion(ctx, dst); err != nil {
+		return err
+	}
 	err := f.link(src, dst)
 	if linksEnd(err) {
 		return f.copyBytes(ctx, src, dst)

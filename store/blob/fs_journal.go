@@ -148,6 +148,14 @@ func (f *FS) forgetJournaled(ctx context.Context, key string) error {
 	return f.journal.Delete(ctx, key)
 }
 
+// awaitDeletion keeps an object that is not in the journal from being deleted after a crash, in place of an earlier one under its key.
+func (f *FS) awaitDeletion(ctx context.Context, key string) error {
+	if f.journal == nil {
+		return nil
+	}
+	return f.journal.AwaitDeletion(ctx, key)
+}
+
 // places are the open directories and names that one object is to get.
 type places []place
 

@@ -34,6 +34,9 @@ func (f *FS) Replace(ctx context.Context, key string, r io.ReadSeeker, size int6
 		err = f.mayPut(ctx, key)
 	}
 	if err == nil {
+		err = f.awaitDeletion(ctx, key)
+	}
+	if err == nil {
 		err = f.replace(ctx, key, r, size)
 	}
 	if err != nil {

@@ -189,7 +189,7 @@ func (l *Log) nextSegment() (*segment, error) {
 // createSegment makes a segment, under the lock of the directory: before it is locked itself, a process that
 // recovers would take it for one without an owner.
 func (l *Log) createSegment() (s *segment, err error) {
-	dir, unlock, err := l.lockDir()
+	dir, unlock, err := l.lockDir(0) // who waits for this has others behind him
 	if err != nil {
 		return nil, err
 	}

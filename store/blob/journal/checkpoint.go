@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 )
@@ -235,6 +236,7 @@ func (l *Log) free(s *segment) error {
 			delete(l.live, k)
 		}
 	}
+	maps.DeleteFunc(l.deleted, func(_ string, in *segment) bool { return in == s })
 	l.sealed = l.sealed[1:]
 	l.idle = append(l.idle, s)
 	select {

@@ -80,6 +80,8 @@ type Log struct {
 	idle    []*segment
 	// live maps the keys of all puts that count to their segments; nil for those on their way.
 	live map[string]*segment
+	// deleted maps the keys of deletions to the segments that tell them, as long as a crash would have them done again.
+	deleted map[string]*segment
 	// seq is that of the last record. It starts at the clock, so that records of one process after another are in order.
 	// Only who writes a batch touches it.
 	seq uint64
@@ -116,7 +118,7 @@ func Open(dir string, o Options) (*Log, error) {
 	l := &Log{
 		dir: dir, o: o, metrics: newMetrics(o.Registerer),
 		wake: make(chan struct{}, 1), freed: make(chan struct{}, 1), done: make(chan struct{}),
-		live: map[string]*segment{}, seq: uint64(o.Now().UnixNano()),
+		live: map[string]*segment{}, deleted: map[string]*segment{}, seq: uint64(o.Now().UnixNano()),
 	}
 	l.ended = sync.NewCond(&l.mu)
 	l.queue.Take, l.queue.Work = takeBatch, l.write
@@ -124,7 +126,7 @@ func Open(dir string, o Options) (*Log, error) {
 	if l.above, err = os.OpenRoot(filepath.Dir(dir)); err != nil {
 		return nil, err
 	}
-	if err := l.recoverLeft(); err != nil && !mayPass(err) {
+	if err := l.recoverLeft(startPatience); err != nil && !mayPass(err) {
 		return nil, errors.Join(err, l.above.Close())
 	} else if err != nil {
 		o.Log.Error("journal: objects that a crash has left unfinished cannot be put in place now", "err", err)
@@ -204,12 +206,43 @@ func (l *Log) Delete(ctx context.Context, key string) error {
 	case !live:
 		return nil
 	}
-	if err := l.append(ctx, &entry{record: record{kind: kindDelete, keys: []string{key}}}); err != nil {
+	e := &entry{record: record{kind: kindDelete, keys: []string{key}}}
+	if err := l.append(ctx, e); err != nil {
 		return err
 	}
-	l.release([]string{key})
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.live, key)
+	l.deleted[key] = e.segment
 	return nil
 }
+
+// AwaitDeletion returns when a crash would not delete again what is under key: to be called before an object is put there that is not in the
+// journal. That takes a checkpoint, some seconds, if the key was deleted a moment ago, and nothing else.
+func (l *Log) AwaitDeletion(ctx context.Context, key string) error {
+	for {
+		l.mu.Lock()
+		_, waits := l.deleted[key]
+		closed, fault := l.closed, l.fault
+		l.mu.Unlock()
+		switch {
+		case !waits:
+			return nil
+		case closed:
+			return errClosed
+		case fault != nil:
+			return fmt.Errorf("%s was deleted, and the journal cannot forget that: %w", key, fault)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(deletionLook):
+		}
+	}
+}
+
+// deletionLook is how often AwaitDeletion looks.
+const deletionLook = 50 * time.Millisecond
 
 // reserve marks all keys as on their way, or none when one is already.
 func (l *Log) reserve(keys []string) bool {

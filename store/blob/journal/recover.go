@@ -19,10 +19,10 @@ const lockName = "lock"
 // errPlace says that some objects could not be put in place; all others were.
 var errPlace = errors.New("some objects cannot be put in place")
 
-// mayPass says whether mail may go on without what could not be recovered: the disk is full or read-only, or some objects'
-// directories cannot be written.
+// mayPass says whether mail may go on without what could not be recovered: the disk is full or read-only, some objects'
+// directories cannot be written, or another process is at it.
 func mayPass(err error) bool {
-	return errors.Is(err, errPlace) || errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.EROFS)
+	return errors.Is(err, errOtherRecovers) || errors.Is(err, errPlace) || errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.EROFS)
 }
 
 // Recovered is nil when all that crashes have left is in place; else it tries again. While it gives an error, some
@@ -34,7 +34,7 @@ func (l *Log) Recovered() error {
 	if recovered {
 		return nil
 	}
-	return l.recoverLeft()
+	return l.recoverLeft(lookPatience)
 }
 
 // recoverAgain is how long deliveries go on without the journal before one of them tries again to recover what was left.
@@ -51,14 +51,21 @@ func (l *Log) recoveredLately() error {
 	case waits:
 		return errNotYet
 	}
-	return l.recoverLeft()
+	return l.recoverLeft(0)
 }
 
 var errNotYet = errors.New("what a crash has left could not be put in place a moment ago")
 
+// How long another process is waited for that puts in place what a crash has left: at the start, and by who looks for objects. Mail goes on without the
+// journal.
+const (
+	startPatience = time.Minute
+	lookPatience  = 5 * time.Second
+)
+
 // recoverLeft puts in place what segments without an owner hold, and takes them over.
-func (l *Log) recoverLeft() error {
-	err := l.recoverOrphans()
+func (l *Log) recoverLeft(patience time.Duration) error {
+	err := l.recoverOrphans(patience)
 	if err != nil {
 		l.mu.Lock()
 		l.triedAt = l.o.Now()
@@ -68,10 +75,10 @@ func (l *Log) recoverLeft() error {
 	return nil
 }
 
-func (l *Log) recoverOrphans() (err error) {
+func (l *Log) recoverOrphans(patience time.Duration) (err error) {
 	l.recovering.Lock()
 	defer l.recovering.Unlock()
-	dir, unlock, err := l.lockDir()
+	dir, unlock, err := l.lockDir(patience)
 	if err != nil {
 		return err
 	}
@@ -95,8 +102,11 @@ func (l *Log) recoverOrphans() (err error) {
 	return l.adopt(dir, left)
 }
 
-// lockDir makes the directory and takes its lock, which it waits for.
-func (l *Log) lockDir() (dir *os.Root, unlock func() error, err error) {
+// errOtherRecovers says that another process has the lock, for as long as it recovers, or is stopped in the middle of it.
+var errOtherRecovers = errors.New("another process holds the lock of the journal: it puts in place what a crash has left, or is stopped")
+
+// lockDir makes the directory and takes its lock, for which it waits for so long at most.
+func (l *Log) lockDir(patience time.Duration) (dir *os.Root, unlock func() error, err error) {
 	if dir, err = l.openDir(); err != nil {
 		return nil, nil, err
 	}
@@ -108,11 +118,21 @@ func (l *Log) lockDir() (dir *os.Root, unlock func() error, err error) {
 	if err := giveToOwner(dir, f); err != nil {
 		return nil, nil, errors.Join(err, unlock())
 	}
-	if err := ignoringEINTR(func() error { return unix.Flock(int(f.Fd()), unix.LOCK_EX) }); err != nil {
-		return nil, nil, errors.Join(os.NewSyscallError("flock", err), unlock())
+	deadline := time.Now().Add(patience)
+	for err = lock(f); errors.Is(err, errOwned) && time.Now().Before(deadline); err = lock(f) {
+		time.Sleep(lockLook)
+	}
+	switch {
+	case errors.Is(err, errOwned):
+		return nil, nil, errors.Join(errOtherRecovers, unlock())
+	case err != nil:
+		return nil, nil, errors.Join(err, unlock())
 	}
 	return dir, unlock, nil
 }
+
+// lockLook is how often the lock is asked for while it is waited for.
+const lockLook = 20 * time.Millisecond
 
 // openDir opens the directory, which it makes when it is missing, durably.
 func (l *Log) openDir() (*os.Root, error) {
