@@ -21,10 +21,10 @@ import (
 var labelled = map[string]encoding.Encoding{
 	"utf-8": nil, "utf8": nil, "us-ascii": nil, "ascii": nil, "x-utf_8j": nil,
 
-	"iso-2022-jp": japanese.ISO2022JP, "iso-2022-jp-1": japanese.ISO2022JP, "iso-2022-jp-2": japanese.ISO2022JP,
-	"iso-2022-jp-3": japanese.ISO2022JP, "iso-2022-jp-2004": japanese.ISO2022JP, "iso-2022-jp-ms": japanese.ISO2022JP,
-	"csiso2022jp": japanese.ISO2022JP, "iso2022jp": japanese.ISO2022JP, "jis": japanese.ISO2022JP,
-	"cp50220": japanese.ISO2022JP, "cp50221": japanese.ISO2022JP, "cp50222": japanese.ISO2022JP,
+	"iso-2022-jp": iso2022JP{}, "iso-2022-jp-1": iso2022JP{}, "iso-2022-jp-2": iso2022JP{},
+	"iso-2022-jp-3": iso2022JP{}, "iso-2022-jp-2004": iso2022JP{}, "iso-2022-jp-ms": iso2022JP{},
+	"csiso2022jp": iso2022JP{}, "iso2022jp": iso2022JP{}, "iso-2022jp": iso2022JP{}, "x-iso-2022-jp": iso2022JP{}, "jis": iso2022JP{},
+	"cp50220": iso2022JP{}, "cp50221": iso2022JP{}, "cp50222": iso2022JP{},
 
 	"shift_jis": japanese.ShiftJIS, "shift-jis": japanese.ShiftJIS, "sjis": japanese.ShiftJIS, "x-sjis": japanese.ShiftJIS,
 	"ms_kanji": japanese.ShiftJIS, "windows-31j": japanese.ShiftJIS, "cp932": japanese.ShiftJIS, "ms932": japanese.ShiftJIS,
@@ -78,7 +78,7 @@ func chooseCharset(label string, b []byte) (enc encoding.Encoding, ok bool) {
 			return nil, true
 		}
 		return guess(b), label == "" && hasJISEscape(b)
-	case enc == japanese.ISO2022JP && !hasJISEscape(b) && has8Bit(b):
+	case enc == (iso2022JP{}) && !hasJISEscape(b) && has8Bit(b):
 		return guess(b), false
 	case known:
 		return enc, true
@@ -104,7 +104,7 @@ func registered(label string) encoding.Encoding {
 func guess(b []byte) encoding.Encoding {
 	switch {
 	case hasJISEscape(b) && !has8Bit(b):
-		return japanese.ISO2022JP
+		return iso2022JP{}
 	case mostlyUTF8(b):
 		return nil
 	}
