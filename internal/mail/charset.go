@@ -28,7 +28,9 @@ var labelled = map[string]encoding.Encoding{
 
 	"shift_jis": japanese.ShiftJIS, "shift-jis": japanese.ShiftJIS, "sjis": japanese.ShiftJIS, "x-sjis": japanese.ShiftJIS,
 	"ms_kanji": japanese.ShiftJIS, "windows-31j": japanese.ShiftJIS, "cp932": japanese.ShiftJIS, "ms932": japanese.ShiftJIS,
-	"sjis-win": japanese.ShiftJIS, "shift_jis-2004": japanese.ShiftJIS,
+	"sjis-win": japanese.ShiftJIS, "shift_jis-2004": japanese.ShiftJIS, "shift_jisx0213": japanese.ShiftJIS, "ms-kanji": japanese.ShiftJIS,
+	"shiftjis": japanese.ShiftJIS, "csshiftjis": japanese.ShiftJIS, "cswindows31j": japanese.ShiftJIS, "windows-932": japanese.ShiftJIS,
+	"x-windows-31j": japanese.ShiftJIS, "cp943": japanese.ShiftJIS,
 
 	"euc-jp": japanese.EUCJP, "eucjp": japanese.EUCJP, "x-euc-jp": japanese.EUCJP, "eucjp-win": japanese.EUCJP,
 	"eucjp-ms": japanese.EUCJP, "cp51932": japanese.EUCJP, "ujis": japanese.EUCJP,
