@@ -3,6 +3,7 @@ package mail
 import (
 	"bytes"
 	"io"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -46,7 +47,8 @@ var labelled = map[string]encoding.Encoding{
 
 // DecodeText gives b, labelled with a charset or with "", as valid UTF-8. A label that is missing, unknown or
 // plainly wrong is replaced by a guess among UTF-8, ISO-2022-JP, Shift_JIS, EUC-JP and windows-1252; then ok
-// is false, but for text without label that is UTF-8 or ISO-2022-JP. What cannot be read becomes U+FFFD.
+// is false, but for text without label that is UTF-8 or ISO-2022-JP. Labels that mailers give to anything (ASCII, UTF-8,
+// Latin-1, ISO-2022-JP) are wrong when b says so, others only when they are unknown. What cannot be read becomes U+FFFD.
 func DecodeText(label string, b []byte) (text string, ok bool) {
 	enc, ok := chooseCharset(label, b)
 	if enc == nil {
@@ -74,21 +76,56 @@ func charsetReader(label string, b []byte) (r io.Reader, ok bool) {
 func chooseCharset(label string, b []byte) (enc encoding.Encoding, ok bool) {
 	label = strings.ToLower(label)
 	enc, known := labelled[label]
-	switch {
-	case label == "" || known && enc == nil:
-		if utf8.Valid(b) && !hasJISEscape(b) {
-			return nil, true
-		}
-		return guess(b), label == "" && hasJISEscape(b)
-	case enc == (iso2022JP{}) && !hasJISEscape(b) && has8Bit(b):
-		return guess(b), false
-	case known:
-		return enc, true
+	if !known {
+		enc = registered(label)
+		known = enc != nil
 	}
-	if enc := registered(label); enc != nil {
-		return enc, true
+	switch {
+	case enc == nil:
+		return chooseUnlabelled(b, label == "", known)
+	case enc == (iso2022JP{}):
+		return chooseISO2022JP(b)
+	case enc == charmap.Windows1252 || enc == charmap.ISO8859_1:
+		return chooseLatin1(b)
+	case (enc == japanese.ShiftJIS || enc == japanese.EUCJP) && isJIS(b):
+		return iso2022JP{}, false
+	}
+	return enc, true
+}
+
+// chooseUnlabelled is for text without a label that means anything, known for ASCII and UTF-8.
+func chooseUnlabelled(b []byte, bare, known bool) (enc encoding.Encoding, ok bool) {
+	switch {
+	case isJIS(b):
+		return iso2022JP{}, bare
+	case utf8.Valid(b) || isUTF8(b):
+		return nil, bare || known
 	}
 	return guess(b), false
+}
+
+// chooseISO2022JP is for text that says ISO-2022-JP. Without its escapes text of eight bits is something else, but for
+// half-width kana.
+func chooseISO2022JP(b []byte) (enc encoding.Encoding, ok bool) {
+	if hasJISEscape(b) || !has8Bit(b) || allKana(b) && hasFewMarks(b) && !utf8.Valid(b) {
+		return iso2022JP{}, true
+	}
+	return guess(b), false
+}
+
+// chooseLatin1 is for text that says Latin-1, which is what programs say that know nothing of charsets. Text that could be
+// Latin-1 as well is.
+func chooseLatin1(b []byte) (enc encoding.Encoding, ok bool) {
+	switch {
+	case isJIS(b):
+		return iso2022JP{}, false
+	case isUTF8(b):
+		return nil, false
+	}
+	if enc := guessJapanese(b); enc != nil {
+		return enc, false
+	}
+	return charmap.Windows1252, true
 }
 
 // registered looks in IANA's registry, then in WHATWG's.
@@ -102,55 +139,27 @@ func registered(label string) encoding.Encoding {
 	return nil
 }
 
-// guess chooses the charset of text without a usable label; nil is UTF-8.
-func guess(b []byte) encoding.Encoding {
-	switch {
-	case hasJISEscape(b) && !has8Bit(b):
-		return iso2022JP{}
-	case mostlyUTF8(b):
-		return nil
-	}
-	sjis, euc := scoreShiftJIS(b), scoreEUCJP(b)
-	switch {
-	case sjis <= 0 && euc <= 0:
-		return charmap.Windows1252
-	case euc >= sjis:
-		return japanese.EUCJP
-	default:
-		return japanese.ShiftJIS
-	}
+// isJIS reports ISO-2022-JP, of seven bits but for half-width kana.
+func isJIS(b []byte) bool { return hasJISEscape(b) && allKana(b) }
+
+// allKana reports text in which all that is outside ASCII can be half-width kana (JIS X 0201) in one byte each.
+func allKana(b []byte) bool {
+	return !slices.ContainsFunc(b, func(c byte) bool { return c >= utf8.RuneSelf && (c < 0xa1 || c > 0xdf) })
 }
 
-// mostlyUTF8 reports text in which at most one of ten characters outside ASCII is broken, or that is only
-// cut short at its end.
-func mostlyUTF8(b []byte) bool {
-	good, bad := 0, 0
-	for len(b) > 0 {
-		if b[0] < utf8.RuneSelf {
-			b = b[1:]
-			continue
-		}
-		r, n := utf8.DecodeRune(b)
-		switch {
-		case r != utf8.RuneError || n > 1:
-			good++
-		case !utf8.FullRune(b):
-			return good > 0 && good >= 9*bad
-		default:
-			bad++
-		}
-		b = b[n:]
-	}
-	return good >= 9*bad
-}
-
-func has8Bit(b []byte) bool {
+// hasFewMarks reports text in which punctuation is less than a third of what is half-width kana: in EUC-JP the same bytes
+// begin hiragana.
+func hasFewMarks(b []byte) bool {
+	kana, marks := 0, 0
 	for _, c := range b {
-		if c >= utf8.RuneSelf {
-			return true
+		if c >= 0xa1 {
+			kana++
+			if c <= 0xa5 {
+				marks++
+			}
 		}
 	}
-	return false
+	return 3*marks < kana
 }
 
 // hasJISEscape looks for the escape sequences of ISO-2022-JP (RFC 1468) that lead to Japanese: two bytes
@@ -166,71 +175,4 @@ func hasJISEscape(b []byte) bool {
 			return true
 		}
 	}
-}
-
-// The scores count what Japanese is made of: kana and punctuation twice, common kanji (JIS level 1) once,
-// rare kanji not at all, half-width kana against. Bytes that cannot be in the charset count heavily against, so
-// that Latin text comes out at zero or below.
-const (
-	likely   = 2
-	possible = 1
-	unlikely = -1
-	wrong    = -10
-)
-
-// scoreShiftJIS judges b as Shift_JIS with the extensions of code page 932.
-func scoreShiftJIS(b []byte) (score int) {
-	for i := 0; i < len(b); i++ {
-		c := b[i]
-		switch {
-		case c < 0x80:
-			continue
-		case c >= 0xa1 && c <= 0xdf:
-			score += unlikely
-			continue
-		case c == 0x80 || c == 0xa0 || c > 0xfc:
-			score += wrong
-			continue
-		}
-		if i++; i == len(b) {
-			break
-		}
-		t := b[i]
-		switch {
-		case t < 0x40 || t == 0x7f || t > 0xfc:
-			score += wrong
-		case c >= 0x81 && c <= 0x83:
-			score += likely
-		case c >= 0x88 && c <= 0x97:
-			score += possible
-		}
-	}
-	return score
-}
-
-// scoreEUCJP judges b as EUC-JP.
-func scoreEUCJP(b []byte) (score int) {
-	for i := 0; i < len(b); i++ {
-		c := b[i]
-		if c < 0x80 {
-			continue
-		}
-		if i++; i == len(b) {
-			break
-		}
-		t := b[i]
-		switch {
-		case c == 0x8e && t >= 0xa1 && t <= 0xdf:
-			score += unlikely
-		case c == 0x8f && t >= 0xa1:
-			i++
-		case c < 0xa1 || c == 0xff || t < 0xa1 || t == 0xff:
-			score += wrong
-		case c == 0xa1 || c == 0xa4 || c == 0xa5:
-			score += likely
-		case c >= 0xb0 && c <= 0xcf:
-			score += possible
-		}
-	}
-	return score
 }
