@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"golang.org/x/text/unicode/norm"
 
@@ -213,14 +214,30 @@ func (m *candidate) sent() time.Time {
 	return m.row.Sent.UTC()
 }
 
-// foldText makes texts comparable: wide and narrow forms, capitals and small letters are the same.
+// foldText makes texts comparable: wide and narrow forms, capitals and small letters are the same, and so are the two
+// characters that one sign of JIS X 0208 becomes, by the book or by Microsoft's tables.
 func foldText(s string) string {
 	for i := range len(s) {
 		if s[i] >= 0x80 {
-			return strings.ToLower(norm.NFKC.String(s))
+			return strings.Map(foldRune, norm.NFKC.String(s))
 		}
 	}
 	return strings.ToLower(s)
+}
+
+// foldRune folds what NFKC leaves apart; it makes "~" of U+FF5E, "-" of U+FF0D, and one of the two of ¢, £ and ¬.
+func foldRune(r rune) rune {
+	switch r {
+	case '\u301c': // wave dash
+		return '~'
+	case '\u2212': // minus sign
+		return '-'
+	case '\u2016': // double vertical line, parallel to
+		return '\u2225'
+	case '\u2014': // em dash, horizontal bar
+		return '\u2015'
+	}
+	return unicode.ToLower(r)
 }
 
 // maxSearchText is how much of one part is searched.

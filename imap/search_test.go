@@ -1,6 +1,7 @@
 package imap_test
 
 import (
+	"encoding/base64"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -54,6 +55,37 @@ func TestSearchFindsWhatIsAskedFor(t *testing.T) {
 		require.Equal(t, []string{"* SEARCH 3"}, w.ok("SEARCH $ 3"))
 		w.ok("SELECT Loose")
 		require.Equal(t, []string{"* SEARCH 1 2"}, w.ok("SEARCH BODY first BODY needle"))
+	})
+}
+
+// One sign of JIS X 0208 is two characters of Unicode, after the standard or after Microsoft; which one, the programs of
+// sender and searcher choose.
+func TestSearchTakesBothCharactersOfASignForOne(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		x := newSite(t, s, "bob")
+		const (
+			standard  = "10\u301c20 \u22125 \u2016a\u2016 \u00a2\u00a3\u00ac \u2014"
+			microsoft = "10\uff5e20 \uff0d5 \u2225a\u2225 \uffe0\uffe1\uffe2 \u2015"
+		)
+		for _, text := range []string{standard, microsoft} {
+			word := "=?utf-8?B?" + base64.StdEncoding.EncodeToString([]byte(text)) + "?="
+			x.deliver(t, "bob", store.Inbox, "From: "+word+" <a@x.test>\r\nSubject: "+word+"\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n"+text+"\r\n")
+		}
+		x.deliver(t, "bob", store.Inbox, "Subject: =?iso-2022-jp?B?"+base64.StdEncoding.EncodeToString([]byte("\x1b$B!A!]!B!q!r\"L!=\x1b(B"))+
+			"?=\r\nContent-Type: text/plain; charset=iso-2022-jp\r\n\r\n\x1b$B!A!]!B!q!r\"L!=\x1b(B\r\n")
+		w := x.login(t, "bob")
+		w.ok("SELECT INBOX")
+		for _, text := range []string{standard, microsoft} {
+			for _, key := range []string{"SUBJECT", "FROM", "BODY", "TEXT"} {
+				require.Equal(t, []string{"* SEARCH 1 2"}, w.ok("SEARCH CHARSET UTF-8 %s {%d+}\r\n%s", key, len(text), text), "%s %s", key, text)
+			}
+		}
+		for _, text := range []string{"\u301c\u2212\u2016\u00a2\u00a3\u00ac\u2014", "\uff5e\uff0d\u2225\uffe0\uffe1\uffe2\u2015"} {
+			for _, key := range []string{"SUBJECT", "BODY"} {
+				require.Equal(t, []string{"* SEARCH 3"}, w.ok("SEARCH %s {%d+}\r\n%s", key, len(text), text), "%s %s", key, text)
+			}
+		}
 	})
 }
 
