@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	netmail "net/mail"
 	"slices"
 	"strings"
 	"time"
@@ -205,7 +204,7 @@ func fieldContains(f field, text string) bool {
 func (m *candidate) sent() time.Time {
 	for _, f := range m.header {
 		if strings.EqualFold(f.name, "date") {
-			if t, err := netmail.ParseDate(unfolded(f.value)); err == nil {
+			if t := mail.ParseDate(f.value); !t.IsZero() {
 				return t
 			}
 			break

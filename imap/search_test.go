@@ -89,6 +89,19 @@ func TestSearchTakesBothCharactersOfASignForOne(t *testing.T) {
 	})
 }
 
+// The day is that of the sender, also where only our own reading of the date finds one.
+func TestSentDatesAreReadAsTheIndexReadsThem(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		x := newSite(t, s, "bob")
+		x.deliver(t, "bob", store.Inbox, "From: a@x.test\r\nDate: Sunday, 01-Mar-26 05:00:60 +09:00\r\n\r\nx\r\n")
+		w := x.login(t, "bob")
+		w.ok("SELECT INBOX")
+		require.Equal(t, []string{"* SEARCH 1"}, w.ok("SEARCH SENTON 1-Mar-2026"))
+		require.Equal(t, []string{"* SEARCH"}, w.ok("SEARCH SENTON 28-Feb-2026"))
+	})
+}
+
 func esearch(w *wire, command string) []string {
 	w.send("e %s\r\n", command)
 	untagged, _ := w.until("e")

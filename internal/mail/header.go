@@ -2,10 +2,7 @@ package mail
 
 import (
 	"bytes"
-	"cmp"
-	"net/mail"
 	"strings"
-	"time"
 )
 
 // headerField is a field that Summarize reads; fieldOther is any other.
@@ -220,7 +217,7 @@ func (h *header) fill(s *Summary, l Limits, room *budget) {
 		d.add(DefectNoFrom)
 	}
 	if date := h.value(fieldDate); date != "" {
-		if s.Date = parseDate(date); s.Date.IsZero() {
+		if s.Date = ParseDate(date).UTC(); s.Date.IsZero() {
 			d.add(DefectDate)
 		}
 	}
@@ -232,52 +229,4 @@ func msgID(value string) string {
 		value, _, _ = strings.Cut(rest, ">")
 	}
 	return readable(value, maxName)
-}
-
-// oldDates are forms that net/mail does not read and that are seen in mail.
-var oldDates = []string{
-	"Mon, 2 Jan 2006 15:04:05", "2 Jan 2006 15:04:05", "Mon Jan 2 15:04:05 2006", "Mon Jan 2 15:04:05 -0700 2006",
-	"Monday, 2 Jan 2006 15:04:05 -0700", time.RFC3339, "2006-01-02 15:04:05 -0700", "2006-01-02 15:04:05", "2006/01/02 15:04:05",
-}
-
-// zones are the names of RFC 5322, 4.3, and the one that is seen in Japanese mail.
-var zones = map[string]string{
-	"UT": "+0000", "GMT": "+0000", "UTC": "+0000", "Z": "+0000", "EST": "-0500", "EDT": "-0400", "CST": "-0600", "CDT": "-0500",
-	"MST": "-0700", "MDT": "-0600", "PST": "-0800", "PDT": "-0700", "JST": "+0900",
-}
-
-// withOffset writes the offset in place of a zone's name; of others nothing is known (RFC 5322, 4.3). Go would take them for
-// those of the place where the program runs.
-func withOffset(value string) string {
-	words := strings.Split(value, " ")
-	i := len(words) - 1
-	if i > 0 && len(words[i]) == 4 && words[i][0] >= '0' && words[i][0] <= '9' {
-		i-- // the year comes last
-	}
-	name := strings.ToUpper(strings.Trim(words[i], `"`))
-	if name == "" || name == "AM" || name == "PM" || strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" {
-		return value
-	}
-	words[i] = cmp.Or(zones[name], "-0000")
-	return strings.Join(words, " ")
-}
-
-// parseDate gives the zero time for what it cannot read and for years that no mail is from.
-func parseDate(value string) time.Time {
-	value = foldSpace(value)
-	// Nearly all dates are of this form; net/mail tries many others before it.
-	bare, _, _ := strings.Cut(value, " (")
-	t, err := time.Parse("Mon, 2 Jan 2006 15:04:05 -0700", bare)
-	if err != nil {
-		value = withOffset(value)
-		t, err = mail.ParseDate(value)
-	}
-	for i := 0; err != nil && i < len(oldDates); i++ {
-		t, err = time.Parse(oldDates[i], value)
-	}
-	t = t.UTC()
-	if err != nil || t.Year() < 1970 || t.Year() > 9999 {
-		return time.Time{}
-	}
-	return t
 }

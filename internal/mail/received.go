@@ -22,7 +22,7 @@ func receivedAt(value string) time.Time {
 	if i < 0 {
 		return time.Time{}
 	}
-	return parseDate(value[i+1:])
+	return ParseDate(value[i+1:]).UTC()
 }
 
 // receivedBy gives host and queue id.
