@@ -74,11 +74,10 @@ func (c *checkpointer) run() {
 
 // tooLong is the fault of readers that keep the log from being begun again.
 func (c *checkpointer) tooLong() error {
-	info, err := os.Stat(c.writer.path + "-wal")
-	if err != nil || info.Size() < checkpointAlarm {
-		return nil
+	if info, err := os.Stat(c.writer.path + "-wal"); err == nil && info.Size() >= checkpointAlarm {
+		return fmt.Errorf("the log has %d MiB: a program that reads the database keeps an old state of it", info.Size()>>20)
 	}
-	return fmt.Errorf("the log has %d MiB: a program that reads the database keeps an old state of it", info.Size()>>20)
+	return nil
 }
 
 // CheckpointFault is the error of SQLite's last checkpoint, nil on PostgreSQL: nothing is lost by it, but the log grows.
