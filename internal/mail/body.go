@@ -8,6 +8,9 @@ type bodySink struct {
 	count   int64
 	lines   evenLines
 	limit   int
+	// hosts are those of links in HTML that was squeezed, up to maxHosts.
+	hosts    []string
+	maxHosts int
 	// into is where the text goes, nil when it is not kept.
 	into        *textStart
 	plain, html textStart
@@ -20,15 +23,15 @@ type textStart struct {
 	text    []byte
 }
 
-func (b *bodySink) reset() {
-	b.decoder, b.into = nil, nil
+func (b *bodySink) reset(limits Limits) {
+	b.decoder, b.into, b.limit, b.hosts, b.maxHosts = nil, nil, limits.Text, nil, limits.Hosts
 	b.plain = textStart{text: b.plain.text[:0]}
 	b.html = textStart{text: b.html.text[:0]}
 }
 
 // begin starts with part p; text in attached messages is not kept.
-func (b *bodySink) begin(p *Part, inMessage bool, limit int) {
-	b.decoder, b.count, b.into, b.limit, b.lines = newTransfer(p.Encoding), 0, nil, limit, evenLines{}
+func (b *bodySink) begin(p *Part, inMessage bool) {
+	b.decoder, b.count, b.into, b.lines = newTransfer(p.Encoding), 0, nil, evenLines{}
 	if inMessage || p.Disposition == "attachment" {
 		return
 	}
@@ -54,14 +57,24 @@ func (b *bodySink) write(p []byte) {
 }
 
 func (b *bodySink) keep(p []byte) {
-	if b.into == nil {
-		return
+	for b.into != nil && len(p) > 0 {
+		n := min(b.limit-len(b.into.text), len(p))
+		b.into.text = append(b.into.text, p[:n]...)
+		p = p[n:]
+		if len(b.into.text) >= b.limit && !b.makeRoom() {
+			b.into = nil
+		}
 	}
-	room := b.limit - len(b.into.text)
-	b.into.text = append(b.into.text, p[:min(room, len(p))]...)
-	if room <= len(p) {
-		b.into = nil
+}
+
+// makeRoom takes out of HTML what is not shown. It says no unless half is free then, so that the time for all of it is linear.
+func (b *bodySink) makeRoom() bool {
+	if b.into != &b.html {
+		return false
 	}
+	b.hosts = linkHosts(b.hosts, b.html.text, b.maxHosts)
+	b.html.text = squeeze(b.html.text)
+	return len(b.html.text) <= b.limit/2
 }
 
 // end gives the decoded size of a body of size encoded bytes.
@@ -80,4 +93,9 @@ func (b *bodySink) preview(runes int, d *defects) string {
 		return s
 	}
 	return htmlPreview(b.html.charset, b.html.text, runes, d)
+}
+
+// linkHosts are the hosts of the links in all that was kept.
+func (b *bodySink) linkHosts() []string {
+	return linkHosts(linkHosts(b.hosts, b.plain.text, b.maxHosts), b.html.text, b.maxHosts)
 }

@@ -137,7 +137,7 @@ func TestFileNamesAreSafeToShow(t *testing.T) {
 func TestPreviewIsReadableText(t *testing.T) {
 	for in, want := range map[string]string{
 		"Content-Type: text/html; charset=shift_jis\r\n\r\n<p>\x89\xef\x8bc</p><br>x":                                          "会議 x",
-		"Content-Type: text/html\r\n\r\n<!doctype html><HEAD><TITLE>t</TITLE></HEAD>a<STYLE>b</STYLE>c<!-- d --> &lt;&#x3042;": "a c <あ",
+		"Content-Type: text/html\r\n\r\n<!doctype html><HEAD><TITLE>t</TITLE></HEAD>a<STYLE>b</STYLE>c<!-- d --> &lt;&#x3042;": "ac <あ",
 		"Content-Type: text/plain; charset=utf-8\r\n\r\n\ufeff a \t\r\n\r\n　b　":                                                "a b",
 		"Content-Type: text/plain; charset=nonsense\r\n\r\n" + strings.Repeat("あ", 300):                                        strings.Repeat("あ", 256),
 		"Content-Type: text/plain; charset=iso-8859-15\r\n\r\n\xa4":                                                            "€",

@@ -4,8 +4,6 @@ import (
 	"bufio"
 	"strings"
 	"unicode/utf8"
-
-	"golang.org/x/net/html"
 )
 
 // plainPreview gives the first runes of text in that charset, white space folded.
@@ -26,52 +24,16 @@ func plainPreview(charset string, text []byte, runes int, d *defects) string {
 	return p.String()
 }
 
-// htmlPreview does the same for HTML, without tags and what is not shown.
+// htmlPreview does the same for HTML, without tags and what is not shown. Where one word ends and the next begins is for blocks
+// to say; "<b>こん</b>にちは" is one.
 func htmlPreview(charset string, text []byte, runes int, d *defects) string {
 	r, ok := charsetReader(charset, text)
 	if !ok {
 		d.add(DefectCharset)
 	}
 	p := previewWriter{limit: runes}
-	z := html.NewTokenizer(r)
-	z.SetMaxBuf(maxToken)
-	hidden := ""
-	for !p.full() {
-		switch z.Next() {
-		case html.ErrorToken:
-			return p.String()
-		case html.TextToken:
-			if hidden == "" {
-				p.addAll(z.Text())
-			}
-		case html.StartTagToken:
-			name, _ := z.TagName()
-			if hidden == "" && isHidden(string(name)) {
-				hidden = string(name)
-			}
-			p.space()
-		case html.EndTagToken:
-			if name, _ := z.TagName(); string(name) == hidden {
-				hidden = ""
-			}
-			p.space()
-		case html.SelfClosingTagToken:
-			p.space()
-		}
-	}
+	readHTML(r, &p)
 	return p.String()
-}
-
-// maxToken bounds one tag or piece of text in HTML.
-const maxToken = 256 << 10
-
-// isHidden names the elements whose text is not shown.
-func isHidden(tag string) bool {
-	switch tag {
-	case "head", "title", "script", "style", "noscript", "template":
-		return true
-	}
-	return false
 }
 
 // previewWriter folds white space and stops at its limit.
@@ -84,7 +46,8 @@ type previewWriter struct {
 
 func (p *previewWriter) full() bool { return p.count >= p.limit }
 
-func (p *previewWriter) space() { p.wantsSpace = true }
+// newLine takes the edge of a block for a space.
+func (p *previewWriter) newLine() { p.wantsSpace = true }
 
 func (p *previewWriter) add(r rune) {
 	switch {

@@ -24,7 +24,8 @@ type Limits struct {
 	Bytes int
 	// Preview is the length of the preview in characters; default 256.
 	Preview int
-	// Text is how much decoded text is looked at for the preview, in bytes; default 64 KiB.
+	// Text is how much decoded text is looked at for the preview, in bytes, not counting style sheets, scripts and
+	// comments of HTML; default 64 KiB.
 	Text int
 	// Hosts of web links that are looked for in that text; 0 is none.
 	Hosts int
@@ -65,7 +66,7 @@ func Summarize(r io.Reader, limits Limits) (*Summary, error) {
 	}
 	s := w.sum
 	s.Preview = w.body.preview(w.limits.Preview, &w.defects)
-	s.Hosts = linkHosts(linkHosts(nil, w.body.plain.text, w.limits.Hosts), w.body.html.text, w.limits.Hosts)
+	s.Hosts = w.body.linkHosts()
 	if w.lines.nul {
 		w.defects.add(DefectNUL)
 	}

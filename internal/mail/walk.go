@@ -66,7 +66,7 @@ func newWalker(r io.Reader, limits Limits) *walker {
 	w.bareLF, w.bareCR, w.tooLong, w.full = false, false, false, false
 	w.left = budget(limits.Bytes)
 	w.head.reset(&w.defects)
-	w.body.reset()
+	w.body.reset(limits)
 	return w
 }
 
@@ -276,7 +276,7 @@ func (w *walker) endHeader(offset int64) {
 		w.head.reset(&w.defects)
 	default:
 		w.state, w.leaf = inBody, index
-		w.body.begin(&w.sum.Parts[index], w.inMessage(), w.limits.Text)
+		w.body.begin(&w.sum.Parts[index], w.inMessage())
 	}
 }
 
