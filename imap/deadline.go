@@ -14,6 +14,8 @@ type Timeouts struct {
 	Idle time.Duration
 	// Command bounds the reading of the rest of a command, once its beginning is there; default 1 minute.
 	Command time.Duration
+	// Search is how long a SEARCH may take; default 10 minutes. Mail programs wait for less.
+	Search time.Duration
 	// Write is how long a client may take to accept the next 32 KiB of an answer; default 5 minutes, as with Dovecot.
 	Write time.Duration
 	// Stop is the same for the answers that are under way when the server stops, and for the rest of a command; default 5 seconds.
@@ -29,7 +31,7 @@ const lastWords = time.Second
 func (t Timeouts) withDefaults() Timeouts {
 	return Timeouts{
 		Login: cmp.Or(t.Login, time.Minute), Idle: cmp.Or(t.Idle, idleTimeout), Command: cmp.Or(t.Command, time.Minute),
-		Write: cmp.Or(t.Write, 5*time.Minute), Stop: cmp.Or(t.Stop, 5*time.Second),
+		Search: cmp.Or(t.Search, 10*time.Minute), Write: cmp.Or(t.Write, 5*time.Minute), Stop: cmp.Or(t.Stop, 5*time.Second),
 	}
 }
 

@@ -138,6 +138,9 @@ func (c *conn) loadCandidates(ctx context.Context, list []*candidate) error {
 func (c *conn) readCandidates(ctx context.Context, s *searcher, k key, list []*candidate) ([]*candidate, error) {
 	var matched []*candidate
 	for piece := range slices.Chunk(list, objectsAtOnce) {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		inParallel(piece, func(m *candidate) { m.err = c.server.readCandidate(ctx, s, k, m) })
 		for _, m := range piece {
 			if m.err != nil {
@@ -254,27 +257,30 @@ func (s *Server) scan(ctx context.Context, q *searcher, m *candidate) error {
 			return strings.Contains(foldText(f.name), n.text) || fieldContains(f, n.text)
 		})
 	}
-	return s.scanPart(ctx, q, m, root, true)
+	from := &cursor{server: s, object: *m.row}
+	defer from.close()
+	return from.scan(ctx, q, m, root, true)
 }
 
-func (s *Server) scanPart(ctx context.Context, q *searcher, m *candidate, p *part, isRoot bool) error {
+// scan looks into a part and those inside it, in the order in which they stand in the message.
+func (r *cursor) scan(ctx context.Context, q *searcher, m *candidate, p *part, isRoot bool) error {
 	if !slices.Contains(m.found, false) {
 		return nil
 	}
 	if !isRoot {
-		if err := s.scanHeader(ctx, q, m, p); err != nil {
+		if err := r.scanHeader(ctx, q, m, p); err != nil {
 			return err
 		}
 	}
 	for _, child := range p.children {
-		if err := s.scanPart(ctx, q, m, child, false); err != nil {
+		if err := r.scan(ctx, q, m, child, false); err != nil {
 			return err
 		}
 	}
 	if p.kind != leaf || p.typed && !strings.EqualFold(p.typ, "text") {
 		return nil
 	}
-	text, err := s.text(ctx, *m.row, p)
+	text, err := r.text(ctx, p)
 	if err != nil {
 		return err
 	}
@@ -286,10 +292,14 @@ func (s *Server) scanPart(ctx context.Context, q *searcher, m *candidate, p *par
 }
 
 // scanHeader looks into the header of a part: of an attached message for its subject, of others for their names.
-func (s *Server) scanHeader(ctx context.Context, q *searcher, m *candidate, p *part) error {
-	raw, err := s.read(ctx, *m.row, byteRange{p.header, min(p.body, p.header+maxHeaderBytes)})
+func (r *cursor) scanHeader(ctx context.Context, q *searcher, m *candidate, p *part) error {
+	header, err := r.piece(ctx, byteRange{p.header, min(p.body, p.header+maxHeaderBytes)})
 	if err != nil {
 		return err
+	}
+	raw, err := io.ReadAll(header)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", r.object.Key, err)
 	}
 	for _, f := range splitHeader(string(raw)) {
 		for i, n := range q.needles {
@@ -300,13 +310,12 @@ func (s *Server) scanHeader(ctx context.Context, q *searcher, m *candidate, p *p
 }
 
 // text reads a part of text as people see it.
-func (s *Server) text(ctx context.Context, o store.ObjectRow, p *part) (string, error) {
-	rc, err := s.openRange(ctx, o, byteRange{p.body, p.end})
+func (r *cursor) text(ctx context.Context, p *part) (string, error) {
+	body, err := r.piece(ctx, byteRange{p.body, p.end})
 	if err != nil {
 		return "", err
 	}
-	defer rc.Close()
-	source := &failing{r: rc}
+	source := &failing{r: body}
 	// Decoded as API and Web UI do, which show more than a strict reader would.
 	raw, _ := io.ReadAll(io.LimitReader(mail.Part{Encoding: strings.ToLower(p.encoding.s)}.Decode(source), maxSearchText))
 	if source.err != nil {

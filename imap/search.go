@@ -2,6 +2,7 @@ package imap
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -34,13 +35,33 @@ func (c *conn) search(ctx context.Context, cmd *command) error {
 		}
 		return p.err
 	}
-	found, err := c.findMessages(ctx, s, k)
+	found, err := c.findInTime(ctx, s, k)
 	if err != nil {
+		if result.save {
+			c.saved = nil // as above
+		}
 		return err
 	}
 	c.writeFound(cmd, s, result, found)
 	c.afterCommand(ctx, cmd.uid)
 	return nil
+}
+
+// findInTime finds messages as long as the client is there, and no longer than a search may take.
+func (c *conn) findInTime(ctx context.Context, s *searcher, k key) ([]int, error) {
+	attended, end := c.attended(ctx, c.server.deps.Timeouts.Search)
+	found, err := c.findMessages(attended, s, k)
+	why := end()
+	switch {
+	case err == nil:
+		return found, nil
+	case errors.Is(why, errLeft):
+		c.broken = errLeft
+		return nil, errLeft
+	case errors.Is(why, errTooSlow):
+		return nil, no("LIMIT", "This search takes too long, please search fewer messages at once") // RFC 5530, 3
+	}
+	return nil, err
 }
 
 // prefix reads RETURN (…) and CHARSET.

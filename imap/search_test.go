@@ -1,12 +1,19 @@
 package imap_test
 
 import (
+	"context"
 	"encoding/base64"
+	"io"
+	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/mairust/mairust/imap"
 	"github.com/mairust/mairust/store"
+	"github.com/mairust/mairust/store/blob"
 	"github.com/mairust/mairust/store/storetest"
 )
 
@@ -106,4 +113,115 @@ func esearch(w *wire, command string) []string {
 	w.send("e %s\r\n", command)
 	untagged, _ := w.until("e")
 	return untagged
+}
+
+// watchedObjects count what is read of them and, once slow, yield nothing before they are let.
+type watchedObjects struct {
+	blob.Bucket
+	read atomic.Int64
+	slow atomic.Bool
+	// asked has each reader that waits, until let is closed or its context ends.
+	asked chan struct{}
+	let   chan struct{}
+}
+
+func newWatchedObjects() *watchedObjects {
+	return &watchedObjects{Bucket: blob.NewMemory(), asked: make(chan struct{}, 1000), let: make(chan struct{})}
+}
+
+func (o *watchedObjects) Get(ctx context.Context, key string, offset, n int64) (io.ReadCloser, blob.Info, error) {
+	if o.slow.Load() {
+		o.asked <- struct{}{}
+		select {
+		case <-o.let:
+		case <-ctx.Done():
+			return nil, blob.Info{}, ctx.Err()
+		}
+	}
+	r, info, err := o.Bucket.Get(ctx, key, offset, n)
+	info.Digest = "" // as files, which are compared by who reads them
+	return &counted{r, &o.read}, info, err
+}
+
+type counted struct {
+	io.ReadCloser
+	n *atomic.Int64
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.ReadCloser.Read(p)
+	c.n.Add(int64(n))
+	return n, err
+}
+
+func TestSearchReadsAMessageOfManyPartsOnce(t *testing.T) {
+	t.Parallel()
+	objects := newWatchedObjects()
+	x := newSiteOn(t, store.New(store.Options{DB: storetest.OpenDB(t, storetest.Options(t, "sqlite"))}), objects, "bob")
+	part := "--b\r\nContent-Type: text/plain\r\n\r\n" + strings.Repeat("x", 300) + "\r\n"
+	file := "--b\r\nContent-Type: application/pdf\r\n\r\n" + strings.Repeat(strings.Repeat("y", 98)+"\r\n", 30_000)
+	raw := "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n" + strings.Repeat(part, 5000) + file +
+		strings.Repeat(part, 4000) + "--b\r\nContent-Type: message/rfc822\r\n\r\nSubject: inner\r\n\r\ntext\r\n--b\r\n\r\nlast words\r\n--b--\r\n"
+	x.deliver(t, "bob", store.Inbox, raw, plainMail)
+	w := x.login(t, "bob")
+	w.ok("SELECT INBOX")
+	for query, want := range map[string]string{"BODY nothing": "", "TEXT inner": " 1", "BODY \"last words\"": " 1", "NOT BODY \"last words\"": " 2"} {
+		before := objects.read.Load()
+		require.Equal(t, []string{"* SEARCH" + want}, w.ok("SEARCH %s", query))
+		require.Less(t, objects.read.Load()-before, int64(3*len(raw)), query)
+	}
+}
+
+// searching is a client that has asked for a SEARCH, which reads a message.
+func searching(t *testing.T, timeouts imap.Timeouts, more string) (*site, *watchedObjects, *wire) {
+	t.Helper()
+	objects := newWatchedObjects()
+	x := newSiteOn(t, store.New(store.Options{DB: storetest.OpenDB(t, storetest.Options(t, "sqlite"))}), objects, "bob")
+	x.deliver(t, "bob", store.Inbox, plainMail, plainMail)
+	x.serveWithin(t, timeouts, nil, imap.Options{}, imap.Security{PlainLogin: true})
+	w := x.login(t, "bob")
+	w.ok("SELECT INBOX")
+	objects.slow.Store(true)
+	w.send("s SEARCH RETURN (SAVE COUNT) BODY line\r\n%s", more)
+	<-objects.asked
+	return x, objects, w
+}
+
+func TestSearchEndsWhenItsClientLeaves(t *testing.T) {
+	t.Parallel()
+	x, _, w := searching(t, imap.Timeouts{Command: 300 * time.Millisecond}, "")
+	time.Sleep(400 * time.Millisecond) // the time of a command is not that of its answer
+	require.NoError(t, w.Close())
+	x.requireConnections(t, 0)
+}
+
+func TestSearchHasItsTime(t *testing.T) {
+	t.Parallel()
+	for _, more := range []string{"", "n NOOP\r\n"} {
+		_, objects, w := searching(t, imap.Timeouts{Search: 50 * time.Millisecond, Command: time.Second}, more)
+		untagged, tagged := w.until("s")
+		require.Empty(t, untagged)
+		require.Contains(t, tagged, "NO [LIMIT]")
+		if more != "" {
+			require.Contains(t, w.line(), "n OK")
+		}
+		close(objects.let)
+		require.Equal(t, []string{`* ESEARCH (TAG "e") COUNT 0`}, esearch(w, "SEARCH RETURN (COUNT) $"), "RFC 5182, 2.1")
+		require.Equal(t, []string{`* ESEARCH (TAG "e") COUNT 2`}, esearch(w, "SEARCH RETURN (COUNT) BODY line"))
+		time.Sleep(20 * time.Millisecond) // no wait of before ends a later one
+		w.ok("NOOP")
+	}
+}
+
+func TestShutdownLetsASearchEnd(t *testing.T) {
+	t.Parallel()
+	x, objects, w := searching(t, imap.Timeouts{Stop: patience}, "")
+	done := make(chan error, 1)
+	go func() { done <- x.server.Shutdown(within(t, patience)) }()
+	require.Eventually(t, func() bool { return refusesConnections(x.addr) }, patience, 5*time.Millisecond)
+	close(objects.let)
+	untagged, tagged := w.until("s")
+	require.Equal(t, "OK SEARCH completed", tagged)
+	require.Equal(t, []string{`* ESEARCH (TAG "s") COUNT 2`}, untagged)
+	require.NoError(t, <-done)
 }

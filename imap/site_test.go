@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -128,12 +127,14 @@ func (x *site) put(t testing.TB, local, folder, raw string) store.Copy {
 	target := x.Target(local)
 	summary, err := mail.Summarize(strings.NewReader(raw), mail.Limits{})
 	require.NoError(t, err)
+	d := blob.NewDigester()
+	_, _ = d.Write([]byte(raw)) // it never fails
 	id := store.NewMessageID()
 	c := store.Copy{
 		ID: id, Target: target, Rcpt: target.Address, Folder: folder, Key: store.ObjectKey(target.Tenant, target.Mailbox, id),
 		Content: &store.Content{
 			From: mail.Address{Local: "a", Domain: "sender.test"}, Summary: summary, SizeBytes: int64(len(raw)),
-			Digest: sha256.Sum256([]byte(raw)), Received: time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC),
+			Digest: d.Sum(), Pieces: d.Pieces(), Received: time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC),
 		},
 	}
 	if quick, ok := x.objects.(interface{ write(key, raw string) error }); ok {
