@@ -4,51 +4,45 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/mairust/mairust/internal/mail"
 	"github.com/mairust/mairust/store"
 	"github.com/mairust/mairust/store/blob"
 )
 
-// maxText bounds the text of a message in JSON. Encoded it may be three times as long (quoted-printable).
-const (
-	maxText    = 64 << 10
-	maxEncoded = 4 * maxText
-)
+// maxText bounds the text of a message in JSON.
+const maxText = 64 << 10
 
 // text reads the beginning of the readable text from the object; empty when the message has none.
 func (s *Server) text(ctx context.Context, m *store.Message) (text string, truncated bool, err error) {
-	p, ok := textPart(m.Parts)
-	if !ok || p.Size == 0 {
-		return "", false, nil
+	text, truncated, err = mail.ShownText(m.Parts, maxText, func(p mail.Part, limit int64) ([]byte, bool, error) {
+		return s.readPart(ctx, m, p, limit)
+	})
+	if err != nil {
+		return "", false, fmt.Errorf("read text: %w", err)
 	}
-	n := min(p.Size, maxEncoded)
+	return mail.Clean(text, maxText), truncated || len(text) > maxText, nil
+}
+
+// readPart reads up to limit bytes of a part, decoded from its transfer encoding.
+func (s *Server) readPart(ctx context.Context, m *store.Message, p mail.Part, limit int64) (raw []byte, cut bool, err error) {
+	if p.Size == 0 {
+		return nil, false, nil
+	}
+	n := min(p.Size, 4*limit) // quoted-printable is at most three times as long
 	r, err := s.openObject(ctx, m, p.Offset, n)
 	if err != nil {
-		return "", false, err
+		return nil, false, err
 	}
-	decoded, err := io.ReadAll(io.LimitReader(p.Decode(blob.Exact(r, n)), maxText+1))
+	raw, err = io.ReadAll(io.LimitReader(p.Decode(blob.Exact(r, n)), limit+1))
 	if closeErr := r.Close(); err == nil {
 		err = closeErr
 	}
 	if err != nil {
-		return "", false, fmt.Errorf("read text: %w", err)
+		return nil, false, err
 	}
-	text, _ = mail.DecodeText(p.Charset, decoded)
-	truncated = n < p.Size || len(decoded) > maxText || len(text) > maxText
-	if text = mail.Clean(text, maxText); truncated {
-		text = strings.TrimRight(text, "\uFFFD") // half a character
+	if int64(len(raw)) > limit {
+		return raw[:limit], true, nil
 	}
-	return text, truncated, nil
-}
-
-// textPart is the first part that is text and no attachment, nor in one.
-func textPart(parts []mail.Part) (mail.Part, bool) {
-	for _, p := range mail.OwnParts(parts) {
-		if p.Type == "text/plain" && p.Disposition != "attachment" && p.Name == "" {
-			return p, true
-		}
-	}
-	return mail.Part{}, false
+	return raw, n < p.Size, nil
 }

@@ -34,13 +34,12 @@ func (s *Server) showBody(p *page) error {
 	if done || err != nil {
 		return err
 	}
-	part, ok := bodyPart(m.Parts, "text/html")
-	if !ok {
+	if !hasHTML(m.Parts) {
 		return problemNotFound
 	}
 	remote := p.r.URL.Query().Get("remote") == "1"
 	var b bytes.Buffer
-	if _, err := s.writeHTML(p, m, part, remote, &b); err != nil {
+	if _, err := s.writeHTML(p, m, remote, &b); err != nil {
 		s.bodyFailed(p, m, err)
 		return problemBody
 	}
@@ -55,19 +54,38 @@ func (s *Server) showBody(p *page) error {
 	return nil
 }
 
-// writeHTML makes the HTML of a part safe.
-func (s *Server) writeHTML(p *page, m *store.Message, part mail.Part, remote bool, w io.Writer) (safe.Report, error) {
-	raw, _, err := s.readPart(p.ctx(), m, part, maxHTML)
+// writeHTML makes what is shown of a message safe: its HTML, and what is plain beside that.
+func (s *Server) writeHTML(p *page, m *store.Message, remote bool, w io.Writer) (safe.Report, error) {
+	sections, cut, err := s.sections(p, m)
 	if err != nil {
 		return safe.Report{}, err
 	}
-	text, _ := mail.DecodeText(part.Charset, raw)
 	pictures := pictures{s: s, p: p, m: m}
-	report, err := safe.HTML(w, strings.NewReader(text), safe.Options{Remote: remote, Inline: pictures.inline})
+	report, err := safe.Sections(w, sections, safe.Options{Remote: remote, Inline: pictures.inline})
 	if err != nil {
 		return report, fmt.Errorf("make body safe: %w", err)
 	}
+	report.Truncated = report.Truncated || cut
 	return report, pictures.err
+}
+
+// sections reads the texts of a message, HTML preferred; cut tells whether some are missing.
+func (s *Server) sections(p *page, m *store.Message) (list []safe.Section, cut bool, err error) {
+	left := int64(maxHTML)
+	for i, part := range mail.Shown(m.Parts, "text/html") {
+		if i == mail.MaxShown || left <= 0 {
+			return list, true, nil
+		}
+		raw, more, err := s.readPart(p.ctx(), m, part, left)
+		if err != nil {
+			return nil, false, err
+		}
+		left -= int64(len(raw))
+		cut = cut || more
+		text, _ := mail.DecodeText(part.Charset, raw)
+		list = append(list, safe.Section{Text: strings.NewReader(text), Plain: part.Type == "text/plain"})
+	}
+	return list, cut, nil
 }
 
 // pictures finds the pictures that a body refers to by their Content-ID (RFC 2392), up to a sum of sizes.

@@ -137,6 +137,27 @@ func TestAnAttachedMessageIsNotShownAsTheMessage(t *testing.T) {
 	})
 }
 
+func TestEveryTextOfAMessageIsShown(t *testing.T) {
+	onStores(t, func(t *testing.T, r *rig) {
+		b := r.hanako(t)
+		const head, end = "From: a@sender.test\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n", "--b--\r\n"
+		text, image := "--b\r\nContent-Type: text/plain; charset=utf-8\r\n\r\none <b>\r\n  two\r\n", "--b\r\nContent-Type: image/png; name=a.png\r\n\r\nx\r\n"
+		footer := "--b\r\nContent-Type: text/plain; charset=iso-2022-jp\r\nContent-Disposition: inline\r\n\r\n\x1b$B2q5D\x1b(B\r\n"
+		path := "/message/" + string(r.deliver(t, store.Inbox, head+text+image+footer+end))
+		page := b.page(t, path)
+		require.Contains(t, page, "one &lt;b&gt;\r\n  two\n\n----------\n\n会議</pre>")
+		require.NotContains(t, page, "<iframe")
+		require.Contains(t, page, "a.png")
+
+		html := "--b\r\nContent-Type: text/html\r\n\r\n<p>head<b>line</b><style>p{\r\n"
+		path = "/message/" + string(r.deliver(t, store.Inbox, head+html+text+footer+end))
+		require.Contains(t, b.page(t, path), "<iframe")
+		require.Contains(t, b.get(t, path+"/body").body, `<p>head<b>line</b></p><hr><div style="white-space:pre-wrap">one &lt;b&gt;`+
+			"\n  two</div><hr><div style=\"white-space:pre-wrap\">会議</div>")
+		require.Contains(t, b.page(t, path+"?view=text"), "headline\n\n----------\n\none &lt;b&gt;\r\n  two\n\n----------\n\n会議</pre>")
+	})
+}
+
 func TestMessageShowsEachOfItsViews(t *testing.T) {
 	onStores(t, func(t *testing.T, r *rig) {
 		b := r.hanako(t)

@@ -6,7 +6,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/mairust/mairust/internal/mail"
 	"github.com/mairust/mairust/store"
@@ -144,17 +143,16 @@ func (s *Server) messageView(p *page, m *store.Message, before store.MessageID) 
 
 // fill reads what the chosen view shows of the object. When it cannot be read, the view says so and keeps the rest.
 func (s *Server) fill(p *page, m *store.Message, v *messageView, before store.MessageID) {
-	html, hasHTML := bodyPart(m.Parts, "text/html")
-	text, hasText := bodyPart(m.Parts, "text/plain")
+	hasHTML, hasText := hasHTML(m.Parts), len(mail.Shown(m.Parts, "text/plain")) > 0
 	v.Current = chooseView(p.r.URL.Query().Get("view"), hasHTML, hasText)
 	v.Tabs = tabs(m.ID, before, v.Current, hasHTML, hasText)
 	var err error
 	if v.Checks, err = s.checks(p, m); err == nil {
 		switch v.Current {
 		case "html":
-			err = s.fillHTML(p, m, html, v, before)
+			err = s.fillHTML(p, m, v, before)
 		case "text":
-			v.Text, v.Cut, err = s.text(p, m, text, maxText)
+			v.Text, v.Cut, err = s.text(p, m)
 		case "headers":
 			v.Text, v.Cut, err = s.raw(p, m, headerEnd(m), maxHeader)
 		case "source":
@@ -196,14 +194,9 @@ func tabs(id, before store.MessageID, current string, hasHTML, hasText bool) []t
 	return list
 }
 
-// bodyPart is the first part of a type that is no attachment, nor in one.
-func bodyPart(parts []mail.Part, mediaType string) (mail.Part, bool) {
-	for _, p := range mail.OwnParts(parts) {
-		if p.Type == mediaType && p.Disposition != "attachment" && p.Name == "" {
-			return p, true
-		}
-	}
-	return mail.Part{}, false
+// hasHTML says whether HTML is among what is shown of a message. The view of it has its plain parts too.
+func hasHTML(parts []mail.Part) bool {
+	return slices.ContainsFunc(mail.Shown(parts, "text/html"), func(p mail.Part) bool { return p.Type == "text/html" })
 }
 
 // headerEnd is where the header of the message ends in its object.
@@ -215,9 +208,9 @@ func headerEnd(m *store.Message) int64 {
 }
 
 // fillHTML sets the frame's address. The body is made safe here too, to tell what is blocked in it.
-func (s *Server) fillHTML(p *page, m *store.Message, part mail.Part, v *messageView, before store.MessageID) error {
+func (s *Server) fillHTML(p *page, m *store.Message, v *messageView, before store.MessageID) error {
 	v.Remote = p.r.URL.Query().Get("remote") == "1"
-	report, err := s.writeHTML(p, m, part, v.Remote, io.Discard)
+	report, err := s.writeHTML(p, m, v.Remote, io.Discard)
 	if err != nil {
 		return err
 	}
@@ -234,14 +227,12 @@ func (s *Server) fillHTML(p *page, m *store.Message, part mail.Part, v *messageV
 	return nil
 }
 
-// text reads a part as text.
-func (s *Server) text(p *page, m *store.Message, part mail.Part, limit int64) (string, bool, error) {
-	raw, cut, err := s.readPart(p.ctx(), m, part, limit)
-	if err != nil {
-		return "", false, err
-	}
-	text, _ := mail.DecodeText(part.Charset, raw)
-	return strings.TrimRight(cutRune(text), "\r\n\t "), cut, nil
+// text reads what is shown as text.
+func (s *Server) text(p *page, m *store.Message) (string, bool, error) {
+	text, cut, err := mail.ShownText(m.Parts, maxText, func(part mail.Part, limit int64) ([]byte, bool, error) {
+		return s.readPart(p.ctx(), m, part, limit)
+	})
+	return strings.TrimRight(text, "\r\n\t "), cut, err
 }
 
 // raw reads n bytes from the beginning of the object, as they are.
@@ -251,14 +242,6 @@ func (s *Server) raw(p *page, m *store.Message, n, limit int64) (string, bool, e
 		return "", false, err
 	}
 	return strings.ReplaceAll(strings.ToValidUTF8(string(raw), "\uFFFD"), "\x00", "\uFFFD"), cut, nil
-}
-
-// cutRune takes half a character from the end of a text.
-func cutRune(text string) string {
-	for strings.HasSuffix(text, string(utf8.RuneError)) {
-		text = strings.TrimSuffix(text, string(utf8.RuneError))
-	}
-	return text
 }
 
 func attachmentsOf(m *store.Message) []attachmentView {

@@ -1,7 +1,6 @@
 package mail
 
-// bodySink takes the body of one part: it counts what it decodes to and keeps the beginning of the
-// first readable texts.
+// bodySink takes the bodies of parts: it counts what each decodes to and keeps the beginning of the readable texts.
 type bodySink struct {
 	decoder transfer
 	scratch []byte
@@ -12,21 +11,41 @@ type bodySink struct {
 	hosts    []string
 	maxHosts int
 	// into is where the text goes, nil when it is not kept.
-	into        *textStart
-	plain, html textStart
+	into        *texts
+	plain, html texts
 }
 
-// textStart is the beginning of a text, decoded from its transfer encoding only.
+// texts are the beginnings of the texts of one type, decoded from their transfer encoding only, with a line end between them.
+type texts struct {
+	bytes []byte
+	each  []textStart
+}
+
+// textStart is where the beginning of a part's text is.
 type textStart struct {
-	found   bool
-	charset string
-	text    []byte
+	part      string // its id
+	charset   string
+	from, end int
+}
+
+func (t *texts) reset() { t.bytes, t.each = t.bytes[:0], t.each[:0] }
+
+func (t *texts) begin(p *Part) {
+	if len(t.bytes) > 0 {
+		t.bytes = append(t.bytes, '\n') // no word or link goes on in the next
+	}
+	t.each = append(t.each, textStart{part: p.ID, charset: p.Charset, from: len(t.bytes), end: len(t.bytes)})
+}
+
+func (t *texts) add(p []byte) {
+	t.bytes = append(t.bytes, p...)
+	t.each[len(t.each)-1].end = len(t.bytes)
 }
 
 func (b *bodySink) reset(limits Limits) {
 	b.decoder, b.into, b.limit, b.hosts, b.maxHosts = nil, nil, limits.Text, nil, limits.Hosts
-	b.plain = textStart{text: b.plain.text[:0]}
-	b.html = textStart{text: b.html.text[:0]}
+	b.plain.reset()
+	b.html.reset()
 }
 
 // begin starts with part p; text in attached messages is not kept.
@@ -35,15 +54,19 @@ func (b *bodySink) begin(p *Part, inMessage bool) {
 	if inMessage || p.Disposition == "attachment" {
 		return
 	}
-	switch {
-	case p.Type == "text/plain" && !b.plain.found:
+	switch p.Type {
+	case "text/plain":
 		b.into = &b.plain
-	case p.Type == "text/html" && !b.html.found:
+	case "text/html":
 		b.into = &b.html
 	default:
 		return
 	}
-	b.into.found, b.into.charset = true, p.Charset
+	if len(b.into.bytes)+1 >= b.limit {
+		b.into = nil
+		return
+	}
+	b.into.begin(p)
 }
 
 func (b *bodySink) write(p []byte) {
@@ -58,10 +81,10 @@ func (b *bodySink) write(p []byte) {
 
 func (b *bodySink) keep(p []byte) {
 	for b.into != nil && len(p) > 0 {
-		n := min(b.limit-len(b.into.text), len(p))
-		b.into.text = append(b.into.text, p[:n]...)
+		n := min(b.limit-len(b.into.bytes), len(p))
+		b.into.add(p[:n])
 		p = p[n:]
-		if len(b.into.text) >= b.limit && !b.makeRoom() {
+		if len(b.into.bytes) >= b.limit && !b.makeRoom() {
 			b.into = nil
 		}
 	}
@@ -72,9 +95,12 @@ func (b *bodySink) makeRoom() bool {
 	if b.into != &b.html {
 		return false
 	}
-	b.hosts = linkHosts(b.hosts, b.html.text, b.maxHosts)
-	b.html.text = squeeze(b.html.text)
-	return len(b.html.text) <= b.limit/2
+	t := &b.html
+	b.hosts = linkHosts(b.hosts, t.bytes, b.maxHosts)
+	last := &t.each[len(t.each)-1]
+	last.end = last.from + len(squeeze(t.bytes[last.from:]))
+	t.bytes = t.bytes[:last.end]
+	return len(t.bytes) <= b.limit/2
 }
 
 // end gives the decoded size of a body of size encoded bytes.
@@ -87,15 +113,51 @@ func (b *bodySink) end(size int64) int64 {
 	return b.count + int64(len(b.scratch))
 }
 
-// preview gives the beginning of the first text that has any.
-func (b *bodySink) preview(runes int, d *defects) string {
-	if s := plainPreview(b.plain.charset, b.plain.text, runes, d); s != "" {
-		return s
+// preview gives the beginning of the text that is shown of a message with these parts: as plain text, if that has any, else as HTML;
+// else of what has a name or is no alternative that anybody would show, but can be read.
+func (b *bodySink) preview(parts []Part, runes int, d *defects) string {
+	p := previewWriter{limit: runes}
+	for _, preferred := range []string{"text/plain", "text/html"} {
+		for _, part := range Shown(parts, preferred) {
+			b.previewPart(part.ID, &p, d)
+		}
+		if p.count > 0 {
+			return p.String()
+		}
 	}
-	return htmlPreview(b.html.charset, b.html.text, runes, d)
+	for _, t := range b.plain.each {
+		b.previewPart(t.part, &p, d)
+	}
+	for _, t := range b.html.each {
+		b.previewPart(t.part, &p, d)
+	}
+	return p.String()
+}
+
+// previewPart writes the text that was kept of a part.
+func (b *bodySink) previewPart(id string, p *previewWriter, d *defects) {
+	if p.full() {
+		return
+	}
+	p.newLine()
+	if t, kept := b.plain.of(id); kept {
+		plainPreview(t.charset, b.plain.bytes[t.from:t.end], p, d)
+	} else if t, kept := b.html.of(id); kept {
+		htmlPreview(t.charset, b.html.bytes[t.from:t.end], p, d)
+	}
+}
+
+// of finds the text of a part.
+func (t *texts) of(id string) (textStart, bool) {
+	for _, s := range t.each {
+		if s.part == id {
+			return s, true
+		}
+	}
+	return textStart{}, false
 }
 
 // linkHosts are the hosts of the links in all that was kept.
 func (b *bodySink) linkHosts() []string {
-	return linkHosts(linkHosts(b.hosts, b.plain.text, b.maxHosts), b.html.text, b.maxHosts)
+	return linkHosts(linkHosts(b.hosts, b.plain.bytes, b.maxHosts), b.html.bytes, b.maxHosts)
 }

@@ -6,34 +6,30 @@ import (
 	"unicode/utf8"
 )
 
-// plainPreview gives the first runes of text in that charset, white space folded.
-func plainPreview(charset string, text []byte, runes int, d *defects) string {
+// plainPreview writes the beginning of text in that charset.
+func plainPreview(charset string, text []byte, p *previewWriter, d *defects) {
 	r, ok := charsetReader(charset, text)
 	if !ok {
 		d.add(DefectCharset)
 	}
-	p := previewWriter{limit: runes}
 	in := bufio.NewReaderSize(r, 1<<10)
 	for !p.full() {
 		c, _, err := in.ReadRune()
 		if err != nil {
-			break
+			return
 		}
 		p.add(c)
 	}
-	return p.String()
 }
 
 // htmlPreview does the same for HTML, without tags and what is not shown. Where one word ends and the next begins is for blocks
 // to say; "<b>こん</b>にちは" is one.
-func htmlPreview(charset string, text []byte, runes int, d *defects) string {
+func htmlPreview(charset string, text []byte, p *previewWriter, d *defects) {
 	r, ok := charsetReader(charset, text)
 	if !ok {
 		d.add(DefectCharset)
 	}
-	p := previewWriter{limit: runes}
-	readHTML(r, &p)
-	return p.String()
+	readHTML(r, p)
 }
 
 // previewWriter folds white space and stops at its limit.

@@ -65,7 +65,7 @@ func Summarize(r io.Reader, limits Limits) (*Summary, error) {
 		return nil, fmt.Errorf("read message: %w", err)
 	}
 	s := w.sum
-	s.Preview = w.body.preview(w.limits.Preview, &w.defects)
+	s.Preview = w.body.preview(s.Parts, w.limits.Preview, &w.defects)
 	s.Hosts = w.body.linkHosts()
 	if w.lines.nul {
 		w.defects.add(DefectNUL)
@@ -144,7 +144,7 @@ type Summary struct {
 	InReplyTo string
 	// Date is in UTC; the zero time when the field is missing or unreadable.
 	Date time.Time
-	// Preview is the beginning of the readable text, white space folded.
+	// Preview is the beginning of the readable text, of all parts that are shown, white space folded.
 	Preview string
 	// Hosts are those of web links in the readable text, in lower case, each once, as far as Limits ask for them.
 	Hosts []string `json:",omitempty"`

@@ -12,6 +12,7 @@ package safe
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"io"
 	"regexp"
@@ -48,24 +49,42 @@ type Report struct {
 	Truncated      bool // the body was longer, deeper or had more elements than is shown
 }
 
-// HTML reads the HTML of a mail body from r, already decoded to UTF-8 (bytes that are not become U+FFFD), and writes a whole
-// page to w that is safe to show (package comment). Its errors are those of r and w; no input is refused.
-// Calls may run at once.
+// Section is one of the texts that make up a body, already decoded to UTF-8 (bytes that are not become U+FFFD).
+type Section struct {
+	Text io.Reader
+	// Plain says that it is no HTML: its line ends and spaces are kept.
+	Plain bool
+}
+
+// HTML reads the HTML of a mail body from r, as that of a Section, and writes a whole page to w that is safe to show (package
+// comment). Its errors are those of r and w; no input is refused. Calls may run at once.
 func HTML(w io.Writer, r io.Reader, o Options) (Report, error) {
-	limit := o.MaxBytes
-	if limit <= 0 {
-		limit = DefaultMaxBytes
-	}
-	body, err := io.ReadAll(io.LimitReader(r, limit+1))
-	if err != nil {
-		return Report{}, fmt.Errorf("read body: %w", err)
+	return Sections(w, []Section{{Text: r}}, o)
+}
+
+// Sections is HTML for a body of several texts, which stand one below the other with a line between them. Each is read by itself,
+// so that nothing that one leaves open swallows the next; the bounds are for all together. Rules of style sheets are those of the page.
+func Sections(w io.Writer, sections []Section, o Options) (Report, error) {
+	left := o.MaxBytes
+	if left <= 0 {
+		left = DefaultMaxBytes
 	}
 	s := newScrubber(o)
-	if int64(len(body)) > limit {
-		body, s.report.Truncated = body[:limit], true
-	}
-	if err := s.run(cleanBytes(body)); err != nil {
-		return s.report, fmt.Errorf("sanitise body: %w", err)
+	for i, section := range sections {
+		body, err := io.ReadAll(io.LimitReader(section.Text, left+1))
+		if err != nil {
+			return s.report, fmt.Errorf("read body: %w", err)
+		}
+		if int64(len(body)) > left {
+			body, s.report.Truncated = body[:left], true
+		}
+		left -= int64(len(body))
+		if i > 0 && len(bytes.TrimSpace(body)) > 0 {
+			s.rule()
+		}
+		if err := s.section(cleanBytes(body), section.Plain); err != nil {
+			return s.report, fmt.Errorf("sanitise body: %w", err)
+		}
 	}
 	out := bufio.NewWriter(w)
 	if err := writePage(out, s, o.Language); err != nil {

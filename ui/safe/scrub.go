@@ -40,7 +40,33 @@ func newScrubber(o Options) *scrubber {
 	return s
 }
 
-// run reads the whole body into s.
+// section reads one text of the body into s, and ends what it leaves open.
+func (s *scrubber) section(body []byte, plain bool) error {
+	if plain {
+		s.plain(string(body))
+	} else if err := s.run(body); err != nil {
+		return err
+	}
+	s.finish()
+	return nil
+}
+
+// rule draws a line between two texts, if there is one above it.
+func (s *scrubber) rule() {
+	if s.nest.out.Len() > 0 && s.nest.prepare("hr", void) {
+		s.nest.begin("hr", void, "<hr>")
+	}
+}
+
+// plain writes text that is no HTML. It looks as the page's own text does, not as code.
+func (s *scrubber) plain(text string) {
+	if text = strings.TrimRight(text, blanks); text != "" && s.nest.prepare("div", block) {
+		s.nest.begin("div", block, `<div style="white-space:pre-wrap">`)
+		s.nest.text(html.EscapeString(text))
+	}
+}
+
+// run reads HTML into s.
 func (s *scrubber) run(body []byte) error {
 	z := html.NewTokenizer(bytes.NewReader(body))
 	for {
@@ -67,6 +93,7 @@ func (s *scrubber) run(body []byte) error {
 
 func (s *scrubber) finish() {
 	s.endStyle()
+	s.skip, s.skipDepth = "", 0
 	if len(s.nest.open) > 0 {
 		s.nest.closeTo(0, false)
 	}
