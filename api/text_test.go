@@ -42,4 +42,7 @@ func TestAllTextsOfAMessageAreItsText(t *testing.T) {
 		"\r\n--b\r\n\r\n" + strings.Repeat("b", 60<<10) + "\r\n--b--\r\n")
 	require.Len(t, m.Text, 64<<10)
 	require.True(t, m.TextTruncated)
+	m = read("From: a@sender.test\r\nContent-Type: text/html\r\n\r\n<p>a" + strings.Repeat("<p><i></i></p>\r\n", 400_000) + "b")
+	require.Equal(t, "a", m.Text)
+	require.True(t, m.TextTruncated)
 }

@@ -158,6 +158,28 @@ func TestEveryTextOfAMessageIsShown(t *testing.T) {
 	})
 }
 
+func TestAPageSaysThatABodyIsCut(t *testing.T) {
+	onStores(t, func(t *testing.T, r *rig) {
+		b := r.hanako(t)
+		deliver := func(html string) string {
+			return "/message/" + string(r.deliver(t, store.Inbox, "From: a@sender.test\r\nContent-Type: text/html; charset=utf-8\r\n\r\n"+html))
+		}
+		line := "<p>" + strings.Repeat("x", 1000) + "</p>\r\n"
+		en, ja := "To read all of it, download the original.", "元のメールをダウンロードしてください"
+		for name, html := range map[string]string{"long": strings.Repeat(line, 4300), "deep": strings.Repeat("<div>", 300) + "x"} {
+			path := deliver(html)
+			page := b.page(t, path)
+			require.Contains(t, page, en, name)
+			require.Contains(t, page, `<a class="button" href="`+path+`/raw" download>`, name)
+			require.Contains(t, page, "<iframe", name)
+			require.Contains(t, b.page(t, path, "Accept-Language", "ja"), ja, name)
+		}
+		require.NotContains(t, b.page(t, deliver(strings.Repeat(line, 1000))), en)
+		long := deliver(strings.Repeat(line, 4300))
+		require.Contains(t, b.page(t, long+"?view=text"), "only the beginning is shown")
+	})
+}
+
 func TestMessageShowsEachOfItsViews(t *testing.T) {
 	onStores(t, func(t *testing.T, r *rig) {
 		b := r.hanako(t)

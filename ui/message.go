@@ -214,7 +214,7 @@ func (s *Server) fillHTML(p *page, m *store.Message, v *messageView, before stor
 	if err != nil {
 		return err
 	}
-	v.Blocked = report.RemoteBlocked
+	v.Blocked, v.Cut = report.RemoteBlocked, report.Truncated
 	body, query := url.Values{}, url.Values{"remote": {"1"}}
 	if v.Remote {
 		body.Set("remote", "1")

@@ -48,7 +48,7 @@ type MessageDetail struct {
 	Attachments []Attachment `json:"attachments" nullable:"false"`
 	// Text is the beginning of the readable text, at most 64 KiB. It is text: never put it into HTML unescaped.
 	Text          string `json:"text,omitempty" doc:"The readable text, at most 64 KiB: that of all parts that are the message's own and no attachment, in their order, with a line of dashes between two. HTML is turned into text where there is no plain alternative. Escape it before you show it in HTML."`
-	TextTruncated bool   `json:"text_truncated,omitempty"`
+	TextTruncated bool   `json:"text_truncated,omitempty" doc:"There is more of the text than this: /raw answers the whole message."`
 	// BodyError is set when the body could not be read; all else is right.
 	BodyError *BodyError `json:"body_error,omitempty" doc:"Set when the body cannot be read right now; all else is right."`
 }

@@ -105,6 +105,9 @@ func ShownText(parts []Part, limit int64, read func(p Part, limit int64) (raw []
 		if isHTML {
 			var long bool
 			source -= int64(len(raw))
+			if i := strings.LastIndexByte(one, '<'); more && i > strings.LastIndexByte(one, '>') {
+				one = one[:i] // half a tag
+			}
 			one, long = HTMLText(one, int(limit))
 			more = more || long
 		}
