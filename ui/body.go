@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"path"
 	"strconv"
 	"strings"
 
@@ -102,9 +103,7 @@ func (x *pictures) inline(contentID string) (mediaType string, data []byte, ok b
 		if part.ContentID != contentID || contentID == "" || part.DecodedSize > maxPicture || x.used+part.DecodedSize > maxPictures {
 			continue
 		}
-		switch part.Type {
-		case "image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp":
-		default:
+		if !mayBePicture(part) {
 			continue
 		}
 		data, cut, err := x.s.readPart(x.p.ctx(), x.m, part, maxPicture)
@@ -116,6 +115,22 @@ func (x *pictures) inline(contentID string) (mediaType string, data []byte, ok b
 		return part.Type, data, true
 	}
 	return "", nil, false
+}
+
+// mayBePicture says whether a part is worth a look: image/jpg, image/pjpeg, image/x-png and the like are what some programs write, and
+// some say no more than the file's name. What it is, and whether it is shown, its first bytes tell (package safe).
+func mayBePicture(p mail.Part) bool {
+	switch {
+	case strings.HasPrefix(p.Type, "image/"):
+		return true
+	case p.Type != "application/octet-stream":
+		return false
+	}
+	switch strings.ToLower(path.Ext(p.Name)) {
+	case ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".gif", ".webp":
+		return true
+	}
+	return false
 }
 
 // download answers with the message as a file, byte for byte.

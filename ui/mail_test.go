@@ -1,6 +1,7 @@
 package ui_test
 
 import (
+	"encoding/base64"
 	"fmt"
 	"io"
 	"net/http"
@@ -155,6 +156,34 @@ func TestEveryTextOfAMessageIsShown(t *testing.T) {
 		require.Contains(t, b.get(t, path+"/body").body, `<p>head<b>line</b></p><hr><div style="white-space:pre-wrap">one &lt;b&gt;`+
 			"\n  two</div><hr><div style=\"white-space:pre-wrap\">会議</div>")
 		require.Contains(t, b.page(t, path+"?view=text"), "headline\n\n----------\n\none &lt;b&gt;\r\n  two\n\n----------\n\n会議</pre>")
+	})
+}
+
+// Pictures within HTML are what their bytes say, whatever their label.
+func TestPicturesWithWrongLabelsAreShown(t *testing.T) {
+	const png, jpeg, gif = "\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", "\xff\xd8\xff\xe0\x00\x10JFIF", "GIF89a\x01\x00\x01\x00"
+	const webp, svg, html = "RIFF\x10\x00\x00\x00WEBPVP8 ", "<svg xmlns='http://www.w3.org/2000/svg'><script>x</script></svg>", "<html><script>x</script>"
+	onStores(t, func(t *testing.T, r *rig) {
+		b := r.hanako(t)
+		for _, c := range []struct{ header, data, want string }{
+			{"image/png", png, "image/png"}, {"image/jpg", jpeg, "image/jpeg"}, {"image/pjpeg", jpeg, "image/jpeg"}, {"image/x-png", png, "image/png"},
+			{"IMAGE/X-Citrix-JPEG", jpeg, "image/jpeg"}, {"image/jpg", png, "image/png"}, {"image/webp", webp, "image/webp"},
+			{"application/octet-stream; name=a.PNG", png, "image/png"}, {"application/octet-stream; name=\"写真.jpeg\"", gif, "image/gif"},
+			{"application/octet-stream\r\nContent-Disposition: inline; filename=a.jfif", jpeg, "image/jpeg"},
+			{"application/octet-stream; name=a.png", html, ""}, {"application/octet-stream; name=a.exe", png, ""}, {"application/octet-stream", png, ""},
+			{"image/jpg", svg, ""}, {"image/svg+xml", svg, ""}, {"image/x-png", html, ""}, {"text/html; name=a.png", png, ""}, {"image/png", "", ""},
+		} {
+			raw := "From: a@sender.test\r\nContent-Type: multipart/related; boundary=b\r\n\r\n--b\r\nContent-Type: text/html\r\n\r\n<p>x<img src=\"cid:one@x\" alt=gone>\r\n" +
+				"--b\r\nContent-Type: " + c.header + "\r\nContent-ID: <one@x>\r\nContent-Transfer-Encoding: base64\r\n\r\n" +
+				base64.StdEncoding.EncodeToString([]byte(c.data)) + "\r\n--b--\r\n"
+			a := b.get(t, "/message/"+string(r.deliver(t, store.Inbox, raw))+"/body")
+			require.Equal(t, "nosniff", a.Header.Get("X-Content-Type-Options"))
+			want := `<p>x<img src="data:` + c.want + ";base64," + base64.StdEncoding.EncodeToString([]byte(c.data)) + `"`
+			if c.want == "" {
+				want = `<p>x<img title="gone" class="mairust-blocked"`
+			}
+			require.Contains(t, a.body, want, "%s %q", c.header, c.data)
+		}
 	})
 }
 
