@@ -34,8 +34,12 @@ func TestDatabaseThatRefusesMailIsKnownForAWhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := &outage{log: slog.New(slog.DiscardHandler)}
 		require.NoError(t, o.last())
-		o.failed(1, errors.New("a message that the database refuses"))
-		require.NoError(t, o.last(), "one poisoned message is no outage")
+		for _, err := range []error{sqldb.ErrData, sqldb.ErrRefused, sqldb.ErrLockTimeout, errNoObject, errPanic} {
+			o.failed(1, fmt.Errorf("a message: %w", err))
+			require.NoError(t, o.last(), "one poisoned message is no outage")
+		}
+		o.failed(1, errors.New("column of another version does not exist"))
+		require.ErrorContains(t, o.last(), "does not exist")
 
 		o.failed(1, fmt.Errorf("commit: %w", ErrFull))
 		require.ErrorIs(t, o.last(), ErrFull)
