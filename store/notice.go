@@ -29,7 +29,8 @@ type NoticeSend struct {
 	Channel string
 	// State is waiting, sent or failed (given up).
 	State string
-	// Attempts that were made so far; Error is of the last one, empty when there is none.
+	// Attempts that were made so far; Error is of the last one, empty when there is none. One that was sent has it when it did not
+	// reach all.
 	Attempts int64
 	Error    string
 	// Next is when the next attempt is due, Settled when the last one was; zero for none.
@@ -39,11 +40,17 @@ type NoticeSend struct {
 // NoticeChannel is how a channel does.
 type NoticeChannel struct {
 	Channel string
-	// Tried and Worked are when it was last tried and last worked; Failing is since when it does not; zero for never.
+	// Tried and Worked are when it was last tried and last worked; Failing is since when it does not, or not for all; zero for never.
 	Tried, Worked, Failing time.Time
-	// Error of the last attempt; empty when that worked.
+	// Error of the last attempt; empty when that worked for all.
 	Error string
 }
+
+// What became of a sending, as NoticeSend.State has it.
+const (
+	NoticeSent   = "sent"
+	NoticeFailed = "failed"
+)
 
 // NoticeOfMode is the kind of notices about modes.
 const NoticeOfMode = "mode_changed"
@@ -223,7 +230,7 @@ func (s *Store) ClaimNoticeSend(ctx context.Context, channel string, hold time.D
 	return found, nil
 }
 
-// SettleNoticeSend ends a sending: state is sent or failed. An error text says why the last attempt failed.
+// SettleNoticeSend ends a sending: state is NoticeSent or NoticeFailed. A text says why the last attempt failed, or whom it did not reach.
 func (s *Store) SettleNoticeSend(ctx context.Context, n *NoticeSend, state, text string) error {
 	const query = `UPDATE notice_sends SET state = $1, error = $2, next_us = NULL, settled_us = $3
 		WHERE notice_at_us = $4 AND notice_id = $5 AND channel = $6`
@@ -242,16 +249,20 @@ func (s *Store) PostponeNoticeSend(ctx context.Context, n *NoticeSend, next time
 	})
 }
 
-// NoteNoticeChannel records whether a channel worked; an empty text says that it did.
-func (s *Store) NoteNoticeChannel(ctx context.Context, channel, text string) error {
+// NoteNoticeChannel records how an attempt on a channel went: state is NoticeSent or NoticeFailed. A text says why it failed, or whom it
+// did not reach: then it worked, and fails all the same.
+func (s *Store) NoteNoticeChannel(ctx context.Context, channel, state, text string) error {
 	const query = `INSERT INTO notice_channels (channel, tried_us, worked_us, failing_us, error) VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (channel) DO UPDATE SET tried_us = excluded.tried_us, error = excluded.error,
 		worked_us = COALESCE(excluded.worked_us, notice_channels.worked_us),
 		failing_us = CASE WHEN excluded.failing_us IS NULL THEN NULL ELSE COALESCE(notice_channels.failing_us, excluded.failing_us) END`
 	now := micros(s.now())
-	worked, failing := &now, (*int64)(nil)
-	if text != "" {
-		worked, failing = nil, &now
+	var worked, failing *int64
+	if state == NoticeSent {
+		worked = &now
+	}
+	if text != "" || state == NoticeFailed {
+		failing = &now
 	}
 	return s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
 		_, err := tx.Exec(ctx, query, channel, now, worked, failing, mail.Clean(text, maxNoticeError))

@@ -218,19 +218,26 @@ func TestOldNoticesGoWhenTheyAreSettled(t *testing.T) {
 
 func TestChannelFailsSinceItsFirstFailure(t *testing.T) {
 	withClock(t, func(ctx context.Context, t *testing.T, s *store.Store, c *clock) {
-		require.NoError(t, s.NoteNoticeChannel(ctx, "monitor", ""))
+		require.NoError(t, s.NoteNoticeChannel(ctx, "monitor", store.NoticeSent, ""))
 		c.pass(time.Minute)
 		began := c.now()
-		require.NoError(t, s.NoteNoticeChannel(ctx, "monitor", "connection refused"))
+		require.NoError(t, s.NoteNoticeChannel(ctx, "monitor", store.NoticeFailed, "connection refused"))
 		c.pass(time.Minute)
-		require.NoError(t, s.NoteNoticeChannel(ctx, "monitor", "connection reset"))
+		require.NoError(t, s.NoteNoticeChannel(ctx, "monitor", store.NoticeFailed, "connection reset"))
 		list, err := s.NoticeChannels(ctx)
 		require.NoError(t, err)
 		assert.Equal(t, []store.NoticeChannel{{Channel: "monitor", Tried: c.now(), Worked: noon, Failing: began, Error: "connection reset"}}, list)
-		require.NoError(t, s.NoteNoticeChannel(ctx, "monitor", ""))
+		require.NoError(t, s.NoteNoticeChannel(ctx, "monitor", store.NoticeSent, ""))
 		list, err = s.NoticeChannels(ctx)
 		require.NoError(t, err)
 		assert.Zero(t, list[0].Failing)
+		began = c.now()
+		require.NoError(t, s.NoteNoticeChannel(ctx, "monitor", store.NoticeSent, "a@one.test is refused"))
+		c.pass(time.Minute)
+		require.NoError(t, s.NoteNoticeChannel(ctx, "monitor", store.NoticeSent, "a@one.test is refused"))
+		list, err = s.NoticeChannels(ctx)
+		require.NoError(t, err)
+		assert.Equal(t, []store.NoticeChannel{{Channel: "monitor", Tried: c.now(), Worked: c.now(), Failing: began, Error: "a@one.test is refused"}}, list)
 	})
 }
 

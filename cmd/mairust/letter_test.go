@@ -32,6 +32,7 @@ func TestNoticesLeaveThroughTheirOwnStoppedDomain(t *testing.T) {
 	transactions, err := sink.Wait(t.Context(), 1)
 	require.NoError(t, err)
 	assert.Contains(t, string(transactions[0].Data), "Sending of a whole domain stopped: @example.test")
+	require.Contains(t, site.check(t), "; notices prove that they are ours and are not judged", "nor is the envelope that is tried")
 	assert.Equal(t, suspendedReply, submit(t, postfix, "notices@example.test", 2, 1, 0).Mail.String(), "a thief of the account sends nothing")
 
 	daemon.post(t, "/api/v1/outbound/tenants/example/mode", `{"reason": "an emergency", "mode": "shadow"}`)
@@ -47,4 +48,26 @@ func TestNoticesLeaveThroughTheirOwnStoppedDomain(t *testing.T) {
 	waitFor(t, "the warning", func() bool {
 		return strings.Contains(site.check(t), "WARN  notices        "+postfix.SubmissionAddr+": the server does not offer DSN")
 	})
+}
+
+// One of two administrators is gone. The other one is told, also while the account that sends is stopped: the proof is for those
+// who are taken.
+func TestNoticesReachTheAdministratorsWhoAreThere(t *testing.T) {
+	dir := labtest.ShortDir(t)
+	sink := labtest.LMTPSink(t, "")
+	postfix := labtest.Postfix(t, lab.PostfixOptions{
+		Milter: "unix:" + dir + "/run/milter.sock", VirtualMailboxDomains: "admins.test", VirtualMailboxMaps: "inline:{root@admins.test=ok}",
+		VirtualTransport: sink.Transport(), Users: map[string]string{"notices@example.test": "pw"},
+	})
+	site := newTestSite(t, siteOptions{Backend: "sqlite", Dir: dir, Mailboxes: []string{"bob"}, Extra: "outbound: {mode: enforce}\n" + fmt.Sprintf(
+		"notify: {smtp: {address: %q, from: notices@example.test, to: [gone@admins.test, root@admins.test], tls: none, username: notices@example.test, password: pw}}\n",
+		postfix.SubmissionAddr)})
+	daemon := site.start(t)
+	require.Contains(t, site.check(t), "WARN  notices        "+postfix.SubmissionAddr+": gone@admins.test is refused: 550 ")
+	daemon.post(t, "/api/v1/outbound/domains/example.test/suspend", `{"reason": "the web server was broken into"}`)
+	transactions, err := sink.Wait(t.Context(), 1)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"root@admins.test"}, transactions[0].Rcpts)
+	require.Contains(t, site.check(t), "WARN  notices        "+postfix.SubmissionAddr+": gone@admins.test is refused: 550 ", "what is tried is not refused as a whole")
+	waitFor(t, "the health of notices", func() bool { return daemon.failing("notices") })
 }

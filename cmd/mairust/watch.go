@@ -74,7 +74,7 @@ func (d *daemon) mailSink() (alert.Sink, error) {
 	if err != nil {
 		return nil, err
 	}
-	return alert.NewMail(m), nil
+	return alert.NewMail(m, d.log.With("component", "alert")), nil
 }
 
 // checkDeliveries says that a message could not be stored, though the storage works as a whole: else that has its alert, and one is enough.

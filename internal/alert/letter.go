@@ -3,6 +3,7 @@ package alert
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/mairust/mairust/internal/mailer"
@@ -72,14 +73,22 @@ func wordOf(part string) word {
 }
 
 // Mail sends notices by mail. It is a Sink.
-type Mail struct{ mailer *mailer.Mailer }
+type Mail struct {
+	mailer *mailer.Mailer
+	log    *slog.Logger
+}
 
 // NewMail makes a sink.
-func NewMail(m *mailer.Mailer) *Mail { return &Mail{mailer: m} }
+func NewMail(m *mailer.Mailer, log *slog.Logger) *Mail { return &Mail{mailer: m, log: log} }
 
-// Send sends one mail to all addresses. An error means that not all of them were told.
+// Send sends one mail to all addresses; those that the mail server refuses are logged, and the others are told. An error means that
+// nobody was.
 func (m *Mail) Send(ctx context.Context, n Notice) error {
-	return m.mailer.Send(ctx, compose(n, m.mailer.Hostname()))
+	refused, err := m.mailer.Send(ctx, compose(n, m.mailer.Hostname()))
+	if len(refused) > 0 {
+		m.log.Error("some administrators are not told: their addresses are refused", "part", n.Part, "err", refused.String())
+	}
+	return err
 }
 
 // compose writes the mail: English first, then Japanese.

@@ -1,6 +1,7 @@
 package alert_test
 
 import (
+	"log/slog"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -17,7 +18,7 @@ func TestNoticeGoesOutAsMail(t *testing.T) {
 	server := labtest.Postfix(t, lab.PostfixOptions{VirtualMailboxDomains: "admins.test", VirtualTransport: inbox.Transport()})
 	m, err := mailer.New(mailer.Options{Address: server.SMTPAddr, From: "mairust@host.test", To: []string{"a@admins.test"}}, "host.test")
 	require.NoError(t, err)
-	s := alert.NewMail(m)
+	s := alert.NewMail(m, slog.New(slog.DiscardHandler))
 	require.NoError(t, s.Send(t.Context(), alert.Notice{Part: "disk", Failing: true, Text: "/var: 2 % free"}))
 	require.NoError(t, s.Send(t.Context(), alert.Notice{Part: "disk"}))
 	got, err := inbox.Wait(t.Context(), 2)

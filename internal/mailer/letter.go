@@ -2,7 +2,6 @@ package mailer
 
 import (
 	"bytes"
-	"crypto/rand"
 	"fmt"
 	"mime"
 	"mime/quotedprintable"
@@ -23,13 +22,9 @@ type Letter struct {
 	ID string
 }
 
-// compose writes the mail, with what a proof of it is made of.
-func (m *Mailer) compose(l Letter) ([]byte, Received) {
-	id := l.ID
-	if id == "" {
-		id = rand.Text()
-	}
-	is := Received{From: m.options.From, To: m.options.To, Subject: encodeSubject(l.Subject), MessageID: "<" + id + "@" + m.hostname + ">"}
+// compose writes the mail, with what a proof of it is made of when it goes to some of those who are named in it.
+func (m *Mailer) compose(l Letter, to []string) ([]byte, Received) {
+	is := Received{From: m.options.From, To: to, Subject: encodeSubject(l.Subject), MessageID: "<" + l.ID + "@" + m.hostname + ">"}
 	var b bytes.Buffer
 	for _, field := range [][2]string{
 		{"From", "<" + m.options.From + ">"},

@@ -2,14 +2,18 @@
 package mailer
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"net/mail"
 	"net/smtp"
+	"net/textproto"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -94,6 +98,27 @@ func New(o Options, hostname string) (*Mailer, error) {
 	return &Mailer{options: o, hostname: hostname}, nil
 }
 
+// Refusal is an address of Options.To that the server did not take. Err is its reply.
+type Refusal struct {
+	Address string
+	Err     error
+}
+
+// String names the address with the reply, for operators.
+func (r Refusal) String() string { return r.Address + " is refused: " + r.Err.Error() }
+
+// Refusals are those of one letter; none means that it went to all.
+type Refusals []Refusal
+
+// String is all of them; empty for none.
+func (r Refusals) String() string {
+	texts := make([]string, len(r))
+	for i, one := range r {
+		texts[i] = one.String()
+	}
+	return strings.Join(texts, "; ")
+}
+
 // Prove makes the letters tell a milter of this installation that they are ours; mac is of its keyring. It is called before the
 // first Send.
 func (m *Mailer) Prove(mac func(fields ...string) string) { m.mac = mac }
@@ -101,28 +126,41 @@ func (m *Mailer) Prove(mac func(fields ...string) string) { m.mac = mac }
 // Hostname is what the Mailer was made with.
 func (m *Mailer) Hostname() string { return m.hostname }
 
-// Send sends one mail to all addresses. An error means that not all of them were told.
-func (m *Mailer) Send(ctx context.Context, l Letter) error {
-	if err := m.connected(ctx, func(c *smtp.Client) error { return m.talk(c, l) }); err != nil {
-		return fmt.Errorf("notify by mail to %s: %w", m.options.Address, err)
+// Send sends one mail to all addresses that the server takes, and gives those that it refused, for good or for now: whoever sent
+// it again for them would send it twice to the others. An error means that nobody was told.
+func (m *Mailer) Send(ctx context.Context, l Letter) (Refusals, error) {
+	var refused Refusals
+	err := m.connected(ctx, func(c *smtp.Client) (err error) {
+		refused, err = m.talk(c, l)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("notify by mail to %s: %w", m.options.Address, err)
 	}
-	return nil
+	return refused, nil
 }
 
-// ErrNoEnvID says that the server takes no ENVID: a milter of this installation behind it does not know letters as ours.
-var ErrNoEnvID = errors.New("the server does not offer DSN (RFC 3461)")
+// Probed is what Probe found out.
+type Probed struct {
+	// NoEnvID says that the server takes no ENVID (RFC 3461): a milter of this installation behind it does not know letters as ours.
+	NoEnvID bool
+	// Refused are the addresses that would get no letter.
+	Refused Refusals
+}
 
-// Probe connects and logs in as for a letter, and sends none. ErrNoEnvID, or what would keep a letter back.
-func (m *Mailer) Probe(ctx context.Context) error {
-	dsn := false
-	err := m.connected(ctx, func(c *smtp.Client) error {
-		dsn, _ = c.Extension("DSN")
-		return nil
+// Probe does all for a letter but sending it. An error is what would keep a letter back from everybody.
+func (m *Mailer) Probe(ctx context.Context) (Probed, error) {
+	var p Probed
+	err := m.connected(ctx, func(c *smtp.Client) (err error) {
+		dsn, _ := c.Extension("DSN")
+		p.NoEnvID = !dsn
+		_, letter := m.compose(Letter{Subject: "probe", At: time.Now(), ID: rand.Text()}, m.options.To)
+		if _, p.Refused, err = m.envelope(c, letter); err != nil {
+			return err
+		}
+		return c.Reset()
 	})
-	if err == nil && !dsn {
-		err = ErrNoEnvID
-	}
-	return err
+	return p, err
 }
 
 // connected calls talk with a connection that is logged in.
@@ -162,16 +200,51 @@ func (m *Mailer) loggedIn(conn net.Conn, talk func(c *smtp.Client) error) error 
 	return nil
 }
 
-func (m *Mailer) talk(c *smtp.Client, l Letter) error {
-	raw, letter := m.compose(l)
-	if err := m.mail(c, letter); err != nil {
-		return err
-	}
-	for _, to := range m.options.To {
-		if err := c.Rcpt(to); err != nil {
-			return err
+// talk begins anew without the addresses that are refused: the proof is given before them, and holds for those alone who get the
+// letter.
+func (m *Mailer) talk(c *smtp.Client, l Letter) (Refusals, error) {
+	l.ID = cmp.Or(l.ID, rand.Text())
+	var refused Refusals
+	for to := m.options.To; ; {
+		raw, letter := m.compose(l, to)
+		taken, not, err := m.envelope(c, letter)
+		if err != nil {
+			return nil, err
+		}
+		if len(not) == 0 {
+			return refused, content(c, raw)
+		}
+		refused, to = append(refused, not...), taken
+		if err := c.Reset(); err != nil {
+			return nil, err
 		}
 	}
+}
+
+// envelope says MAIL, and RCPT for each recipient. An error means that none was taken.
+func (m *Mailer) envelope(c *smtp.Client, letter Received) (taken []string, refused Refusals, err error) {
+	if err := m.mail(c, letter); err != nil {
+		return nil, nil, err
+	}
+	for _, to := range letter.To {
+		err := c.Rcpt(to)
+		if _, isReply := errors.AsType[*textproto.Error](err); err != nil && !isReply {
+			return nil, nil, err
+		}
+		if err == nil {
+			taken = append(taken, to)
+		} else {
+			refused = append(refused, Refusal{Address: to, Err: err})
+		}
+	}
+	if len(taken) == 0 {
+		return nil, refused, fmt.Errorf("nobody was taken: %s", refused)
+	}
+	return taken, refused, nil
+}
+
+// content says DATA.
+func content(c *smtp.Client, raw []byte) error {
 	w, err := c.Data()
 	if err != nil {
 		return err

@@ -25,7 +25,9 @@ func TestLetterGoesThroughAMailServer(t *testing.T) {
 	server := labtest.Postfix(t, lab.PostfixOptions{VirtualMailboxDomains: "admins.test", VirtualTransport: sink.Transport()})
 	s, err := mailer.New(mailer.Options{Address: server.SMTPAddr, From: "mairust@host.test", To: []string{"a@admins.test"}}, "host.test")
 	require.NoError(t, err)
-	require.NoError(t, s.Send(t.Context(), letter))
+	all, err := s.Send(t.Context(), letter)
+	require.NoError(t, err)
+	require.Empty(t, all)
 	got, err := sink.Wait(t.Context(), 1)
 	require.NoError(t, err)
 	assert.Equal(t, "mairust@host.test", got[0].From)
@@ -34,13 +36,40 @@ func TestLetterGoesThroughAMailServer(t *testing.T) {
 
 	refused, err := mailer.New(mailer.Options{Address: server.SMTPAddr, From: "mairust@host.test", To: []string{"a@elsewhere.test"}}, "host.test")
 	require.NoError(t, err)
-	require.ErrorContains(t, refused.Send(t.Context(), letter), "554", "a refusal is no success")
+	_, err = refused.Send(t.Context(), letter)
+	require.ErrorContains(t, err, "554", "a refusal is no success")
 	starttls, err := mailer.New(mailer.Options{
 		Address: server.SMTPAddr, From: "mairust@host.test", To: []string{"a@admins.test"}, TLS: mailer.TLSStartTLS,
 	}, "host.test")
 	require.NoError(t, err)
-	require.ErrorContains(t, starttls.Send(t.Context(), letter), "starttls", "it is required, not merely tried")
+	_, err = starttls.Send(t.Context(), letter)
+	require.ErrorContains(t, err, "starttls", "it is required, not merely tried")
 	assert.Len(t, sink.Transactions(), 1)
+}
+
+func TestLetterGoesToThoseWhoAreTakenThoughOthersAreRefused(t *testing.T) {
+	sink := labtest.LMTPSink(t, "")
+	server := labtest.Postfix(t, lab.PostfixOptions{VirtualMailboxDomains: "admins.test", VirtualTransport: sink.Transport()})
+	s, err := mailer.New(mailer.Options{
+		Address: server.SMTPAddr, From: "mairust@host.test", To: []string{"gone@elsewhere.test", "a@admins.test", "left@elsewhere.test", "b@admins.test"},
+	}, "host.test")
+	require.NoError(t, err)
+	probed, err := s.Probe(t.Context())
+	require.NoError(t, err)
+	require.False(t, probed.NoEnvID)
+	require.Len(t, probed.Refused, 2)
+	assert.Equal(t, "gone@elsewhere.test", probed.Refused[0].Address)
+	assert.Contains(t, probed.Refused.String(), "left@elsewhere.test is refused: 554")
+
+	refused, err := s.Send(t.Context(), letter)
+	require.NoError(t, err)
+	require.Len(t, refused, 2)
+	_, err = s.Send(t.Context(), letter)
+	require.NoError(t, err)
+	got, err := sink.Wait(t.Context(), 2)
+	require.NoError(t, err)
+	assert.ElementsMatch(t, []string{"a@admins.test", "b@admins.test"}, got[0].Rcpts)
+	assert.Len(t, got, 2, "none of what was tried")
 }
 
 func TestServerThatSaysNothingDoesNotHoldForEver(t *testing.T) {
@@ -58,7 +87,8 @@ func TestServerThatSaysNothingDoesNotHoldForEver(t *testing.T) {
 	require.NoError(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	require.ErrorIs(t, s.Send(ctx, letter), context.DeadlineExceeded)
+	_, err = s.Send(ctx, letter)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
 }
 
 func TestOptionsOfMailAreChecked(t *testing.T) {
@@ -88,7 +118,8 @@ func TestSubjectInJapaneseIsReadAsItWasWritten(t *testing.T) {
 	m, err := mailer.New(mailer.Options{Address: server.SMTPAddr, From: "mairust@host.test", To: []string{"a@admins.test"}}, "host.test")
 	require.NoError(t, err)
 	subject := "[MaiRust host.test] アカウントの送信を停止しました: 田中太郎.とても長いお名前@example.test"
-	require.NoError(t, m.Send(t.Context(), mailer.Letter{Subject: subject + "\r\nBcc: x@y.test", At: time.Now(), ID: "one"}))
+	_, err = m.Send(t.Context(), mailer.Letter{Subject: subject + "\r\nBcc: x@y.test", At: time.Now(), ID: "one"})
+	require.NoError(t, err)
 	got, err := sink.Wait(t.Context(), 1)
 	require.NoError(t, err)
 	parsed, err := mail.ReadMessage(bytes.NewReader(got[0].Data))

@@ -40,10 +40,11 @@ type mailTo struct {
 	writer
 }
 
-func (c *mailTo) send(ctx context.Context, m message) error {
-	return c.mailer.Send(ctx, mailer.Letter{
+func (c *mailTo) send(ctx context.Context, m message) (missed string, err error) {
+	refused, err := c.mailer.Send(ctx, mailer.Letter{
 		Subject: "[MaiRust " + c.hostname + "] " + c.headline(m), Text: c.text(m), At: m.At, ID: "notice-" + m.ID,
 	})
+	return refused.String(), err
 }
 
 // webhook posts to an address of the operator's.
@@ -108,9 +109,9 @@ func eventOf(m message, hostname string) event {
 	return e
 }
 
-func (c *webhook) send(ctx context.Context, m message) error {
+func (c *webhook) send(ctx context.Context, m message) (missed string, err error) {
 	if c.slack {
-		return c.post(ctx, map[string]string{"text": escapeSlack(c.headline(m) + "\n" + c.text(m))})
+		return "", c.post(ctx, map[string]string{"text": escapeSlack(c.headline(m) + "\n" + c.text(m))})
 	}
 	body := webhookBody{
 		event: eventOf(m, c.hostname), TenantID: string(m.Tenant), Shadow: m.facts.Shadow, LevelBefore: m.facts.LevelBefore,
@@ -122,7 +123,7 @@ func (c *webhook) send(ctx context.Context, m message) error {
 		until := m.facts.Until.UTC()
 		body.Until = &until
 	}
-	return c.post(ctx, body)
+	return "", c.post(ctx, body)
 }
 
 // escapeSlack escapes the three signs that Slack gives a meaning, so that no account or reason makes a link or calls
@@ -146,10 +147,10 @@ func newMonitor(o MonitorOptions, hostname string) *monitor {
 	return c
 }
 
-func (c *monitor) send(ctx context.Context, m message) error {
+func (c *monitor) send(ctx context.Context, m message) (missed string, err error) {
 	e := eventOf(m, c.hostname)
 	if Kind(m.Kind) == heartbeatKind {
 		e.Event = m.Kind
 	}
-	return c.post(ctx, e)
+	return "", c.post(ctx, e)
 }

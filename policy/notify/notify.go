@@ -208,7 +208,11 @@ func (n *Notifier) Check(ctx context.Context) error {
 	var errs []error
 	for _, s := range states {
 		if !s.Failing.IsZero() && n.has(s.Channel) {
-			errs = append(errs, fmt.Errorf("%s fails since %s: %s", s.Channel, s.Failing.UTC().Format(time.RFC3339), s.Error))
+			what := "fails"
+			if s.Worked.Equal(s.Tried) {
+				what = "does not reach all"
+			}
+			errs = append(errs, fmt.Errorf("%s %s since %s: %s", s.Channel, what, s.Failing.UTC().Format(time.RFC3339), s.Error))
 		}
 	}
 	return errors.Join(errs...)

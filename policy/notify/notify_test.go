@@ -418,6 +418,35 @@ func TestNoticeGoesThroughAMailServer(t *testing.T) {
 	assert.Contains(t, text, "Reason: x . y\r\n")
 }
 
+func TestAddressThatIsRefusedIsToldAndHoldsNoneOfTheOthers(t *testing.T) {
+	inbox := labtest.LMTPSink(t, "")
+	server := labtest.Postfix(t, lab.PostfixOptions{VirtualMailboxDomains: "admins.test", VirtualTransport: inbox.Transport()})
+	m, err := mailer.New(mailer.Options{Address: server.SMTPAddr, From: "mairust@host.test", To: []string{"gone@elsewhere.test", "a@admins.test"}}, "host.test")
+	require.NoError(t, err)
+	s, log := newStore(t), &bytes.Buffer{}
+	n, err := notify.New(notify.Options{}, notify.Deps{Store: s, Hostname: "host.test", Mailer: m, Log: slog.New(slog.NewTextHandler(log, nil))})
+	require.NoError(t, err)
+	require.NoError(t, notify.Enqueue(t.Context(), s, notify.Notice{Tenant: "t1", Account: "bob@example.test", Kind: notify.Suspended}))
+	var sends []store.NoticeSend
+	run(t, func() {
+		require.NoError(t, lab.Eventually(t.Context(), func(ctx context.Context) error {
+			sends, err = s.NoticeSends(ctx, store.System, store.LogKey{}, 10)
+			if err == nil && (len(sends) != 1 || sends[0].State != store.NoticeSent) {
+				err = fmt.Errorf("not yet: %v", sends)
+			}
+			return err
+		}))
+	}, n)
+	assert.Contains(t, sends[0].Error, "gone@elsewhere.test is refused: 554")
+	require.ErrorContains(t, n.Check(t.Context()), "mail does not reach all since")
+	require.ErrorContains(t, n.Check(t.Context()), "gone@elsewhere.test is refused: 554")
+	assert.Contains(t, log.String(), "notice not sent to all")
+	got, err := inbox.Wait(t.Context(), 1)
+	require.NoError(t, err)
+	assert.Len(t, got, 1)
+	assert.Equal(t, []string{"a@admins.test"}, got[0].Rcpts)
+}
+
 func TestOptionsAreChecked(t *testing.T) {
 	for want, o := range map[string]notify.WebhookOptions{
 		"url wants":     {URL: "ftp://x"},

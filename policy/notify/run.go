@@ -96,9 +96,10 @@ type channel struct {
 	rest time.Duration
 }
 
-// sender sends one notice. Its error never holds a secret of the configuration.
+// sender sends one notice. missed names whom it did not reach though it reached others: it is not sent again for them. Neither
+// text ever holds a secret of the configuration.
 type sender interface {
-	send(ctx context.Context, m message) error
+	send(ctx context.Context, m message) (missed string, err error)
 }
 
 func (n *Notifier) sendOnAndOn(ctx context.Context, c *channel) {
@@ -115,11 +116,11 @@ func (n *Notifier) sendOnAndOn(ctx context.Context, c *channel) {
 		if ctx.Err() != nil {
 			return // claimed again after hold
 		}
-		err = c.sender.send(ctx, messageOf(s.Notice))
+		missed, err := c.sender.send(ctx, messageOf(s.Notice))
 		if ctx.Err() != nil && err != nil {
 			return
 		}
-		n.settle(ctx, c, s, err)
+		n.settle(ctx, c, s, missed, err)
 		if c.rest > 0 {
 			sleep(ctx, c.rest)
 		}
@@ -127,17 +128,20 @@ func (n *Notifier) sendOnAndOn(ctx context.Context, c *channel) {
 }
 
 // settle notes what became of an attempt.
-func (n *Notifier) settle(ctx context.Context, c *channel, s *store.NoticeSend, err error) {
-	n.noteChannel(ctx, c, err)
+func (n *Notifier) settle(ctx context.Context, c *channel, s *store.NoticeSend, missed string, err error) {
+	n.noteChannel(ctx, c, missed, err)
 	var saved error
 	switch {
 	case err == nil:
 		n.metrics.sends.WithLabelValues(c.name, "sent").Inc()
-		saved = n.store.SettleNoticeSend(ctx, s, "sent", "")
+		if missed != "" {
+			n.log.Error("notice not sent to all", "channel", c.name, "account", s.Account, "kind", s.Kind, "err", missed)
+		}
+		saved = n.store.SettleNoticeSend(ctx, s, store.NoticeSent, missed)
 	case time.Since(s.At) > giveUpAfter:
 		n.metrics.sends.WithLabelValues(c.name, "given_up").Inc()
 		n.log.Error("notice given up", "channel", c.name, "account", s.Account, "kind", s.Kind, "attempts", s.Attempts, "err", err)
-		saved = n.store.SettleNoticeSend(ctx, s, "failed", err.Error())
+		saved = n.store.SettleNoticeSend(ctx, s, store.NoticeFailed, err.Error())
 	default:
 		n.metrics.sends.WithLabelValues(c.name, "failed").Inc()
 		n.log.Warn("notice not sent", "channel", c.name, "account", s.Account, "kind", s.Kind, "retry_in", c.rest.String(), "err", err)
@@ -149,17 +153,17 @@ func (n *Notifier) settle(ctx context.Context, c *channel, s *store.NoticeSend, 
 }
 
 // noteChannel notes whether a channel works, for metrics and health.
-func (n *Notifier) noteChannel(ctx context.Context, c *channel, err error) {
-	text, up := "", 1.0
+func (n *Notifier) noteChannel(ctx context.Context, c *channel, missed string, err error) {
+	state, text, up := store.NoticeSent, missed, 1.0
 	if err == nil {
 		c.rest = 0
 		n.metrics.worked.WithLabelValues(c.name).Set(float64(time.Now().Unix()))
 	} else {
-		text, up = err.Error(), 0
+		state, text, up = store.NoticeFailed, err.Error(), 0
 		c.rest = min(max(2*c.rest, restFirst), restLast)
 	}
 	n.metrics.up.WithLabelValues(c.name).Set(up)
-	if err := n.store.NoteNoticeChannel(ctx, c.name, text); err != nil {
+	if err := n.store.NoteNoticeChannel(ctx, c.name, state, text); err != nil {
 		n.log.Debug("state of a channel not saved", "channel", c.name, "err", err)
 	}
 }
@@ -176,9 +180,9 @@ func (n *Notifier) beat(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		err := c.sender.send(ctx, message{Notice: store.Notice{Kind: string(heartbeatKind), LogKey: store.LogKey{At: time.Now()}}})
+		missed, err := c.sender.send(ctx, message{Notice: store.Notice{Kind: string(heartbeatKind), LogKey: store.LogKey{At: time.Now()}}})
 		if ctx.Err() == nil {
-			n.noteChannel(ctx, c, err)
+			n.noteChannel(ctx, c, missed, err)
 			if err != nil {
 				n.metrics.sends.WithLabelValues("monitor", "failed").Inc()
 				n.log.Warn("monitor does not answer", "err", err)

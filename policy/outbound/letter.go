@@ -100,9 +100,15 @@ func (l *letters) use(proof string, ends, now time.Time) bool {
 	return !used
 }
 
+// isLetterTo tells whether a recipient is one of a letter's. One whom Postfix refuses says nothing of the letter: it comes again, with
+// a proof for the others.
+func (tx *Transaction) isLetterTo(to mail.Address) bool {
+	return tx.letter != nil && tx.g.letters.to[strings.ToLower(to.String())]
+}
+
 // takesLetterTo notes a recipient of a letter.
 func (tx *Transaction) takesLetterTo(to mail.Address) bool {
-	if tx.letter == nil || !tx.g.letters.to[strings.ToLower(to.String())] {
+	if !tx.isLetterTo(to) {
 		return false
 	}
 	tx.letter.to = append(tx.letter.to, to)

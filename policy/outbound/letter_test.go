@@ -28,8 +28,8 @@ type taken struct {
 	raw         string
 }
 
-// takeOne is a mail server for one message, which it gives.
-func takeOne(t testing.TB, l net.Listener) taken {
+// takeOne is a mail server for one message, which it gives. It refuses the addresses of refused.
+func takeOne(t testing.TB, l net.Listener, refused map[string]string) taken {
 	t.Helper()
 	conn, err := l.Accept()
 	require.NoError(t, err)
@@ -49,8 +49,16 @@ func takeOne(t testing.TB, l net.Listener) taken {
 			got.envID = strings.TrimPrefix(parameters, "ENVID=")
 			say("250 2.1.0 Ok")
 		case "RCPT TO":
-			got.to = append(got.to, strings.Trim(rest, "<>"))
+			to := strings.Trim(rest, "<>")
+			if reply := refused[to]; reply != "" {
+				say(reply)
+				continue
+			}
+			got.to = append(got.to, to)
 			say("250 2.1.5 Ok")
+		case "RSET":
+			got = taken{}
+			say("250 2.0.0 Ok")
 		case "DATA":
 			say("354 go on")
 			for line := ""; line != ".\r\n"; {
@@ -69,6 +77,12 @@ func takeOne(t testing.TB, l net.Listener) taken {
 // post is what Mailer sends.
 func post(t testing.TB, ring *keyring.Ring, text string) taken {
 	t.Helper()
+	return postSome(t, ring, text, nil)
+}
+
+// postSome is what Mailer sends through a server that refuses some of the recipients.
+func postSome(t testing.TB, ring *keyring.Ring, text string, refused map[string]string) taken {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer l.Close()
@@ -77,9 +91,13 @@ func post(t testing.TB, ring *keyring.Ring, text string) taken {
 	m.Prove(func(fields ...string) string { return ring.MAC(keyring.Letter, fields...) })
 	sent := make(chan error, 1)
 	go func() {
-		sent <- m.Send(context.Background(), mailer.Letter{Subject: "送信を停止しました: " + strings.Repeat("とても長い件名 ", 20), Text: text, At: time.Now()})
+		missed, err := m.Send(context.Background(), mailer.Letter{Subject: "送信を停止しました: " + strings.Repeat("とても長い件名 ", 20), Text: text, At: time.Now()})
+		if err == nil && len(missed) != len(refused) {
+			err = fmt.Errorf("refused are %s", missed)
+		}
+		sent <- err
 	}()
-	got := takeOne(t, l)
+	got := takeOne(t, l, refused)
 	require.NoError(t, <-sent)
 	require.NotEmpty(t, got.envID)
 	return got
@@ -176,6 +194,24 @@ func TestANoticeGoesOutFromAStoppedAccountAndNothingElseDoes(t *testing.T) {
 				require.Equal(t, 550, reply.Code, name)
 			}
 		}
+	}
+
+	e := envelope(login, "203.0.113.9")
+	begun := post(t, ring, "hanako@one.test was stopped.\n")
+	e.From, e.EnvID = address(begun.from), begun.envID
+	tx, reply := n.Mail(t.Context(), e)
+	require.Nil(t, reply)
+	tx.Refused(t.Context(), address("ops@admins.test"), "5.1.1")
+	require.Nil(t, tx.Recipient(t.Context(), address("night@admins.test")), "an administrator who is gone keeps no other from being told")
+	tx.Refused(t.Context(), address("victim@elsewhere.test"), "5.1.1")
+	require.NotNil(t, tx.Recipient(t.Context(), address("night@admins.test")))
+	tx.Release()
+	for name, reply := range map[string]string{"for good": "550 5.1.1 unknown", "for now": "450 4.2.0 greylisted"} {
+		some := postSome(t, ring, "hanako@one.test was stopped.\n", map[string]string{"ops@admins.test": reply})
+		require.Equal(t, []string{"night@admins.test"}, some.to, name)
+		require.Equal(t, 1, n.deliver(some, login, nil).left(), "the proof is for those who were taken: %s", name)
+		r = n.deliver(some, login, func(l *taken) { l.envID = "QQ314159" })
+		require.Zero(t, r.left(), name)
 	}
 
 	letter := post(t, ring, "hanako@one.test was stopped.\n")

@@ -126,7 +126,7 @@ func (tx *Transaction) Recipient(ctx context.Context, to mail.Address) *mail.Rep
 // Refused tells of a recipient that Postfix refused, with its enhanced status code. Only 5.1.x counts, and of these
 // what is about the recipient.
 func (tx *Transaction) Refused(ctx context.Context, to mail.Address, status string) {
-	if !strings.HasPrefix(status, "5.1.") || aboutSender(status) {
+	if !strings.HasPrefix(status, "5.1.") || aboutSender(status) || tx.isLetterTo(to) {
 		return
 	}
 	if tx.judge(ctx) != nil {
