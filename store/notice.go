@@ -249,6 +249,27 @@ func (s *Store) PostponeNoticeSend(ctx context.Context, n *NoticeSend, next time
 	})
 }
 
+// GiveUpNoticeSends ends as failed what has waited on any channel since before a time, at most limit: also on one that nobody sends on
+// any more. The text is the error of those that have none. gaveUp counts them by channel.
+func (s *Store) GiveUpNoticeSends(ctx context.Context, before time.Time, text string, limit int) (gaveUp map[string]int, err error) {
+	const query = `UPDATE notice_sends SET state = '` + NoticeFailed + `', next_us = NULL, settled_us = $1, error = CASE WHEN error = '' THEN $2 ELSE error END
+		WHERE next_us IS NOT NULL AND (notice_at_us, notice_id, channel) IN (
+			SELECT s.notice_at_us, s.notice_id, s.channel FROM notice_sends s JOIN notices n ON n.at_us = s.notice_at_us AND n.id = s.notice_id
+			WHERE s.next_us IS NOT NULL AND n.planned_us < $3 LIMIT $4)
+		RETURNING channel`
+	err = s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		gaveUp = map[string]int{}
+		args := []any{micros(s.now()), mail.Clean(text, maxNoticeError), micros(before), limit}
+		return tx.Each(ctx, query, args, func(scan sqldb.Scan) error {
+			var channel string
+			err := scan(&channel)
+			gaveUp[channel]++
+			return err
+		})
+	})
+	return gaveUp, err
+}
+
 // NoteNoticeChannel records how an attempt on a channel went: state is NoticeSent or NoticeFailed. A text says why it failed, or whom it
 // did not reach: then it worked, and fails all the same.
 func (s *Store) NoteNoticeChannel(ctx context.Context, channel, state, text string) error {

@@ -216,6 +216,45 @@ func TestOldNoticesGoWhenTheyAreSettled(t *testing.T) {
 	})
 }
 
+func TestWhatNobodySendsIsGivenUpAndGoesWithTheOldNotices(t *testing.T) {
+	withClock(t, func(ctx context.Context, t *testing.T, s *store.Store, c *clock) {
+		addNotice(ctx, t, s, "a@one.test", "suspended")
+		addNotice(ctx, t, s, "b@one.test", "suspended")
+		planAll(ctx, t, s) // the monitor's are left, and one of them failed
+		tried, err := s.ClaimNoticeSend(ctx, "monitor", time.Minute)
+		require.NoError(t, err)
+		require.NoError(t, s.PostponeNoticeSend(ctx, tried, c.now().Add(time.Minute), "connection refused"))
+		c.pass(time.Hour)
+		addNotice(ctx, t, s, "c@one.test", "suspended")
+		planAll(ctx, t, s)
+
+		gaveUp, err := s.GiveUpNoticeSends(ctx, c.now(), "too late", 1)
+		require.NoError(t, err)
+		assert.Equal(t, map[string]int{"monitor": 1}, gaveUp)
+		gaveUp, err = s.GiveUpNoticeSends(ctx, c.now(), "too late", 10)
+		require.NoError(t, err)
+		assert.Equal(t, map[string]int{"monitor": 1}, gaveUp)
+		require.NoError(t, s.PostponeNoticeSend(ctx, tried, c.now(), "connection refused"), "by one who was about to try it")
+
+		sends, err := s.NoticeSends(ctx, store.System, store.LogKey{}, 10)
+		require.NoError(t, err)
+		errs := map[string]string{}
+		for _, n := range sends {
+			if n.Channel == "monitor" {
+				errs[n.Account] = n.State + " " + n.Error
+			}
+		}
+		other := map[string]string{"a@one.test": "b@one.test", "b@one.test": "a@one.test"}[tried.Account]
+		assert.Equal(t, map[string]string{tried.Account: "failed connection refused", other: "failed too late", "c@one.test": "waiting "}, errs)
+		n, err := s.PurgeNotices(ctx, c.now(), 10)
+		require.NoError(t, err)
+		assert.Equal(t, int64(2), n)
+		send, err := s.ClaimNoticeSend(ctx, "monitor", time.Minute)
+		require.NoError(t, err)
+		assert.Equal(t, "c@one.test", send.Account, "nothing old comes out")
+	})
+}
+
 func TestChannelFailsSinceItsFirstFailure(t *testing.T) {
 	withClock(t, func(ctx context.Context, t *testing.T, s *store.Store, c *clock) {
 		require.NoError(t, s.NoteNoticeChannel(ctx, "monitor", store.NoticeSent, ""))

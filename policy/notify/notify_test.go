@@ -272,6 +272,54 @@ func TestFailureIsTriedAgainSeenAndGivenUpAfterADay(t *testing.T) {
 	})
 }
 
+func TestAChannelThatComesBackSendsNothingOld(t *testing.T) {
+	hook, watch := newServer(t), newServer(t)
+	bubble(t, func(t *testing.T, r *rig) {
+		both := notify.Options{Webhook: notify.WebhookOptions{URL: hook.URL}, Monitor: notify.MonitorOptions{URL: watch.URL}}
+		with := func(o notify.Options) *notify.Notifier {
+			r.metrics = prometheus.NewRegistry()
+			return r.notifier(o, notify.Deps{})
+		}
+		watch.say(http.StatusServiceUnavailable)
+		n := with(both)
+		run(t, func() {
+			r.enqueue("a@example.test", notify.Suspended)
+			pass(time.Minute)
+		}, n)
+		n = with(notify.Options{Webhook: both.Webhook}) // the monitor is taken out of the configuration
+		pass(23 * time.Hour)
+		run(t, func() {
+			r.enqueue("b@example.test", notify.Suspended)
+			pass(11 * time.Minute)
+			assert.InDelta(t, 1, r.metric("mairust_notify_waiting/sends"), 0, "it may come back soon")
+			pass(time.Hour)
+			assert.InDelta(t, 0, r.metric("mairust_notify_waiting/sends"), 0)
+			assert.InDelta(t, 1, r.metric("mairust_notify_sends_total/monitor/given_up"), 0)
+		}, n)
+		watch.say(http.StatusOK)
+		run(t, func() { pass(time.Hour) }, with(both))
+		assert.Empty(t, watch.requests())
+		assert.Len(t, hook.requests(), 2)
+		assert.Contains(t, r.log.String(), "notices given up")
+	})
+}
+
+func TestWhatWaitsWhileNobodyWorksIsTriedOnceMore(t *testing.T) {
+	hook := newServer(t)
+	bubble(t, func(t *testing.T, r *rig) {
+		hook.say(http.StatusServiceUnavailable)
+		n := r.notifier(notify.Options{Webhook: notify.WebhookOptions{URL: hook.URL}}, notify.Deps{})
+		run(t, func() {
+			r.enqueue("a@example.test", notify.Suspended)
+			pass(time.Minute)
+		}, n)
+		pass(60 * time.Hour) // a weekend
+		hook.say(http.StatusOK)
+		run(t, func() { pass(time.Hour) }, n)
+		assert.Len(t, hook.requests(), 1)
+	})
+}
+
 func TestMonitorThatIsGoneIsSeenWithoutANotice(t *testing.T) {
 	watch := newServer(t)
 	address := watch.URL

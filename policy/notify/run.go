@@ -18,6 +18,9 @@ const (
 	hold = 2 * time.Minute
 	// giveUpAfter is the age at which a notice that cannot be sent is given up.
 	giveUpAfter = 24 * time.Hour
+	// giveUpEvery is how often those are looked for whose turn does not come: their channel is not configured any more, or rests too long.
+	giveUpEvery  = 10 * time.Minute
+	giveUpAtOnce = 500
 	// restFirst and restLast bound the rest of a channel after a failure.
 	restFirst  = 30 * time.Second
 	restLast   = 10 * time.Minute
@@ -38,6 +41,12 @@ func (n *Notifier) work(ctx context.Context) {
 	group.Go(func() {
 		for ; ctx.Err() == nil; sleep(ctx, measureEvery) {
 			n.measure(ctx)
+		}
+	})
+	group.Go(func() {
+		// What waits when the work begins is tried before, however long nobody worked.
+		for sleep(ctx, giveUpEvery); ctx.Err() == nil; sleep(ctx, giveUpEvery) {
+			n.giveUp(ctx)
 		}
 	})
 	for _, c := range n.channels {
@@ -78,6 +87,23 @@ func (n *Notifier) plan(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// giveUp ends what was planned so long ago that nobody is to get it any more.
+func (n *Notifier) giveUp(ctx context.Context) {
+	for sum := giveUpAtOnce; sum == giveUpAtOnce && ctx.Err() == nil; {
+		gaveUp, err := n.store.GiveUpNoticeSends(ctx, time.Now().Add(-giveUpAfter), "it was not sent in time", giveUpAtOnce)
+		if err != nil {
+			n.log.Debug("old notices not given up", "err", err)
+			return
+		}
+		sum = 0
+		for channel, count := range gaveUp {
+			sum += count
+			n.metrics.sends.WithLabelValues(channel, "given_up").Add(float64(count))
+			n.log.Error("notices given up: they were not sent in time", "channel", channel, "configured", n.has(channel), "count", count)
+		}
+	}
 }
 
 func (n *Notifier) measure(ctx context.Context) {
