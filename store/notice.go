@@ -44,6 +44,8 @@ type NoticeChannel struct {
 	Tried, Worked, Failing time.Time
 	// Error of the last attempt; empty when that worked for all.
 	Error string
+	// Awaited says that a sending waits for it.
+	Awaited bool
 }
 
 // What became of a sending, as NoticeSend.State has it.
@@ -293,13 +295,16 @@ func (s *Store) NoteNoticeChannel(ctx context.Context, channel, state, text stri
 
 // NoticeChannels lists the channels that were tried, by name.
 func (s *Store) NoticeChannels(ctx context.Context) ([]NoticeChannel, error) {
-	const query = `SELECT channel, tried_us, worked_us, failing_us, error FROM notice_channels ORDER BY channel`
+	const query = `SELECT c.channel, c.tried_us, c.worked_us, c.failing_us, c.error,
+		CASE WHEN EXISTS (SELECT 1 FROM notice_sends s WHERE s.channel = c.channel AND s.next_us IS NOT NULL) THEN 1 ELSE 0 END
+		FROM notice_channels c ORDER BY c.channel`
 	var list []NoticeChannel
 	err := s.each(ctx, query, nil, func(scan sqldb.Scan) error {
 		var c NoticeChannel
-		var tried int64
+		var tried, awaited int64
 		var worked, failing *int64
-		err := scan(&c.Channel, &tried, &worked, &failing, &c.Error)
+		err := scan(&c.Channel, &tried, &worked, &failing, &c.Error, &awaited)
+		c.Awaited = awaited != 0
 		c.Tried, c.Worked, c.Failing = fromMicros(tried), fromNull(worked), fromNull(failing)
 		list = append(list, c)
 		return err

@@ -196,6 +196,13 @@ func (n *Notifier) names() []string {
 	return names
 }
 
+// What a channel's last attempt found counts for so long when nothing waits for it: nobody may try it for months.
+const (
+	failedFor = time.Hour
+	// refusedFor is longer, as the channel works: each notice finds the same address refused.
+	refusedFor = 24 * time.Hour
+)
+
 // Check says which channels fail, for those who watch over the installation. Any node knows, whichever sends.
 func (n *Notifier) Check(ctx context.Context) error {
 	if len(n.channels) == 0 {
@@ -207,11 +214,17 @@ func (n *Notifier) Check(ctx context.Context) error {
 	}
 	var errs []error
 	for _, s := range states {
-		if !s.Failing.IsZero() && n.has(s.Channel) {
-			what := "fails"
-			if s.Worked.Equal(s.Tried) {
-				what = "does not reach all"
-			}
+		if s.Failing.IsZero() || !n.has(s.Channel) {
+			continue
+		}
+		what, counts := "fails", failedFor
+		if s.Channel == "monitor" && n.monitor != nil {
+			counts = max(counts, 2*n.monitor.options.Heartbeat) // it is tried, if seldom
+		}
+		if s.Worked.Equal(s.Tried) {
+			what, counts = "does not reach all", refusedFor
+		}
+		if s.Awaited || time.Since(s.Tried) < counts {
 			errs = append(errs, fmt.Errorf("%s %s since %s: %s", s.Channel, what, s.Failing.UTC().Format(time.RFC3339), s.Error))
 		}
 	}

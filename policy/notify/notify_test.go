@@ -320,6 +320,31 @@ func TestWhatWaitsWhileNobodyWorksIsTriedOnceMore(t *testing.T) {
 	})
 }
 
+func TestAChannelThatNobodyTriesAnyMoreDoesNotFailForEver(t *testing.T) {
+	hook := newServer(t)
+	bubble(t, func(t *testing.T, r *rig) {
+		hook.say(http.StatusServiceUnavailable)
+		n := r.notifier(notify.Options{Webhook: notify.WebhookOptions{URL: hook.URL}}, notify.Deps{})
+		run(t, func() {
+			r.enqueue("a@example.test", notify.Suspended)
+			pass(time.Minute)
+			require.ErrorContains(t, n.Check(t.Context()), "webhook fails since")
+		}, n)
+		pass(23 * time.Hour) // nobody works
+		require.ErrorContains(t, n.Check(t.Context()), "webhook fails since", "a notice waits for it")
+		run(t, func() {
+			pass(90 * time.Minute)
+			require.InDelta(t, 0, r.metric("mairust_notify_waiting/sends"), 0, "it is given up")
+			require.ErrorContains(t, n.Check(t.Context()), "webhook fails since", "it was tried of late")
+			pass(time.Hour)
+			require.NoError(t, n.Check(t.Context()))
+			r.enqueue("b@example.test", notify.Suspended)
+			pass(time.Minute)
+			require.ErrorContains(t, n.Check(t.Context()), "webhook fails since")
+		}, n)
+	})
+}
+
 func TestMonitorThatIsGoneIsSeenWithoutANotice(t *testing.T) {
 	watch := newServer(t)
 	address := watch.URL
