@@ -67,6 +67,13 @@ func (s *Store) OutboundDays(ctx context.Context, sc Scope, account string, from
 	return list, err
 }
 
+// OldestDecision is when the oldest decision that is kept was made; zero for none.
+func (s *Store) OldestDecision(ctx context.Context) (time.Time, error) {
+	var at *int64
+	err := s.get(ctx, `SELECT MIN(at_us) FROM outbound_decisions`, nil, &at)
+	return fromNull(at), err
+}
+
 var putOutboundDaily = sqldb.Insert("outbound_daily",
 	sqldb.Text("tenant_id"), sqldb.Text("account"), sqldb.Integer("day"), sqldb.Integer("messages"), sqldb.Integer("recipients"),
 	sqldb.Integer("new_recipients"), sqldb.Integer("refused"), sqldb.Integer("bounced"), sqldb.Integer("limited"),

@@ -30,12 +30,9 @@ func (u *Upkeep) SumUp(ctx context.Context) error {
 		return fmt.Errorf("sum up days: %w", err)
 	}
 	if yesterday := today.Add(-day); done.Before(yesterday) {
-		first := yesterday.Add(-(sumAgain - 1) * day)
-		if !done.IsZero() && done.Before(first) {
-			first = done.Add(day)
-		}
-		if kept := u.keptSince(); first.Before(kept) || done.IsZero() {
-			first = kept // a day that has lost decisions must not be summed up again
+		first, err := u.firstToSum(ctx, done, yesterday)
+		if err != nil {
+			return fmt.Errorf("sum up days: %w", err)
 		}
 		for d := first; !d.After(yesterday); d = d.Add(day) {
 			if err := u.sumUp(ctx, d); err != nil {
@@ -47,6 +44,30 @@ func (u *Upkeep) SumUp(ctx context.Context) error {
 		}
 	}
 	return u.sumUp(ctx, today)
+}
+
+// firstToSum is the first day to sum up, when done is the last one that was. Whatever comes after that one has all its decisions, however
+// old it is, as they wait for their sum; one before has them as long as they are kept, and must not be summed up again when it has lost some.
+func (u *Upkeep) firstToSum(ctx context.Context, done, yesterday time.Time) (first time.Time, err error) {
+	first = done.Add(day)
+	if done.IsZero() {
+		if first, err = u.store.OldestDecision(ctx); err != nil {
+			return first, err
+		}
+		first = first.UTC().Truncate(day)
+	}
+	again := later(yesterday.Add(-(sumAgain-1)*day), u.keptSince())
+	if again.Before(first) {
+		first = again
+	}
+	return later(first, u.now().UTC().Truncate(day).Add(-time.Duration(u.options.DailyDays)*day)), nil // older sums are not kept
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 func (u *Upkeep) sumUp(ctx context.Context, d time.Time) error {

@@ -180,6 +180,48 @@ func TestDaysAreSummedUpAlsoThoseThatWereMissed(t *testing.T) {
 	})
 }
 
+func TestNoDecisionGoesUnsummedHoweverLongNobodyWorked(t *testing.T) {
+	everywhere(t, func(ctx context.Context, t *testing.T, p *place) {
+		u := p.upkeep(t, upkeep.Options{LogDays: 10})
+		tidy := func() {
+			require.NoError(t, u.SumUp(ctx))
+			require.NoError(t, u.Remove(ctx))
+		}
+		p.sent(ctx, t, noon.Add(-20*day)) // before the first run, and older than decisions are kept
+		tidy()
+		assert.Equal(t, map[string]int64{"11-06": 2}, p.days(ctx, t))
+		assert.Zero(t, p.decisions(ctx, t))
+
+		p.sent(ctx, t, noon.Add(day))
+		p.at(noon.Add(30 * day)) // nobody worked for a month
+		p.sent(ctx, t, noon.Add(21*day))
+		tidy()
+		assert.Equal(t, map[string]int64{"11-06": 2, "11-27": 2, "12-17": 2}, p.days(ctx, t))
+		assert.Equal(t, 1, p.decisions(ctx, t))
+
+		p.at(noon.Add(31*day + time.Hour))
+		tidy()
+		p.sent(ctx, t, noon.Add(20*day)) // written too late, when others of its day would be gone
+		p.at(noon.Add(32 * day))
+		tidy()
+		assert.Equal(t, map[string]int64{"11-06": 2, "11-27": 2, "12-17": 2}, p.days(ctx, t))
+	})
+}
+
+func TestADayThatHasLostDecisionsIsNotSummedUpAgain(t *testing.T) {
+	everywhere(t, func(ctx context.Context, t *testing.T, p *place) {
+		u := p.upkeep(t, upkeep.Options{LogDays: 2})
+		p.sent(ctx, t, noon.Add(-3*day))
+		p.sent(ctx, t, noon.Add(-3*day))
+		require.NoError(t, u.SumUp(ctx))
+		require.NoError(t, u.Remove(ctx))
+		p.sent(ctx, t, noon.Add(-3*day)) // written late
+		p.at(noon.Add(day))
+		require.NoError(t, u.SumUp(ctx))
+		assert.Equal(t, map[string]int64{"11-23": 4}, p.days(ctx, t))
+	})
+}
+
 func TestWhatIsKeptNoLongerGoes(t *testing.T) {
 	everywhere(t, func(ctx context.Context, t *testing.T, p *place) {
 		u := p.upkeep(t, upkeep.Options{LogDays: 10, DailyDays: 20, HistoryDays: 30})
@@ -192,7 +234,7 @@ func TestWhatIsKeptNoLongerGoes(t *testing.T) {
 		require.NoError(t, u.SumUp(ctx))
 		require.NoError(t, u.Remove(ctx))
 		assert.Equal(t, 2, p.decisions(ctx, t))
-		assert.Equal(t, map[string]int64{"11-26": 2, "11-17": 2}, p.days(ctx, t))
+		assert.Equal(t, map[string]int64{"11-26": 2, "11-17": 2, "11-15": 2}, p.days(ctx, t), "the oldest is older than sums are kept")
 
 		p.at(noon.Add(15 * day))
 		require.NoError(t, u.SumUp(ctx))
