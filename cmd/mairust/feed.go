@@ -13,10 +13,8 @@ import (
 	"github.com/mairust/mairust/internal/config"
 	"github.com/mairust/mairust/internal/keyring"
 	"github.com/mairust/mairust/internal/postfix"
-	"github.com/mairust/mairust/policy"
 	"github.com/mairust/mairust/policy/bounce"
 	"github.com/mairust/mairust/policy/notify"
-	"github.com/mairust/mairust/policy/outbound"
 	"github.com/mairust/mairust/store"
 )
 
@@ -125,16 +123,7 @@ func (d *daemon) checkBounces(ctx context.Context) error {
 }
 
 // tellOf gives what the engine wants to be heard to the outbox.
-func (d *daemon) tellOf(n outbound.Notice) {
-	action := map[policy.Level]policy.Action{policy.HardLimit: policy.RefuseSuspended, policy.SoftLimit: policy.RefuseRate}[n.Level]
-	d.bounces.outbox.Put(notify.Notice{
-		Tenant: n.Tenant, Account: n.Account, Kind: notify.Kind(n.Kind),
-		Facts: notify.Facts{
-			Shadow: n.Level == policy.Normal && n.Kind != policy.NoticeNormal, Action: string(action), LevelAfter: string(n.Level),
-			ScoreMicro: n.Score, Counts: notify.Counts{RecipientsHour: n.Recipients}, DecisionID: n.Decision.ID,
-		},
-	})
-}
+func (d *daemon) tellOf(n notify.Notice) { d.bounces.outbox.Put(n) }
 
 // bounces tells where bounces are learned of.
 func (r *checkReport) bounces(c *config.Config) {

@@ -22,6 +22,7 @@ import (
 	"github.com/mairust/mairust/internal/mail"
 	"github.com/mairust/mairust/policy"
 	"github.com/mairust/mairust/policy/geoip"
+	"github.com/mairust/mairust/policy/notify"
 	"github.com/mairust/mairust/store"
 )
 
@@ -78,26 +79,11 @@ type Deps struct {
 	// Letters tells which mails are ours to administrators; they are not judged. nil is that none are.
 	Letters *Letters
 	// Notify is told of what administrators should hear, by the one node that made a change; nil for nobody. It must not block.
-	Notify func(Notice)
+	Notify func(notify.Notice)
 	// Log, Registerer and Now may be left out.
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 	Now        func() time.Time
-}
-
-// Notice is a change that somebody should hear of.
-type Notice struct {
-	// Kind is one of the engine's.
-	Kind    policy.Notice
-	Tenant  store.TenantID
-	Account string
-	// Decision is the row that explains it.
-	Decision store.LogKey
-	// Level is the account's now; Score is in millionths; Recipients are those of the last hour.
-	Level      policy.Level
-	Score      int64
-	Recipients int64
-	At         time.Time
 }
 
 // Gate is a running engine. Its methods may be called by many at once. Run must run beside.
@@ -127,7 +113,7 @@ type Gate struct {
 	storedAt time.Time // of the last states that were written to it; guarded by stored
 	filtered bool
 	hasFeed  func(host string) bool
-	notify   func(Notice)
+	notify   func(notify.Notice)
 	letters  *letters
 	dir      string
 	log      *slog.Logger
@@ -153,7 +139,7 @@ func New(o policy.Options, own Options, whitelist []policy.Profile, d Deps) (*Ga
 		g.now = time.Now
 	}
 	if g.notify == nil {
-		g.notify = func(Notice) {}
+		g.notify = func(notify.Notice) {}
 	}
 	g.metrics = newMetrics(d.Registerer, g)
 	if err := makeDir(d.Dir); err != nil {

@@ -2,14 +2,18 @@ package outbound_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/mairust/mairust/policy"
+	"github.com/mairust/mairust/policy/notify"
 	"github.com/mairust/mairust/policy/outbound"
 	"github.com/mairust/mairust/store"
 	"github.com/mairust/mairust/store/storetest"
@@ -37,7 +41,7 @@ func TestABlastIsCutAndTheAccountSuspendedReleasedAndSuspendedAgain(t *testing.T
 		})
 		require.Equal(t, "auto_suspend", row.Act)
 		require.Equal(t, "engine", row.ActorKind)
-		eventually(t, "it is told", func() bool { return n.noticed(policy.NoticeSuspended) == 1 })
+		eventually(t, "it is told", func() bool { return n.noticed(notify.Suspended) == 1 })
 		var decision *store.OutboundDecision
 		eventually(t, "the decision that explains it", func() bool {
 			var err error
@@ -79,8 +83,8 @@ func TestShadowRecordsAndStopsNobodyButAStopByHandHolds(t *testing.T) {
 		require.Nil(t, refused)
 		require.Equal(t, 100, left)
 		require.Positive(t, n.metric("mairust_outbound_shadowed_total"))
-		require.Zero(t, n.noticed(policy.NoticeSuspended))
 		require.Zero(t, n.metric("mairust_outbound_level_changes_total"))
+		require.Equal(t, 1, n.noticed(notify.Suspended), "what would have been is told, once")
 		_, err := db.ChangeOutboundAccount(t.Context(), store.OutboundChange{
 			Tenant: store.SystemTenant, Account: "tanaka@one.test", Act: "suspend", Level: store.LevelHardLimit, Reason: "phished", ActorKind: "user", Actor: "desk",
 			Revision: revision(t, db, "tanaka@one.test"),
@@ -90,6 +94,51 @@ func TestShadowRecordsAndStopsNobodyButAStopByHandHolds(t *testing.T) {
 			r := n.send(e, "x", 0, "a@x.test")
 			return r.mail != nil && r.mail.String() == suspended
 		})
+	})
+}
+
+// The mode of a first installation: what would have been done is told, once, and it is said that it was not done.
+func TestShadowTellsWhatWouldHaveBeenDone(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, db *store.Store) {
+		texts := make(chan string, 100)
+		hook := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			var body struct{ Text string }
+			_ = json.NewDecoder(r.Body).Decode(&body)
+			texts <- body.Text
+		}))
+		defer hook.Close()
+		n := start(t, setup{db: db})
+		for language, want := range map[string][]string{
+			"en": {"Sending would have been stopped: en@one.test\n", "Mode is shadow: nothing was done, mail goes on.\n"},
+			"ja": {"送信停止に相当する状態です: ja@one.test\n", "shadow モードのため、実際の制限は行っていません。\n"},
+		} {
+			left, refused := n.blast(envelope(language+"@one.test", "192.0.2.7"), 20)
+			require.Nil(t, refused)
+			require.Equal(t, 100, left)
+			require.Equal(t, 1, n.noticed(notify.Suspended))
+			for _, notice := range n.takeNotices() {
+				require.True(t, notice.Facts.Shadow)
+				require.NoError(t, notify.Enqueue(t.Context(), db, notice))
+			}
+			notifier, err := notify.New(notify.Options{Language: language, Webhook: notify.WebhookOptions{URL: hook.URL, Format: "slack"}},
+				notify.Deps{Store: db, Hostname: "mx.test"})
+			require.NoError(t, err)
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan struct{})
+			go func() { defer close(ended); notifier.Run(ctx) }()
+			text := <-texts
+			for _, line := range want {
+				require.Contains(t, text, line)
+			}
+			eventually(t, "nothing waits", func() bool {
+				due, err := db.DueNotices(ctx, 10)
+				_, sends, waitErr := db.WaitingNotices(ctx)
+				return err == nil && waitErr == nil && len(due) == 0 && sends == 0
+			})
+			cancel()
+			<-ended
+			require.Empty(t, texts, "once")
+		}
 	})
 }
 

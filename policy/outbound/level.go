@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/mairust/mairust/policy"
+	"github.com/mairust/mairust/policy/notify"
 	"github.com/mairust/mairust/store"
 )
 
@@ -32,18 +33,15 @@ type levelChange struct {
 	// again says that the stop was decided earlier, and may have been ended since.
 	again  bool
 	reason string
-	notice Notice
+	notice notify.Notice
 }
 
 // follow does what follows from a decision: a change of level is written to the database, by one node only, and told.
 func (g *Gate) follow(s sender, o *outcome, row store.OutboundDecision) {
 	d := &o.decision
-	notice := Notice{Kind: d.Notice, Tenant: s.tenant, Account: string(s.account), Decision: row.LogKey, Level: d.After, Score: d.Score, At: row.At}
-	if d.Explanation != nil {
-		notice.Recipients = d.Explanation.Recipients.Hour
-	}
+	notice := o.notice(s, row)
 	if d.Before == d.After {
-		if d.Notice == policy.NoticeUncorroborated && o.mode(s) == policy.Enforce {
+		if o.isTold(s) {
 			g.notify(notice)
 		}
 		if d.Action == policy.RefuseSuspended && d.Reason == policy.ReasonSuspended {
@@ -54,7 +52,35 @@ func (g *Gate) follow(s sender, o *outcome, row store.OutboundDecision) {
 	g.writer.setLevel(g.changeOf(s, o, d.Before, row, notice))
 }
 
-func (g *Gate) changeOf(s sender, o *outcome, before policy.Level, row store.OutboundDecision, notice Notice) levelChange {
+// isTold tells whether administrators hear of a decision that changes no level: a stop that lacks evidence, and in shadow what would have
+// been a stop or a limit. The state of the account has that level then, and says so once.
+func (o *outcome) isTold(s sender) bool {
+	switch o.decision.Notice {
+	case policy.NoticeSuspended, policy.NoticeSoftLimit:
+		return o.mode(s) == policy.Shadow
+	case policy.NoticeUncorroborated:
+		return o.mode(s) != policy.Off
+	}
+	return false
+}
+
+// actions are what senders meet at a level.
+var actions = map[policy.Level]policy.Action{policy.HardLimit: policy.RefuseSuspended, policy.SoftLimit: policy.RefuseRate}
+
+// notice is what administrators are to be told of a decision, if anything.
+func (o *outcome) notice(s sender, row store.OutboundDecision) notify.Notice {
+	d := &o.decision
+	facts := notify.Facts{
+		Shadow: d.After == policy.Normal && d.Notice != policy.NoticeNormal, Action: string(actions[d.After]), LevelAfter: string(d.After),
+		ScoreMicro: d.Score, DecisionID: row.ID,
+	}
+	if d.Explanation != nil {
+		facts.Counts.RecipientsHour = d.Explanation.Recipients.Hour
+	}
+	return notify.Notice{Tenant: s.tenant, Account: string(s.account), Kind: notify.Kind(d.Notice), Facts: facts}
+}
+
+func (g *Gate) changeOf(s sender, o *outcome, before policy.Level, row store.OutboundDecision, notice notify.Notice) levelChange {
 	c := levelChange{
 		sender: s, level: o.decision.After, revision: o.revision, decision: row.LogKey, reason: "decided by the engine", notice: notice,
 	}
@@ -82,11 +108,11 @@ func (g *Gate) reenableAfter() time.Duration {
 }
 
 // heal writes a stop to the database that is not there: whoever decided it came to no end.
-func (g *Gate) heal(s sender, o *outcome, row store.OutboundDecision, notice Notice) {
+func (g *Gate) heal(s sender, o *outcome, row store.OutboundDecision, notice notify.Notice) {
 	if r, ok := g.standing.Load().row(s); ok && policy.Level(r.Level) == policy.HardLimit {
 		return
 	}
-	notice.Kind = policy.NoticeSuspended
+	notice.Kind = notify.Suspended
 	c := g.changeOf(s, o, policy.Normal, row, notice)
 	c.again = true
 	g.writer.setLevel(c)
@@ -136,7 +162,7 @@ func (g *Gate) writeLevel(ctx context.Context, db *store.Store, c levelChange) e
 		g.metrics.levels.WithLabelValues(c.act).Inc()
 		g.log.Warn("level of an account changed", "account", made.Account, "tenant_id", string(made.Tenant), "act", c.act, "level", made.Level,
 			"decision", c.decision.ID)
-		if c.notice.Kind != policy.NoticeNone {
+		if c.notice.Kind != "" {
 			g.notify(c.notice)
 		}
 		return nil

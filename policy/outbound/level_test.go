@@ -5,7 +5,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/mairust/mairust/policy"
+	"github.com/mairust/mairust/policy/notify"
 	"github.com/mairust/mairust/store"
 	"github.com/mairust/mairust/store/storetest"
 )
@@ -53,7 +53,7 @@ func TestAReleaseWhoseProbationEndedBeforeTheNextMailHolds(t *testing.T) {
 		row, err := db.OutboundAccount(t.Context(), store.System, "tanaka@one.test")
 		require.NoError(t, err)
 		require.Equal(t, "recover", row.Act, "nobody stopped it again")
-		require.Equal(t, 1, n.noticed(policy.NoticeSuspended))
+		require.Equal(t, 1, n.noticed(notify.Suspended))
 	})
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/mairust/mairust/internal/mail"
 	"github.com/mairust/mairust/policy"
+	"github.com/mairust/mairust/policy/notify"
 	"github.com/mairust/mairust/policy/outbound"
 	"github.com/mairust/mairust/store"
 	"github.com/mairust/mairust/store/storetest"
@@ -79,7 +80,7 @@ func TestALimitOfAnotherNodeThatIsOverHoldsNobodyAndHidesNoNewOne(t *testing.T) 
 		require.False(t, n.learned(e))
 
 		n.blast(e, 30)
-		eventually(t, "the new limit is told", func() bool { return n.noticed(policy.NoticeSoftLimit) == 1 })
+		eventually(t, "the new limit is told", func() bool { return n.noticed(notify.SoftLimit) == 1 })
 		history, err := db.OutboundHistory(t.Context(), store.Scope{All: true}, "account", "tanaka@one.test", store.LogKey{}, 20)
 		require.NoError(t, err)
 		require.Len(t, history, 3)

@@ -15,6 +15,7 @@ import (
 	"github.com/mairust/mairust/internal/lab"
 	"github.com/mairust/mairust/internal/lab/labtest"
 	"github.com/mairust/mairust/policy"
+	"github.com/mairust/mairust/policy/notify"
 	"github.com/mairust/mairust/policy/outbound"
 	"github.com/mairust/mairust/policy/redis"
 	"github.com/mairust/mairust/store"
@@ -134,7 +135,7 @@ func TestTwoNodesCountEachCopyOnceAndSuspendOnce(t *testing.T) {
 		return
 	}
 	require.Equal(t, 1, suspensions, "%+v", history)
-	require.Equal(t, 1, nodes[0].noticed(policy.NoticeSuspended)+nodes[1].noticed(policy.NoticeSuspended))
+	require.Equal(t, 1, nodes[0].noticed(notify.Suspended)+nodes[1].noticed(notify.Suspended))
 }
 
 func TestRedisAwayMeansThisNodeAloneAndItComesBackMerged(t *testing.T) {
@@ -226,7 +227,7 @@ func TestDatabaseAwayDecisionsGoOnAndAreWrittenLater(t *testing.T) {
 		messages += r.Recipients
 	}
 	require.EqualValues(t, left, messages, "each message once")
-	require.Equal(t, 1, n.noticed(policy.NoticeSuspended))
+	require.Equal(t, 1, n.noticed(notify.Suspended))
 }
 
 // The process of a node that is killed writes nothing any more: a second one begins from its files as they are.
@@ -410,7 +411,7 @@ func TestNodesWithoutRedisLearnOfEachOthersStopsThroughTheDatabase(t *testing.T)
 			r := two.send(e, "hello", 0, "a@x.test")
 			return r.mail != nil && r.mail.String() == suspended
 		})
-		require.Zero(t, two.noticed(policy.NoticeSuspended))
+		require.Zero(t, two.noticed(notify.Suspended))
 		row, err := db.OutboundAccount(t.Context(), store.System, "tanaka@one.test")
 		require.NoError(t, err)
 		change := row.Change("release")
@@ -463,5 +464,5 @@ func TestRedisKilledAmidABlastStopsItOnceAllTheSame(t *testing.T) {
 		}
 	}
 	require.Equal(t, 1, suspensions, "%+v", history)
-	require.Equal(t, 1, nodes[0].noticed(policy.NoticeSuspended)+nodes[1].noticed(policy.NoticeSuspended)+third.noticed(policy.NoticeSuspended))
+	require.Equal(t, 1, nodes[0].noticed(notify.Suspended)+nodes[1].noticed(notify.Suspended)+third.noticed(notify.Suspended))
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/mairust/mairust/internal/lab"
 	"github.com/mairust/mairust/internal/mail"
 	"github.com/mairust/mairust/policy"
+	"github.com/mairust/mairust/policy/notify"
 	"github.com/mairust/mairust/policy/outbound"
 	"github.com/mairust/mairust/store"
 )
@@ -42,7 +43,7 @@ type node struct {
 	stop    func()
 
 	mu      sync.Mutex
-	notices []outbound.Notice
+	notices []notify.Notice
 }
 
 type setup struct {
@@ -72,7 +73,7 @@ func start(t testing.TB, s setup) *node {
 	n.Gate, err = outbound.New(s.options, s.own, s.profile, outbound.Deps{
 		Hash: hash, Dir: s.dir, Open: s.open, Shared: s.shared, Filtered: s.filtered, Now: s.now, Registerer: n.metrics,
 		Log: slog.New(slog.NewTextHandler(n.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Notify: func(notice outbound.Notice) {
+		Notify: func(notice notify.Notice) {
 			n.mu.Lock()
 			defer n.mu.Unlock()
 			n.notices = append(n.notices, notice)
@@ -100,7 +101,7 @@ func start(t testing.TB, s setup) *node {
 }
 
 // notices of a kind that were given.
-func (n *node) noticed(kind policy.Notice) int {
+func (n *node) noticed(kind notify.Kind) int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	count := 0
@@ -110,6 +111,15 @@ func (n *node) noticed(kind policy.Notice) int {
 		}
 	}
 	return count
+}
+
+// takeNotices gives what was noticed, and forgets it.
+func (n *node) takeNotices() []notify.Notice {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	list := n.notices
+	n.notices = nil
+	return list
 }
 
 // envelope is a message of a login from an address.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/mairust/mairust/policy"
+	"github.com/mairust/mairust/policy/notify"
 	"github.com/mairust/mairust/store"
 )
 
@@ -171,10 +172,11 @@ func (g *Gate) restoreStops() {
 		if err != nil || st.ByHand() || st.Level() != policy.HardLimit {
 			return
 		}
-		at := time.UnixMicro(st.LastUS())
 		g.writer.setLevel(levelChange{
 			sender: s, level: policy.HardLimit, act: actSuspend, revision: e.revision, again: true, reason: "decided by the engine",
-			notice: Notice{Kind: policy.NoticeSuspended, Tenant: s.tenant, Account: string(s.account), Level: policy.HardLimit, At: at},
+			notice: notify.Notice{Tenant: s.tenant, Account: string(s.account), Kind: notify.Suspended, Facts: notify.Facts{
+				Action: string(policy.RefuseSuspended), LevelAfter: string(policy.HardLimit),
+			}},
 		})
 	})
 }
