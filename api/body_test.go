@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/mairust/mairust/api"
 	"github.com/mairust/mairust/internal/auth"
+	"github.com/mairust/mairust/internal/keyring"
 	"github.com/mairust/mairust/store/storetest"
 	"github.com/mairust/mairust/ui"
 )
@@ -43,7 +45,9 @@ func (r *rig) web(t *testing.T) http.Handler {
 	t.Helper()
 	who, err := auth.New(auth.Options{Store: r.store})
 	require.NoError(t, err)
-	pages, err := ui.New(ui.Options{}, ui.Deps{Store: r.store, Objects: r.objects, Auth: who})
+	ring, err := keyring.Create(filepath.Join(t.TempDir(), "keyring"))
+	require.NoError(t, err)
+	pages, err := ui.New(ui.Options{}, ui.Deps{Store: r.store, Objects: r.objects, Auth: who, Keyring: ring})
 	require.NoError(t, err)
 	mux := http.NewServeMux()
 	mux.Handle("/api/", r.server.Handler())

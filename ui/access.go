@@ -103,9 +103,9 @@ func olderAccess(before time.Time) string {
 	return "/access?" + url.Values{"before": {strconv.FormatInt(before.UnixMicro(), 10)}}.Encode()
 }
 
-// accessActions are the acts that the owner of a mailbox is told of: a message read, a list of messages read through the
-// API, the mailbox opened in the Web UI.
-var accessActions = []string{string(auth.ReadMessages), "message.list", "mailbox.open"}
+// accessActions are the acts that the owner of a mailbox is told of: a message read, a list of messages looked at, the
+// mailbox opened in the Web UI.
+var accessActions = []string{string(auth.ReadMessages), listMessages, "mailbox.open"}
 
 // row tells an entry, if it is about a mailbox of the person and somebody else did it.
 func (a *accessSearch) row(e store.AuditEntry) (accessRow, bool, error) {

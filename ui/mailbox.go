@@ -226,13 +226,19 @@ func (s *Server) showMailbox(p *page) error {
 	return p.show(http.StatusOK, "mailbox", v)
 }
 
-// list reads one page of a folder of the open mailbox. open is the message that is shown beside it.
+// list reads one page of a folder of the open mailbox, and notes the look when the mailbox is not the person's own. open
+// is the message that is shown beside it.
 func (s *Server) list(p *page, folder string, before, open store.MessageID) (*mailboxView, error) {
 	at := slices.IndexFunc(p.Rail.Folders, func(f railFolder) bool { return f.Name == folder })
 	if at < 0 {
 		return nil, problemNotFound
 	}
 	m := p.Rail.Mailbox
+	if !p.Rail.Own {
+		if err := s.auditList(p, m, p.Rail.Reason); err != nil {
+			return nil, err
+		}
+	}
 	filter := store.MessageFilter{Mailbox: m.ID, Folder: folder, Before: before, Limit: perPage + 1}
 	if folder == deletedFolder {
 		filter.Folder, filter.Deleted = "", true

@@ -5,11 +5,13 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/mairust/mairust/internal/auth"
+	"github.com/mairust/mairust/internal/keyring"
 	"github.com/mairust/mairust/internal/mail"
 	"github.com/mairust/mairust/store"
 )
@@ -21,35 +23,67 @@ const (
 	maxReason      = 300
 )
 
-// reasonCookie keeps the reason that somebody has given. It opens nothing: what may be seen is up to the role.
-// Whoever changes the cookie has given another reason.
+// reasonCookie keeps the reason that somebody has given. It proves that the reason was written to the audit log, so it
+// carries a MAC: nobody makes one for themselves.
 const reasonCookie = "mairust-reason"
 
-// given is a reason for one mailbox.
+// reasonMAC is what the MAC of a reason is for.
+const reasonMAC keyring.Purpose = "reason"
+
+// maxReasonCookie bounds the cookie: browsers keep no longer one.
+const maxReasonCookie = 4096
+
+// given is a reason for one mailbox, and who has given it.
 type given struct {
+	User    store.UserID    `json:"-"`
 	Mailbox store.MailboxID `json:"m"`
 	Reason  string          `json:"r"`
 	Until   int64           `json:"u"`
 }
 
+// fields are what the MAC covers.
+func (g given) fields() []string {
+	return []string{string(g.User), string(g.Mailbox), g.Reason, strconv.FormatInt(g.Until, 10)}
+}
+
+// sealReason is the value of the cookie: base64url of JSON, "~", and the MAC.
+func (s *Server) sealReason(g given) (string, error) {
+	raw, err := json.Marshal(g)
+	if err != nil {
+		return "", err
+	}
+	return base64.RawURLEncoding.EncodeToString(raw) + "~" + s.d.Keyring.MAC(reasonMAC, g.fields()...), nil
+}
+
+// openReason reads the cookie that sealReason made for a user; false when it did not.
+func (s *Server) openReason(value string, user store.UserID) (given, bool) {
+	text, mac, ok := strings.Cut(value, "~")
+	if !ok || len(value) > maxReasonCookie {
+		return given{}, false
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil {
+		return given{}, false
+	}
+	var g given
+	if json.Unmarshal(raw, &g) != nil {
+		return given{}, false
+	}
+	g.User = user
+	return g, s.d.Keyring.Verify(reasonMAC, mac, g.fields()...) == nil
+}
+
 // reasonFor is the reason that was given for a mailbox; empty when there is none, or none any more.
 func (p *page) reasonFor(id store.MailboxID) string {
 	cookie, err := p.r.Cookie(reasonCookie)
-	if err != nil || len(cookie.Value) > 4096 {
-		return ""
-	}
-	raw, err := base64.RawURLEncoding.DecodeString(cookie.Value)
 	if err != nil {
 		return ""
 	}
-	var g given
-	if json.Unmarshal(raw, &g) != nil || g.Mailbox != id || p.s.d.Now().Unix() >= g.Until {
+	g, ok := p.s.openReason(cookie.Value, p.Who.User)
+	if !ok || g.Mailbox != id || p.s.d.Now().Unix() >= g.Until {
 		return ""
 	}
-	if reason := cleanReason(g.Reason); len([]rune(reason)) >= minReason {
-		return reason
-	}
-	return ""
+	return g.Reason
 }
 
 func cleanReason(text string) string {
@@ -94,11 +128,11 @@ func (s *Server) giveReason(p *page) error {
 	if err := s.audit(p, "mailbox.open", m.Tenant, m.ID, string(m.ID), reason); err != nil {
 		return err
 	}
-	raw, err := json.Marshal(given{Mailbox: m.ID, Reason: reason, Until: s.d.Now().Add(reasonLifetime).Unix()})
+	sealed, err := s.sealReason(given{User: p.Who.User, Mailbox: m.ID, Reason: reason, Until: s.d.Now().Add(reasonLifetime).Unix()})
 	if err != nil {
 		return err
 	}
-	http.SetCookie(p.w, s.reason(base64.RawURLEncoding.EncodeToString(raw), reasonLifetime))
+	http.SetCookie(p.w, s.reason(sealed, reasonLifetime))
 	return p.redirect(localPath(p.r.PostForm.Get("return"), mailboxURL(m.Address, store.Inbox, "")))
 }
 
@@ -133,11 +167,24 @@ func (s *Server) audit(p *page, action string, tenant store.TenantID, mailbox st
 // auditRead notes that somebody reads a message of a mailbox that is not theirs. It comes before the answer: a
 // read that cannot be noted does not happen. Page, body and attachments within a few minutes are one read.
 func (s *Server) auditRead(p *page, m *store.Message, reason string) error {
-	key := string(p.Who.User) + " " + string(m.ID) + " " + reason
+	return s.auditOnce(p, string(auth.ReadMessages), m.Tenant, m.Mailbox, string(m.ID), reason)
+}
+
+// listMessages is the audit log's word for looking at a list of subjects and previews.
+const listMessages = "message.list"
+
+// auditList is auditRead for a list, where a page after the other is one look.
+func (s *Server) auditList(p *page, m *store.Mailbox, reason string) error {
+	return s.auditOnce(p, listMessages, m.Tenant, m.ID, string(m.ID), reason)
+}
+
+// auditOnce is audit, unless the same was noted a moment ago.
+func (s *Server) auditOnce(p *page, action string, tenant store.TenantID, mailbox store.MailboxID, target, reason string) error {
+	key := strings.Join([]string{string(p.Who.User), action, target, reason}, " ")
 	if s.reads.has(key) {
 		return nil
 	}
-	if err := s.audit(p, string(auth.ReadMessages), m.Tenant, m.Mailbox, string(m.ID), reason); err != nil {
+	if err := s.audit(p, action, tenant, mailbox, target, reason); err != nil {
 		return err
 	}
 	s.reads.add(key)

@@ -13,6 +13,7 @@ import (
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -25,6 +26,7 @@ import (
 
 	"github.com/mairust/mairust/internal/admin"
 	"github.com/mairust/mairust/internal/auth"
+	"github.com/mairust/mairust/internal/keyring"
 	"github.com/mairust/mairust/internal/mail"
 	"github.com/mairust/mairust/store"
 	"github.com/mairust/mairust/store/blob"
@@ -45,6 +47,7 @@ type rig struct {
 	log     *lockedBuffer
 	metrics *prometheus.Registry
 	auth    *auth.Authenticator
+	ring    *keyring.Ring
 	watch   *parts
 	engine  *engine
 	site    *storetest.Site
@@ -98,6 +101,8 @@ func newRig(t testing.TB, s *store.Store) *rig {
 	var err error
 	r.auth, err = auth.New(auth.Options{Store: s})
 	require.NoError(t, err)
+	r.ring, err = keyring.Create(filepath.Join(t.TempDir(), "keyring"))
+	require.NoError(t, err)
 	r.serve(t, s)
 	t.Cleanup(func() {
 		for line := range strings.Lines(r.log.String()) {
@@ -126,7 +131,7 @@ func (r *rig) serve(t testing.TB, s ui.Store) {
 		running = r.engine
 	}
 	server, err := ui.New(ui.Options{PublicURL: "http://" + r.http.Listener.Addr().String()}, ui.Deps{
-		Store: s, Objects: r.objects, Auth: r.auth, Log: slog.New(slog.NewJSONHandler(r.log, nil)), Registerer: r.metrics, Watch: r.watch, Suspect: r.suspects.Suspect,
+		Store: s, Objects: r.objects, Auth: r.auth, Keyring: r.ring, Log: slog.New(slog.NewJSONHandler(r.log, nil)), Registerer: r.metrics, Watch: r.watch, Suspect: r.suspects.Suspect,
 		Outbound: admin.NewOutbound(admin.New(admin.Options{Store: r.store}), running),
 	})
 	require.NoError(t, err)

@@ -2,6 +2,7 @@ package ui_test
 
 import (
 	"context"
+	"encoding/base64"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -82,17 +83,116 @@ func TestMailOfOthersNeedsAReasonThatItsOwnerSees(t *testing.T) {
 			Target: string(r.site.Mailboxes["hanako"].ID), After: `{"mailbox":"` + string(r.site.Mailboxes["hanako"].ID) + `"}`,
 		}))
 		log := words(owner.page(t, "/access"))
-		require.Contains(t, log, "ticket tool (k1) listed the messages of hanako@example.test through the API")
+		require.Contains(t, log, "ticket tool (k1) looked at the list of messages of hanako@example.test")
 		require.Equal(t, 1, strings.Count(log, "read payslip"), "page and body are one read: %s", log)
 		require.Contains(t, log, "help@example.test read payslip ticket 4711")
 		require.Contains(t, log, "read a message that has been deleted since")
 		require.Contains(t, log, "opened the mailbox hanako@example.test ticket 4711")
+		require.Equal(t, 1, strings.Count(log, "help@example.test looked at the list of messages of hanako@example.test ticket 4711"), log)
 		require.NotContains(t, words(r.as(t, r.site.Users["bob"].ID).page(t, "/access")), "4711")
 
 		b.act(t, "/logout")
 		again := r.as(t, helper)
 		require.Equal(t, http.StatusForbidden, again.get(t, inbox).StatusCode)
 	})
+}
+
+func TestListsOfOthersMailAreNoted(t *testing.T) {
+	onStores(t, func(t *testing.T, r *rig) {
+		r.deliver(t, store.Inbox, plainMail)
+		b := r.as(t, r.person(t, "help@example.test", auth.Helpdesk))
+		b.act(t, inbox+"/reason", "reason", "ticket 4711")
+		require.Equal(t, 1, r.audited(t, "message.list"))
+		b.page(t, inbox)
+		b.page(t, inbox+"?folder="+store.Quarantine)
+		require.Equal(t, 1, r.audited(t, "message.list"), "page after page is one look")
+		b.act(t, inbox+"/reason", "reason", "ticket 4712")
+		require.Equal(t, 2, r.audited(t, "message.list"), "another reason is another look")
+
+		a := r.with(t, func(s ui.Store) ui.Store { return mutedStore{s} }).as(t, r.person(t, "help@example.test", auth.Helpdesk))
+		a.carry(t, b.reason(t))
+		require.Equal(t, http.StatusServiceUnavailable, a.get(t, inbox).StatusCode, "what cannot be noted is not shown")
+		r.hanako(t).page(t, inbox)
+		require.Equal(t, 2, r.audited(t, "message.list"), "one's own list is nobody's business")
+	})
+}
+
+func TestReasonsCannotBeMadeUp(t *testing.T) {
+	onStores(t, func(t *testing.T, r *rig) {
+		hanako := string(r.site.Mailboxes["hanako"].ID)
+		b := r.as(t, r.person(t, "help@example.test", auth.Helpdesk))
+		b.act(t, inbox+"/reason", "reason", "ticket 4711")
+		good := b.reason(t)
+		text, mac, _ := strings.Cut(good, "~")
+		raw, err := base64.RawURLEncoding.DecodeString(text)
+		require.NoError(t, err)
+		forged := func(old, fresh string) string {
+			changed := strings.Replace(string(raw), old, fresh, 1)
+			require.NotEqual(t, string(raw), changed)
+			return base64.RawURLEncoding.EncodeToString([]byte(changed)) + "~" + mac
+		}
+		unsigned := base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, `{"m":%q,"r":"none of yours","u":%d}`, hanako, time.Now().Add(time.Hour).Unix()))
+		for name, value := range map[string]string{
+			"as it was once, unsigned": unsigned, "an empty MAC": unsigned + "~", "the MAC of another": unsigned + "~" + mac,
+			"another reason": forged("ticket 4711", "ticket 9999"), "a later end": forged(`"u":`, `"u":9`),
+			"another mailbox": forged(hanako, string(r.site.Mailboxes["bob"].ID)), "nothing": "", "no base64": "***~" + mac,
+			"too long": good + strings.Repeat("x", 4000),
+		} {
+			b.carry(t, value)
+			for _, path := range []string{inbox, "/mail/bob@example.test"} {
+				a := b.get(t, path)
+				require.Equal(t, http.StatusForbidden, a.StatusCode, name)
+				require.Contains(t, a.body, `name="reason"`, name)
+			}
+		}
+		b.carry(t, good)
+		b.page(t, inbox)
+		other := r.as(t, r.person(t, "audit@example.test", auth.Auditor))
+		other.carry(t, good)
+		require.Equal(t, http.StatusForbidden, other.get(t, inbox).StatusCode, "a reason is good for who gave it")
+	})
+}
+
+// reason is the cookie of the reason that the browser keeps.
+func (b *browser) reason(t testing.TB) string {
+	t.Helper()
+	at, err := url.Parse(b.base)
+	require.NoError(t, err)
+	for _, c := range b.client.Jar.Cookies(at) {
+		if c.Name == "mairust-reason" {
+			return c.Value
+		}
+	}
+	require.Fail(t, "no reason is kept")
+	return ""
+}
+
+// carry puts another reason in its place.
+func (b *browser) carry(t testing.TB, value string) {
+	t.Helper()
+	at, err := url.Parse(b.base)
+	require.NoError(t, err)
+	b.client.Jar.SetCookies(at, []*http.Cookie{{Name: "mairust-reason", Value: value, Path: "/"}})
+}
+
+// audited counts the entries of an action in the audit log of the tenant "example".
+func (r *rig) audited(t testing.TB, action string) (n int) {
+	t.Helper()
+	entries, err := r.store.AuditLog(t.Context(), store.Scope{Tenant: r.site.Tenant.ID}, time.Time{}, 1000)
+	require.NoError(t, err)
+	for _, e := range entries {
+		if e.Action == action {
+			n++
+		}
+	}
+	return n
+}
+
+// mutedStore takes no entry for the audit log.
+type mutedStore struct{ ui.Store }
+
+func (mutedStore) Audit(context.Context, store.AuditEntry) error {
+	return fmt.Errorf("%w: the audit log is away", store.ErrUnavailable)
 }
 
 func TestFormsOfOtherSitesAreRefused(t *testing.T) {

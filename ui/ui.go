@@ -21,6 +21,7 @@ import (
 
 	"github.com/mairust/mairust/internal/alert"
 	"github.com/mairust/mairust/internal/auth"
+	"github.com/mairust/mairust/internal/keyring"
 	"github.com/mairust/mairust/internal/mail"
 	"github.com/mairust/mairust/store"
 	"github.com/mairust/mairust/store/attachment"
@@ -33,13 +34,15 @@ type Options struct {
 	PublicURL string
 }
 
-// Deps are what a Server works with. Store, Objects and Auth are required.
+// Deps are what a Server works with. Store, Objects, Auth and Keyring are required.
 type Deps struct {
 	Store   Store
 	Objects blob.Bucket
 	// Attachments opens parts of messages; nil decodes them from the messages.
 	Attachments Attachments
 	Auth        *auth.Authenticator
+	// Keyring proves the reasons for reading mail of others, which browsers keep.
+	Keyring *keyring.Ring
 	// Log may be nil.
 	Log *slog.Logger
 	// Registerer takes the metrics; nil means none are kept.
@@ -121,8 +124,8 @@ type Server struct {
 
 // New makes a Server. It listens nowhere: the caller serves its Handler.
 func New(o Options, d Deps) (*Server, error) {
-	if d.Store == nil || d.Objects == nil || d.Auth == nil {
-		return nil, errors.New("ui: Store, Objects and Auth are required")
+	if d.Store == nil || d.Objects == nil || d.Auth == nil || d.Keyring == nil {
+		return nil, errors.New("ui: Store, Objects, Auth and Keyring are required")
 	}
 	if d.Log == nil {
 		d.Log = slog.New(slog.DiscardHandler)
