@@ -2,9 +2,9 @@ package ui
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
-	"net/http"
 	"path"
 	"strconv"
 	"strings"
@@ -139,7 +139,7 @@ func (s *Server) download(p *page) error {
 	if done || err != nil {
 		return err
 	}
-	r, err := s.openObject(p.ctx(), m, 0, -1)
+	r, err := p.openFile(func(ctx context.Context) (io.ReadCloser, error) { return s.openObject(ctx, m, 0, -1) })
 	if err != nil {
 		s.bodyFailed(p, m, err)
 		return problemBody
@@ -149,7 +149,7 @@ func (s *Server) download(p *page) error {
 		name = "message"
 	}
 	p.fileHeader("message/rfc822", name+".eml")
-	return s.stream(p, m, r, r)
+	return s.stream(p, m, r)
 }
 
 // attachment answers with a part as a file, decoded. Types that a browser could run become plain bytes.
@@ -162,32 +162,14 @@ func (s *Server) attachment(p *page) error {
 		if part.ID != p.r.PathValue("part") || part.ID == "" || strings.HasPrefix(part.Type, "multipart/") {
 			continue
 		}
-		r, err := s.d.Attachments.Open(p.ctx(), m, part, 0, -1)
+		r, err := p.openFile(func(ctx context.Context) (io.ReadCloser, error) { return s.d.Attachments.Open(ctx, m, part, 0, -1) })
 		if err != nil {
 			s.bodyFailed(p, m, err)
 			return problemBody
 		}
 		p.fileHeader(attachment.MediaType(part), attachment.FileName(part))
 		p.w.Header().Set("Content-Length", strconv.FormatInt(part.DecodedSize, 10))
-		return s.stream(p, m, r, r)
+		return s.stream(p, m, r)
 	}
 	return problemNotFound
 }
-
-// stream copies to the client. Once begun, a failure cuts the connection, so that nobody takes a part for all.
-func (s *Server) stream(p *page, m *store.Message, src io.Reader, closer io.Closer) error {
-	_, err := io.Copy(onlyWriter{p.w}, src)
-	if closeErr := closer.Close(); err == nil {
-		err = closeErr
-	}
-	if err == nil {
-		return nil
-	}
-	if p.ctx().Err() == nil {
-		s.bodyFailed(p, m, err)
-	}
-	panic(http.ErrAbortHandler)
-}
-
-// onlyWriter hides the other methods of a writer, so that each piece gets its own time.
-type onlyWriter struct{ io.Writer }

@@ -15,7 +15,7 @@ import (
 	"github.com/mairust/mairust/internal/mail"
 )
 
-// Bounds on a request.
+// Bounds on a request. Only downloads last longer than answerTime, as long as the client takes a piece within writePatience.
 const (
 	answerTime    = 20 * time.Second
 	writePatience = time.Minute
@@ -132,6 +132,7 @@ func (s *Server) handle(h handler) http.Handler {
 		ctx, cancel := context.WithTimeout(r.Context(), answerTime)
 		defer cancel()
 		p := s.newPage(w, r.WithContext(ctx))
+		p.client = r.Context()
 		if err := h(p); err != nil {
 			s.fail(p, err)
 		}

@@ -24,6 +24,8 @@ type page struct {
 	s *Server
 	w http.ResponseWriter
 	r *http.Request
+	// client ends when the client leaves, and not before. The context of r has the time of a page.
+	client context.Context //nolint:containedctx // a page is one request
 
 	// Lang is the language of the page, Theme "light", "dark" or "" for the system's.
 	Lang, Theme string
@@ -46,7 +48,7 @@ type page struct {
 }
 
 func (s *Server) newPage(w http.ResponseWriter, r *http.Request) *page {
-	p := &page{s: s, w: w, r: r}
+	p := &page{s: s, w: w, r: r, client: r.Context()}
 	p.choose(readChoices(r))
 	p.Note = p.doneNote()
 	return p

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"html"
 	"io"
@@ -44,6 +45,7 @@ type rig struct {
 	store   *store.Store
 	objects *bucket
 	http    *httptest.Server
+	handler http.Handler
 	log     *lockedBuffer
 	metrics *prometheus.Registry
 	auth    *auth.Authenticator
@@ -66,7 +68,29 @@ func (b *bucket) Get(ctx context.Context, key string, offset, n int64) (io.ReadC
 	if b.away.Load() {
 		return nil, blob.Info{}, fmt.Errorf("get %s: the disk is gone", key)
 	}
-	return b.Memory.Get(ctx, key, offset, n)
+	r, info, err := b.Memory.Get(ctx, key, offset, n)
+	if err != nil {
+		return nil, info, err
+	}
+	return &reading{ReadCloser: r, ctx: ctx, bucket: b}, info, nil
+}
+
+// reading ends with its context, as that of every other bucket does, or with the disk.
+type reading struct {
+	io.ReadCloser
+	ctx    context.Context //nolint:containedctx // an io.Reader has no other way to get it
+	bucket *bucket
+}
+
+// Read implements io.Reader.
+func (r *reading) Read(p []byte) (int, error) {
+	if r.bucket.away.Load() {
+		return 0, errors.New("the disk is gone")
+	}
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.ReadCloser.Read(p)
 }
 
 type lockedBuffer struct {
@@ -135,7 +159,8 @@ func (r *rig) serve(t testing.TB, s ui.Store) {
 		Outbound: admin.NewOutbound(admin.New(admin.Options{Store: r.store}), running),
 	})
 	require.NoError(t, err)
-	r.http.Config.Handler = server.Handler()
+	r.handler = server.Handler()
+	r.http.Config.Handler = r.handler
 	r.http.Start()
 	t.Cleanup(r.http.Close)
 }
