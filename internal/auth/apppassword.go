@@ -42,15 +42,22 @@ type AppPasswords interface {
 // log in once for each connection.
 //
 // Errors: ErrCredentials, *ThrottledError when too many logins of this name or from this client failed, ErrBusy, or an
-// error of the store. An unknown login takes as long as a wrong password; an app password is quick.
+// error of the store. An unknown login takes as long as a wrong password; an app password is quick, and is taken however
+// many logins of the name have failed: nobody guesses one.
 func (a *Authenticator) CheckLogin(ctx context.Context, login, password string, client netip.Addr) (Principal, error) {
-	attempt, err := a.throttle.begin(login, client)
+	attempt, err := a.throttle.beginNameless(client)
 	if err != nil {
 		a.metrics.logins.WithLabelValues("throttled").Inc()
 		return Principal{}, err
 	}
 	u, err := a.checkAppPassword(ctx, login, password)
 	if errors.Is(err, ErrCredentials) {
+		if refused := attempt.name(login); refused != nil {
+			// Else an address could go on for ever to look up what has the form of an app password.
+			attempt.end(looksLikeAppPassword(password))
+			a.metrics.logins.WithLabelValues("throttled").Inc()
+			return Principal{}, refused
+		}
 		u, err = a.checkPassword(ctx, login, password)
 	}
 	attempt.end(errors.Is(err, ErrCredentials))
@@ -58,6 +65,7 @@ func (a *Authenticator) CheckLogin(ctx context.Context, login, password string, 
 	if err != nil {
 		return Principal{}, err
 	}
+	a.throttle.succeeded(login, client)
 	return userPrincipal(u), nil
 }
 
@@ -95,4 +103,9 @@ func plainAppPassword(s string) (plain string, ok bool) {
 	}
 	plain = strings.ToLower(strings.NewReplacer("-", "", " ", "").Replace(s))
 	return plain, len(plain) == appPasswordChars
+}
+
+func looksLikeAppPassword(s string) bool {
+	_, ok := plainAppPassword(s)
+	return ok
 }

@@ -139,6 +139,7 @@ func (a *Authenticator) Login(ctx context.Context, login, password string, clien
 	if err != nil {
 		return "", store.Session{}, Principal{}, err
 	}
+	a.throttle.succeeded(login, client)
 	return a.enter(ctx, u, client)
 }
 

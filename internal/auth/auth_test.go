@@ -116,21 +116,73 @@ func TestAUserWithoutPasswordCannotLogIn(t *testing.T) {
 	})
 }
 
-func TestFailedLoginsAreThrottledByName(t *testing.T) {
+func TestFailedLoginsAreThrottledByNameAndNetwork(t *testing.T) {
 	onStores(t, func(t *testing.T, _ *store.Store, a *auth.Authenticator, c *clock, _ *store.User) {
 		for i := range 10 {
 			from := netip.AddrFrom4([4]byte{198, 51, 100, byte(i)})
 			_, _, _, err := a.Login(t.Context(), "Bob@example.test ", strings.Repeat("p", 2000), from)
 			require.ErrorIs(t, err, auth.ErrCredentials)
 		}
+		neighbour := netip.MustParseAddr("198.51.100.99")
 		var throttled *auth.ThrottledError
-		_, _, _, err := a.Login(t.Context(), "bob@example.test", password, client)
+		_, _, _, err := a.Login(t.Context(), "bob@example.test", password, neighbour)
 		require.ErrorAs(t, err, &throttled)
 		require.InDelta(t, 30, throttled.After.Seconds(), 1)
+		_, _, _, err = a.Login(t.Context(), "bob@example.test", password, client)
+		require.NoError(t, err, "other networks have their own")
 
 		c.advance(throttled.After + time.Second)
+		_, _, _, err = a.Login(t.Context(), "bob@example.test", password, neighbour)
+		require.NoError(t, err)
+	})
+}
+
+func TestAStrangerKeepsNobodyOut(t *testing.T) {
+	onStores(t, func(t *testing.T, s *store.Store, a *auth.Authenticator, c *clock, bob *store.User) {
+		made := auth.NewAppPassword()
+		_, err := s.CreateAppPassword(t.Context(), store.AppPassword{Tenant: bob.Tenant, User: bob.ID, Name: "phone", Hash: made.Hash, Created: c.now()})
+		require.NoError(t, err)
 		_, _, _, err = a.Login(t.Context(), "bob@example.test", password, client)
 		require.NoError(t, err)
+		refused := 0
+		for second := range 3600 { // from everywhere, a wrong password a second
+			c.advance(time.Second)
+			var throttled *auth.ThrottledError
+			from := netip.AddrFrom4([4]byte{198, byte(second), 100, byte(second)})
+			if _, _, _, err := a.Login(t.Context(), "bob@example.test", strings.Repeat("p", 2000), from); errors.As(err, &throttled) {
+				refused++
+			}
+		}
+		require.Greater(t, refused, 3000)
+		elsewhere := netip.MustParseAddr("203.0.113.5")
+		_, _, _, err = a.Login(t.Context(), "bob@example.test", password, elsewhere)
+		require.Error(t, err, "that is what the strangers reach: a place where bob never was")
+		_, _, _, err = a.Login(t.Context(), "bob@example.test", password, client)
+		require.NoError(t, err)
+		_, err = a.CheckLogin(t.Context(), "bob@example.test", password, client)
+		require.NoError(t, err)
+		_, err = a.CheckLogin(t.Context(), "bob@example.test", made.Secret, elsewhere)
+		require.NoError(t, err, "an app password is let in from everywhere")
+		_, _, _, err = a.Login(t.Context(), "bob@example.test", password, elsewhere)
+		require.NoError(t, err, "and makes the place known")
+	})
+}
+
+func TestTryingAppPasswordsUsesUpTheAddress(t *testing.T) {
+	on(t, []string{"sqlite"}, func(t *testing.T, _ *store.Store, a *auth.Authenticator, _ *clock, _ *store.User) {
+		var throttled *auth.ThrottledError
+		for range 10 {
+			_, err := a.CheckLogin(t.Context(), "bob@example.test", strings.Repeat("p", 2000), client)
+			require.ErrorIs(t, err, auth.ErrCredentials)
+		}
+		for range 20 {
+			_, err := a.CheckLogin(t.Context(), "bob@example.test", auth.NewAppPassword().Secret, client)
+			require.ErrorAs(t, err, &throttled)
+			require.Greater(t, throttled.After, 20*time.Second, "the name's")
+		}
+		_, err := a.CheckLogin(t.Context(), "somebody@example.test", "x", client)
+		require.ErrorAs(t, err, &throttled)
+		require.Less(t, throttled.After, 10*time.Second, "the address's")
 	})
 }
 

@@ -48,6 +48,7 @@ func (a *Authenticator) LoginByLink(ctx context.Context, token string, client ne
 	if err != nil {
 		return "", store.Session{}, Principal{}, err
 	}
+	a.throttle.succeeded(u.Login, client)
 	return a.enter(ctx, u, client)
 }
 
@@ -67,6 +68,9 @@ func (a *Authenticator) SetPasswordByLink(ctx context.Context, token, password s
 			return err
 		})
 	})
+	if err == nil {
+		a.throttle.succeeded(who.Login, client)
+	}
 	return who, err
 }
 

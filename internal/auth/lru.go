@@ -44,4 +44,16 @@ func (l *lru[K, V]) update(key K, change func(old V, ok bool) V) V {
 	return e.value
 }
 
+// get gives the value under key; it counts as no use.
+func (l *lru[K, V]) get(key K) (V, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e, ok := l.byKey[key]
+	if !ok {
+		var none V
+		return none, false
+	}
+	return e.value, true
+}
+
 func (e *entry[K, V]) unlink() { e.prev.next, e.next.prev = e.next, e.prev }

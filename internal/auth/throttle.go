@@ -10,14 +10,19 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Failed logins that are forgiven: a burst, then one per interval. A name is watched more closely than an
-// address, behind which a whole office may sit.
+// Failed logins that are forgiven: a burst, then one per interval.
 const (
-	loginBurst    = 10
-	loginInterval = 30 * time.Second
-	addrBurst     = 30
-	addrInterval  = 5 * time.Second
-	// remembered bounds the names, and the addresses, whose failures are counted one by one.
+	// One address, behind which a whole office may sit, may try many names.
+	addrBurst    = 30
+	addrInterval = 5 * time.Second
+	// One network may try one name: 10 and 120 an hour.
+	pairBurst    = 10
+	pairInterval = 30 * time.Second
+	// All networks together, but for those that the name is known from, may try one name: 30 and 360 an hour. It is more than
+	// three networks can use up, so that few strangers cannot keep somebody out who comes from somewhere new.
+	loginBurst    = 30
+	loginInterval = 10 * time.Second
+	// remembered bounds the names, the pairs and the addresses whose failures are counted one by one.
 	remembered = 10_000
 	// crowdSize is how many allowances the rest shares while that many are remembered.
 	crowdSize = 1024
@@ -25,52 +30,111 @@ const (
 	sweepInterval = time.Second
 )
 
-// throttle counts failed logins per name and per client address. Only failures use up the allowance, but
-// tries that are under way count too, so that a hundred at once cannot slip through together.
+// throttle counts failed logins per client address, per name and network, and per name. Only failures use up the
+// allowance, but tries that are under way count too, so that a hundred at once cannot slip through together.
+//
+// A network from which a name has logged in of late has an allowance for that name which no other network uses up.
 type throttle struct {
 	now    func() time.Time
+	known  *familiar
 	mu     sync.Mutex
-	logins *ledger[string]
 	addrs  *ledger[netip.Prefix]
+	pairs  *ledger[pair]
+	logins *ledger[string]
+	// familiars are the pairs that are known. They are apart, for strangers can fill the ledger of the others.
+	familiars *ledger[pair]
+}
+
+// pair is a name and the network that it is tried from.
+type pair struct {
+	login   string
+	network netip.Prefix
 }
 
 func newThrottle(now func() time.Time) *throttle {
 	return &throttle{
-		now:    now,
-		logins: newLedger[string](loginInterval, loginBurst, remembered),
-		addrs:  newLedger[netip.Prefix](addrInterval, addrBurst, remembered),
+		now:       now,
+		known:     newFamiliar(),
+		addrs:     newLedger[netip.Prefix](addrInterval, addrBurst, remembered),
+		pairs:     newLedger[pair](pairInterval, pairBurst, remembered),
+		logins:    newLedger[string](loginInterval, loginBurst, remembered),
+		familiars: newLedger[pair](pairInterval, pairBurst, remembered),
 	}
 }
 
 // attempt is one login under way; end must be called.
 type attempt struct {
-	t     *throttle
-	login string
-	addr  netip.Prefix
-	uses  [2]*allowance
+	t      *throttle
+	client netip.Addr
+	uses   []use
 }
 
-// begin admits a try or answers *ThrottledError. The address comes first, and what is refused leaves no trace:
-// else an address that may not try any more could still fill the ledger with invented names.
+// use is what an attempt may use up of a ledger.
+type use struct {
+	*allowance
+	keep    func()
+	release func(now time.Time)
+}
+
+func useOf[K comparable](l *ledger[K], key K, now time.Time) use {
+	u := l.allowance(key, now)
+	return use{allowance: u, keep: func() { l.keep(key, u) }, release: func(now time.Time) { l.release(key, now) }}
+}
+
+// begin admits a try of a name or answers *ThrottledError. The address comes first, and what is refused leaves no trace:
+// else an address that may not try any more could still fill the ledgers with invented names.
 func (t *throttle) begin(login string, client netip.Addr) (*attempt, error) {
+	a, err := t.beginNameless(client)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.name(login); err != nil {
+		a.end(false)
+		return nil, err
+	}
+	return a, nil
+}
+
+// beginNameless admits a try that counts for the client's address alone: of a secret that nobody can guess.
+func (t *throttle) beginNameless(client netip.Addr) (*attempt, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	a := &attempt{t: t, client: client}
 	now := t.now()
-	a := &attempt{t: t, login: loginKey(login), addr: network(client)}
-	a.uses[0] = t.addrs.allowance(a.addr, now)
-	if wait := a.uses[0].wait(now); wait > 0 {
-		return nil, &ThrottledError{After: wait}
+	if err := a.admit(now, useOf(t.addrs, network(client), now)); err != nil {
+		return nil, err
 	}
-	a.uses[1] = t.logins.allowance(a.login, now)
-	if wait := a.uses[1].wait(now); wait > 0 {
-		return nil, &ThrottledError{After: wait}
-	}
-	for _, u := range a.uses {
-		u.underway++
-	}
-	t.addrs.keep(a.addr, a.uses[0])
-	t.logins.keep(a.login, a.uses[1])
 	return a, nil
+}
+
+// name goes on with a try that counts for a name too, or answers *ThrottledError. end must be called all the same.
+func (a *attempt) name(login string) error {
+	t, key := a.t, pair{loginKey(login), wideNetwork(a.client)}
+	now := t.now()
+	known := t.known.has(key, now)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if known {
+		return a.admit(now, useOf(t.familiars, key, now))
+	}
+	return a.admit(now, useOf(t.pairs, key, now), useOf(t.logins, key.login, now))
+}
+
+// admit takes all of the allowances or none.
+func (a *attempt) admit(now time.Time, uses ...use) error {
+	var wait time.Duration
+	for _, u := range uses {
+		wait = max(wait, u.wait(now))
+	}
+	if wait > 0 {
+		return &ThrottledError{After: wait}
+	}
+	for _, u := range uses {
+		u.underway++
+		u.keep()
+	}
+	a.uses = append(a.uses, uses...)
+	return nil
 }
 
 // end settles the try. A success costs nothing, and gives nothing back: whoever has one good login could
@@ -84,9 +148,13 @@ func (a *attempt) end(failed bool) {
 		if failed {
 			u.limiter.AllowN(now, 1)
 		}
+		u.release(now)
 	}
-	a.t.addrs.release(a.addr, now)
-	a.t.logins.release(a.login, now)
+}
+
+// succeeded remembers that a name has logged in from where the client is.
+func (t *throttle) succeeded(login string, client netip.Addr) {
+	t.known.note(pair{loginKey(login), wideNetwork(client)}, t.now())
 }
 
 // allowance is one limiter and the tries under way.
@@ -197,4 +265,14 @@ func network(a netip.Addr) netip.Prefix {
 		return netip.Prefix{}
 	}
 	return p
+}
+
+// wideNetwork is what is taken for one place: the /24 of an IPv4 address, since many get another address of it every day, or
+// the /64 of an IPv6 address.
+func wideNetwork(a netip.Addr) netip.Prefix {
+	p := network(a)
+	if !p.Addr().Is4() {
+		return p
+	}
+	return netip.PrefixFrom(p.Addr(), 24).Masked()
 }
