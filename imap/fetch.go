@@ -37,7 +37,7 @@ func (c *conn) fetch(ctx context.Context, cmd *command) error {
 		return err
 	}
 	if r.vanished {
-		if err := c.tellVanished(ctx, r.since, set.resolve(c.view.highest())); err != nil {
+		if err := c.tellVanished(ctx, r.since, set.resolve(c.view.snap.highestGiven())); err != nil {
 			return err
 		}
 	}

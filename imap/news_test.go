@@ -128,6 +128,35 @@ func TestClientCatchesUpByModSequences(t *testing.T) {
 	})
 }
 
+func TestClientHearsThatTheNewestMessagesAreGone(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		x := newSite(t, s, "bob")
+		ids := x.deliver(t, "bob", store.Inbox, plainMail, plainMail, plainMail, plainMail)
+		w := x.login(t, "bob")
+		w.ok("ENABLE QRESYNC")
+		validity := uidValidity(t, w.ok("SELECT INBOX"))
+		w.ok("CLOSE")
+		for _, row := range []struct {
+			gone           []store.MessageID
+			vanished, last string
+		}{
+			{ids[2:], "3:4", "4"},
+			{ids[:2], "1:4", "4"}, // the folder is empty
+		} {
+			_, err := s.DeleteMessages(t.Context(), store.System, row.gone)
+			require.NoError(t, err)
+			told := "* VANISHED (EARLIER) " + row.vanished
+			for _, known := range []string{"", " 1:*", " *:1"} {
+				require.Contains(t, w.ok("SELECT INBOX (QRESYNC (%s 5%s))", validity, known), told)
+			}
+			for set, want := range map[string]string{"1:*": row.vanished, "*": row.last, "4:*": row.last} {
+				require.Contains(t, w.ok("UID FETCH %s (FLAGS) (CHANGEDSINCE 5 VANISHED)", set), "* VANISHED (EARLIER) "+want, set)
+			}
+		}
+	})
+}
+
 // watched is an index that counts how often it was asked for counters, which is how often somebody looked for news.
 type watched struct {
 	imap.Index

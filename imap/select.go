@@ -109,7 +109,7 @@ func (c *conn) describe(snap *snapshot) {
 
 // catchUp tells what went and what changed since the client's last visit (RFC 7162, 3.2.5.1).
 func (c *conn) catchUp(ctx context.Context, r resync) error {
-	ranges := r.known.resolve(c.view.highest())
+	ranges := r.known.resolve(c.view.snap.highestGiven())
 	if err := c.tellVanished(ctx, r.modSeq, ranges); err != nil {
 		return err
 	}

@@ -74,6 +74,9 @@ func (s *snapshot) last() uint32 {
 	return s.uids[len(s.uids)-1]
 }
 
+// highestGiven is the highest UID that a message has or had, at least 1. What is gone can be above all that is left.
+func (s *snapshot) highestGiven() uint32 { return uint32(max(s.uidNext-1, 1)) }
+
 func (s *snapshot) reserve(n int64) {
 	n = min(max(n, 0), 10_000_000)
 	s.uids, s.flags, s.modSeqs = make([]uint32, 0, n), make([]uint8, 0, n), make([]int64, 0, n)
