@@ -3,6 +3,7 @@ package imap_test
 import (
 	"context"
 	"encoding/base64"
+	"fmt"
 	"io"
 	"strings"
 	"sync/atomic"
@@ -106,6 +107,30 @@ func TestSentDatesAreReadAsTheIndexReadsThem(t *testing.T) {
 		w.ok("SELECT INBOX")
 		require.Equal(t, []string{"* SEARCH 1"}, w.ok("SEARCH SENTON 1-Mar-2026"))
 		require.Equal(t, []string{"* SEARCH"}, w.ok("SEARCH SENTON 28-Feb-2026"))
+	})
+}
+
+func TestSentDaysAreThoseOfTheSender(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		x := newSite(t, s, "bob")
+		var raws []string
+		for _, zone := range []string{"+0000", "+0900", "-1200", "+1400"} {
+			for hour := range 24 {
+				raws = append(raws, fmt.Sprintf("Date: Tue, 10 Mar 2026 %02d:30:00 %s\r\nSubject: x\r\n\r\n", hour, zone))
+			}
+		}
+		x.deliver(t, "bob", store.Inbox, raws...)
+		w := x.login(t, "bob")
+		w.ok("SELECT INBOX")
+		const all, none = `* ESEARCH (TAG "e") ALL 1:96`, `* ESEARCH (TAG "e")`
+		for query, want := range map[string]string{
+			"SENTON 10-Mar-2026": all, "SENTSINCE 10-Mar-2026": all, "SENTBEFORE 11-Mar-2026": all, "SENTSINCE 8-Mar-2026": all,
+			"SENTON 9-Mar-2026": none, "SENTON 11-Mar-2026": none, "SENTON 7-Mar-2026": none, "SENTSINCE 11-Mar-2026": none,
+			"SENTBEFORE 10-Mar-2026": none, "NOT SENTON 10-Mar-2026": none, "NOT SENTON 11-Mar-2026": all,
+		} {
+			require.Equal(t, []string{want}, esearch(w, "SEARCH RETURN (ALL) "+query), query)
+		}
 	})
 }
 

@@ -262,12 +262,12 @@ func dateKey(name string, day time.Time) key {
 			return compareDay(op, dayOf(m.sent()), day)
 		}
 		const farthest = 15 * time.Hour // no time zone is farther from UTC
-		early := compareDay(op, dayOf(m.row.Sent.UTC().Add(-farthest)), day)
-		late := compareDay(op, dayOf(m.row.Sent.UTC().Add(farthest)), day)
-		if early == late && (op != "ON" || early == never) {
+		first, last := dayOf(m.row.Sent.UTC().Add(-farthest)), dayOf(m.row.Sent.UTC().Add(farthest))
+		early, late := compareDay(op, first, day), compareDay(op, last, day)
+		if early == late && (op != "ON" || day.Before(first) || day.After(last)) {
 			return early
 		}
-		return unknown
+		return unknown // a day between the two is neither, and may be the message's
 	}
 }
 
