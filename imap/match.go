@@ -24,13 +24,22 @@ type candidate struct {
 	flags uint8
 	view  *view
 	// subject is known before the rest of the row when it is looked for.
-	subject *string
+	subject *folded
 	row     *store.ObjectRow
 	// header is not nil once it was read.
-	header []field
+	header *searchHeader
 	// found, once the whole message was read, has an answer for each needle.
 	found []bool
-	err   error
+	// matches is the answer once all was read that the key needs.
+	matches bool
+	err     error
+}
+
+// folded is a text of the index, made comparable.
+type folded struct {
+	text string
+	// cut says that the text may go on in the object.
+	cut bool
 }
 
 func (m *candidate) modSeq() int64 { return m.view.modSeq(m.uid) }
@@ -114,7 +123,7 @@ func (c *conn) loadSubjects(ctx context.Context, list []*candidate) error {
 			i++
 		}
 		if i < len(list) && list[i].uid == uid {
-			list[i].subject = &subject
+			list[i].subject = &folded{foldText(subject), len(subject) >= wholeSubject}
 		}
 	})
 }
@@ -146,10 +155,9 @@ func (c *conn) readCandidates(ctx context.Context, s *searcher, k key, list []*c
 			if m.err != nil {
 				return nil, m.err
 			}
-			if k(m) == yes {
+			if m.matches {
 				matched = append(matched, m)
 			}
-			m.header, m.found = nil, nil
 		}
 	}
 	return matched, nil
@@ -162,14 +170,17 @@ func (s *Server) readCandidate(ctx context.Context, q *searcher, k key, m *candi
 			err = fmt.Errorf("message %s: panic: %v", m.row.ID, v)
 		}
 	}()
-	if m.row.ID == "" { // it went meanwhile
-		m.header, m.found = []field{}, make([]bool, len(q.needles))
-		return nil
+	if err = ctx.Err(); err != nil {
+		return err
 	}
-	if err = s.scanAsFar(ctx, q, k, m); isLost(err) {
-		m.header, m.found = []field{}, make([]bool, len(q.needles)) // one message keeps nobody from finding others
-		return nil
+	if m.row.ID != "" { // else it went meanwhile
+		err = s.scanAsFar(ctx, q, k, m)
 	}
+	if m.row.ID == "" || isLost(err) { // one message keeps nobody from finding others
+		m.header, m.found, err = newSearchHeader(""), make([]bool, len(q.needles)), nil
+		m.matches = k(m) == yes
+	}
+	m.header, m.found = nil, nil // what was read of it is not needed any more
 	return err
 }
 
@@ -184,33 +195,23 @@ func (s *Server) scanAsFar(ctx context.Context, q *searcher, k key, m *candidate
 	if err != nil {
 		return err
 	}
-	m.header = append([]field{}, splitHeader(header)...)
-	if k(m) != unknown {
-		return nil
+	m.header = newSearchHeader(header)
+	answer := k(m)
+	if answer == unknown {
+		if err := s.scan(ctx, q, m); err != nil {
+			return err
+		}
+		answer = k(m)
 	}
-	return s.scan(ctx, q, m)
-}
-
-// headerContains looks at all fields of a name, as they are written and as people read them.
-func (m *candidate) headerContains(name, text string) bool {
-	return slices.ContainsFunc(m.header, func(f field) bool {
-		return strings.EqualFold(f.name, name) && fieldContains(f, text)
-	})
-}
-
-func fieldContains(f field, text string) bool {
-	return text == "" || strings.Contains(foldText(mail.DecodeHeader(f.value, maxHeaderBytes)), text) ||
-		strings.Contains(foldText(unfolded(f.value)), text)
+	m.matches = answer == yes
+	return nil
 }
 
 // sent is the message's own date, in its own time zone.
 func (m *candidate) sent() time.Time {
-	for _, f := range m.header {
-		if strings.EqualFold(f.name, "date") {
-			if t := mail.ParseDate(f.value); !t.IsZero() {
-				return t
-			}
-			break
+	if dates := m.header.named["date"]; len(dates) > 0 {
+		if t := mail.ParseDate(dates[0].value); !t.IsZero() {
+			return t
 		}
 	}
 	return m.row.Sent.UTC()
@@ -253,10 +254,11 @@ func (s *Server) scan(ctx context.Context, q *searcher, m *candidate) error {
 	}
 	m.found = make([]bool, len(q.needles))
 	for i, n := range q.needles {
-		m.found[i] = n.text == "" || n.header && slices.ContainsFunc(m.header, func(f field) bool {
-			return strings.Contains(foldText(f.name), n.text) || fieldContains(f, n.text)
-		})
+		m.found[i] = n.text == ""
 	}
+	m.header.look(q.needles, m.found, func(f *searchField, n needle) bool {
+		return n.header && (strings.Contains(f.name, n.text) || f.contains(n.text))
+	})
 	from := &cursor{server: s, object: *m.row}
 	defer from.close()
 	return from.scan(ctx, q, m, root, true)
@@ -301,11 +303,7 @@ func (r *cursor) scanHeader(ctx context.Context, q *searcher, m *candidate, p *p
 	if err != nil {
 		return fmt.Errorf("read %s: %w", r.object.Key, err)
 	}
-	for _, f := range splitHeader(string(raw)) {
-		for i, n := range q.needles {
-			m.found[i] = m.found[i] || fieldContains(f, n.text)
-		}
-	}
+	newSearchHeader(string(raw)).look(q.needles, m.found, func(f *searchField, n needle) bool { return f.contains(n.text) })
 	return nil
 }
 

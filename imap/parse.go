@@ -23,6 +23,14 @@ func (p *parser) fail(what string) {
 	p.b = ""
 }
 
+// limit is fail for what is written well, but is too much (RFC 5530, 3).
+func (p *parser) limit(text string) {
+	if p.err == nil {
+		p.err = no("LIMIT", text)
+	}
+	p.b = ""
+}
+
 // peek is the next byte, 0 at the end.
 func (p *parser) peek() byte {
 	if p.b == "" {

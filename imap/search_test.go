@@ -140,6 +140,37 @@ func esearch(w *wire, command string) []string {
 	return untagged
 }
 
+func TestSearchKeysAreBounded(t *testing.T) {
+	t.Parallel()
+	x := sqliteSite(t, "bob")
+	x.deliver(t, "bob", store.Inbox, plainMail)
+	w := x.login(t, "bob")
+	w.ok("SELECT INBOX")
+	w.refused("NO [LIMIT]", "SEARCH %s", strings.Repeat("SUBJECT x ", 501))
+	w.refused("NO [LIMIT]", "SEARCH %s", strings.Repeat("NOT SEEN ", 300))
+	w.refused("NO [LIMIT]", "SEARCH %s", strings.Repeat("BODY x ", 101))
+	require.Equal(t, []string{"* SEARCH 1"}, w.ok("SEARCH %s", strings.Repeat("SUBJECT HELLO ", 500)))
+	w.refused("NO [LIMIT]", "SEARCH RETURN (SAVE) %s", strings.Repeat("ALL ", 501))
+	require.Equal(t, []string{"* SEARCH"}, w.ok("SEARCH $"), "RFC 5182, 2.1")
+	w.refused("NO [LIMIT]", "FETCH 1 BODY[HEADER.FIELDS (%s)]", strings.TrimSpace(strings.Repeat("subject ", 201)))
+	require.Equal(t, "Subject: hello\r\n\r\n", content(t, w.ok("FETCH 1 BODY[HEADER.FIELDS (%s)]", strings.TrimSpace(strings.Repeat("subject ", 200)))[0]))
+}
+
+// Each key decoding the fields for itself, this takes minutes.
+func TestManyKeysLookAtAHeaderThatWasDecodedOnce(t *testing.T) {
+	t.Parallel()
+	x := sqliteSite(t, "bob")
+	raw := "Subject: x\r\nX-Long: " + strings.Repeat("=?utf-8?Q?gr=C3=BC=C3=9Fe?=\r\n ", 25_000) + "end\r\n\r\ntext\r\n"
+	x.deliver(t, "bob", store.Inbox, raw, raw, raw, raw, plainMail)
+	x.serveWithin(t, imap.Timeouts{Search: patience}, nil, imap.Options{}, imap.Security{PlainLogin: true})
+	w := x.login(t, "bob")
+	w.ok("SELECT INBOX")
+	began := time.Now()
+	require.Equal(t, []string{"* SEARCH 1 2 3 4"}, w.ok("SEARCH %sHEADER X-Long {14+}\r\ngrüßegrüße", strings.Repeat("NOT HEADER X-Long y ", 200)))
+	require.Equal(t, []string{"* SEARCH 1 2 3 4"}, w.ok("SEARCH %sTEXT text", strings.Repeat("NOT TEXT y ", 90)))
+	t.Logf("took %s", time.Since(began).Round(time.Millisecond))
+}
+
 // watchedObjects count what is read of them and, once slow, yield nothing before they are let.
 type watchedObjects struct {
 	blob.Bucket

@@ -1,6 +1,7 @@
 package imap
 
 import (
+	"strconv"
 	"strings"
 	"time"
 )
@@ -36,7 +37,8 @@ type searcher struct {
 	// modSeq says that the mod-sequence is to be told.
 	modSeq bool
 	decode func(string) string
-	depth  int
+	// count is how many keys were read, depth how many of them stand in one another.
+	count, depth int
 }
 
 // needle is what BODY or TEXT looks for.
@@ -49,6 +51,8 @@ type needle struct {
 const (
 	maxSearchDepth = 100
 	maxNeedles     = 100
+	// Each key is asked about each message, up to four times.
+	maxSearchKeys = 500
 )
 
 // keys reads keys that must all hold, up to the end or a parenthesis.
@@ -85,6 +89,9 @@ func all(list []key) key {
 func (s *searcher) key() key {
 	if s.depth++; s.depth > maxSearchDepth {
 		s.fail("fewer keys in one another")
+	}
+	if s.count++; s.count > maxSearchKeys {
+		s.limit("A search has at most " + strconv.Itoa(maxSearchKeys) + " keys")
 	}
 	defer func() { s.depth-- }()
 	if s.err != nil {
@@ -208,7 +215,7 @@ func (s *searcher) dateOrText(name string) key {
 		return headerKey(strings.ToLower(name), s.text())
 	case "HEADER":
 		s.sp()
-		field := strings.ToLower(s.astring())
+		field := foldText(s.astring())
 		s.sp()
 		return headerKey(field, s.text())
 	case "BODY", "TEXT":
@@ -225,7 +232,7 @@ func (s *searcher) text() string { return foldText(s.decode(s.astring())) }
 func (s *searcher) needle(text string, header bool) key {
 	i := len(s.needles)
 	if i >= maxNeedles {
-		s.fail("fewer texts")
+		s.limit("A search has at most " + strconv.Itoa(maxNeedles) + " texts to look for in bodies")
 	}
 	s.needles = append(s.needles, needle{text, header})
 	return func(m *candidate) answer {
@@ -290,15 +297,15 @@ func compareDay(op string, d, day time.Time) answer {
 func headerKey(field, text string) key {
 	return func(m *candidate) answer {
 		if m.header != nil {
-			return answerIf(m.headerContains(field, text))
+			return answerIf(m.header.contains(field, text))
 		}
 		if field != "subject" || text == "" || m.subject == nil {
 			return unknown
 		}
-		if strings.Contains(foldText(*m.subject), text) {
+		switch {
+		case strings.Contains(m.subject.text, text):
 			return yes
-		}
-		if len(*m.subject) >= wholeSubject {
+		case m.subject.cut:
 			return unknown
 		}
 		return never

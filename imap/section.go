@@ -1,7 +1,6 @@
 package imap
 
 import (
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -21,6 +20,9 @@ type section struct {
 
 // maxPath is deeper than any part that is kept.
 const maxPath = 2 * maxDepth
+
+// maxFieldNames of one section; mail programs ask for some thirty.
+const maxFieldNames = 200
 
 // section reads "[…]" and what follows it.
 func (p *parser) section() *section {
@@ -60,7 +62,11 @@ func (p *parser) sectionText(s *section) {
 		}
 	case "HEADER.FIELDS", "HEADER.FIELDS.NOT":
 		p.sp()
-		p.list(func() { s.fields = append(s.fields, p.astring()) })
+		p.list(func() {
+			if s.fields = append(s.fields, p.astring()); len(s.fields) > maxFieldNames {
+				p.limit("A section has at most " + strconv.Itoa(maxFieldNames) + " names of fields")
+			}
+		})
 	default:
 		p.fail("a section")
 	}
@@ -192,10 +198,13 @@ func (s *section) cutText(text string) string {
 // pick gives the fields that are asked for, or not, and a blank line.
 func (s *section) pick(header string) string {
 	var b strings.Builder
+	wanted := make(map[string]bool, len(s.fields))
+	for _, name := range s.fields {
+		wanted[strings.ToLower(name)] = true
+	}
 	not := s.text == "HEADER.FIELDS.NOT"
 	for _, f := range splitHeader(header) {
-		named := slices.ContainsFunc(s.fields, func(name string) bool { return strings.EqualFold(name, f.name) })
-		if named != not {
+		if wanted[strings.ToLower(f.name)] != not {
 			b.WriteString(f.raw)
 		}
 	}
