@@ -88,7 +88,7 @@ func (h *hub) evict() {
 }
 
 // current gives the folder's state as the database has it now.
-func (h *hub) current(ctx context.Context, sc store.Scope, f *folder) (*snapshot, error) {
+func (h *hub) current(ctx context.Context, f *folder) (*snapshot, error) {
 	list, err := h.index.FolderCounters(ctx, []store.FolderID{f.id})
 	if err != nil {
 		return nil, err
@@ -96,11 +96,12 @@ func (h *hub) current(ctx context.Context, sc store.Scope, f *folder) (*snapshot
 	if len(list) == 0 {
 		return nil, store.ErrNotFound
 	}
-	return h.refresh(ctx, sc, f, list[0])
+	return h.refresh(ctx, f, list[0])
 }
 
-// refresh makes the snapshot at least as new as the counters, and remembers it.
-func (h *hub) refresh(ctx context.Context, sc store.Scope, f *folder, counters store.Folder) (*snapshot, error) {
+// refresh makes the snapshot at least as new as the counters, and remembers it. Whether somebody may see the folder is looked at when
+// it is opened, and from time to time: read in the scope of one who may not any more, it would be empty for all.
+func (h *hub) refresh(ctx context.Context, f *folder, counters store.Folder) (*snapshot, error) {
 	f.loading.Lock()
 	defer f.loading.Unlock()
 	h.mu.Lock()
@@ -109,7 +110,7 @@ func (h *hub) refresh(ctx context.Context, sc store.Scope, f *folder, counters s
 	if old != nil && old.uidValidity == counters.UIDValidity && old.modSeq >= counters.ModSeq {
 		return old, nil
 	}
-	fresh, err := load(ctx, h.index, sc, old, counters)
+	fresh, err := load(ctx, h.index, old, counters)
 	if err != nil {
 		return nil, err
 	}

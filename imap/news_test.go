@@ -12,6 +12,7 @@ import (
 
 	"github.com/mairust/mairust/imap"
 	"github.com/mairust/mairust/store"
+	"github.com/mairust/mairust/store/sqldb"
 	"github.com/mairust/mairust/store/storetest"
 )
 
@@ -294,6 +295,39 @@ func TestMessageThatGoesDuringSelectVanishesOnce(t *testing.T) {
 		require.NotContains(t, caught, "* VANISHED (EARLIER) 1")
 		require.Equal(t, []string{"* VANISHED 1"}, w.ok("NOOP"))
 	})
+}
+
+// Somebody whose access ends while the folder is open is not who it is read for.
+func TestFolderStaysForOthersWhenAccessEnds(t *testing.T) {
+	t.Parallel()
+	for _, backend := range storetest.Backends() {
+		t.Run(backend, func(t *testing.T) {
+			db := storetest.OpenDB(t, storetest.Options(t, backend))
+			s := store.New(store.Options{DB: db})
+			x := newSite(t, s, "bob", "info")
+			_, _, err := s.EnsureMailbox(t.Context(), x.Tenant.ID, x.Target("info").Address, x.Users["bob"].ID)
+			require.NoError(t, err)
+			ids := x.deliver(t, "info", store.Inbox, plainMail, plainMail)
+			bob, info := x.login(t, "bob"), x.login(t, "info")
+			bob.ok(`SELECT "Other Users/info@acme.test/INBOX"`)
+			info.ok("SELECT INBOX")
+			execute(t, db, `DELETE FROM mailbox_access WHERE user_id = $1 AND mailbox_id = $2`, string(x.Users["bob"].ID), string(x.Mailboxes["info"].ID))
+			x.deliver(t, "info", store.Inbox, plainMail)
+			_, err = s.ChangeMessages(t.Context(), store.System, ids[:1], store.Change{AddFlags: []string{`\Seen`}})
+			require.NoError(t, err)
+			bob.do("NOOP")
+			require.Equal(t, []string{"* 3 EXISTS", `* 1 FETCH (FLAGS (\Seen))`}, info.ok("NOOP"))
+		})
+	}
+}
+
+// execute changes what no method of the store does.
+func execute(t *testing.T, db *sqldb.DB, statement string, args ...any) {
+	t.Helper()
+	require.NoError(t, db.Write(t.Context(), func(tx *sqldb.Tx) error {
+		_, err := tx.Exec(t.Context(), statement, args...)
+		return err
+	}))
 }
 
 func uidValidity(t *testing.T, untagged []string) string {

@@ -32,7 +32,7 @@ func (c *conn) selectFolder(ctx context.Context, cmd *command) error {
 		return err
 	}
 	f := c.server.hub.open(b.folder.ID)
-	snap, err := c.server.hub.refresh(ctx, c.scope, f, b.folder.Folder)
+	snap, err := c.server.hub.refresh(ctx, f, b.folder.Folder)
 	if err != nil {
 		c.server.hub.close(f)
 		return err

@@ -42,17 +42,17 @@ func (s *snapshot) find(uid uint32) (int, bool) { return slices.BinarySearch(s.u
 
 // load reads a folder, as far as it differs from an old snapshot (nil: all of it). The counters were read before, so
 // that what happens meanwhile is found again by the next load.
-func load(ctx context.Context, index Folders, sc store.Scope, old *snapshot, counters store.Folder) (*snapshot, error) {
+func load(ctx context.Context, index Folders, old *snapshot, counters store.Folder) (*snapshot, error) {
 	s := &snapshot{uidValidity: counters.UIDValidity, uidNext: counters.UIDNext, modSeq: counters.ModSeq, counted: counters.Messages}
 	var err error
 	switch {
 	case old == nil || old.uidValidity != s.uidValidity:
 		s.reserve(counters.Messages)
-		err = index.FolderFlags(ctx, sc, counters.ID, 0, 0, s.add)
+		err = index.FolderFlags(ctx, store.System, counters.ID, 0, 0, s.add)
 	case old.onlyGrew(counters):
-		err = s.grow(ctx, index, sc, old, counters.ID)
+		err = s.grow(ctx, index, old, counters.ID)
 	default:
-		err = s.merge(ctx, index, sc, old, counters.ID)
+		err = s.merge(ctx, index, old, counters.ID)
 	}
 	if err != nil {
 		return nil, err
@@ -91,11 +91,11 @@ func (s *snapshot) add(r store.FlagRow) {
 
 // grow is old with what was delivered since. A row above the counters is one of later: what happened before it, be it an
 // expunge, must be known with it.
-func (s *snapshot) grow(ctx context.Context, index Folders, sc store.Scope, old *snapshot, id store.FolderID) error {
+func (s *snapshot) grow(ctx context.Context, index Folders, old *snapshot, id store.FolderID) error {
 	// Appending to shared arrays is safe: what old sees of them does not change, and only one load goes on at once.
 	s.uids, s.flags, s.modSeqs, s.unseen = old.uids, old.flags, old.modSeqs, old.unseen
 	later := false
-	err := index.FolderFlags(ctx, sc, id, old.last(), 0, func(r store.FlagRow) {
+	err := index.FolderFlags(ctx, store.System, id, old.last(), 0, func(r store.FlagRow) {
 		later = later || r.ModSeq > s.modSeq
 		s.add(r)
 	})
@@ -103,17 +103,17 @@ func (s *snapshot) grow(ctx context.Context, index Folders, sc store.Scope, old 
 		return err
 	}
 	s.unseen = 0
-	return s.merge(ctx, index, sc, old, id)
+	return s.merge(ctx, index, old, id)
 }
 
 // merge is old with what changed and without what went since.
-func (s *snapshot) merge(ctx context.Context, index Folders, sc store.Scope, old *snapshot, id store.FolderID) error {
+func (s *snapshot) merge(ctx context.Context, index Folders, old *snapshot, id store.FolderID) error {
 	var changed []store.FlagRow
-	err := index.FolderFlags(ctx, sc, id, 0, old.modSeq, func(r store.FlagRow) { changed = append(changed, r) })
+	err := index.FolderFlags(ctx, store.System, id, 0, old.modSeq, func(r store.FlagRow) { changed = append(changed, r) })
 	if err != nil {
 		return err
 	}
-	gone, err := index.ExpungedSince(ctx, sc, id, old.modSeq)
+	gone, err := index.ExpungedSince(ctx, store.System, id, old.modSeq)
 	if err != nil {
 		return err
 	}

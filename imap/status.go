@@ -60,7 +60,7 @@ func (c *conn) writeStatus(ctx context.Context, b *box, items []string) error {
 	if slices.Contains(items, "UNSEEN") || slices.Contains(items, "DELETED") {
 		f := c.server.hub.open(b.folder.ID)
 		defer c.server.hub.close(f)
-		snap, err := c.server.hub.refresh(ctx, c.scope, f, b.folder.Folder)
+		snap, err := c.server.hub.refresh(ctx, f, b.folder.Folder)
 		if err != nil {
 			return err
 		}

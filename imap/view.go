@@ -67,7 +67,7 @@ var errRenumbered = errors.New("the folder has another UIDVALIDITY")
 
 // sync looks at the database and tells the client what has changed.
 func (c *conn) sync(ctx context.Context, t telling) error {
-	fresh, err := c.server.hub.current(ctx, c.scope, c.view.folder)
+	fresh, err := c.server.hub.current(ctx, c.view.folder)
 	if err != nil {
 		return err
 	}
