@@ -22,7 +22,7 @@ func (c *conn) attended(ctx context.Context, limit time.Duration) (attended cont
 	timer := time.AfterFunc(limit, func() { cancel(errTooSlow) })
 	c.waking.Lock()
 	c.waiting = true // the end of the server ends the watch, not the command
-	if !c.server.stopping() {
+	if c.mustEnd() == nil {
 		_ = c.nc.SetReadDeadline(time.Time{}) // fails only on a closed connection
 	}
 	c.waking.Unlock()

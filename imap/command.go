@@ -98,7 +98,7 @@ func (c *conn) handle(ctx context.Context, cmd *command) *reply {
 	}
 	err := h.do(c, ctx, cmd)
 	r, unexpected := toReply(err)
-	if unexpected && !isGone(err) {
+	if unexpected && !isGone(err) && ctx.Err() == nil {
 		c.log.Error("command", "command", cmd.name, "err", err)
 	}
 	if err == nil {

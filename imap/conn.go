@@ -33,7 +33,9 @@ const bufferBytes = 4 << 10
 // conn is one connection. Only its own goroutine uses it, but for nc, for what wake does, and for IDLE, which has
 // a goroutine of its own that alone writes meanwhile.
 type conn struct {
-	server   *Server
+	server *Server
+	// listener is where the client came in.
+	listener net.Listener
 	security Security
 	secure   bool
 	client   netip.Addr
@@ -61,17 +63,23 @@ type conn struct {
 	// loginBy is when the client must have logged in.
 	loginBy time.Time
 
-	// waking makes "is the server stopping, then don't wait" one step, and guards nc once the connection is served.
+	// waking makes "is the server stopping, then don't wait" one step, and guards nc once the connection is served, and
+	// what follows.
 	waking sync.Mutex
 	// waiting is for a command or, before the login, for whatever the client does.
 	waiting bool
+	// entered is looked at again from time to time, and revoked says what did not hold any more.
+	entered entered
+	revoked error
+	// abort ends what is being done.
+	abort context.CancelFunc
 	// leaving is when only last words are left to say.
 	leaving bool
 }
 
-func newConn(s *Server, nc net.Conn, security Security) *conn {
+func newConn(s *Server, l net.Listener, nc net.Conn, security Security) *conn {
 	_, secure := nc.(*tls.Conn)
-	c := &conn{server: s, security: security, secure: secure, nc: nc, client: clientAddr(nc)}
+	c := &conn{server: s, listener: l, security: security, secure: secure, nc: nc, client: clientAddr(nc)}
 	c.log = s.log.With("client", c.client.String())
 	c.loginBy = time.Now().Add(s.deps.Timeouts.Login)
 	c.br = bufio.NewReaderSize(nc, bufferBytes)
@@ -93,6 +101,7 @@ func (c *conn) canLogin() bool { return c.secure || c.security.PlainLogin }
 func (c *conn) serve() {
 	ctx, cancel := c.server.within()
 	defer cancel()
+	c.abort = cancel
 	defer func() {
 		if v := recover(); v != nil {
 			c.server.metrics.panics.Inc()
@@ -121,6 +130,12 @@ func (c *conn) end(err error) {
 	switch {
 	case errors.Is(err, errStopping), errors.Is(err, os.ErrDeadlineExceeded) && c.server.stopping():
 		c.out.line("* BYE MaiRust is shutting down")
+	case errors.Is(err, errLoginEnded):
+		c.log.Info("login ended")
+		c.out.line("* BYE [AUTHENTICATIONFAILED] This login does not hold any more, please log in again") // RFC 5530, 3
+	case errors.Is(err, errAccessEnded):
+		c.log.Info("access ended")
+		c.out.line("* BYE [NOPERM] This mailbox may not be read any more") // as above
 	case errors.Is(err, errRenumbered):
 		c.out.line("* BYE The messages of this folder have new UIDs, please connect again")
 	case errors.Is(err, os.ErrDeadlineExceeded) && c.state == notAuthenticated:

@@ -14,6 +14,8 @@ type Timeouts struct {
 	Idle time.Duration
 	// Command bounds the reading of the rest of a command, once its beginning is there; default 1 minute.
 	Command time.Duration
+	// Recheck is how often it is looked whether logins still hold; default 1 minute.
+	Recheck time.Duration
 	// Search is how long a SEARCH may take; default 10 minutes. Mail programs wait for less.
 	Search time.Duration
 	// Write is how long a client may take to accept the next 32 KiB of an answer; default 5 minutes, as with Dovecot.
@@ -31,16 +33,17 @@ const lastWords = time.Second
 func (t Timeouts) withDefaults() Timeouts {
 	return Timeouts{
 		Login: cmp.Or(t.Login, time.Minute), Idle: cmp.Or(t.Idle, idleTimeout), Command: cmp.Or(t.Command, time.Minute),
-		Search: cmp.Or(t.Search, 10*time.Minute), Write: cmp.Or(t.Write, 5*time.Minute), Stop: cmp.Or(t.Stop, 5*time.Second),
+		Recheck: cmp.Or(t.Recheck, time.Minute),
+		Search:  cmp.Or(t.Search, 10*time.Minute), Write: cmp.Or(t.Write, 5*time.Minute), Stop: cmp.Or(t.Stop, 5*time.Second),
 	}
 }
 
-// wait begins to wait for a command: from here on wake ends it. It says errStopping when the end has begun.
+// wait begins to wait for a command: from here on wake ends it. It says why when the end has begun.
 func (c *conn) wait() error {
 	c.waking.Lock()
 	defer c.waking.Unlock()
-	if c.server.stopping() {
-		return errStopping
+	if err := c.mustEnd(); err != nil {
+		return err
 	}
 	c.waiting = true
 	if c.state == notAuthenticated {
@@ -53,8 +56,8 @@ func (c *conn) wait() error {
 func (c *conn) begun() error {
 	c.waking.Lock()
 	defer c.waking.Unlock()
-	if c.server.stopping() {
-		return errStopping
+	if err := c.mustEnd(); err != nil {
+		return err
 	}
 	if c.state == notAuthenticated {
 		return nil

@@ -153,6 +153,7 @@ func (c *conn) logIn(ctx context.Context, login, password string) error {
 	// The mailboxes given to the user, whatever the role: an admin's IMAP client shows the admin's own mail.
 	c.scope = store.Scope{Tenant: who.Tenant, User: who.User}
 	c.state = authenticated
+	c.enter(who.Credential)
 	c.log = c.log.With("login", who.Login)
 	c.log.Debug("login")
 	return okCode("CAPABILITY "+c.capabilities(), "Logged in")

@@ -48,11 +48,14 @@ func (o Options) Limits() listen.Limits {
 // Logins checks credentials. Errors are those of auth.Authenticator.
 type Logins interface {
 	CheckLogin(ctx context.Context, login, password string, client netip.Addr) (auth.Principal, error)
+	// Ended gives those of the credentials that open nothing any more.
+	Ended(ctx context.Context, list []auth.Credential) ([]auth.Credential, error)
 }
 
 // Folders finds folders and what changes in them; package store says more of each.
 type Folders interface {
 	AccessibleFolders(ctx context.Context, sc store.Scope, limit int) ([]store.MailboxFolder, error)
+	AccessGiven(ctx context.Context, list []store.Access) ([]store.Access, error)
 	FolderCounters(ctx context.Context, ids []store.FolderID) ([]store.Folder, error)
 	FolderFlags(ctx context.Context, sc store.Scope, folder store.FolderID, aboveUID uint32, aboveModSeq int64, row func(store.FlagRow)) error
 	ExpungedSince(ctx context.Context, sc store.Scope, folder store.FolderID, modSeq int64) ([]uint32, error)

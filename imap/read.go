@@ -27,10 +27,7 @@ func (c *conn) readCommand() (string, error) {
 		return "", err
 	}
 	if _, err := c.br.Peek(1); err != nil {
-		if c.server.stopping() {
-			err = errStopping
-		}
-		return "", err
+		return "", c.whyEnded(err)
 	}
 	if err := c.begun(); err != nil {
 		return "", err

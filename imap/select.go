@@ -39,6 +39,7 @@ func (c *conn) selectFolder(ctx context.Context, cmd *command) error {
 	}
 	c.view = &view{name: b.name, id: b.folder.ID, folder: f, snap: snap, uids: snap.uids, flags: snap.flags, looked: time.Now()}
 	c.state = selected
+	c.opened(b.folder.Mailbox)
 	c.describe(snap)
 	if known != nil && known.uidValidity == snap.uidValidity {
 		if err := c.catchUp(ctx, *known); err != nil {

@@ -85,6 +85,11 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, security Security) e
 	}
 	defer s.removeListener(l)
 	defer context.AfterFunc(ctx, s.stop)()
+	checking, endChecks := context.WithCancel(context.WithoutCancel(ctx)) // those who are there while the server stops are looked at too
+	var checks sync.WaitGroup
+	checks.Go(func() { s.recheckLogins(checking, l) })
+	defer checks.Wait()
+	defer endChecks()
 	for {
 		nc, err := l.Accept()
 		if errors.Is(err, net.ErrClosed) {
@@ -93,7 +98,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, security Security) e
 		if err != nil {
 			return fmt.Errorf("imap: accept on %s: %w", l.Addr(), err)
 		}
-		c := newConn(s, nc, security)
+		c := newConn(s, l, nc, security)
 		if !s.addConn(c) {
 			_ = nc.Close() // shutting down; nothing was said
 			break

@@ -32,7 +32,9 @@ type site struct {
 	*storetest.Site
 	store *store.Store
 	// index is what the server reads: the store, unless a test puts something before it.
-	index   imap.Index
+	index imap.Index
+	// logins let everybody in who knows the password, unless a test puts others.
+	logins  imap.Logins
 	objects blob.Bucket
 	server  *imap.Server
 	metrics *prometheus.Registry
@@ -49,7 +51,13 @@ func (p passwords) CheckLogin(ctx context.Context, login, word string, _ netip.A
 	if err != nil || word != password {
 		return auth.Principal{}, auth.ErrCredentials
 	}
-	return auth.Principal{Kind: auth.KindUser, Login: u.Login, Tenant: u.Tenant, Role: auth.Role(u.Role), User: u.ID}, nil
+	return auth.Principal{
+		Kind: auth.KindUser, Login: u.Login, Tenant: u.Tenant, Role: auth.Role(u.Role), User: u.ID, Credential: auth.Credential{User: u.ID},
+	}, nil
+}
+
+func (p passwords) Ended(context.Context, []auth.Credential) ([]auth.Credential, error) {
+	return nil, nil
 }
 
 func newSite(t testing.TB, s *store.Store, locals ...string) *site {
@@ -59,7 +67,7 @@ func newSite(t testing.TB, s *store.Store, locals ...string) *site {
 
 func newSiteOn(t testing.TB, s *store.Store, objects blob.Bucket, locals ...string) *site {
 	t.Helper()
-	x := &site{Site: storetest.NewSite(t, s, "acme", "acme.test", locals...), store: s, index: s, objects: objects}
+	x := &site{Site: storetest.NewSite(t, s, "acme", "acme.test", locals...), store: s, index: s, logins: passwords{s}, objects: objects}
 	x.serve(t, imap.Options{}, imap.Security{PlainLogin: true})
 	return x
 }
@@ -74,7 +82,7 @@ func (x *site) serveWithin(t testing.TB, timeouts imap.Timeouts, implicit *tls.C
 	t.Helper()
 	x.metrics = prometheus.NewRegistry()
 	server, err := imap.New(o, imap.Deps{
-		Index: x.index, Objects: x.objects, Logins: passwords{x.store}, Version: "test", Suspect: x.suspects.Suspect,
+		Index: x.index, Objects: x.objects, Logins: x.logins, Version: "test", Suspect: x.suspects.Suspect,
 		Log:        slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelInfo})),
 		Registerer: x.metrics, Timeouts: timeouts,
 	})

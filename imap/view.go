@@ -45,6 +45,7 @@ func (c *conn) closeFolder() {
 	if c.view != nil {
 		c.server.hub.close(c.view.folder)
 		c.view, c.saved = nil, nil
+		c.opened("")
 	}
 	if c.state == selected {
 		c.state = authenticated

@@ -35,21 +35,32 @@ const appPasswordColumns = `id, tenant_id, user_id, name, hash, created_us, last
 func (s *Store) appPasswords(ctx context.Context, where string, args ...any) ([]AppPassword, error) {
 	var list []AppPassword
 	query := `SELECT ` + appPasswordColumns + ` FROM app_passwords WHERE ` + where + ` ORDER BY id`
-	err := s.each(ctx, query, args, func(scan sqldb.Scan) error {
+	err := s.each(ctx, query, args, addAppPassword(&list))
+	return list, err
+}
+
+func addAppPassword(list *[]AppPassword) func(sqldb.Scan) error {
+	return func(scan sqldb.Scan) error {
 		var p AppPassword
 		var created int64
 		var used *int64
 		err := scan(&p.ID, &p.Tenant, &p.User, &p.Name, &p.Hash, &created, &used)
 		p.Created, p.LastUsed = fromMicros(created), fromNull(used)
-		list = append(list, p)
+		*list = append(*list, p)
 		return err
-	})
-	return list, err
+	}
 }
 
 // AppPasswords lists a user's app passwords, oldest first.
 func (s *Store) AppPasswords(ctx context.Context, user UserID) ([]AppPassword, error) {
 	return s.appPasswords(ctx, `user_id = $1`, string(user))
+}
+
+// AppPasswordsByID finds those of the app passwords that there are, in no set order.
+func (s *Store) AppPasswordsByID(ctx context.Context, ids []string) ([]AppPassword, error) {
+	var list []AppPassword
+	err := s.eachIn(ctx, `SELECT `+appPasswordColumns+` FROM app_passwords WHERE id IN (%s)`, nil, valueList(ids), addAppPassword(&list))
+	return list, err
 }
 
 // AppPasswordByHash finds an app password by its digest. ErrNotFound.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/mairust/mairust/internal/mail"
@@ -167,6 +168,35 @@ func (s *Store) OwnsMailbox(ctx context.Context, user UserID, mailbox MailboxID)
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// Access is a user's to a mailbox.
+type Access struct {
+	User    UserID
+	Mailbox MailboxID
+}
+
+// AccessGiven finds those of the list that are given, in no set order.
+func (s *Store) AccessGiven(ctx context.Context, list []Access) ([]Access, error) {
+	values := make([]any, 0, 2*len(list))
+	for _, a := range list {
+		values = append(values, string(a.User), string(a.Mailbox))
+	}
+	var given []Access
+	err := chunks(values, 2, func(piece []any, n int) error {
+		rows := make([]string, 0, n)
+		for i := range n {
+			rows = append(rows, "("+placeholders(2*i+1, 2)+")")
+		}
+		query := `SELECT user_id, mailbox_id FROM mailbox_access WHERE (user_id, mailbox_id) IN (VALUES ` + strings.Join(rows, ", ") + `)`
+		return s.each(ctx, query, piece, func(scan sqldb.Scan) error {
+			var a Access
+			err := scan(&a.User, &a.Mailbox)
+			given = append(given, a)
+			return err
+		})
+	})
+	return given, err
 }
 
 // HasMailboxes says whether there is any mailbox at all, of whichever tenant. Once there was one it does not ask again.

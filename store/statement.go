@@ -70,6 +70,15 @@ func padded(list []any) []any {
 	return whole
 }
 
+// valueList is a list of ids for a statement.
+func valueList[T ~string](ids []T) []any {
+	list := make([]any, 0, len(ids))
+	for _, id := range ids {
+		list = append(list, string(id))
+	}
+	return list
+}
+
 // placeholders is "$first, $first+1, …", n of them.
 func placeholders(first, n int) string {
 	text := make([]byte, 0, 6*n)

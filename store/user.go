@@ -26,16 +26,28 @@ type User struct {
 const userColumns = `id, tenant_id, login, password_hash, role, disabled_us, created_us, language, theme`
 
 func (s *Store) user(ctx context.Context, where string, arg string) (*User, error) {
-	var u User
-	var disabled *int64
-	var created int64
-	err := s.get(ctx, `SELECT `+userColumns+` FROM users WHERE `+where+` = $1`, []any{arg},
-		&u.ID, &u.Tenant, &u.Login, &u.PasswordHash, &u.Role, &disabled, &created, &u.Language, &u.Theme)
+	var found *User
+	err := s.each(ctx, `SELECT `+userColumns+` FROM users WHERE `+where+` = $1`, []any{arg}, func(scan sqldb.Scan) error {
+		u, err := scanUser(scan)
+		found = &u
+		return err
+	})
+	if err == nil && found == nil {
+		err = ErrNotFound
+	}
 	if err != nil {
 		return nil, err
 	}
+	return found, nil
+}
+
+func scanUser(scan sqldb.Scan) (User, error) {
+	var u User
+	var disabled *int64
+	var created int64
+	err := scan(&u.ID, &u.Tenant, &u.Login, &u.PasswordHash, &u.Role, &disabled, &created, &u.Language, &u.Theme)
 	u.Disabled, u.Created = disabled != nil, fromMicros(created)
-	return &u, nil
+	return u, err
 }
 
 // User finds a user. ErrNotFound.
@@ -46,6 +58,17 @@ func (s *Store) User(ctx context.Context, id UserID) (*User, error) {
 // UserByLogin finds a user by login name, whatever its case. ErrNotFound.
 func (s *Store) UserByLogin(ctx context.Context, login string) (*User, error) {
 	return s.user(ctx, "login_fold", fold(login))
+}
+
+// UsersByID finds those of the users that there are, in no set order.
+func (s *Store) UsersByID(ctx context.Context, ids []UserID) ([]User, error) {
+	list := make([]User, 0, len(ids))
+	err := s.eachIn(ctx, `SELECT `+userColumns+` FROM users WHERE id IN (%s)`, nil, valueList(ids), func(scan sqldb.Scan) error {
+		u, err := scanUser(scan)
+		list = append(list, u)
+		return err
+	})
+	return list, err
 }
 
 // EnsureUser finds a user by login, or makes one of these values. An existing user is left as it is; ErrExists

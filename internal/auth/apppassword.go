@@ -35,11 +35,12 @@ func NewAppPassword() AppPassword {
 // AppPasswords is what a Store must do beside for app passwords to work.
 type AppPasswords interface {
 	AppPasswordByHash(ctx context.Context, hash string) (*store.AppPassword, error)
+	AppPasswordsByID(ctx context.Context, ids []string) ([]store.AppPassword, error)
 	TouchAppPassword(ctx context.Context, id string, at time.Time) error
 }
 
 // CheckLogin checks a login's password, or one of its app passwords, without opening a session: for protocols that
-// log in once for each connection.
+// log in once for each connection. The principal has its Credential, to be given to Ended from time to time.
 //
 // Errors: ErrCredentials, *ThrottledError when too many logins of this name or from this client failed, ErrBusy, or an
 // error of the store. An unknown login takes as long as a wrong password; an app password is quick, and is taken however
@@ -50,7 +51,7 @@ func (a *Authenticator) CheckLogin(ctx context.Context, login, password string, 
 		a.metrics.logins.WithLabelValues("throttled").Inc()
 		return Principal{}, err
 	}
-	u, err := a.checkAppPassword(ctx, login, password)
+	who, err := a.checkAppPassword(ctx, login, password)
 	if errors.Is(err, ErrCredentials) {
 		if refused := attempt.name(login); refused != nil {
 			// Else an address could go on for ever to look up what has the form of an app password.
@@ -58,34 +59,41 @@ func (a *Authenticator) CheckLogin(ctx context.Context, login, password string, 
 			a.metrics.logins.WithLabelValues("throttled").Inc()
 			return Principal{}, refused
 		}
-		u, err = a.checkPassword(ctx, login, password)
+		who, err = a.checkOwnPassword(ctx, login, password, client)
 	}
 	attempt.end(errors.Is(err, ErrCredentials))
 	a.metrics.logins.WithLabelValues(outcome(err)).Inc()
+	return who, err
+}
+
+func (a *Authenticator) checkOwnPassword(ctx context.Context, login, password string, client netip.Addr) (Principal, error) {
+	u, err := a.checkPassword(ctx, login, password)
 	if err != nil {
 		return Principal{}, err
 	}
 	a.throttle.succeeded(login, client)
-	return userPrincipal(u), nil
+	who := userPrincipal(u)
+	who.Credential = passwordCredential(u)
+	return who, nil
 }
 
-// checkAppPassword gives the user that login and app password belong to.
-func (a *Authenticator) checkAppPassword(ctx context.Context, login, password string) (*store.User, error) {
+// checkAppPassword gives whom login and app password belong to.
+func (a *Authenticator) checkAppPassword(ctx context.Context, login, password string) (Principal, error) {
 	passwords, ok := a.store.(AppPasswords)
 	plain, looks := plainAppPassword(password)
 	if !ok || !looks || len(login) > maxLogin {
-		return nil, ErrCredentials
+		return Principal{}, ErrCredentials
 	}
 	p, err := passwords.AppPasswordByHash(ctx, hashSecret(plain))
 	if err != nil {
-		return nil, notFoundIsDenied("find app password", err)
+		return Principal{}, notFoundIsDenied("find app password", err)
 	}
 	u, err := a.store.User(ctx, p.User)
 	if err != nil {
-		return nil, notFoundIsDenied("find user of app password", err)
+		return Principal{}, notFoundIsDenied("find user of app password", err)
 	}
-	if loginKey(u.Login) != loginKey(login) || u.Disabled || !Role(u.Role).known() {
-		return nil, ErrCredentials
+	if loginKey(u.Login) != loginKey(login) || !mayEnter(u) {
+		return Principal{}, ErrCredentials
 	}
 	// At most once a minute: a busy client must not turn every login into a write.
 	if now := a.now(); now.Sub(p.LastUsed) >= time.Minute {
@@ -93,7 +101,9 @@ func (a *Authenticator) checkAppPassword(ctx context.Context, login, password st
 			a.log.WarnContext(ctx, "app password use not noted", "app_password", p.ID, "err", fmt.Errorf("touch: %w", err))
 		}
 	}
-	return u, nil
+	who := userPrincipal(u)
+	who.Credential = Credential{User: u.ID, app: p.ID}
+	return who, nil
 }
 
 // plainAppPassword takes out what people put between the groups, and says whether it can be an app password.

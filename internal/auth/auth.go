@@ -52,6 +52,7 @@ type Store interface {
 type Users interface {
 	UserByLogin(ctx context.Context, login string) (*store.User, error)
 	User(ctx context.Context, id store.UserID) (*store.User, error)
+	UsersByID(ctx context.Context, ids []store.UserID) ([]store.User, error)
 	SetPassword(ctx context.Context, id store.UserID, hash string) error
 }
 
@@ -192,7 +193,7 @@ func (a *Authenticator) bySession(ctx context.Context, token string) (Principal,
 	if err != nil {
 		return Principal{}, notFoundIsDenied("find user of session", err)
 	}
-	if u.Disabled || !Role(u.Role).known() {
+	if !mayEnter(u) {
 		return Principal{}, ErrCredentials
 	}
 	return userPrincipal(u), nil

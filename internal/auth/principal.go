@@ -79,6 +79,8 @@ type Principal struct {
 	Expires time.Time
 	// User is empty for API keys and the admin socket.
 	User store.UserID
+	// Credential is with what the principal came in; CheckLogin alone gives it.
+	Credential Credential
 }
 
 // Socket is the principal of the on-host admin socket, for the peer with this uid.
