@@ -59,19 +59,21 @@ func (a *Authenticator) CheckLogin(ctx context.Context, login, password string, 
 			a.metrics.logins.WithLabelValues("throttled").Inc()
 			return Principal{}, refused
 		}
-		who, err = a.checkOwnPassword(ctx, login, password, client)
+		who, err = a.checkOwnPassword(ctx, login, password)
 	}
 	attempt.end(errors.Is(err, ErrCredentials))
 	a.metrics.logins.WithLabelValues(outcome(err)).Inc()
+	if err == nil {
+		a.throttle.succeeded(login, client)
+	}
 	return who, err
 }
 
-func (a *Authenticator) checkOwnPassword(ctx context.Context, login, password string, client netip.Addr) (Principal, error) {
+func (a *Authenticator) checkOwnPassword(ctx context.Context, login, password string) (Principal, error) {
 	u, err := a.checkPassword(ctx, login, password)
 	if err != nil {
 		return Principal{}, err
 	}
-	a.throttle.succeeded(login, client)
 	who := userPrincipal(u)
 	who.Credential = passwordCredential(u)
 	return who, nil
