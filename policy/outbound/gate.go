@@ -78,7 +78,8 @@ type Deps struct {
 	HasFeed func(host string) bool
 	// Letters tells which mails are ours to administrators; they are not judged. nil is that none are.
 	Letters *Letters
-	// Notify is told of what administrators should hear, by the one node that made a change; nil for nobody. It must not block.
+	// Notify takes what administrators should hear of decisions that change no level. It must not block. A notice of a level is written to
+	// the database with it, by the one node that makes the change. nil is that nobody is told of either.
 	Notify func(notify.Notice)
 	// Log, Registerer and Now may be left out.
 	Log        *slog.Logger
@@ -137,9 +138,6 @@ func New(o policy.Options, own Options, whitelist []policy.Profile, d Deps) (*Ga
 	}
 	if g.now == nil {
 		g.now = time.Now
-	}
-	if g.notify == nil {
-		g.notify = func(notify.Notice) {}
 	}
 	g.metrics = newMetrics(d.Registerer, g)
 	if err := makeDir(d.Dir); err != nil {

@@ -41,7 +41,7 @@ func TestABlastIsCutAndTheAccountSuspendedReleasedAndSuspendedAgain(t *testing.T
 		})
 		require.Equal(t, "auto_suspend", row.Act)
 		require.Equal(t, "engine", row.ActorKind)
-		eventually(t, "it is told", func() bool { return n.noticed(notify.Suspended) == 1 })
+		require.Equal(t, 1, told(t, db, notify.Suspended), "it is told in the same transaction")
 		var decision *store.OutboundDecision
 		eventually(t, "the decision that explains it", func() bool {
 			var err error
@@ -85,6 +85,7 @@ func TestShadowRecordsAndStopsNobodyButAStopByHandHolds(t *testing.T) {
 		require.Positive(t, n.metric("mairust_outbound_shadowed_total"))
 		require.Zero(t, n.metric("mairust_outbound_level_changes_total"))
 		require.Equal(t, 1, n.noticed(notify.Suspended), "what would have been is told, once")
+		require.Zero(t, told(t, db, notify.Suspended))
 		_, err := db.ChangeOutboundAccount(t.Context(), store.OutboundChange{
 			Tenant: store.SystemTenant, Account: "tanaka@one.test", Act: "suspend", Level: store.LevelHardLimit, Reason: "phished", ActorKind: "user", Actor: "desk",
 			Revision: revision(t, db, "tanaka@one.test"),

@@ -41,7 +41,7 @@ func (g *Gate) follow(s sender, o *outcome, row store.OutboundDecision) {
 	d := &o.decision
 	notice := o.notice(s, row)
 	if d.Before == d.After {
-		if o.isTold(s) {
+		if g.notify != nil && o.isTold(s) {
 			g.notify(notice)
 		}
 		if d.Action == policy.RefuseSuspended && d.Reason == policy.ReasonSuspended {
@@ -151,7 +151,12 @@ func (g *Gate) writeLevel(ctx context.Context, db *store.Store, c levelChange) e
 		if over { // a limit begins anew, and is told, only from normal
 			change = levelChange{level: policy.Normal, act: actRecover, reason: "no breach was known of for its clean hours"}.of(row)
 		}
-		made, err := db.ChangeOutboundAccount(ctx, change)
+		made, err := db.ActOnOutboundAccount(ctx, change, func(_, _ store.OutboundAccount) (store.Beside, error) {
+			if over {
+				return store.Beside{}, nil
+			}
+			return g.beside(c.notice)
+		})
 		if over && err == nil || errors.Is(err, store.ErrConflict) {
 			continue
 		}
@@ -162,12 +167,18 @@ func (g *Gate) writeLevel(ctx context.Context, db *store.Store, c levelChange) e
 		g.metrics.levels.WithLabelValues(c.act).Inc()
 		g.log.Warn("level of an account changed", "account", made.Account, "tenant_id", string(made.Tenant), "act", c.act, "level", made.Level,
 			"decision", c.decision.ID)
-		if c.notice.Kind != "" {
-			g.notify(c.notice)
-		}
 		return nil
 	}
 	return nil // others keep changing it: what they decide holds
+}
+
+// beside is the notice for the transaction of the level that it tells; none where nobody is told.
+func (g *Gate) beside(n notify.Notice) (store.Beside, error) {
+	if g.notify == nil || n.Kind == "" {
+		return store.Beside{}, nil
+	}
+	row, err := n.Row()
+	return store.Beside{Notice: &row}, err
 }
 
 // learn notes what this node has just written, so that it is not taken for the act of another.

@@ -53,7 +53,27 @@ func TestAReleaseWhoseProbationEndedBeforeTheNextMailHolds(t *testing.T) {
 		row, err := db.OutboundAccount(t.Context(), store.System, "tanaka@one.test")
 		require.NoError(t, err)
 		require.Equal(t, "recover", row.Act, "nobody stopped it again")
-		require.Equal(t, 1, n.noticed(notify.Suspended))
+		require.Equal(t, 1, told(t, db, notify.Suspended))
+	})
+}
+
+func TestAStopThatIsWrittenAtTheEndIsTold(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, db *store.Store) {
+		n := start(t, setup{options: enforce, db: db})
+		eventually(t, "the node is ready", func() bool { return n.Check(t.Context()) == nil })
+		_, refused := n.blast(envelope("tanaka@one.test", "192.0.2.7"), 60)
+		require.NotNil(t, refused)
+		n.stop()
+		row, err := db.OutboundAccount(t.Context(), store.System, "tanaka@one.test")
+		require.NoError(t, err)
+		require.Equal(t, store.LevelHardLimit, row.Level)
+		require.Equal(t, 1, told(t, db, notify.Suspended))
+		list, err := db.DueNotices(t.Context(), 10)
+		require.NoError(t, err)
+		last := list[len(list)-1]
+		require.Equal(t, "tanaka@one.test suspended", last.Account+" "+last.Kind)
+		require.Contains(t, last.Facts, row.Decision.ID, "with the decision that explains it")
+		require.Empty(t, n.takeNotices(), "nothing waits in memory")
 	})
 }
 

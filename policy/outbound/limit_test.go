@@ -80,7 +80,7 @@ func TestALimitOfAnotherNodeThatIsOverHoldsNobodyAndHidesNoNewOne(t *testing.T) 
 		require.False(t, n.learned(e))
 
 		n.blast(e, 30)
-		eventually(t, "the new limit is told", func() bool { return n.noticed(notify.SoftLimit) == 1 })
+		eventually(t, "the new limit is told", func() bool { return told(t, db, notify.SoftLimit) == 1 })
 		history, err := db.OutboundHistory(t.Context(), store.Scope{All: true}, "account", "tanaka@one.test", store.LogKey{}, 20)
 		require.NoError(t, err)
 		require.Len(t, history, 3)

@@ -135,7 +135,7 @@ func TestTwoNodesCountEachCopyOnceAndSuspendOnce(t *testing.T) {
 		return
 	}
 	require.Equal(t, 1, suspensions, "%+v", history)
-	require.Equal(t, 1, nodes[0].noticed(notify.Suspended)+nodes[1].noticed(notify.Suspended))
+	require.Equal(t, 1, told(t, db, notify.Suspended))
 }
 
 func TestRedisAwayMeansThisNodeAloneAndItComesBackMerged(t *testing.T) {
@@ -227,7 +227,7 @@ func TestDatabaseAwayDecisionsGoOnAndAreWrittenLater(t *testing.T) {
 		messages += r.Recipients
 	}
 	require.EqualValues(t, left, messages, "each message once")
-	require.Equal(t, 1, n.noticed(notify.Suspended))
+	require.Equal(t, 1, told(t, later, notify.Suspended))
 }
 
 // The process of a node that is killed writes nothing any more: a second one begins from its files as they are.
@@ -411,7 +411,7 @@ func TestNodesWithoutRedisLearnOfEachOthersStopsThroughTheDatabase(t *testing.T)
 			r := two.send(e, "hello", 0, "a@x.test")
 			return r.mail != nil && r.mail.String() == suspended
 		})
-		require.Zero(t, two.noticed(notify.Suspended))
+		require.Equal(t, 1, told(t, db, notify.Suspended), "by the one that decided it")
 		row, err := db.OutboundAccount(t.Context(), store.System, "tanaka@one.test")
 		require.NoError(t, err)
 		change := row.Change("release")
@@ -464,5 +464,5 @@ func TestRedisKilledAmidABlastStopsItOnceAllTheSame(t *testing.T) {
 		}
 	}
 	require.Equal(t, 1, suspensions, "%+v", history)
-	require.Equal(t, 1, nodes[0].noticed(notify.Suspended)+nodes[1].noticed(notify.Suspended)+third.noticed(notify.Suspended))
+	require.Equal(t, 1, told(t, db, notify.Suspended))
 }

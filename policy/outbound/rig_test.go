@@ -100,7 +100,21 @@ func start(t testing.TB, s setup) *node {
 	return n
 }
 
-// notices of a kind that were given.
+// told counts the notices of a kind that the database has; nobody plans them.
+func told(t testing.TB, db *store.Store, kind notify.Kind) int {
+	t.Helper()
+	list, err := db.DueNotices(t.Context(), 1000)
+	require.NoError(t, err)
+	count := 0
+	for _, n := range list {
+		if n.Kind == string(kind) {
+			count++
+		}
+	}
+	return count
+}
+
+// notices of a kind that were given, of decisions that change no level.
 func (n *node) noticed(kind notify.Kind) int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
