@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/mairust/mairust/internal/alert"
 	"github.com/mairust/mairust/store/fsck"
 	"github.com/mairust/mairust/store/sqldb"
 )
@@ -24,6 +25,9 @@ func TestEveryPartThatIsWatchedHasWords(t *testing.T) {
 	}
 	require.NoError(t, json.NewDecoder(resp.Body).Decode(&report))
 	require.Contains(t, report.Parts, "checkpoint")
+	for part := range report.Parts {
+		require.True(t, alert.Knows(part), "mails about %s", part)
+	}
 	for _, language := range []string{"en", "ja"} {
 		text, err := os.ReadFile("../../ui/text/" + language + ".json")
 		require.NoError(t, err)

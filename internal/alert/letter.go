@@ -51,18 +51,29 @@ var words = map[string]word{
 		"The clock", "システム時計",
 		"Check chrony or another NTP client on the host.", "ホストの chrony などの NTP クライアントを確認してください。",
 	},
+	"outbound": {
+		"The outbound policy", "送信ポリシー",
+		"Mail flows, but accounts are judged with less knowledge, and stops and limits may not reach all nodes: see below what is missing.",
+		"メールの送信は継続しますが、限られた情報で判定され、停止・制限がすべてのノードに反映されない場合があります。原因は下記をご覧ください。",
+	},
 	"bounces": {
 		"The feed of bounces", "バウンスの取り込み",
 		"Bounces are no evidence against stolen accounts until it works.", "復旧するまで、バウンスは不正送信の判定に使われません。",
 	},
 	"notices": {
 		"Notices to administrators", "管理者への通知",
-		"Notices about accounts wait, for a day at most.", "アカウントに関する通知は、最長 1 日待機します。",
+		"Notices about accounts wait, for a day at most, or do not reach all.", "アカウントに関する通知が待機しているか (最長 1 日)、一部の管理者に届いていません。",
 	},
 	"certificate": {
 		"A certificate", "証明書",
 		"Renew it; it is read again by itself.", "更新してください。新しい証明書は自動で読み込まれます。",
 	},
+}
+
+// Knows tells whether a mail about a part has words and advice, in both languages.
+func Knows(part string) bool {
+	w := words[part]
+	return w.en != "" && w.ja != "" && w.adviceEn != "" && w.adviceJa != ""
 }
 
 func wordOf(part string) word {
