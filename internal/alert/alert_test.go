@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -239,25 +240,79 @@ func TestMailsAreTenMinutesApartAndTheLastStateIsTold(t *testing.T) {
 	})
 }
 
-func TestAtMostTwentyFourMailsADay(t *testing.T) {
+// flap lets parts fail and work by turns for a day.
+func flap(parts ...*breakable) {
+	for range 48 {
+		for _, err := range []error{errGone, nil} {
+			for _, p := range parts {
+				p.set(err)
+			}
+			pass(15 * time.Minute)
+		}
+	}
+}
+
+// sentOf counts the notices of a part.
+func (s *sink) sentOf(part string) int {
+	count := 0
+	for _, n := range s.got() {
+		if n.Part == part {
+			count++
+		}
+	}
+	return count
+}
+
+// requireAtMost checks that there are at most so many within 24 hours.
+func requireAtMost(t *testing.T, most int, list []alert.Notice) {
+	t.Helper()
+	for i := most; i < len(list); i++ {
+		require.GreaterOrEqual(t, list[i].At.Sub(list[i-most].At), 24*time.Hour)
+	}
+}
+
+func TestAtMostEightMailsADayAboutAPart(t *testing.T) {
 	watch(t, alert.Options{}, func(t *testing.T, r *rig) {
-		day := func() {
-			for range 48 {
-				r.part.set(errGone)
-				pass(15 * time.Minute)
-				r.part.set(nil)
-				pass(15 * time.Minute)
-			}
+		flap(r.part)
+		require.Len(t, r.sink.got(), 8)
+		flap(r.part)
+		require.GreaterOrEqual(t, len(r.sink.got()), 15, "the next day has mails of its own")
+		requireAtMost(t, 8, r.sink.got())
+	})
+}
+
+func TestAtMostTwentyFourMailsADayAndNoPartMutesTheEssentialOnes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &sink{}
+		others := []*breakable{{}, {}, {}, {}}
+		database, storage, clock := &breakable{}, &breakable{}, &breakable{}
+		parts := []alert.Part{{Name: "clock", Check: clock.check}}
+		for i, name := range []string{"disk", "mounts", "listeners", "bounces"} {
+			parts = append(parts, alert.Part{Name: name, Check: others[i].check})
 		}
-		day()
-		require.Len(t, r.sink.got(), 24)
-		day()
-		require.Greater(t, len(r.sink.got()), 40, "the next day has mails of its own")
-		for i, n := range r.sink.got() {
-			if i >= 24 {
-				require.GreaterOrEqual(t, n.At.Sub(r.sink.got()[i-24].At), 24*time.Hour)
-			}
-		}
+		parts = append(parts, alert.Part{Name: "database", Check: database.check, Essential: true}, alert.Part{Name: "storage", Check: storage.check, Essential: true})
+		w := alert.New(alert.Options{}, alert.Deps{Sink: s}, parts...)
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { defer close(ended); w.Run(ctx) }()
+
+		flap(others[0])
+		require.Len(t, s.got(), 8)
+		clock.set(errGone)
+		pass(15 * time.Minute)
+		require.Equal(t, 1, s.sentOf("clock"), "one that comes and goes mutes no other")
+		flap(others[1:]...)
+		database.set(errGone)
+		storage.set(errGone)
+		pass(15 * time.Minute)
+		require.Equal(t, 1, s.sentOf("database"))
+		require.Equal(t, 1, s.sentOf("storage"))
+		flap(append(others, clock, database, storage)...)
+		flap(append(others, clock, database, storage)...)
+		requireAtMost(t, 24, s.got())
+		requireAtMost(t, 16, slices.DeleteFunc(s.got(), func(n alert.Notice) bool { return n.Part == "database" || n.Part == "storage" }))
+		cancel()
+		<-ended
 	})
 }
 

@@ -25,9 +25,12 @@ type Notice struct {
 // Bounds on what is sent: for one part, in all within 24 hours, and between two attempts when sending fails.
 const (
 	partEvery  = 10 * time.Minute
+	partDaily  = 8
 	dailyLimit = 24
-	retryFirst = time.Minute
-	retryLast  = 10 * time.Minute
+	// essentialDaily of these are for essential parts alone: others, however many, leave them.
+	essentialDaily = 8
+	retryFirst     = time.Minute
+	retryLast      = 10 * time.Minute
 )
 
 // post tells the sink of changes. What happens while the limits hold it back is not queued: when they allow, the
@@ -37,10 +40,15 @@ type post struct {
 	log     *slog.Logger
 	metrics *metrics
 	letters map[string]*letters
-	// sent are the times of the last day's notices.
-	sent []time.Time
-	// full says that the daily limit was reached, and logged.
-	full bool
+	// sent are the last day's notices.
+	sent []sent
+}
+
+// sent is a notice that was sent.
+type sent struct {
+	at        time.Time
+	part      string
+	essential bool
 }
 
 // letters is what was written about one part.
@@ -51,6 +59,8 @@ type letters struct {
 	// next is when a notice that could not be sent is tried again, after pause.
 	next  time.Time
 	pause time.Duration
+	// full says that a daily limit holds the part back, and was logged.
+	full bool
 }
 
 // deliver sends a notice for each part whose state differs from what was told last.
@@ -65,14 +75,14 @@ func (p *post) deliver(ctx context.Context, states []State) {
 		if s.Active == l.failing || now.Before(l.next) || !l.last.IsZero() && now.Sub(l.last) < partEvery {
 			continue
 		}
-		if p.isFull(now) {
-			return
+		if p.isFull(l, s, now) {
+			continue
 		}
-		p.send(ctx, l, Notice{Part: s.Part, Failing: s.Active, Since: s.Since, At: now, Text: s.Cause})
+		p.send(ctx, l, s, Notice{Part: s.Part, Failing: s.Active, Since: s.Since, At: now, Text: s.Cause})
 	}
 }
 
-func (p *post) send(ctx context.Context, l *letters, n Notice) {
+func (p *post) send(ctx context.Context, l *letters, s State, n Notice) {
 	if err := p.sink.Send(ctx, n); err != nil {
 		p.metrics.mails.WithLabelValues("failed").Inc()
 		l.pause = min(max(2*l.pause, retryFirst), retryLast)
@@ -81,20 +91,29 @@ func (p *post) send(ctx context.Context, l *letters, n Notice) {
 		return
 	}
 	p.metrics.mails.WithLabelValues("sent").Inc()
-	p.sent = append(p.sent, n.At)
+	p.sent = append(p.sent, sent{n.At, n.Part, s.Essential})
 	*l = letters{failing: n.Failing, last: n.At}
 }
 
-// isFull says whether as many were sent within a day as may be.
-func (p *post) isFull(now time.Time) bool {
-	for len(p.sent) > 0 && now.Sub(p.sent[0]) >= 24*time.Hour {
+// isFull says whether as many were sent within a day as may be, for a part.
+func (p *post) isFull(l *letters, s State, now time.Time) bool {
+	for len(p.sent) > 0 && now.Sub(p.sent[0].at) >= 24*time.Hour {
 		p.sent = p.sent[1:]
 	}
-	full := len(p.sent) >= dailyLimit
-	if full && !p.full {
-		p.metrics.mails.WithLabelValues("held_back").Inc()
-		p.log.Warn("no more notices to administrators for now", "limit_per_day", dailyLimit)
+	ofPart, ofOthers := 0, 0
+	for _, n := range p.sent {
+		if n.part == s.Part {
+			ofPart++
+		}
+		if !n.essential {
+			ofOthers++
+		}
 	}
-	p.full = full
+	full := ofPart >= partDaily || len(p.sent) >= dailyLimit || !s.Essential && ofOthers >= dailyLimit-essentialDaily
+	if full && !l.full {
+		p.metrics.mails.WithLabelValues("held_back").Inc()
+		p.log.Warn("no more notices to administrators for now", "part", s.Part, "sent", ofPart, "sent_in_all", len(p.sent))
+	}
+	l.full = full
 	return full
 }
