@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -94,6 +95,9 @@ func (s *Server) accountRow(p *page, a wire.OutboundAccount) (accountRow, error)
 	last, err := s.d.Outbound.Decisions(p.ctx(), p.Who, store.DecisionFilter{Account: a.Account, Limit: 1})
 	if len(last) > 0 {
 		row.Score = scoreText(last[0].Score)
+	}
+	if errors.Is(err, store.ErrNotFound) { // it went meanwhile
+		err = nil
 	}
 	return row, err
 }

@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -63,7 +64,8 @@ func (s *Server) suspensions(p *page, status int) error {
 			return err
 		}
 		if a.Automatic {
-			if row.Cause, err = s.d.Outbound.Gist(p.ctx(), p.Who, a.Account, admin.ExplainWish{Language: p.Lang, Location: p.zone}); err != nil {
+			row.Cause, err = s.d.Outbound.Gist(p.ctx(), p.Who, a.Account, admin.ExplainWish{Language: p.Lang, Location: p.zone})
+			if err != nil && !errors.Is(err, store.ErrNotFound) { // one account that went meanwhile hides no others
 				return err
 			}
 			row.Cause = plain(row.Cause)

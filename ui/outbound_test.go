@@ -65,6 +65,34 @@ func TestWhyAnAccountWasStoppedIsToldWithItsEvidence(t *testing.T) {
 	})
 }
 
+func TestForgottenAccountsEndNoPage(t *testing.T) {
+	onStores(t, func(t *testing.T, r *rig) {
+		r.blast(t, stolen, time.Now().Add(-time.Minute))
+		r.blast(t, "bob@example.test", time.Now().Add(-2*time.Minute))
+		_, err := r.store.ForgetOutbound(t.Context(), r.site.Tenant.ID, stolen)
+		require.NoError(t, err)
+		b := r.as(t, r.person(t, "help@example.test", auth.Helpdesk))
+		list := words(b.page(t, "/outbound/suspensions", inLanguage, "en"))
+		require.Regexp(t, `hanako@example.test .* automatic The decision behind it is kept no more.`, list)
+		require.Regexp(t, `bob@example.test .* automatic 412 recipients in 1 h`, list)
+		page := b.page(t, stolenURL, inLanguage, "en")
+		require.Contains(t, page, stolenURL+"/why")
+		said := words(b.page(t, stolenURL+"/why", inLanguage, "en"))
+		require.Contains(t, said, "SENDING STOPPED since")
+		require.Contains(t, said, "The decision behind it is kept no more.")
+		require.NotContains(t, said, "A person stopped this account")
+		require.Contains(t, said, "Release…")
+		require.Contains(t, words(b.page(t, stolenURL+"/why", inLanguage, "ja")), "この判定の記録はもう保存されていません。")
+
+		// A super admin sees accounts that are stopped in a tenant that has lost their domain.
+		r.engine.tenants["example.test"] = r.other.Tenant.ID
+		root := r.person(t, "root@example.test", auth.SuperAdmin)
+		require.Contains(t, words(r.as(t, root).page(t, "/outbound/suspensions", inLanguage, "en")), "bob@example.test")
+		delete(r.engine.tenants, "example.test")
+		require.Contains(t, words(r.as(t, root).page(t, "/outbound/suspensions", inLanguage, "en")), "bob@example.test")
+	})
+}
+
 func TestReleaseNeedsAReasonAndStaysOnTheRecord(t *testing.T) {
 	onStores(t, func(t *testing.T, r *rig) {
 		stopped := r.blast(t, stolen, time.Now().Add(-time.Minute))

@@ -21,7 +21,7 @@ type whyView struct {
 	Stop, ByHand, Released bool
 	// Shadow is the mode when the decision did not take effect.
 	Shadow string
-	// Decided tells whether there is a decision.
+	// Decided tells whether there is a decision. Without one Sentence says what is known of the stop.
 	Decided, Profiled        bool
 	Sentence                 string
 	Score, ScoreText, StopAt string
@@ -73,7 +73,10 @@ func (s *Server) why(p *page, status int) error {
 	}
 	stopped := a.Level == store.LevelHardLimit
 	v.Stop = decision == "" && (stopped || x.Decision == nil || x.Decision.LevelAfter == store.LevelHardLimit)
-	v.ByHand, v.Released = v.Stop && x.Decision == nil, v.Stop && !stopped
+	v.ByHand, v.Released = v.Stop && x.Decision == nil && !x.Account.Automatic, v.Stop && !stopped
+	if !v.ByHand { // what a person said is told beside the state
+		v.Sentence = plain(x.Sentence)
+	}
 	if x.Decision != nil {
 		v.explain(p, &x)
 	}
@@ -113,7 +116,7 @@ func (v *whyView) explain(p *page, x *wire.OutboundExplanation) {
 	if d.WouldLevel != "" {
 		v.Facts.Would = knownLevel(d.WouldLevel)
 	}
-	v.Sentence, v.Shares, v.Factors = plain(x.Sentence), shares(x), p.factorRows(x)
+	v.Shares, v.Factors = shares(x), p.factorRows(x)
 	v.Score, v.StopAt, v.StopX = scoreText(x.Score), scoreText(x.HardAt), permille(x.HardAt)
 	v.ScoreText = p.T("outbound.score.text", "score", v.Score, "stop", v.StopAt)
 }

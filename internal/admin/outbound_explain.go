@@ -35,8 +35,9 @@ const (
 	maxHistoryLooks = 50
 )
 
-// Explain says why an account was stopped, or why one decision was as it was. It needs auth.ExplainOutbound.
-// store.ErrNotFound, also when nothing was ever decided.
+// Explain says why an account was stopped, or why one decision was as it was. It needs auth.ExplainOutbound. What is known
+// of a stop or limit is told even when the decision behind it is kept no more. store.ErrNotFound, also when nothing was ever
+// decided about an account that is let through.
 func (o *Outbound) Explain(ctx context.Context, p auth.Principal, account string, w ExplainWish) (wire.OutboundExplanation, error) {
 	if !p.Can(auth.ExplainOutbound) {
 		return wire.OutboundExplanation{}, auth.ErrForbidden
@@ -70,7 +71,7 @@ func (o *Outbound) Explain(ctx context.Context, p auth.Principal, account string
 }
 
 // toExplain finds the decision to explain; nil when a person brought the account to where it is, or the decision is
-// kept no more.
+// kept no more: later ones do not tell why it is there.
 func (o *Outbound) toExplain(ctx context.Context, a *store.OutboundAccount, id string) (*store.OutboundDecision, error) {
 	sc := store.Scope{Tenant: a.Tenant}
 	if id != "" {
@@ -94,6 +95,9 @@ func (o *Outbound) toExplain(ctx context.Context, a *store.OutboundAccount, id s
 			return nil, nil //nolint:nilnil // kept no more
 		}
 		return d, err
+	}
+	if a.Level != store.LevelNormal {
+		return nil, nil //nolint:nilnil // all that was kept of its sending was deleted
 	}
 	for _, limited := range []bool{true, false} {
 		list, err := o.store.OutboundDecisions(ctx, sc, store.DecisionFilter{Account: a.Account, Limited: limited, Limit: 1})

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/mairust/mairust/api/wire"
@@ -34,7 +35,8 @@ func (o *Outbound) DecisionLog(ctx context.Context, p auth.Principal, f store.De
 	return list, err
 }
 
-// Gist is the sentence of Explain alone, for lists. It needs auth.ExplainOutbound; errors as of Explain.
+// Gist is the sentence of Explain alone, for lists; where nothing is kept to be explained it says so. It needs
+// auth.ExplainOutbound. store.ErrNotFound when there is no such account, or no such decision.
 func (o *Outbound) Gist(ctx context.Context, p auth.Principal, account string, w ExplainWish) (string, error) {
 	if !p.Can(auth.ExplainOutbound) {
 		return "", auth.ErrForbidden
@@ -44,7 +46,7 @@ func (o *Outbound) Gist(ctx context.Context, p auth.Principal, account string, w
 		return "", err
 	}
 	d, err := o.toExplain(ctx, a, w.Decision)
-	if err != nil {
+	if err != nil && (w.Decision != "" || !errors.Is(err, store.ErrNotFound)) {
 		return "", err
 	}
 	x := o.newExplanation(p, a)

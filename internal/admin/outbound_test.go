@@ -123,6 +123,43 @@ func TestADecisionThatIsKeptNoMoreIsNoError(t *testing.T) {
 	})
 }
 
+func TestAStopIsExplainedAfterAllElseWasForgotten(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		o := admin.NewOutbound(admin.New(admin.Options{Store: s}), nil)
+		site := storetest.NewSite(t, s, "one", "one.test", "bob", "ann", "eve")
+		ctx := t.Context()
+		storetest.Blast(t, s, site.Tenant.ID, "bob@one.test", time.Now())
+		_, err := o.Suspend(ctx, root, "ann@one.test", wire.OutboundSuspend{OutboundAct: because("a stolen phone")})
+		require.NoError(t, err)
+		for account, want := range map[string]string{
+			"bob@one.test": "The decision behind it is kept no more.", "ann@one.test": "The reason is kept no more.",
+		} {
+			_, err := o.Forget(ctx, root, account, "asked for")
+			require.NoError(t, err)
+			for range 2 {
+				x, err := o.Explain(ctx, root, account, admin.ExplainWish{})
+				require.NoError(t, err)
+				assert.Equal(t, store.LevelHardLimit, x.Account.Level)
+				assert.Nil(t, x.Decision)
+				assert.Contains(t, x.Sentence, want)
+				assert.Equal(t, storetest.SuspendedReply, x.Reply)
+				gist, err := o.Gist(ctx, root, account, admin.ExplainWish{})
+				require.NoError(t, err)
+				assert.Equal(t, x.Sentence, gist)
+				require.NoError(t, s.InsertOutboundDecisions(ctx, []store.OutboundDecision{{ // it tries on
+					LogKey: store.LogKey{At: time.Now(), ID: store.NewLogID()}, Tenant: site.Tenant.ID, Account: account, Kind: "mail",
+					Action: "refuse_suspended", LevelBefore: "hard_limit", LevelAfter: "hard_limit", Mode: "enforce",
+				}}))
+			}
+		}
+		gist, err := o.Gist(ctx, root, "eve@one.test", admin.ExplainWish{Language: "ja"})
+		require.NoError(t, err, "a list is not ended by an account about which nothing is known")
+		assert.Contains(t, gist, "もう保存されていません")
+		_, err = o.Gist(ctx, root, "eve@elsewhere.test", admin.ExplainWish{})
+		require.ErrorIs(t, err, store.ErrNotFound)
+	})
+}
+
 func TestUsersActOnNobody(t *testing.T) {
 	storetest.Run(t, func(t *testing.T, s *store.Store) {
 		o := admin.NewOutbound(admin.New(admin.Options{Store: s}), nil)

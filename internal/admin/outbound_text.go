@@ -68,6 +68,9 @@ func (t *teller) words(words map[string][2]string, keys []string) string {
 func (t *teller) sentence() string {
 	var list []string
 	if a := t.x.Account; t.x.Decision == nil && !a.Automatic && a.Act != "" {
+		if a.Reason == "" { // it was deleted with all that was kept
+			return fmt.Sprintf(t.say("Done by hand by %s. The reason is kept no more.", "%s による操作。理由の記録はもう保存されていません。"), a.By)
+		}
 		list = append(list, fmt.Sprintf(t.say("Done by hand by %s: %s", "%s による操作: %s"), a.By, a.Reason))
 	}
 	if l := t.x.Limit; l != nil {
