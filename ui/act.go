@@ -32,6 +32,11 @@ func (s *Server) act(p *page) error {
 	if act == "delete" || act == "move" || act == "unread" { // the message is done with
 		back = localPath(form.Get("after"), back)
 	}
+	if act == "enter" { // no button was pressed
+		if act = "tag"; strings.TrimSpace(form.Get("tag")) == "" {
+			return p.redirect(back)
+		}
+	}
 	if len(ids) == 0 {
 		return p.redirect(withDone(back, "none", 0))
 	}

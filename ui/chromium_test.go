@@ -151,6 +151,38 @@ func TestReadingWithTheKeyboard(t *testing.T) {
 	b.clean(t)
 }
 
+func TestEnterInTheFieldOfATagAddsIt(t *testing.T) {
+	t.Parallel()
+	r, b := onChromium(t)
+	r.fill(t)
+	b.signIn(t, r, r.site.Users["hanako"].ID)
+	list := func() []store.Message {
+		t.Helper()
+		list, err := r.store.Messages(t.Context(), store.System, store.MessageFilter{Mailbox: r.site.Mailboxes["hanako"].ID, Folder: store.Inbox, Limit: 50})
+		require.NoError(t, err)
+		return list
+	}
+	before := list()
+	require.Empty(t, before[0].Flags)
+	b.open(t, "/mail/hanako@example.test")
+	b.do(t, chromedp.Click(chromedp.CSS(".row:nth-child(1) .pick-label")), chromedp.SendKeys(chromedp.ID("list-tag"), "plans\r"))
+	b.until(t, `location.search.includes("done=tag") && document.readyState === "complete"`)
+	after := list()
+	require.Empty(t, after[0].Flags, "it was not marked as read")
+	require.Contains(t, after[0].Tags, "plans")
+
+	// Enter does nothing where nothing was written: in the empty field, and on a box.
+	const path = "/mail/hanako@example.test"
+	for _, field := range []string{"#list-tag", ".row:nth-child(1) .pick"} {
+		b.open(t, path+"?done=none")
+		b.do(t, chromedp.Click(chromedp.CSS(".row:nth-child(1) .pick-label")))
+		b.do(t, chromedp.Evaluate[chromedp.Void](`document.querySelector("`+field+`").focus()`), chromedp.KeyEvent("\r"))
+		b.until(t, `location.search === "" && document.readyState === "complete"`)
+		require.Equal(t, after, list())
+	}
+	b.clean(t)
+}
+
 func TestOnePaneOnAPhone(t *testing.T) {
 	t.Parallel()
 	r, b := onChromium(t)
