@@ -72,7 +72,9 @@ func docsPage(spec *huma.OpenAPI) ([]byte, error) {
 	}
 	var entries []docsEntry
 	for path, item := range spec.Paths {
-		for method, op := range map[string]*huma.Operation{"GET": item.Get, "POST": item.Post, "DELETE": item.Delete} {
+		for method, op := range map[string]*huma.Operation{
+			http.MethodGet: item.Get, http.MethodPut: item.Put, http.MethodPost: item.Post, http.MethodPatch: item.Patch, http.MethodDelete: item.Delete,
+		} {
 			if op != nil {
 				entries = append(entries, docsEntry{Method: method, Path: path, Operation: op})
 			}

@@ -65,6 +65,24 @@ func TestOpenAPIDocumentIsWhole(t *testing.T) {
 	require.Len(t, doc.Components.SecuritySchemes, 2)
 }
 
+func TestDocumentationHasEveryOperation(t *testing.T) {
+	r := newRig(t, "sqlite", apiDefaults)
+	var doc struct {
+		Paths map[string]map[string]struct{ OperationID string }
+	}
+	require.NoError(t, json.Unmarshal(r.get(t, "", "/api/v1/openapi.json").body, &doc))
+	page := string(r.get(t, "", "/api/v1/docs").body)
+	operations := 0
+	for path, methods := range doc.Paths {
+		for method, op := range methods {
+			operations++
+			require.Contains(t, page, `<h2 id="`+op.OperationID+`"><b>`+strings.ToUpper(method)+`</b> `+path+`</h2>`)
+		}
+	}
+	require.Positive(t, operations)
+	require.Equal(t, operations, strings.Count(page, "<h2 "))
+}
+
 func TestDocumentationLoadsNothingFromElsewhere(t *testing.T) {
 	r := newRig(t, "sqlite", apiDefaults)
 	a := r.get(t, "", "/api/v1/docs")
