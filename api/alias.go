@@ -8,6 +8,7 @@ import (
 
 	"github.com/mairust/mairust/api/wire"
 	"github.com/mairust/mairust/internal/auth"
+	"github.com/mairust/mairust/store"
 )
 
 type aliasInput struct {
@@ -54,7 +55,7 @@ func (s *Server) aliases(ctx context.Context, in *aliasesInput) (*one[wire.List[
 	if err != nil {
 		return nil, err
 	}
-	address := func(a wire.Alias) string { return foldedAddress(a.Address) }
+	address := func(a wire.Alias) string { return store.SortedBy(a.Address) }
 	return &one[wire.List[wire.Alias]]{Body: paged(s, l, rows, in.Limit, address, same[wire.Alias])}, nil
 }
 

@@ -3,13 +3,11 @@ package api
 import (
 	"context"
 	"net/http"
-	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/mairust/mairust/api/wire"
 	"github.com/mairust/mairust/internal/auth"
-	"github.com/mairust/mairust/internal/mail"
 	"github.com/mairust/mairust/store"
 )
 
@@ -78,16 +76,7 @@ func (s *Server) mailboxes(ctx context.Context, in *mailboxesInput) (*mailboxesO
 	if err != nil {
 		return nil, err
 	}
-	return &mailboxesOutput{Body: paged(s, l, rows, in.Limit, func(m store.Mailbox) string { return foldedAddress(m.Address) }, mailboxOf)}, nil
-}
-
-// foldedAddress is what mailboxes and aliases are sorted by.
-func foldedAddress(address string) string {
-	a, err := mail.ParseUnquoted(address)
-	if err != nil {
-		return strings.ToLower(address)
-	}
-	return a.Fold().String()
+	return &mailboxesOutput{Body: paged(s, l, rows, in.Limit, func(m store.Mailbox) string { return store.SortedBy(m.Address) }, mailboxOf)}, nil
 }
 
 func (s *Server) oneMailbox(ctx context.Context, in *mailboxInput) (*mailboxOutput, error) {

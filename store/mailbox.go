@@ -68,7 +68,16 @@ func (s *Store) MailboxByAddress(ctx context.Context, sc Scope, address string) 
 	return found, err
 }
 
-// Mailboxes lists mailboxes by address, after the given folded address, at most limit of them.
+// SortedBy is what Mailboxes and Aliases sort an address by, as they give it: what they are to go on after.
+func SortedBy(address string) string {
+	a, err := mail.ParseUnquoted(address)
+	if err != nil {
+		return fold(address)
+	}
+	return foldedAddress(a)
+}
+
+// Mailboxes lists mailboxes by address, after the given SortedBy of one, at most limit of them.
 func (s *Store) Mailboxes(ctx context.Context, sc Scope, after string, limit int) ([]Mailbox, error) {
 	const query = `SELECT ` + mailboxColumns + ` FROM mailboxes m WHERE ` + inScope + `
 		AND m.address_fold > $4 ORDER BY m.address_fold LIMIT $5`

@@ -3,6 +3,7 @@ package ui_test
 import (
 	"encoding/base64"
 	"fmt"
+	"html"
 	"io"
 	"net/http"
 	"net/url"
@@ -13,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/mairust/mairust/internal/auth"
+	"github.com/mairust/mairust/internal/mail"
 	"github.com/mairust/mairust/store"
 	"github.com/mairust/mairust/store/blob"
 	"github.com/mairust/mairust/store/storetest"
@@ -22,6 +24,37 @@ const (
 	inbox = "/mail/hanako@example.test"
 	act   = inbox + "/act"
 )
+
+func TestMailboxesArePagedByWhatTheyAreSortedBy(t *testing.T) {
+	onStores(t, func(t *testing.T, r *rig) {
+		var want []string
+		for i := range 70 { // the last of a page is sorted as ...SS..., and written as ...ß...
+			address, err := mail.ParseUnquoted(fmt.Sprintf("fu%02dß@example.test", i))
+			require.NoError(t, err)
+			m, _, err := r.store.EnsureMailbox(t.Context(), r.site.Tenant.ID, address, "")
+			require.NoError(t, err)
+			want = append(want, m.Address)
+			address.Local = strings.Replace(address.Local, "ß", "st", 1)
+			m, _, err = r.store.EnsureMailbox(t.Context(), r.site.Tenant.ID, address, "")
+			require.NoError(t, err)
+			want = append(want, m.Address)
+		}
+		b := r.as(t, r.person(t, "help@example.test", auth.Helpdesk))
+		var shown string
+		for next, pages := "/mailboxes", 0; next != ""; pages++ {
+			require.Less(t, pages, 10)
+			page := b.page(t, next)
+			shown += words(page)
+			next = ""
+			if m := regexp.MustCompile(`rel="next" href="([^"]*)"`).FindStringSubmatch(page); m != nil {
+				next = html.UnescapeString(m[1])
+			}
+		}
+		for _, address := range want {
+			require.Equal(t, 1, strings.Count(shown, " "+address+" "), address)
+		}
+	})
+}
 
 func TestListIsPagedByTheMessagesThemselves(t *testing.T) {
 	onStores(t, func(t *testing.T, r *rig) {

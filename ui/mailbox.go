@@ -329,7 +329,7 @@ func (s *Server) showMailboxes(p *page) error {
 	v := mailboxesView{Query: query.Get("address")}
 	if len(rows) > perPage {
 		rows = rows[:perPage]
-		v.Next = "/mailboxes?" + url.Values{"after": {strings.ToLower(rows[perPage-1].Address)}}.Encode()
+		v.Next = "/mailboxes?" + url.Values{"after": {store.SortedBy(rows[perPage-1].Address)}}.Encode()
 	}
 	own, err := s.ownMailboxes(p)
 	if err != nil {
