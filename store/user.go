@@ -93,17 +93,33 @@ func (s *Store) EnsureUser(ctx context.Context, want User) (u *User, created boo
 	return u, created, nil
 }
 
-// SetPassword replaces the password and ends the user's sessions. ErrNotFound.
+// SetPassword replaces the password and ends the user's sessions; app passwords stay. ErrNotFound.
 func (s *Store) SetPassword(ctx context.Context, id UserID, hash string) error {
-	return s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
-		n, err := tx.Exec(ctx, `UPDATE users SET password_hash = $1 WHERE id = $2`, hash, string(id))
-		if err == nil && n == 0 {
-			return ErrNotFound
-		}
-		if err != nil {
+	return s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error { return setPassword(ctx, tx, id, hash) })
+}
+
+// ResetPassword is SetPassword for somebody whose old password others may know: app passwords, which those may have made,
+// go with it. It gives how many there were. ErrNotFound.
+func (s *Store) ResetPassword(ctx context.Context, id UserID, hash string) (appPasswords int, err error) {
+	err = s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		if err := setPassword(ctx, tx, id, hash); err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, `DELETE FROM sessions WHERE user_id = $1`, string(id))
+		n, err := tx.Exec(ctx, `DELETE FROM app_passwords WHERE user_id = $1`, string(id))
+		appPasswords = int(n)
 		return err
 	})
+	return appPasswords, err
+}
+
+func setPassword(ctx context.Context, tx *sqldb.Tx, id UserID, hash string) error {
+	n, err := tx.Exec(ctx, `UPDATE users SET password_hash = $1 WHERE id = $2`, hash, string(id))
+	if err == nil && n == 0 {
+		return ErrNotFound
+	}
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, `DELETE FROM sessions WHERE user_id = $1`, string(id))
+	return err
 }

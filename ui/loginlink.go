@@ -2,10 +2,14 @@ package ui
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
+	"net/url"
+	"strconv"
 
 	"github.com/mairust/mairust/internal/auth"
+	"github.com/mairust/mairust/store"
 )
 
 // linkView is what the page behind a login link shows.
@@ -49,14 +53,14 @@ func (s *Server) loginByLink(p *page) error {
 	return p.redirect("/")
 }
 
-// passwordByLink sets a new password without the old one. All other sessions of the person end.
+// passwordByLink sets a new password without the old one. All other sessions of the person end, and app passwords go.
 func (s *Server) passwordByLink(p *page, wanted string) error {
-	who, err := s.d.Auth.SetPasswordByLink(p.ctx(), p.r.PostForm.Get("token"), wanted, clientAddr(p.r))
+	who, appPasswords, err := s.d.Auth.SetPasswordByLink(p.ctx(), p.r.PostForm.Get("token"), wanted, clientAddr(p.r))
 	if err != nil {
 		return p.refuseLink(err)
 	}
 	factsOf(p.ctx()).principal = who
-	if err := s.auditDone(p, who, "user.password", string(who.User)); err != nil {
+	if err := s.auditPassword(p, who, appPasswords); err != nil {
 		return err
 	}
 	token, session, err := s.d.Auth.OpenSession(p.ctx(), who, clientAddr(p.r))
@@ -64,14 +68,29 @@ func (s *Server) passwordByLink(p *page, wanted string) error {
 		return err
 	}
 	s.enter(p, token, session)
-	return p.redirect("/?done=password")
+	return p.redirect(pathWith("/", passwordDone(appPasswords)))
 }
 
-// auditDone writes down what has been done, even if the client has left meanwhile.
-func (s *Server) auditDone(p *page, who auth.Principal, action, target string) error {
+// auditPassword writes down that a password was set and how many app passwords went with it, even if the client has
+// left meanwhile.
+func (s *Server) auditPassword(p *page, who auth.Principal, appPasswords int) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.ctx()), answerTime)
 	defer cancel()
-	return s.auditOf(ctx, who, action, target)
+	after, err := json.Marshal(struct {
+		Deleted int `json:"app_passwords_deleted"`
+	}{appPasswords})
+	if err != nil {
+		return err
+	}
+	return s.auditOf(ctx, who, store.AuditEntry{Action: "user.password", Target: string(who.User), After: string(after)})
+}
+
+// passwordDone is what tells the next page that a password was set, and how many app passwords went with it.
+func passwordDone(appPasswords int) url.Values {
+	if appPasswords == 0 {
+		return url.Values{"done": {"password"}}
+	}
+	return url.Values{"done": {"password_reset"}, "n": {strconv.Itoa(appPasswords)}}
 }
 
 // refuseLink says why a link was not used. Where it still can be, the form is there again.

@@ -69,8 +69,11 @@ func (s *Server) home(p *page) error {
 		return err
 	}
 	told := url.Values{}
-	if p.r.URL.Query().Get("done") == "password" {
-		told.Set("done", "password")
+	switch query := p.r.URL.Query(); query.Get("done") {
+	case "password":
+		told = passwordDone(0)
+	case "password_reset":
+		told = passwordDone(parseCount(query.Get("n")))
 	}
 	switch {
 	case len(own) > 0:

@@ -160,10 +160,10 @@ func (s *Server) loadTemplates() error {
 func (p *page) doneNote() string {
 	query := p.r.URL.Query()
 	switch done := query.Get("done"); done {
-	case "flag", "unflag", "read", "unread", "tag", "untag", "move", "delete", "undelete":
+	case "flag", "unflag", "read", "unread", "tag", "untag", "move", "delete", "undelete", "password_reset":
 		n := parseCount(query.Get("n"))
 		return p.T("done."+done, "n", n)
-	case "none", "password", "app_password_deleted", "preferences",
+	case "none", "password", "password_kept", "app_password_deleted", "preferences",
 		"out_suspended", "out_released", "out_extended", "out_limited", "out_domain_suspended", "out_domain_released",
 		"out_mode", "out_profile_added", "out_profile_changed", "out_profile_deleted":
 		return p.T("done." + done)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/mairust/mairust/internal/auth"
@@ -16,9 +17,11 @@ type settingsView struct {
 	AppPasswords []store.AppPassword
 	// NewName and NewSecret are of an app password that was made just now; it is shown this once.
 	NewName, NewSecret string
-	Zone               string
-	Zones              []string
-	MinPassword        int
+	// KeepApps is set when a new password was to leave the app passwords, and could not be taken.
+	KeepApps    bool
+	Zone        string
+	Zones       []string
+	MinPassword int
 }
 
 // zones are offered to choose from; any other name of the tz database can be had by its cookie only.
@@ -43,16 +46,18 @@ func (s *Server) settings(p *page, status int, v settingsView) error {
 	return p.show(status, "settings", v)
 }
 
-// changePassword needs the old one. All other sessions of the person end; this browser gets a new one.
+// changePassword needs the old one. All other sessions of the person end; this browser gets a new one. App passwords go too,
+// when the form says so.
 func (s *Server) changePassword(p *page) error {
 	if err := p.parseForm(); err != nil {
 		return err
 	}
 	form := p.r.PostForm
-	old, wanted := form.Get("old"), form.Get("new")
+	old, wanted, all := form.Get("old"), form.Get("new"), form.Get("app_passwords") == "delete"
+	again := settingsView{KeepApps: !all}
 	if wanted != form.Get("again") {
 		p.Warn = p.T("settings.password.differs")
-		return s.settings(p, http.StatusUnprocessableEntity, settingsView{})
+		return s.settings(p, http.StatusUnprocessableEntity, again)
 	}
 	hash, err := s.newHash(p, old, wanted)
 	if status, warn := p.loginFault(err); warn != "" {
@@ -60,19 +65,17 @@ func (s *Server) changePassword(p *page) error {
 			status, warn = http.StatusUnprocessableEntity, p.T("settings.password.wrong")
 		}
 		p.Warn = warn
-		return s.settings(p, status, settingsView{})
+		return s.settings(p, status, again)
 	}
 	if errors.Is(err, auth.ErrPassword) {
 		p.Warn = p.T("settings.password.unusable")
-		return s.settings(p, http.StatusUnprocessableEntity, settingsView{})
+		return s.settings(p, http.StatusUnprocessableEntity, again)
 	}
 	if err != nil {
 		return err
 	}
-	if err := s.d.Store.SetPassword(p.ctx(), p.Who.User, hash); err != nil {
-		return err
-	}
-	if err := s.auditSelf(p, "user.password", string(p.Who.User)); err != nil {
+	done, err := s.setPassword(p, hash, all)
+	if err != nil {
 		return err
 	}
 	token, session, _, err := s.d.Auth.Login(p.ctx(), p.Who.Login, wanted, clientAddr(p.r))
@@ -81,7 +84,31 @@ func (s *Server) changePassword(p *page) error {
 	}
 	cookie := s.cookie.With(token, session.Expires)
 	http.SetCookie(p.w, &cookie)
-	return p.redirect("/settings?done=password")
+	return p.redirect(pathWith("/settings", done))
+}
+
+// setPassword sets the password of whoever is signed in, and notes it; all says that app passwords go too. It gives what
+// tells the next page.
+func (s *Server) setPassword(p *page, hash string, all bool) (url.Values, error) {
+	if all {
+		n, err := s.d.Store.ResetPassword(p.ctx(), p.Who.User, hash)
+		if err != nil {
+			return nil, err
+		}
+		return passwordDone(n), s.auditPassword(p, p.Who, n)
+	}
+	kept, err := s.d.Store.AppPasswords(p.ctx(), p.Who.User)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.d.Store.SetPassword(p.ctx(), p.Who.User, hash); err != nil {
+		return nil, err
+	}
+	done := passwordDone(0)
+	if len(kept) > 0 {
+		done.Set("done", "password_kept")
+	}
+	return done, s.auditPassword(p, p.Who, 0)
 }
 
 // newHash checks the old password, and that the new one can be used. The session that the check opens ends with
@@ -94,14 +121,13 @@ func (s *Server) newHash(p *page, old, wanted string) (string, error) {
 }
 
 func (s *Server) auditSelf(p *page, action, target string) error {
-	return s.auditOf(p.ctx(), p.Who, action, target)
+	return s.auditOf(p.ctx(), p.Who, store.AuditEntry{Action: action, Target: target})
 }
 
-func (s *Server) auditOf(ctx context.Context, who auth.Principal, action, target string) error {
-	return s.d.Store.Audit(ctx, store.AuditEntry{
-		Tenant: who.Tenant, Actor: who.Login, ActorKind: string(who.Kind), Action: action, Target: target,
-		RequestID: auth.RequestID(ctx),
-	})
+// auditOf notes what somebody did to what is their own.
+func (s *Server) auditOf(ctx context.Context, who auth.Principal, e store.AuditEntry) error {
+	e.Tenant, e.Actor, e.ActorKind, e.RequestID = who.Tenant, who.Login, string(who.Kind), auth.RequestID(ctx)
+	return s.d.Store.Audit(ctx, e)
 }
 
 // maxAppPasswords is how many one person has.

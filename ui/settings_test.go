@@ -7,9 +7,11 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/mairust/mairust/internal/auth"
 	"github.com/mairust/mairust/store"
 )
 
@@ -53,6 +55,49 @@ func TestPasswordIsChangedByThoseWhoKnowTheOldOne(t *testing.T) {
 		require.Contains(t, b.act(t, "/settings/password", "old", password, "new", wanted, "again", wanted), "The password has been changed.")
 		require.Equal(t, http.StatusSeeOther, elsewhere.get(t, "/settings").StatusCode, "all other sessions end")
 		require.Equal(t, http.StatusSeeOther, r.as(t, "").post(t, "/login", "login", "hanako@example.test", "password", wanted).StatusCode)
+	})
+}
+
+func TestAppPasswordsGoWithThePasswordUnlessTheyAreToStay(t *testing.T) {
+	onStores(t, func(t *testing.T, r *rig) {
+		hanako := r.site.Users["hanako"].ID
+		r.withPassword(t, hanako)
+		b := r.hanako(t)
+		require.NotContains(t, b.page(t, "/settings"), `name="app_passwords"`, "there are none")
+		var secrets []string
+		for _, name := range []string{"phone", "tablet"} {
+			app := auth.NewAppPassword()
+			_, err := r.store.CreateAppPassword(t.Context(), store.AppPassword{Tenant: r.site.Tenant.ID, User: hanako, Name: name, Hash: app.Hash, Created: time.Now()})
+			require.NoError(t, err)
+			secrets = append(secrets, app.Secret)
+		}
+		works := func(secret string) bool {
+			_, err := r.auth.CheckLogin(t.Context(), "hanako@example.test", secret, netipZero)
+			return err == nil
+		}
+		const checked, unchecked = `name="app_passwords" value="delete" aria-describedby="apps-hint" checked>`, `name="app_passwords" value="delete" aria-describedby="apps-hint">`
+		require.Contains(t, b.page(t, "/settings"), checked)
+		const second, third = "a whole new sentence", "and yet another one"
+		a := b.post(t, "/settings/password", "old", "wrong", "new", second, "again", second)
+		require.Contains(t, a.body, unchecked, "what was chosen is kept")
+		a = b.post(t, "/settings/password", "old", "wrong", "new", second, "again", second, "app_passwords", "delete")
+		require.Contains(t, a.body, checked)
+		require.True(t, works(secrets[0]), "nothing was changed")
+
+		said := words(b.act(t, "/settings/password", "old", password, "new", second, "again", second))
+		require.Contains(t, said, "Your app passwords still work.")
+		require.True(t, works(secrets[0]))
+		page := b.act(t, "/settings/password", "old", second, "new", third, "again", third, "app_passwords", "delete")
+		require.Contains(t, words(page), "your 2 app passwords have been deleted: mail programs need new ones")
+		require.NotContains(t, page, "tablet")
+		require.False(t, works(secrets[0]))
+		require.False(t, works(secrets[1]))
+		require.Contains(t, words(b.page(t, "/settings?done=password_reset&n=2", inLanguage, "ja")), "アプリパスワード 2 個を削除しました。")
+
+		log := r.passwordsSet(t)
+		require.Len(t, log, 2)
+		require.JSONEq(t, `{"app_passwords_deleted":2}`, log[0].After)
+		require.JSONEq(t, `{"app_passwords_deleted":0}`, log[1].After)
 	})
 }
 

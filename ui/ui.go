@@ -99,6 +99,7 @@ type People interface {
 	User(ctx context.Context, id store.UserID) (*store.User, error)
 	SetPreferences(ctx context.Context, user store.UserID, language, theme string) error
 	SetPassword(ctx context.Context, id store.UserID, hash string) error
+	ResetPassword(ctx context.Context, id store.UserID, hash string) (appPasswords int, err error)
 	CreateAppPassword(ctx context.Context, p store.AppPassword) (store.AppPassword, error)
 	AppPasswords(ctx context.Context, user store.UserID) ([]store.AppPassword, error)
 	DeleteAppPassword(ctx context.Context, user store.UserID, id string) error

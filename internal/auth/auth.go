@@ -48,12 +48,13 @@ type Store interface {
 	LoginLinks
 }
 
-// Users finds people. SetPassword replaces what HashPassword has given, and ends the sessions of the user.
+// Users finds people. ResetPassword replaces what HashPassword has given, ends the sessions of the user, and deletes the
+// app passwords, whose number it gives.
 type Users interface {
 	UserByLogin(ctx context.Context, login string) (*store.User, error)
 	User(ctx context.Context, id store.UserID) (*store.User, error)
 	UsersByID(ctx context.Context, ids []store.UserID) ([]store.User, error)
-	SetPassword(ctx context.Context, id store.UserID, hash string) error
+	ResetPassword(ctx context.Context, id store.UserID, hash string) (appPasswords int, err error)
 }
 
 // Sessions keeps logins. SessionByHash answers ErrNotFound for one that has expired.

@@ -53,45 +53,45 @@ func (a *Authenticator) LoginByLink(ctx context.Context, token string, client ne
 }
 
 // SetPasswordByLink uses up the token of a login link for a new password, for somebody who has forgotten the old one.
-// It ends all sessions of the person and opens none: see OpenSession.
+// It ends all sessions of the person and opens none: see OpenSession. App passwords are deleted, and their number is given.
 //
 // Errors: ErrPassword, ErrBusy and *ThrottledError leave the link usable; those of LoginByLink.
-func (a *Authenticator) SetPasswordByLink(ctx context.Context, token, password string, client netip.Addr) (Principal, error) {
+func (a *Authenticator) SetPasswordByLink(ctx context.Context, token, password string, client netip.Addr) (who Principal, appPasswords int, err error) {
 	if err := usable(password); err != nil {
-		return Principal{}, err
+		return Principal{}, 0, err
 	}
-	var who Principal
-	err := a.tryLink(client, func() error {
+	err = a.tryLink(client, func() error {
 		// The turn comes before the link is taken, so that a busy server costs nobody the link.
 		return a.passwords.inTurn(ctx, func() (err error) {
-			who, err = a.setByLink(ctx, token, password)
+			who, appPasswords, err = a.setByLink(ctx, token, password)
 			return err
 		})
 	})
 	if err == nil {
 		a.throttle.succeeded(who.Login, client)
 	}
-	return who, err
+	return who, appPasswords, err
 }
 
 // setByLink is SetPasswordByLink when its turn has come. The link is taken before anything is hashed, so that nobody
 // without one can make the server hash. Then the change is made even if the client leaves, after a second click on
 // the button for example: the link would be lost for nothing.
-func (a *Authenticator) setByLink(ctx context.Context, token, password string) (Principal, error) {
+func (a *Authenticator) setByLink(ctx context.Context, token, password string) (Principal, int, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), changeTime)
 	defer cancel()
 	u, err := a.takeLink(ctx, token)
 	if err != nil {
-		return Principal{}, err
+		return Principal{}, 0, err
 	}
 	hash, err := HashPassword(password)
 	if err != nil {
-		return Principal{}, err
+		return Principal{}, 0, err
 	}
-	if err := a.store.SetPassword(ctx, u.ID, hash); err != nil {
-		return Principal{}, notFoundIsDenied("set password", err)
+	appPasswords, err := a.store.ResetPassword(ctx, u.ID, hash)
+	if err != nil {
+		return Principal{}, 0, notFoundIsDenied("set password", err)
 	}
-	return userPrincipal(u), nil
+	return userPrincipal(u), appPasswords, nil
 }
 
 // tryLink counts one try to use a link, and what came of it.

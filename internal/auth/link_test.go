@@ -61,15 +61,28 @@ func TestANewPasswordThroughALink(t *testing.T) {
 		const wanted = "a whole new sentence"
 		session, _, _, err := a.Login(t.Context(), "bob@example.test", password, client)
 		require.NoError(t, err)
+		ann, _, err := s.EnsureUser(t.Context(), store.User{Tenant: bob.Tenant, Login: "ann@example.test", Role: "user"})
+		require.NoError(t, err)
+		made, others := auth.NewAppPassword(), auth.NewAppPassword()
+		for _, p := range []store.AppPassword{{User: bob.ID, Hash: made.Hash}, {User: bob.ID, Hash: "x"}, {User: ann.ID, Hash: others.Hash}} {
+			p.Tenant, p.Name, p.Created = bob.Tenant, "phone", c.now()
+			_, err := s.CreateAppPassword(t.Context(), p)
+			require.NoError(t, err)
+		}
 		link := newLink(t, s, bob, c.now())
 		for _, bad := range []string{"", "short", strings.Repeat("x", 1025)} {
-			_, err := a.SetPasswordByLink(t.Context(), link, bad, client)
+			_, _, err := a.SetPasswordByLink(t.Context(), link, bad, client)
 			require.ErrorIs(t, err, auth.ErrPassword, "the link is not used up")
 		}
-		who, err := a.SetPasswordByLink(t.Context(), link, wanted, client)
+		who, ended, err := a.SetPasswordByLink(t.Context(), link, wanted, client)
 		require.NoError(t, err)
 		require.Equal(t, bob.ID, who.User)
-		_, err = a.SetPasswordByLink(t.Context(), link, "another new sentence", client)
+		require.Equal(t, 2, ended)
+		_, err = a.CheckLogin(t.Context(), "bob@example.test", made.Secret, client)
+		require.ErrorIs(t, err, auth.ErrCredentials, "so have the app passwords")
+		_, err = a.CheckLogin(t.Context(), "ann@example.test", others.Secret, client)
+		require.NoError(t, err, "those of others stay")
+		_, _, err = a.SetPasswordByLink(t.Context(), link, "another new sentence", client)
 		require.ErrorIs(t, err, auth.ErrCredentials, "it was used")
 		_, err = a.Authenticate(t.Context(), session)
 		require.ErrorIs(t, err, auth.ErrCredentials, "the sessions have ended")
@@ -91,14 +104,14 @@ func TestAThrottledClientKeepsItsLink(t *testing.T) {
 	onStores(t, func(t *testing.T, s *store.Store, a *auth.Authenticator, c *clock, bob *store.User) {
 		link := newLink(t, s, bob, c.now())
 		for range 10 {
-			_, err := a.SetPasswordByLink(t.Context(), "guess", password, client)
+			_, _, err := a.SetPasswordByLink(t.Context(), "guess", password, client)
 			require.ErrorIs(t, err, auth.ErrCredentials)
 		}
 		var throttled *auth.ThrottledError
-		_, err := a.SetPasswordByLink(t.Context(), link, password, client)
+		_, _, err := a.SetPasswordByLink(t.Context(), link, password, client)
 		require.ErrorAs(t, err, &throttled)
 		c.advance(throttled.After)
-		_, err = a.SetPasswordByLink(t.Context(), link, password, client)
+		_, _, err = a.SetPasswordByLink(t.Context(), link, password, client)
 		require.NoError(t, err)
 	})
 }
@@ -123,18 +136,18 @@ func TestWhoeverLeavesWaitingKeepsTheLink(t *testing.T) {
 		require.NoError(t, err)
 		var other sync.WaitGroup
 		other.Go(func() {
-			_, err := a.SetPasswordByLink(t.Context(), "guess", password, client)
+			_, _, err := a.SetPasswordByLink(t.Context(), "guess", password, client)
 			require.ErrorIs(t, err, auth.ErrCredentials)
 		})
 		<-entered // the only turn is taken
 		ctx, leave := context.WithCancel(t.Context())
 		leave()
 		link := newLink(t, s, bob, c.now())
-		_, err = a.SetPasswordByLink(ctx, link, password, client)
+		_, _, err = a.SetPasswordByLink(ctx, link, password, client)
 		require.ErrorIs(t, err, context.Canceled)
 		close(goOn)
 		other.Wait()
-		_, err = a.SetPasswordByLink(t.Context(), link, password, client)
+		_, _, err = a.SetPasswordByLink(t.Context(), link, password, client)
 		require.NoError(t, err)
 	})
 }
@@ -145,7 +158,7 @@ func TestWhoeverLeavesAfterTheLinkWasTakenHasTheNewPassword(t *testing.T) {
 		ctx, leave := context.WithCancel(t.Context())
 		a, err := auth.New(auth.Options{Store: &linkStore{Store: s, taken: leave}, Now: c.now})
 		require.NoError(t, err)
-		_, err = a.SetPasswordByLink(ctx, newLink(t, s, bob, c.now()), wanted, client)
+		_, _, err = a.SetPasswordByLink(ctx, newLink(t, s, bob, c.now()), wanted, client)
 		require.NoError(t, err)
 		_, _, _, err = a.Login(t.Context(), "bob@example.test", wanted, client)
 		require.NoError(t, err)
