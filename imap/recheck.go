@@ -149,11 +149,11 @@ func (c *conn) hasEntered() entered {
 	return c.entered
 }
 
-// revoke ends what the client does and the connection, unless it is not any more what it was; safe from any goroutine.
+// revoke ends what the client does and the connection, unless its login, or for the end of an access its mailbox, is not any more what it was; safe from any goroutine.
 func (c *conn) revoke(was entered, why error) {
 	c.waking.Lock()
 	defer c.waking.Unlock()
-	if c.entered != was {
+	if c.entered.credential != was.credential || errors.Is(why, errAccessEnded) && c.entered.mailbox != was.mailbox {
 		return
 	}
 	c.revoked = why

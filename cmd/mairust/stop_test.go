@@ -48,6 +48,7 @@ func TestAHangingDatabaseKeepsNobodyFromStopping(t *testing.T) {
 
 			require.NoError(t, server.Thaw())
 			acked := &acknowledged{}
+			acked.note(letter{"on the way", "bob@example.test"}, []byte("Subject: on the way\r\n\r\n"), false)
 			again := site.start(t)
 			waitFor(t, "deliveries to work again", func() bool { return acked.send(t, site, "bob", nil).Accepted() })
 			acked.check(t, again, "bob")

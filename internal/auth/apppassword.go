@@ -61,7 +61,11 @@ func (a *Authenticator) CheckLogin(ctx context.Context, login, password string, 
 		}
 		who, err = a.checkOwnPassword(ctx, login, password)
 	}
-	attempt.end(errors.Is(err, ErrCredentials))
+	if failed := errors.Is(err, ErrCredentials); failed && looksLikeAppPassword(password) {
+		attempt.endForAddress() // most likely one that was deleted: the programs that have it must not keep its owner out
+	} else {
+		attempt.end(failed)
+	}
 	a.metrics.logins.WithLabelValues(outcome(err)).Inc()
 	if err == nil {
 		a.throttle.succeeded(login, client)

@@ -168,6 +168,18 @@ func TestAStrangerKeepsNobodyOut(t *testing.T) {
 	})
 }
 
+// A new password may have deleted them all: the programs that have one go on trying, from where their owner is.
+func TestDeletedAppPasswordKeepsItsOwnerInNoPlaceOut(t *testing.T) {
+	on(t, []string{"sqlite"}, func(t *testing.T, _ *store.Store, a *auth.Authenticator, _ *clock, _ *store.User) {
+		for range 20 {
+			_, err := a.CheckLogin(t.Context(), "bob@example.test", auth.NewAppPassword().Secret, client)
+			require.ErrorIs(t, err, auth.ErrCredentials)
+		}
+		_, _, _, err := a.Login(t.Context(), "bob@example.test", password, client)
+		require.NoError(t, err)
+	})
+}
+
 func TestTryingAppPasswordsUsesUpTheAddress(t *testing.T) {
 	on(t, []string{"sqlite"}, func(t *testing.T, _ *store.Store, a *auth.Authenticator, _ *clock, _ *store.User) {
 		var throttled *auth.ThrottledError

@@ -18,8 +18,8 @@ const (
 	// One network may try one name: 10 and 120 an hour.
 	pairBurst    = 10
 	pairInterval = 30 * time.Second
-	// All networks together, but for those that the name is known from, may try one name: 30 and 360 an hour. It is more than
-	// three networks can use up, so that few strangers cannot keep somebody out who comes from somewhere new.
+	// All networks together, but for those that the name is known from, may try one name: 30 and 360 an hour. Three networks use that up, and keep
+	// out who comes from somewhere new: a name must not be tried more often, from however many.
 	loginBurst    = 30
 	loginInterval = 10 * time.Second
 	// remembered bounds the names, the pairs and the addresses whose failures are counted one by one.
@@ -137,15 +137,24 @@ func (a *attempt) admit(now time.Time, uses ...use) error {
 	return nil
 }
 
+// endForAddress settles a try that failed, and that counts for the client's address alone.
+func (a *attempt) endForAddress() {
+	a.settle(func(i int) bool { return i == 0 })
+}
+
 // end settles the try. A success costs nothing, and gives nothing back: whoever has one good login could
 // else wipe out what they did to others.
 func (a *attempt) end(failed bool) {
+	a.settle(func(int) bool { return failed })
+}
+
+func (a *attempt) settle(counts func(i int) bool) {
 	a.t.mu.Lock()
 	defer a.t.mu.Unlock()
 	now := a.t.now()
-	for _, u := range a.uses {
+	for i, u := range a.uses {
 		u.underway--
-		if failed {
+		if counts(i) {
 			u.limiter.AllowN(now, 1)
 		}
 		u.release(now)

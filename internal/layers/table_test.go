@@ -51,7 +51,7 @@ var table = map[string]row{
 	"policy/rule":            may(leaves...),
 	"policy/redis":           leaf,
 	"policy/upkeep":          may(with(leaves, "store", "policy/notify")...),
-	"policy/outbound":        may(with(leaves, "policy", "policy/geoip", "store")...),
+	"policy/outbound":        may(with(leaves, "policy", "policy/geoip", "policy/notify", "store")...),
 	"policy/geoip":           leaf,
 	"policy/geoip/geoiptest": leaf,
 

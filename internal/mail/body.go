@@ -96,7 +96,7 @@ func (b *bodySink) makeRoom() bool {
 		return false
 	}
 	t := &b.html
-	b.hosts = linkHosts(b.hosts, t.bytes, b.maxHosts)
+	b.hosts = linkHosts(b.hosts, wholeLinks(t.bytes), b.maxHosts)
 	last := &t.each[len(t.each)-1]
 	last.end = last.from + len(squeeze(t.bytes[last.from:]))
 	t.bytes = t.bytes[:last.end]

@@ -60,6 +60,7 @@ func TestLatinTextIsNotTakenForJapanese(t *testing.T) {
 		"\u00a0", "100 £", "¥100", "§ 5 Abs. 2", "Straße 5, 80331 München – Grüße aus Köln und Düsseldorf", "Voilà, c’est très “intéressant” – n’est-ce pas\u00a0?",
 		strings.Repeat("Mit freundlichen Grüßen, Ihr „Büro für Öffentlichkeit“ – Jürgen’s Ämter. ", 100),
 		strings.Repeat("Dès Noël où un zéphyr haï me vêt de glaçons würmiens, je dîne d’exquis rôtis de bœuf au kir à l’aÿ d’âge mûr & cætera ! ", 100),
+		"Your card •••• 1234 was charged. We don’t share it.", "Menu ········ 12", "»»»» next", "°°°°", "¡¡¡¡Oferta", "———— cut here ————", "……… more …",
 		strings.Repeat("It’s what I’d call “fine”: we’ll see… she’s “there”—isn’t she? ", 100),
 	} {
 		for _, label := range notLabels[:len(notLabels)-1] {

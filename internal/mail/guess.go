@@ -140,6 +140,9 @@ func weighShiftJIS(b []byte) (w weight) {
 			continue
 		}
 		l := likenessShiftJIS(c, b[i+1])
+		if isRow(c, b[i+1]) && l != broken {
+			l = saysNothing
+		}
 		w.add(l, i, i+2)
 		if l != broken { // else the next byte may be a character of its own
 			i++
@@ -147,6 +150,10 @@ func weighShiftJIS(b []byte) (w weight) {
 	}
 	return w
 }
+
+// isRow says whether a character would be one byte twice: a row of bullets, dots or other signs, as in card numbers and menus, is read as a few
+// kanji of that kind, which are in a row too.
+func isRow(lead, trail byte) bool { return lead == trail }
 
 func likenessShiftJIS(lead, trail byte) likeness {
 	switch {
@@ -198,6 +205,9 @@ func weighEUCJP(b []byte) (w weight) {
 			break
 		}
 		l := likenessEUCJP(c, b[i+1], b[i+n-1])
+		if isRow(c, b[i+1]) && l != broken {
+			l = saysNothing
+		}
 		w.add(l, i, i+n)
 		if l != broken {
 			i += n - 1

@@ -15,15 +15,11 @@ type textWriter interface {
 	newLine()
 }
 
-// Bounds on HTML that is read for its text.
-const (
-	// maxToken is for one tag or piece of text.
-	maxToken = 256 << 10
-	// maxUnclosed is how many elements without an end are passed over: each takes another look at the rest.
-	maxUnclosed = 4
-)
+// maxUnclosed is how many elements without an end are passed over: each takes another look at the rest.
+const maxUnclosed = 4
 
-// readHTML writes the text of HTML that is shown. An element that is not shown and never ends hides no more than what stands
+// readHTML writes the text of HTML that is shown, of which the caller has bounded the length: a tag, such as one of a picture in a data: address,
+// may be as long as that. An element that is not shown and never ends hides no more than what stands
 // before the next tag: senders forget the end of a title, and what is cut has lost that of its style sheet.
 func readHTML(r io.Reader, w textWriter) {
 	for range maxUnclosed {
@@ -39,7 +35,6 @@ func readHTML(r io.Reader, w textWriter) {
 // readTokens reads to the end, and gives what stands there in an element that is not shown and has no end.
 func readTokens(r io.Reader, w textWriter) (unclosed string) {
 	z := html.NewTokenizer(r)
-	z.SetMaxBuf(maxToken)
 	hidden, depth := "", 0
 	for !w.full() {
 		switch kind := z.Next(); kind {

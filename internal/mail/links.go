@@ -31,6 +31,26 @@ func linkHosts(found []string, text []byte, limit int) []string {
 	return found
 }
 
+// wholeLinks leaves out a link at the end of text whose host may go on behind it.
+func wholeLinks(text []byte) []byte {
+	const scheme = "https://"
+	for from := max(0, len(text)-2*maxHost-len(scheme)); from < len(text); from++ {
+		i := indexHTTP(text[from:])
+		if i < 0 {
+			break
+		}
+		from += i
+		rest := text[from:]
+		if !bytes.ContainsAny(rest[min(len(rest), len(scheme)):], hostEnds) {
+			return text[:from]
+		}
+	}
+	return text
+}
+
+// hostEnds are the characters that end a host, with what belongs to it.
+const hostEnds = "/?#\\\"'<> \t\r\n"
+
 // indexHTTP finds "http" in any case, -1 for none.
 func indexHTTP(text []byte) int {
 	for from := 0; ; {
@@ -48,7 +68,7 @@ func indexHTTP(text []byte) int {
 // hostOf reads the host at the beginning of what follows "//", without user and port.
 func hostOf(text []byte) string {
 	text = text[:min(len(text), 2*maxHost)]
-	if end := bytes.IndexAny(text, "/?#\\\"'<> \t\r\n"); end >= 0 {
+	if end := bytes.IndexAny(text, hostEnds); end >= 0 {
 		text = text[:end]
 	}
 	if at := bytes.LastIndexByte(text, '@'); at >= 0 {

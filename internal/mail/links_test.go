@@ -37,3 +37,10 @@ func FuzzHostsAreBounded(f *testing.F) {
 		}
 	})
 }
+
+func TestLinkAtTheEdgeOfWhatIsReadIsSeenOnce(t *testing.T) {
+	for shift := range 40 {
+		text := "<p>x</p><!--" + strings.Repeat("x", 64<<10-60+shift) + "--><p>http://www.example.com/x</p>"
+		require.Equal(t, []string{"www.example.com"}, hostsOf(t, "Content-Type: text/html\r\n\r\n"+text, 10), shift)
+	}
+}

@@ -75,7 +75,7 @@ func countType(parts []Part, mediaType string) int {
 }
 
 // MaxShown is how many texts of a message are shown at most: each is read by itself.
-const MaxShown = 100
+const MaxShown = 20
 
 // textBreak stands between two texts of a message.
 const textBreak = "\n\n----------\n\n"

@@ -138,3 +138,9 @@ func TestPreviewIsOfAllThatIsShown(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{"one.test", "two.test"}, s.Hosts)
 }
+
+func TestTextBehindALongTagIsText(t *testing.T) {
+	text, cut := mail.HTMLText(`<p>one</p><img src="data:image/png;base64,`+strings.Repeat("A", 600<<10)+`"><p>two</p>`, 1<<20)
+	require.Equal(t, "one\ntwo", text)
+	require.False(t, cut)
+}

@@ -86,6 +86,12 @@ func (l *Log) write(batch []*entry) {
 	}
 	for _, e := range batch {
 		e.segment, e.err = s, err
+		if err == nil && e.record.kind == kindDelete {
+			for _, k := range e.record.keys {
+				delete(l.live, k)
+				l.deleted[k] = s
+			}
+		}
 		if e.record.kind != kindPut || err != nil {
 			continue
 		}

@@ -19,6 +19,14 @@ func SetBusyPatience(t *testing.T, d time.Duration) {
 	busyPatience = d
 }
 
+// SetStartPatience has a start wait for another process so long, until the test ends. Tests that use it are not parallel to others.
+func SetStartPatience(t *testing.T, d time.Duration) {
+	t.Helper()
+	before := startPatience
+	t.Cleanup(func() { startPatience = before })
+	startPatience = d
+}
+
 // MakeUnreadable has reading n bytes from an offset of a segment fail, until the test ends or it is called again; a negative offset: nothing.
 // Tests that use it are not parallel to others.
 func MakeUnreadable(t *testing.T, from, n int64) {

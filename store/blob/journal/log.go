@@ -206,15 +206,7 @@ func (l *Log) Delete(ctx context.Context, key string) error {
 	case !live:
 		return nil
 	}
-	e := &entry{record: record{kind: kindDelete, keys: []string{key}}}
-	if err := l.append(ctx, e); err != nil {
-		return err
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	delete(l.live, key)
-	l.deleted[key] = e.segment
-	return nil
+	return l.append(ctx, &entry{record: record{kind: kindDelete, keys: []string{key}}})
 }
 
 // AwaitDeletion returns when a crash would not delete again what is under key: to be called before an object is put there that is not in the

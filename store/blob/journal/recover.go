@@ -19,10 +19,10 @@ const lockName = "lock"
 // errPlace says that some objects could not be put in place; all others were.
 var errPlace = errors.New("some objects cannot be put in place")
 
-// mayPass says whether mail may go on without what could not be recovered: the disk is full or read-only, some objects'
-// directories cannot be written, or another process is at it.
+// mayPass says whether mail may go on without what could not be recovered: the disk is full or read-only, or some objects'
+// directories cannot be written. What is left is known then: it can be told apart from what is stored and deleted meanwhile.
 func mayPass(err error) bool {
-	return errors.Is(err, errOtherRecovers) || errors.Is(err, errPlace) || errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.EROFS)
+	return errors.Is(err, errPlace) || errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.EROFS)
 }
 
 // Recovered is nil when all that crashes have left is in place; else it tries again. While it gives an error, some
@@ -56,12 +56,12 @@ func (l *Log) recoveredLately() error {
 
 var errNotYet = errors.New("what a crash has left could not be put in place a moment ago")
 
-// How long another process is waited for that puts in place what a crash has left: at the start, and by who looks for objects. Mail goes on without the
+// lookPatience is how long who looks for objects waits for another process that puts in place what a crash has left. Mail goes on without the
 // journal.
-const (
-	startPatience = time.Minute
-	lookPatience  = 5 * time.Second
-)
+const lookPatience = 5 * time.Second
+
+// startPatience is how long a start waits for it; tests replace it.
+var startPatience = time.Minute
 
 // recoverLeft puts in place what segments without an owner hold, and takes them over.
 func (l *Log) recoverLeft(patience time.Duration) error {
@@ -76,7 +76,11 @@ func (l *Log) recoverLeft(patience time.Duration) error {
 }
 
 func (l *Log) recoverOrphans(patience time.Duration) (err error) {
-	l.recovering.Lock()
+	if patience > 0 {
+		l.recovering.Lock()
+	} else if !l.recovering.TryLock() {
+		return errNotYet
+	}
 	defer l.recovering.Unlock()
 	dir, unlock, err := l.lockDir(patience)
 	if err != nil {

@@ -295,3 +295,21 @@ func TestAnIdleSegmentThatIsGoneIsNotUsed(t *testing.T) {
 	open(t, crash(t, dir), after.options())
 	require.Equal(t, map[string]string{"b": "two"}, after.there)
 }
+
+// What another process has not put in place yet, a start cannot tell from what was deleted.
+func TestStartDoesNotGoOnWhileAnotherProcessRecovers(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "journal")
+	put(t, open(t, dir, newObjects().options()), "one", "a").Placed()
+	left := crash(t, dir)
+	lock, err := os.OpenFile(filepath.Join(left, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	require.NoError(t, err)
+	defer lock.Close()
+	require.NoError(t, unix.Flock(int(lock.Fd()), unix.LOCK_EX))
+	journal.SetStartPatience(t, 50*time.Millisecond)
+	_, err = journal.Open(left, newObjects().options())
+	require.ErrorContains(t, err, "another process holds the lock of the journal")
+	require.NoError(t, lock.Close())
+	after := newObjects()
+	open(t, left, after.options())
+	require.Equal(t, map[string]string{"a": "one"}, after.there)
+}
