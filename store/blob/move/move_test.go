@@ -123,7 +123,7 @@ func TestRunCopiesAllAndBeginsWhereItEnded(t *testing.T) {
 	require.Zero(t, last.Copied.Load())
 }
 
-// counting does something after so many puts.
+// counting does something after so many puts. Those behind wait for the end of their context, as slow ones would.
 type counting struct {
 	*blob.Memory
 	puts  atomic.Int64
@@ -132,8 +132,13 @@ type counting struct {
 }
 
 func (c *counting) Put(ctx context.Context, key string, r io.ReadSeeker, size int64) error {
+	n := c.puts.Add(1)
+	if n > c.after && ctx.Done() != nil {
+		<-ctx.Done()
+		return ctx.Err()
+	}
 	err := c.Memory.Put(ctx, key, r, size)
-	if c.puts.Add(1) == c.after {
+	if n == c.after {
 		c.do()
 	}
 	return err
