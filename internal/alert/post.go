@@ -109,11 +109,11 @@ func (p *post) isFull(l *letters, s State, now time.Time) bool {
 			ofOthers++
 		}
 	}
-	of := partDaily
+	most := partDaily
 	if !s.Active {
-		of-- // the last word of a day is never that all is well: the next failure could not be told
+		most-- // the last word of a day is never that all is well: the next failure could not be told
 	}
-	full := ofPart >= of || len(p.sent) >= dailyLimit || !s.Essential && ofOthers >= dailyLimit-essentialDaily
+	full := ofPart >= most || len(p.sent) >= dailyLimit || !s.Essential && ofOthers >= dailyLimit-essentialDaily
 	if full && !l.full {
 		p.metrics.mails.WithLabelValues("held_back").Inc()
 		p.log.Warn("no more notices to administrators for now", "part", s.Part, "sent", ofPart, "sent_in_all", len(p.sent))

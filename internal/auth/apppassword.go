@@ -61,8 +61,9 @@ func (a *Authenticator) CheckLogin(ctx context.Context, login, password string, 
 		}
 		who, err = a.checkOwnPassword(ctx, login, password)
 	}
-	if failed := errors.Is(err, ErrCredentials); failed && looksLikeAppPassword(password) {
-		attempt.endForAddress() // most likely one that was deleted: the programs that have it must not keep its owner out
+	if failed := errors.Is(err, ErrCredentials); failed && attempt.known && looksLikeAppPassword(password) {
+		// Most likely one that was deleted: the programs that have it must not keep its owner out. From elsewhere it may be a guess at a long password.
+		attempt.endForAddress()
 	} else {
 		attempt.end(failed)
 	}

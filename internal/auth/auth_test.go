@@ -171,12 +171,23 @@ func TestAStrangerKeepsNobodyOut(t *testing.T) {
 // A new password may have deleted them all: the programs that have one go on trying, from where their owner is.
 func TestDeletedAppPasswordKeepsItsOwnerInNoPlaceOut(t *testing.T) {
 	on(t, []string{"sqlite"}, func(t *testing.T, _ *store.Store, a *auth.Authenticator, _ *clock, _ *store.User) {
+		_, _, _, err := a.Login(t.Context(), "bob@example.test", password, client)
+		require.NoError(t, err)
 		for range 20 {
 			_, err := a.CheckLogin(t.Context(), "bob@example.test", auth.NewAppPassword().Secret, client)
 			require.ErrorIs(t, err, auth.ErrCredentials)
 		}
-		_, _, _, err := a.Login(t.Context(), "bob@example.test", password, client)
+		_, _, _, err = a.Login(t.Context(), "bob@example.test", password, client)
 		require.NoError(t, err)
+
+		var throttled *auth.ThrottledError
+		elsewhere := netip.MustParseAddr("203.0.113.5")
+		for range 10 {
+			_, err := a.CheckLogin(t.Context(), "bob@example.test", auth.NewAppPassword().Secret, elsewhere)
+			require.ErrorIs(t, err, auth.ErrCredentials)
+		}
+		_, err = a.CheckLogin(t.Context(), "bob@example.test", auth.NewAppPassword().Secret, elsewhere)
+		require.ErrorAs(t, err, &throttled, "a guess at a password that is as long")
 	})
 }
 

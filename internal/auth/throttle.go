@@ -67,6 +67,8 @@ type attempt struct {
 	t      *throttle
 	client netip.Addr
 	uses   []use
+	// known says that the name has logged in from there of late.
+	known bool
 }
 
 // use is what an attempt may use up of a ledger.
@@ -111,10 +113,10 @@ func (t *throttle) beginNameless(client netip.Addr) (*attempt, error) {
 func (a *attempt) name(login string) error {
 	t, key := a.t, pair{loginKey(login), wideNetwork(a.client)}
 	now := t.now()
-	known := t.known.has(key, now)
+	a.known = t.known.has(key, now)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if known {
+	if a.known {
 		return a.admit(now, useOf(t.familiars, key, now))
 	}
 	return a.admit(now, useOf(t.pairs, key, now), useOf(t.logins, key.login, now))

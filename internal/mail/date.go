@@ -171,7 +171,7 @@ func hours(n int) *time.Location { return time.FixedZone("", n*60*60) }
 // takeOffset reads +0900, +09:00 and +09.
 func (d *dateWords) takeOffset(word string) bool {
 	digits := strings.Replace(word[1:], ":", "", 1)
-	if d.hour < 0 || d.exact || len(digits) != 4 && len(word) != 3 {
+	if d.hour < 0 || d.exact || len(digits) != 4 && (len(digits) != 2 || len(word) != 3) {
 		return false
 	}
 	h, ok := smallNumber(digits[:2], 23)
