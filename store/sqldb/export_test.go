@@ -1,10 +1,19 @@
 package sqldb
 
+import "os"
+
 // ReplaceDataSync has SQLite flush its files by flush until the returned function is called.
 func ReplaceDataSync(flush func(fd int) error) (restore func()) {
 	original := dataSync
 	dataSync = flush
 	return func() { dataSync = original }
+}
+
+// ReplaceWriteAt has a log that was left be written again by write until the returned function is called.
+func ReplaceWriteAt(write func(*os.File, []byte, int64) (int, error)) (restore func()) {
+	original := writeAt
+	writeAt = write
+	return func() { writeAt = original }
 }
 
 // Checkpoint copies the log into the database, as is done when enough is in it.

@@ -46,7 +46,10 @@ func openSQLite(ctx context.Context, o Options) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", o.Path, err)
 	}
-	writer, err := openSQLiteWriter(o.Path)
+	var writer *sqliteWriter
+	if err = renewLog(o.Path); err == nil { // first: who closes a database that it has opened copies the log
+		writer, err = openSQLiteWriter(o.Path)
+	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", o.Path, err), lock.Close())
 	}

@@ -2,6 +2,8 @@ package sqldb
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -51,4 +53,40 @@ func appendZeros(f *os.File) error {
 		at += int64(n)
 	}
 	return unix.Fdatasync(int(f.Fd()))
+}
+
+// writeAt is another function in a test only.
+var writeAt = (*os.File).WriteAt
+
+// renewLog writes the log that a process before this one has left once more, over itself, and flushes it. That process may have been told that pages
+// of it could not be written. The kernel tells that once, and to who has the file open: what can be read here may be in memory only, and rows that are
+// committed behind it would go with it when power is cut. Whoever calls it holds the lock of the file (lockFile).
+func renewLog(path string) error {
+	f, err := os.OpenFile(path+"-wal", os.O_RDWR, 0) // #nosec G304 -- beside the database
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = errors.Join(writeAgain(f), f.Close())
+	}
+	if err != nil {
+		return fmt.Errorf("%w: write its log again: %w", ErrUnavailable, err)
+	}
+	return nil
+}
+
+func writeAgain(f *os.File) error {
+	buf := make([]byte, 1<<20)
+	for at := int64(0); ; {
+		n, err := f.ReadAt(buf, at)
+		if err != nil && err != io.EOF {
+			return err
+		}
+		if _, err := writeAt(f, buf[:n], at); err != nil {
+			return err
+		}
+		if at += int64(n); n < len(buf) {
+			return dataSync(int(f.Fd()))
+		}
+	}
 }
