@@ -32,7 +32,9 @@ func (f *FS) create(d *dir) (*tempFile, error) {
 	if !f.noTmpfile {
 		file, err := createUnnamed(d)
 		if err == nil {
-			err = giveTo(d.fd(), int(file.Fd()))
+			if err = giveTo(d.fd(), int(file.Fd())); err != nil {
+				file.discard()
+			}
 		}
 		if !errors.Is(err, unix.EOPNOTSUPP) {
 			return file, err
