@@ -27,11 +27,6 @@ func (s *Store) RememberedRecipients() int {
 	return len(s.recipients.recent) + len(s.recipients.before)
 }
 
-// CountUpTo is MessagesUpTo with so many at once.
-func (s *Store) CountUpTo(ctx context.Context, id MessageID, atOnce int64) (n, bytes int64, err error) {
-	return s.messagesUpTo(ctx, id, atOnce)
-}
-
 // SetBackChanges makes changes those of an older dump: what comes after number seq is gone, and the next one has the number after it.
 func (s *Store) SetBackChanges(ctx context.Context, seq int64) error {
 	return s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {

@@ -101,25 +101,3 @@ func TestMessageThatIsStoredLateIsListedByItsIDAndHasTheHighestUID(t *testing.T)
 		require.Equal(t, []uint32{2, 1, 3}, []uint32{list[0].UID, list[1].UID, list[2].UID})
 	})
 }
-
-func TestMessagesAreCountedInPieces(t *testing.T) {
-	storetest.Run(t, func(t *testing.T, s *store.Store) {
-		site := storetest.NewSite(t, s, "example", "example.test", "bob")
-		var bytes int64
-		var ids []store.MessageID
-		for range 7 {
-			c := storetest.NewCopy(t, site.Target("bob"), "x")
-			ids = append(ids, storetest.Deliver(t, s, c)[0].ID)
-			bytes += c.Content.SizeBytes
-		}
-		for _, atOnce := range []int64{1, 2, 3, 6, 7, 100} {
-			n, sum, err := s.CountUpTo(t.Context(), ids[5], atOnce)
-			require.NoError(t, err)
-			require.EqualValues(t, 6, n)
-			require.Equal(t, bytes/7*6, sum)
-		}
-		n, sum, err := s.MessagesUpTo(t.Context(), "")
-		require.NoError(t, err)
-		require.Zero(t, n+sum)
-	})
-}

@@ -53,11 +53,6 @@ func (s *Store) ObjectStatesAfter(ctx context.Context, after MessageID, limit in
 	return s.objectStates(ctx, `m.id > $1 ORDER BY m.id LIMIT $2`, string(after), limit)
 }
 
-// DamagedAfter is ObjectStatesAfter for those that are marked as damaged.
-func (s *Store) DamagedAfter(ctx context.Context, after MessageID, limit int) ([]ObjectState, error) {
-	return s.objectStates(ctx, `m.damaged_us IS NOT NULL AND m.id > $1 ORDER BY m.id LIMIT $2`, string(after), limit)
-}
-
 // DeliveredAs lists the message of a mailbox that has the delivery id: one or none.
 func (s *Store) DeliveredAs(ctx context.Context, mailbox MailboxID, deliveryID string) ([]ObjectState, error) {
 	return s.objectStates(ctx, `m.delivery_id = $1 AND m.mailbox_id = $2`, deliveryID, string(mailbox))
@@ -97,25 +92,4 @@ func (s *Store) ClearDamaged(ctx context.Context, id MessageID) error {
 		_, err := tx.Exec(ctx, `UPDATE messages SET damaged_us = NULL WHERE id = $1`, string(id))
 		return err
 	})
-}
-
-// countedAtOnce is how many messages one statement counts, so that none takes long however many there are.
-const countedAtOnce = 50_000
-
-// MessagesUpTo counts the messages up to an id, deleted ones too, and their bytes.
-func (s *Store) MessagesUpTo(ctx context.Context, id MessageID) (n, bytes int64, err error) {
-	return s.messagesUpTo(ctx, id, countedAtOnce)
-}
-
-func (s *Store) messagesUpTo(ctx context.Context, id MessageID, atOnce int64) (n, bytes int64, err error) {
-	const query = `SELECT COUNT(*), CAST(COALESCE(SUM(size_bytes), 0) AS BIGINT), COALESCE(MAX(id), '')
-		FROM (SELECT id, size_bytes FROM messages WHERE id > $1 AND id <= $2 ORDER BY id LIMIT $3) AS piece`
-	for after, more := "", true; more; {
-		var some, size int64
-		if err := s.get(ctx, query, []any{after, string(id), atOnce}, &some, &size, &after); err != nil {
-			return 0, 0, err
-		}
-		n, bytes, more = n+some, bytes+size, some == atOnce
-	}
-	return n, bytes, nil
 }

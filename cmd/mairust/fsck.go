@@ -41,9 +41,12 @@ put the object back from a backup, and run it again. What is not there it takes 
 again: mount all disks first, and give the operator's identity if mail is encrypted.
 
 --rebuild makes the index from the objects alone, in an empty migrated database: tenants, domains, aliases, mailboxes, folders,
-messages, quotas. Users, passwords and API keys are not in the objects, nor are flags, tags given later, and moves between folders.
+messages, quotas. Users, passwords and API keys are not in the objects, nor are flags, tags given later, moves between folders and
+deletions: what was deleted comes back. Nor is what was set and learnt of senders: note stops and modes before, and set them again.
+Make no tenant before it. Addresses that are described and cannot be made again keep the database from being accepted.
 
---verify-content reads every byte. When interrupted, the next one goes on from there; --restart begins anew.
+--verify-content reads every byte. When interrupted, the next one goes on from there, and of what was read before looks whether it is
+there, and reads again what was damaged; --restart begins anew.
 
 Exit codes: 0 all is well, 1 problems were found and all mended, 2 problems are left, 3 interrupted, 4 not carried out.`,
 		Example: `  mairust fsck

@@ -133,6 +133,9 @@ func (p *fsckPrinter) summary(r fsck.Report) string {
 	if r.Verified > 0 {
 		fmt.Fprintf(&b, ", %d read whole", r.Verified)
 	}
+	if !r.VerifyBegan.IsZero() {
+		fmt.Fprintf(&b, " (the others by a run of %s that was interrupted)", r.VerifyBegan.Local().Format(time.DateTime))
+	}
 	if r.Young > 0 {
 		fmt.Fprintf(&b, ", %d objects too young to be missed", r.Young)
 	}
@@ -157,7 +160,8 @@ func (p *fsckPrinter) summary(r fsck.Report) string {
 		fmt.Fprintf(&b, "%d problems found, %d left\n", r.Found, r.Left)
 	}
 	if p.options.Rebuild && !r.Interrupted {
-		b.WriteString("Users, passwords, API keys, flags and moves are not in objects: make users again (mairust init, API).\n")
+		b.WriteString("Users, passwords, API keys, flags, moves and deletions are not in objects, nor are stops and modes of senders:\n" +
+			"make users again (mairust init, API), and deleted mail is back.\n")
 	}
 	return b.String()
 }

@@ -31,8 +31,10 @@ type check struct {
 	inDoubt bool
 	// noMarks says that damage is not noted: the objects may not be those that belong to the database.
 	noMarks bool
-	totals  store.Totals
-	limit   *limiter
+	// readUpTo is the last message that an earlier run has read; empty when all are to be read, or none.
+	readUpTo store.MessageID
+	totals   store.Totals
+	limit    *limiter
 
 	// unlisted is what could not be listed; nil when all was.
 	unlisted *blob.UnlistedError
@@ -43,6 +45,8 @@ type check struct {
 	// The lock of tallies guards what follows.
 	tallies sync.Mutex
 	tenants []store.TenantID
+	// lacking are tenants that have described aliases no more, and cannot get them again.
+	lacking map[store.TenantID]bool
 	// unread says of which tenants a description, their own or that of a mailbox, could not be read, and may be another time; unreadBy is the first error.
 	unread   map[store.TenantID]bool
 	unreadBy error
@@ -56,7 +60,7 @@ type check struct {
 func (f *Fsck) Check(ctx context.Context, r Request, tell func(Event)) (Report, error) {
 	c := &check{
 		settler: f.newSettler(), Request: r, tell: tell, minAge: f.options.MinAge, limit: newLimiter(r.BytesPerSecond),
-		report: Report{Kinds: map[string]Tally{}}, unread: map[store.TenantID]bool{},
+		report: Report{Kinds: map[string]Tally{}}, unread: map[store.TenantID]bool{}, lacking: map[store.TenantID]bool{},
 	}
 	if r.MinAge >= 0 {
 		c.minAge = r.MinAge
@@ -94,12 +98,15 @@ func (c *check) run(ctx context.Context) error {
 	return accept(ctx)
 }
 
-// notAccepted says why the database is not accepted though all else was mended; empty when it is. It may lack what was described and could not
-// be read: mail for that would be refused.
+// notAccepted says why the database is not accepted though all else was mended; empty when it is. It lacks what was described and could not
+// be made, or may lack what could not be read: mail for that would be refused.
 func (c *check) notAccepted() string {
 	switch {
 	case c.unlisted != nil && c.inDoubt:
 		return "the sweep stays stopped: not all could be listed, and the database may lack what is described there; make readable or take away what cannot be read, and run it again"
+	case c.nowhere > 0 && c.inDoubt:
+		return fmt.Sprintf("the sweep stays stopped: %d addresses are described and cannot be made again, and mail for them would be refused; make their mailboxes or aliases "+
+			"(mairust init --mailbox, mairustctl alias), or begin with an empty database, and run it again (the first: %s)", c.nowhere, c.nowhereBy)
 	case len(c.unread) == 0:
 		return ""
 	}
@@ -411,8 +418,8 @@ func (c *check) leaveUndescribed(ctx context.Context, failed *undescribed, err e
 }
 
 func (c *check) checkTenantFile(ctx context.Context, failed *undescribed, t store.Tenant) error {
-	if c.unread[t.ID] {
-		return nil // what was not read is not written over: it may say more
+	if c.unread[t.ID] || c.lacking[t.ID] {
+		return nil // it says more than the database, or may: it is not written over
 	}
 	differs, err := c.describeTenant(ctx, t.ID, false)
 	if c.mends() && (differs || isKeyLost(err)) {

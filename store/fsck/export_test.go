@@ -25,6 +25,9 @@ func (f *Fsck) Exclusively(ctx context.Context, work func(context.Context) error
 // WatchEvery has the epoch move on as often while there is work.
 func WatchEvery(f *Fsck, d time.Duration) { f.watchEvery = d }
 
+// MaxDocument bounds what is read and written of a description.
+func MaxDocument(f *Fsck, bytes int64) { f.maxDocument = bytes }
+
 // ErrStep is what an act ends with that StopAfter stopped.
 var ErrStep = errStep
 

@@ -19,10 +19,11 @@ const messagesPage = 512
 
 // checkMessages goes from the index to the objects, and reads these if asked to.
 func (c *check) checkMessages(ctx context.Context) error {
-	after, began, err := c.beginMessages(ctx)
+	began, err := c.beginMessages(ctx)
 	if err != nil {
 		return err
 	}
+	after := store.MessageID("")
 	for {
 		page, err := c.store.ObjectStatesAfter(ctx, after, messagesPage)
 		if err != nil {
@@ -34,7 +35,9 @@ func (c *check) checkMessages(ctx context.Context) error {
 		if len(page) < messagesPage {
 			break
 		}
-		after = page[len(page)-1].ID
+		if after = page[len(page)-1].ID; after <= c.readUpTo {
+			continue // what was noted is further on
+		}
 		if err := c.noteVerified(ctx, after, began); err != nil {
 			return err
 		}
@@ -42,26 +45,23 @@ func (c *check) checkMessages(ctx context.Context) error {
 	return c.noteVerified(ctx, "", began)
 }
 
-// beginMessages says where to begin, and when the first part was begun.
-func (c *check) beginMessages(ctx context.Context) (after store.MessageID, began time.Time, err error) {
+// beginMessages says when the reading was begun, and notes up to where an earlier run has read. What that has read is looked for all the same: it may
+// have gone since, and what was found damaged then is so still. A database that is accepted only now may have been set back to a note of its own.
+func (c *check) beginMessages(ctx context.Context) (began time.Time, err error) {
 	if !c.VerifyContent {
 		c.begin("messages", c.totals.Messages, 0)
-		return "", time.Time{}, nil
+		return time.Time{}, nil
 	}
 	c.begin("content", c.totals.Messages, c.totals.Bytes)
 	st, err := c.store.SweepState(ctx)
 	if err != nil {
-		return "", time.Time{}, err
+		return time.Time{}, err
 	}
-	if c.Restart || st.VerifyAfter == "" {
-		return "", c.now(), nil
+	if c.Restart || c.youngToo || st.VerifyAfter == "" {
+		return c.now(), nil
 	}
-	n, bytes, err := c.store.MessagesUpTo(ctx, st.VerifyAfter)
-	if err != nil {
-		return "", time.Time{}, err
-	}
-	c.skip(n, bytes)
-	return st.VerifyAfter, st.VerifyBegan, nil
+	c.readUpTo, c.report.VerifyBegan = st.VerifyAfter, st.VerifyBegan
+	return st.VerifyBegan, nil
 }
 
 // noteVerified notes how far the reading is. It does not go past an object that could not be read, which bears no mark: who goes on
@@ -81,7 +81,11 @@ func (c *check) checkMessage(ctx context.Context, row store.ObjectState) error {
 	if err != nil {
 		return err
 	}
-	c.advance(1, row.SizeBytes)
+	if row.ID > c.readUpTo {
+		c.advance(1, row.SizeBytes)
+	} else {
+		c.skip(1, row.SizeBytes)
+	}
 	c.tallies.Lock()
 	c.report.Messages++
 	c.tallies.Unlock()
@@ -120,7 +124,7 @@ func (c *check) clear(ctx context.Context, row store.ObjectState) error {
 // examine gives the kind of damage, and what it is in words; empty when there is none. An error is one of all the object
 // store, not of this object.
 func (c *check) examine(ctx context.Context, row store.ObjectState) (kind, what string, err error) {
-	read := c.VerifyContent || !row.Damaged.IsZero()
+	read := c.VerifyContent && row.ID > c.readUpTo || !row.Damaged.IsZero()
 	var info blob.Info
 	if read {
 		var same bool

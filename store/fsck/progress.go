@@ -24,13 +24,13 @@ func (c *check) begin(phase string, total, totalBytes int64) {
 	c.tellProgress()
 }
 
-// skip counts what an earlier run has done.
+// skip is advance for what an earlier run has done.
 func (c *check) skip(n, bytes int64) {
 	c.tallies.Lock()
-	defer c.tallies.Unlock()
-	m := &c.progress
-	m.Done, m.DoneBytes, m.skipped, m.skippedBytes = n, bytes, n, bytes
-	c.tellProgress()
+	c.progress.skipped += n
+	c.progress.skippedBytes += bytes
+	c.tallies.Unlock()
+	c.advance(n, bytes)
 }
 
 func (c *check) advance(n, bytes int64) {

@@ -106,6 +106,8 @@ type Report struct {
 	Young    int64 `json:"young"`
 	Messages int64 `json:"messages"`
 	Verified int64 `json:"verified"`
+	// VerifyBegan is when the run began that has read the others, and was interrupted; zero when there was none.
+	VerifyBegan time.Time `json:"verify_began,omitzero"`
 	// Aside is how many objects lie below orphan/, which is no problem.
 	Aside int64 `json:"aside"`
 	// Found problems are Mended or Left.

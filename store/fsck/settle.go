@@ -51,6 +51,9 @@ type settler struct {
 	restoring sync.Mutex
 	restored  map[store.TenantID]bool
 	unmade    map[store.MailboxID]string
+	// nowhere are described addresses that lead nowhere in the database, and cannot be made: how many, and the first with why.
+	nowhere   int
+	nowhereBy string
 }
 
 func (f *Fsck) newSettler() *settler {
@@ -185,6 +188,9 @@ func (s *settler) restore(ctx context.Context, p place) (d *store.MailboxDescrip
 	}
 	err = s.store.RestoreMailbox(ctx, *d)
 	if errors.Is(err, store.ErrExists) {
+		if err := s.noteNowhere(ctx, d.Address, err.Error()); err != nil {
+			return d, "", err
+		}
 		s.unmade[p.mailbox] = err.Error()
 		return d, err.Error(), nil
 	}
@@ -196,6 +202,33 @@ func (s *settler) restore(ctx context.Context, p place) (d *store.MailboxDescrip
 		s.noteRenewed(d.Mailbox, folder.Name)
 	}
 	return d, "", s.step("mailbox restored")
+}
+
+// noteNowhere notes an address that is described and cannot be made, unless it leads somewhere: whoever has it now takes its mail. It needs the lock
+// of restoring.
+func (s *settler) noteNowhere(ctx context.Context, described, why string) error {
+	address, err := mail.ParseUnquoted(described)
+	if err != nil {
+		return nil //nolint:nilerr // no mail can be for it
+	}
+	_, err = s.store.Resolve(ctx, address, "")
+	if errors.Is(err, store.ErrNotFound) {
+		_, err = s.store.AliasTarget(ctx, address) // to an address elsewhere
+	}
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		s.addNowhere(address.String(), why)
+		return nil
+	case errors.Is(err, store.ErrSuspended), errors.Is(err, store.ErrQuota):
+		return nil
+	}
+	return err
+}
+
+func (s *settler) addNowhere(what, why string) {
+	if s.nowhere++; s.nowhereBy == "" {
+		s.nowhereBy = what + ": " + why
+	}
 }
 
 // hasRenewed says whether a folder of the mailbox has got a new UIDVALIDITY.

@@ -257,8 +257,37 @@ func (c *check) checkTenant(ctx context.Context, d *store.TenantDescription) err
 	if len(left) > 0 {
 		p.What, p.Mended, p.Done = fmt.Sprintf("of %s is described, but cannot be made again: %s", d.Name, strings.Join(left, ", ")), false, ""
 		c.found(p)
+		if err := c.noteAliasesNowhere(ctx, d, p.What); err != nil {
+			return err
+		}
 	}
 	return c.step("tenant restored")
+}
+
+// noteAliasesNowhere notes the aliases and alias domains of a tenant that lead nowhere. Its description is kept as it is when there are any.
+func (c *check) noteAliasesNowhere(ctx context.Context, d *store.TenantDescription, why string) error {
+	c.restoring.Lock()
+	defer c.restoring.Unlock()
+	before := c.nowhere
+	for _, domain := range d.Domains {
+		if domain.Of == "" {
+			continue // its addresses are mailboxes and aliases
+		}
+		has, err := c.store.HasDomain(ctx, domain.Name)
+		if err != nil {
+			return err
+		}
+		if !has {
+			c.addNowhere("all of "+domain.Name, why)
+		}
+	}
+	for _, a := range d.Aliases {
+		if err := c.noteNowhere(ctx, a.Address, why); err != nil {
+			return err
+		}
+	}
+	c.lacking[d.ID] = c.nowhere > before
+	return nil
 }
 
 const (

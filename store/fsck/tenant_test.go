@@ -3,6 +3,7 @@ package fsck_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -184,6 +185,110 @@ func TestWhatOthersHaveMeanwhileIsNamed(t *testing.T) {
 			Kind: fsck.KindTenant, Key: string(site.Tenant.ID) + "/tenant.json", What: "of one is described, but cannot be made again: tenant one",
 		})
 		require.NotContains(t, r.leads("info@one.test"), "bob")
+	})
+}
+
+// requireLacking holds the database not to be accepted for so many addresses.
+func (r *rig) requireLacking(q fsck.Request, addresses int) {
+	r.t.Helper()
+	_, problems := r.check(q)
+	last := problems[len(problems)-1]
+	require.Equal(r.t, fsck.KindDatabase, last.Kind)
+	require.False(r.t, last.Mended)
+	require.Contains(r.t, last.Done, fmt.Sprintf("%d addresses are described and cannot be made again", addresses))
+	require.ErrorIs(r.t, r.fsck().Certain(r.t.Context()), fsck.ErrAnother, "what it does not know is not refused")
+}
+
+// A tenant of the name was made in the empty database before the others were brought back: what belongs to the old one would be refused as unknown.
+func TestADatabaseThatLacksDescribedAddressesIsNotAccepted(t *testing.T) {
+	onEach(t, func(t *testing.T, r *rig) {
+		ctx := t.Context()
+		site := storetest.NewSite(t, r.store, "one", "one.test", "bob", "empty")
+		storetest.NewSite(t, r.store, "two", "two.test", "eve")
+		r.alias(site.Tenant.ID, "info@one.test", "bob@one.test")
+		r.alias(site.Tenant.ID, "away@one.test", "bob@elsewhere.test")
+		_, _, err := r.store.EnsureDomain(ctx, site.Tenant.ID, "alias.test", site.Domain.ID)
+		require.NoError(t, err)
+		r.deliver(r.write(site.Target("bob"), "kept", "Q1", ""))
+		require.NoError(t, r.fsck().DescribeAll(ctx))
+		require.NoError(t, r.fsck().Watch(ctx))
+
+		r.anew()
+		made, _, err := r.store.EnsureTenant(ctx, "one")
+		require.NoError(t, err)
+		r.requireLacking(fsck.Request{Rebuild: true, MinAge: -1}, 5)
+		require.Equal(t, "eve@two.test", r.leads("eve@two.test"))
+		require.Contains(t, r.object(string(site.Tenant.ID)+"/tenant.json"), "info@one.test")
+
+		own, _, err := r.store.EnsureDomain(ctx, made.ID, "one.test", "")
+		require.NoError(t, err)
+		_, _, err = r.store.EnsureDomain(ctx, made.ID, "alias.test", own.ID)
+		require.NoError(t, err)
+		for _, name := range []string{"bob", "empty"} {
+			_, _, err = r.store.EnsureMailbox(ctx, made.ID, r.address(name+"@one.test"), "")
+			require.NoError(t, err)
+		}
+		r.requireLacking(fsck.Request{Repair: true, MinAge: -1}, 2)
+		r.alias(made.ID, "info@one.test", "bob@one.test")
+		r.alias(made.ID, "away@one.test", "bob@elsewhere.test")
+		r.check(fsck.Request{Repair: true, MinAge: -1})
+		require.NoError(t, r.fsck().Certain(ctx))
+	})
+}
+
+func TestAliasesThatCannotBeMadeAgainStayDescribed(t *testing.T) {
+	onEach(t, func(t *testing.T, r *rig) {
+		ctx := t.Context()
+		site := storetest.NewSite(t, r.store, "one", "one.test", "bob")
+		other := storetest.NewSite(t, r.store, "two", "two.test", "eve")
+		require.NoError(t, r.fsck().DescribeAll(ctx))
+		require.NoError(t, r.fsck().Watch(ctx))
+		restore := r.dump()
+		_, _, err := r.store.EnsureDomain(ctx, site.Tenant.ID, "late.test", "")
+		require.NoError(t, err)
+		r.alias(site.Tenant.ID, "info@late.test", "bob@one.test")
+		require.NoError(t, r.fsck().DescribeAll(ctx))
+		require.NoError(t, r.fsck().Watch(ctx))
+		restore()
+		_, _, err = r.store.EnsureDomain(ctx, other.Tenant.ID, "late.test", "")
+		require.NoError(t, err)
+		require.ErrorIs(t, r.fsck().Watch(ctx), fsck.ErrStopped)
+		for range 2 {
+			r.requireLacking(fsck.Request{Repair: true, MinAge: -1}, 1)
+			require.Contains(t, r.object(string(site.Tenant.ID)+"/tenant.json"), "info@late.test")
+		}
+		r.alias(other.Tenant.ID, "info@late.test", "eve@two.test")
+		r.check(fsck.Request{Repair: true, MinAge: -1})
+		require.NoError(t, r.fsck().Certain(ctx))
+	})
+}
+
+// It may be whole for all that, and is neither believed to be lost nor written over.
+func TestATenantFileThatIsTooLargeIsNotTakenForLost(t *testing.T) {
+	onEach(t, func(t *testing.T, r *rig) {
+		ctx := t.Context()
+		site := storetest.NewSite(t, r.store, "one", "one.test", "bob")
+		for i := range 9 {
+			r.alias(site.Tenant.ID, fmt.Sprintf("info%d@one.test", i), "bob@one.test")
+		}
+		require.NoError(t, r.fsck().DescribeAll(ctx))
+		require.NoError(t, r.fsck().Watch(ctx))
+		key := string(site.Tenant.ID) + "/tenant.json"
+		is := r.object(key)
+		bounded := r.fsck()
+		fsck.MaxDocument(bounded, int64(len(is))-1)
+		require.ErrorContains(t, bounded.DescribeAll(ctx), "the document is too large")
+		require.Equal(t, is, r.object(key))
+
+		r.anew()
+		bounded = r.fsck()
+		fsck.MaxDocument(bounded, int64(len(is))-1)
+		_, err := bounded.Check(ctx, fsck.Request{Rebuild: true, MinAge: -1}, func(fsck.Event) {})
+		require.NoError(t, err)
+		require.ErrorIs(t, r.fsck().Certain(ctx), fsck.ErrAnother)
+		report, problems := r.check(fsck.Request{Repair: true, MinAge: -1})
+		require.Zero(t, report.Left, "%v", problems)
+		require.Equal(t, "bob@one.test", r.leads("info8@one.test"))
 	})
 }
 

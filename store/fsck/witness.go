@@ -24,13 +24,16 @@ type witness struct {
 	Written    time.Time `json:"written"`
 }
 
-// maxDocument bounds what is read of a witness or a description: that of a tenant with half a million aliases is as large.
-const maxDocument = 64 << 20
+// maxDocument bounds what is read and written of a witness or a description, in bytes: that of a tenant with half a million aliases is a quarter of it.
+const maxDocument = 256 << 20
+
+// errTooLarge is about a document that is longer. It may be whole, and is neither taken for lost nor written over.
+var errTooLarge = errors.New("the document is too large")
 
 // readWitness gives nil when there is none. One that cannot be understood names no database.
 func (f *Fsck) readWitness(ctx context.Context) (*witness, error) {
 	raw, err := f.document(ctx, Witness)
-	if err != nil && !errors.Is(err, blob.ErrDamaged) || err == nil && raw == nil {
+	if err != nil && !errors.Is(err, blob.ErrDamaged) && !errors.Is(err, errTooLarge) || err == nil && raw == nil {
 		return nil, err
 	}
 	var w witness
@@ -358,12 +361,16 @@ func (f *Fsck) stop(ctx context.Context, reason string) error {
 
 // document reads a small object; nil when there is none. blob.ErrKeyLocked also when encryption is not set up, so that its bytes come as they are stored.
 func (f *Fsck) document(ctx context.Context, key string) ([]byte, error) {
-	r, _, err := f.objects.Get(ctx, key, 0, maxDocument)
+	r, info, err := f.objects.Get(ctx, key, 0, f.maxDocument)
 	if errors.Is(err, blob.ErrNotFound) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
+	}
+	if info.SizeBytes > f.maxDocument {
+		_ = r.Close() // nothing was read
+		return nil, fmt.Errorf("read %s: %w: %d bytes", key, errTooLarge, info.SizeBytes)
 	}
 	raw, err := io.ReadAll(r)
 	if err := errors.Join(err, r.Close()); err != nil {
@@ -381,5 +388,8 @@ func (f *Fsck) writeDocument(ctx context.Context, key string, document any) erro
 		return fmt.Errorf("encode %s: %w", key, err)
 	}
 	raw = append(raw, '\n')
+	if int64(len(raw)) > f.maxDocument {
+		return fmt.Errorf("write %s: %w: %d bytes", key, errTooLarge, len(raw))
+	}
 	return f.objects.Replace(ctx, key, bytes.NewReader(raw), int64(len(raw)))
 }
