@@ -87,16 +87,24 @@ func (o *Opener) Open(ctx context.Context, m *store.Message, p mail.Part, offset
 	r, err := o.openCopy(ctx, m, p, offset, n)
 	if err == nil {
 		o.metrics.opened.WithLabelValues("copy").Inc()
-		return r, nil
+		return &copyReader{ReadCloser: r, rest: func(given int64, bad error) (io.ReadCloser, error) {
+			o.passOver(ctx, m, p, o.dropCopy(ctx, m, p, bad))
+			return o.openDecoded(ctx, m, p, offset+given, after(given, n))
+		}}, nil
 	}
 	o.metrics.opened.WithLabelValues("message").Inc()
-	if !errors.Is(err, store.ErrNotFound) && ctx.Err() == nil {
-		o.log.Warn("attachment copy not used", "message_id", string(m.ID), "part", p.ID, "err", err)
+	o.passOver(ctx, m, p, err)
+	return o.openDecoded(ctx, m, p, offset, n)
+}
+
+// passOver says why there is no use in the copy of a part, and asks for one to be made if there shall be one.
+func (o *Opener) passOver(ctx context.Context, m *store.Message, p mail.Part, why error) {
+	if !errors.Is(why, store.ErrNotFound) && ctx.Err() == nil {
+		o.log.Warn("attachment copy not used", "message_id", string(m.ID), "part", p.ID, "err", why)
 	}
 	if o.mode != Never && o.mode != "" {
 		o.Want(m, p)
 	}
-	return o.openDecoded(ctx, m, p, offset, n)
 }
 
 // isPlain says that a part is stored as it is, so that no copy is worth anything.
@@ -111,6 +119,14 @@ func span(size, offset, n int64) int64 {
 	return n
 }
 
+// after is what is left of n bytes (n < 0: to the end) when some were given.
+func after(given, n int64) int64 {
+	if n < 0 {
+		return n
+	}
+	return n - given
+}
+
 // openCopy opens the copy of a part. store.ErrNotFound when there is none that is of use.
 func (o *Opener) openCopy(ctx context.Context, m *store.Message, p mail.Part, offset, n int64) (io.ReadCloser, error) {
 	c, err := o.index.AttachmentCopy(ctx, m.Tenant, m.ID, p.ID)
@@ -119,10 +135,18 @@ func (o *Opener) openCopy(ctx context.Context, m *store.Message, p mail.Part, of
 	}
 	want := blob.Want{Key: store.AttachmentKey(m.Tenant, m.Mailbox, m.ID, p.ID), SizeBytes: c.SizeBytes, Digest: c.Digest, Pieces: c.Pieces}
 	r, err := o.good.Open(ctx, want, offset, n)
-	if errors.Is(err, blob.ErrNotFound) || errors.Is(err, blob.ErrDamaged) {
-		err = errors.Join(err, o.index.DropAttachmentCopy(ctx, m.Tenant, m.ID, p.ID))
+	if isBad(err) {
+		err = o.dropCopy(ctx, m, p, err)
 	}
-	return r, err
+	if err != nil {
+		return nil, err
+	}
+	return exactly(r, span(c.SizeBytes, offset, n)), nil
+}
+
+// dropCopy takes the row of a copy away, and gives why.
+func (o *Opener) dropCopy(ctx context.Context, m *store.Message, p mail.Part, why error) error {
+	return errors.Join(why, o.index.DropAttachmentCopy(ctx, m.Tenant, m.ID, p.ID))
 }
 
 // openDecoded decodes a part from the message.
@@ -149,8 +173,13 @@ func (o *Opener) openObject(ctx context.Context, m *store.Message, offset, n int
 	if err != nil {
 		return nil, fmt.Errorf("open object: %w", err)
 	}
+	return exactly(r, n), nil
+}
+
+// exactly reads the n bytes that r was opened for; blob.ErrDamaged when there are fewer.
+func exactly(r io.ReadCloser, n int64) io.ReadCloser {
 	return struct {
 		io.Reader
 		io.Closer
-	}{blob.Exact(r, n), r}, nil
+	}{blob.Exact(r, n), r}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"io"
+	"math/rand/v2"
 	"mime/quotedprintable"
 	"strings"
 	"testing"
@@ -68,7 +69,7 @@ func (r *rig) hasCopy(m *store.Message, p mail.Part) bool {
 	return err == nil
 }
 
-func (r *rig) requireCopy(m *store.Message, p mail.Part) {
+func (r *rig) requireCopy(m *store.Message, p mail.Part, content []byte) {
 	r.t.Helper()
 	got, _, err := r.objects.Get(r.t.Context(), r.copyKey(m, p), 0, -1)
 	require.NoError(r.t, err)
@@ -80,7 +81,9 @@ func (r *rig) requireCopy(m *store.Message, p mail.Part) {
 var content = bytes.Repeat([]byte("caf\u00e9 = 100 %\r\n\x00\xff"), 5000)
 
 // letter has the same content encoded in each way.
-func letter() string {
+func letter() string { return letterOf(content) }
+
+func letterOf(content []byte) string {
 	var qp bytes.Buffer
 	w := quotedprintable.NewWriter(&qp)
 	w.Binary = true
@@ -165,10 +168,68 @@ func TestABadCopyIsPassedOverAndMadeAgain(t *testing.T) {
 			require.Equal(t, content, r.read(m, p, 0, -1), what)
 			_, err = s.AttachmentCopy(t.Context(), m.Tenant, m.ID, p.ID)
 			require.NoError(t, err, "%s: it is whole, and stays", what)
-			r.requireCopy(m, p)
+			r.requireCopy(m, p, content)
 		}
 		_, err := s.AttachmentCopy(t.Context(), "another tenant", m.ID, p.ID)
 		require.ErrorIs(t, err, store.ErrNotFound)
+	})
+}
+
+// The pieces of a long copy are compared when they are read: damage may show when some of it was given out.
+func TestALongCopyThatIsBadWithinIsPassedOverAndMadeAgain(t *testing.T) {
+	const piece = blob.PieceBytes
+	whole := make([]byte, 3*piece)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(whole)
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		r := newRig(t, s, attachment.Lazy)
+		m := r.deliver(letterOf(whole))
+		for _, p := range attachment.Attachments(m)[:2] {
+			require.NoError(t, r.opener.Copy(t.Context(), m, p))
+			for flip, ranges := range map[int][][2]int64{
+				0:         {{0, -1}, {0, 10}, {5, 2 * piece}},
+				2 * piece: {{0, -1}, {piece + 7, -1}, {piece + 7, piece}, {2*piece + 9, 100}},
+			} {
+				for _, part := range ranges {
+					bad := bytes.Clone(whole)
+					bad[flip] ^= 1
+					require.NoError(t, r.objects.Replace(t.Context(), r.copyKey(m, p), bytes.NewReader(bad), int64(len(bad))))
+					r.opener = attachment.New(attachment.Options{Index: s, Objects: r.objects, Mode: attachment.Lazy})
+					want := whole[part[0]:]
+					if part[1] >= 0 {
+						want = want[:part[1]]
+					}
+					require.True(t, bytes.Equal(want, r.read(m, p, part[0], part[1])), "%s, flip at %d, %v", p.Encoding, flip, part)
+					_, err := s.AttachmentCopy(t.Context(), m.Tenant, m.ID, p.ID)
+					require.ErrorIs(t, err, store.ErrNotFound)
+
+					attachment.MakeWanted(t, r.opener)
+					_, err = s.AttachmentCopy(t.Context(), m.Tenant, m.ID, p.ID)
+					require.NoError(t, err)
+					r.requireCopy(m, p, whole)
+				}
+			}
+		}
+	})
+}
+
+// Nothing is left to go on with when the message is bad too.
+func TestALongCopyAndItsMessageThatAreBadAreNoAttachment(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		whole := bytes.Repeat(content, 40)
+		r := newRig(t, s, attachment.Never)
+		m := r.deliver(letterOf(whole))
+		p := attachment.Attachments(m)[0]
+		require.NoError(t, r.opener.Copy(t.Context(), m, p))
+		require.NoError(t, r.objects.Replace(t.Context(), r.copyKey(m, p), bytes.NewReader(make([]byte, len(whole))), int64(len(whole))))
+		require.NoError(t, r.objects.Delete(t.Context(), m.Key))
+		opened, err := r.opener.Open(t.Context(), m, p, 0, -1)
+		require.NoError(t, err)
+		got, err := io.ReadAll(opened)
+		require.ErrorIs(t, err, blob.ErrNotFound)
+		require.Empty(t, got)
+		_, err = opened.Read(make([]byte, 1))
+		require.ErrorIs(t, err, blob.ErrDamaged)
+		require.NoError(t, opened.Close())
 	})
 }
 
