@@ -133,3 +133,19 @@ func (s *Store) NoteWorkedDay(ctx context.Context, name string, day time.Time) e
 		return err
 	})
 }
+
+// WorkedAt is when the named work was last done, by the clock of who did it, which may have been wrong; zero for never.
+func (s *Store) WorkedAt(ctx context.Context, name string) (time.Time, error) {
+	var at *int64
+	err := s.get(ctx, `SELECT MAX(at_us) FROM worker_days WHERE name = $1`, []any{name}, &at)
+	return fromNull(at), err
+}
+
+// NoteWorkedAt records when the named work was done. The day that it was done for stays; -1 stands for none.
+func (s *Store) NoteWorkedAt(ctx context.Context, name string, at time.Time) error {
+	const query = `INSERT INTO worker_days (name, day, at_us) VALUES ($1, -1, $2) ON CONFLICT (name) DO UPDATE SET at_us = excluded.at_us`
+	return s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		_, err := tx.Exec(ctx, query, name, micros(at))
+		return err
+	})
+}

@@ -79,6 +79,30 @@ func TestWhatAClockAheadHasNotedDoesNotCount(t *testing.T) {
 	})
 }
 
+func TestWhenAWorkWasDoneIsNotedBesideItsDay(t *testing.T) {
+	withClock(t, func(ctx context.Context, t *testing.T, s *store.Store, c *clock) {
+		at, err := s.WorkedAt(ctx, "sums")
+		require.NoError(t, err)
+		require.Zero(t, at)
+		ahead := c.now().Add(365 * 24 * time.Hour)
+		require.NoError(t, s.NoteWorkedAt(ctx, "sums", ahead))
+		at, err = s.WorkedAt(ctx, "sums")
+		require.NoError(t, err)
+		require.WithinDuration(t, ahead, at, time.Microsecond, "it is for the reader to judge")
+		day, err := s.WorkedDay(ctx, "sums")
+		require.NoError(t, err)
+		require.Zero(t, day)
+		require.NoError(t, s.NoteWorkedDay(ctx, "sums", c.now()))
+		require.NoError(t, s.NoteWorkedAt(ctx, "sums", c.now()))
+		day, err = s.WorkedDay(ctx, "sums")
+		require.NoError(t, err)
+		require.Equal(t, c.now().Truncate(24*time.Hour), day)
+		at, err = s.WorkedAt(ctx, "sums")
+		require.NoError(t, err)
+		require.WithinDuration(t, c.now(), at, time.Microsecond)
+	})
+}
+
 // Each node's own clock would have another node's lease end at once, or not before a node that was killed is forgotten.
 func TestLeasesAreByTheDatabasesClock(t *testing.T) {
 	o := storetest.Options(t, sqldb.Postgres)

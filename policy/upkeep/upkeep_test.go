@@ -60,6 +60,18 @@ func everywhere(t *testing.T, test func(ctx context.Context, t *testing.T, p *pl
 	}
 }
 
+// twice does work as Run does: an hour ago, which is noted after a pause and no more, and now.
+func (p *place) twice(ctx context.Context, t *testing.T, work ...func(ctx context.Context) error) {
+	t.Helper()
+	now := p.time()
+	for _, at := range []time.Time{now.Add(-time.Hour), now} {
+		p.at(at)
+		for _, do := range work {
+			require.NoError(t, do(ctx))
+		}
+	}
+}
+
 func (p *place) level(ctx context.Context, t *testing.T, account, level string, until time.Time) {
 	t.Helper()
 	_, err := p.store.ChangeOutboundAccount(ctx, store.OutboundChange{
@@ -165,17 +177,17 @@ func TestDaysAreSummedUpAlsoThoseThatWereMissed(t *testing.T) {
 		u := p.upkeep(t, upkeep.Options{})
 		p.sent(ctx, t, noon.Add(-20*day)) // before the first run
 		p.sent(ctx, t, noon)
-		require.NoError(t, u.SumUp(ctx))
+		p.twice(ctx, t, u.SumUp)
 		assert.Equal(t, map[string]int64{"11-06": 2, "11-26": 2}, p.days(ctx, t))
 		p.sent(ctx, t, noon.Add(time.Hour))
 		p.sent(ctx, t, noon.Add(day))
 		p.at(noon.Add(15 * day)) // nobody worked for two weeks
 		p.sent(ctx, t, noon.Add(11*day))
-		require.NoError(t, u.SumUp(ctx))
+		p.twice(ctx, t, u.SumUp)
 		assert.Equal(t, map[string]int64{"11-06": 2, "11-26": 4, "11-27": 2, "12-07": 2}, p.days(ctx, t))
 		p.sent(ctx, t, noon.Add(11*day)) // written late
 		p.at(noon.Add(16 * day))
-		require.NoError(t, u.SumUp(ctx))
+		p.twice(ctx, t, u.SumUp)
 		assert.Equal(t, int64(4), p.days(ctx, t)["12-07"])
 	})
 }
@@ -184,8 +196,8 @@ func TestNoDecisionGoesUnsummedHoweverLongNobodyWorked(t *testing.T) {
 	everywhere(t, func(ctx context.Context, t *testing.T, p *place) {
 		u := p.upkeep(t, upkeep.Options{LogDays: 10})
 		tidy := func() {
-			require.NoError(t, u.SumUp(ctx))
-			require.NoError(t, u.Remove(ctx))
+			t.Helper()
+			p.twice(ctx, t, u.SumUp, u.Remove)
 		}
 		p.sent(ctx, t, noon.Add(-20*day)) // before the first run, and older than decisions are kept
 		tidy()
@@ -213,8 +225,7 @@ func TestADayThatHasLostDecisionsIsNotSummedUpAgain(t *testing.T) {
 		u := p.upkeep(t, upkeep.Options{LogDays: 2})
 		p.sent(ctx, t, noon.Add(-3*day))
 		p.sent(ctx, t, noon.Add(-3*day))
-		require.NoError(t, u.SumUp(ctx))
-		require.NoError(t, u.Remove(ctx))
+		p.twice(ctx, t, u.SumUp, u.Remove)
 		p.sent(ctx, t, noon.Add(-3*day)) // written late
 		p.at(noon.Add(day))
 		require.NoError(t, u.SumUp(ctx))
@@ -229,29 +240,80 @@ func TestWhatIsKeptNoLongerGoes(t *testing.T) {
 			p.sent(ctx, t, noon.Add(-time.Duration(age)*day))
 		}
 		p.level(ctx, t, "b@x.test", store.LevelHardLimit, time.Time{})
-		require.NoError(t, u.Remove(ctx))
+		p.twice(ctx, t, u.Remove)
 		assert.Equal(t, 4, p.decisions(ctx, t), "nothing goes before it was summed up")
-		require.NoError(t, u.SumUp(ctx))
-		require.NoError(t, u.Remove(ctx))
+		p.at(noon.Add(2 * time.Hour))
+		p.twice(ctx, t, u.SumUp, u.Remove)
 		assert.Equal(t, 2, p.decisions(ctx, t))
 		assert.Equal(t, map[string]int64{"11-26": 2, "11-17": 2, "11-15": 2}, p.days(ctx, t), "the oldest is older than sums are kept")
 
 		p.at(noon.Add(15 * day))
-		require.NoError(t, u.SumUp(ctx))
-		require.NoError(t, u.Remove(ctx))
+		p.twice(ctx, t, u.SumUp, u.Remove)
 		assert.Zero(t, p.decisions(ctx, t))
 		assert.Equal(t, map[string]int64{"11-26": 2}, p.days(ctx, t), "sums outlive the decisions")
 		history, err := p.store.OutboundHistory(ctx, store.System, "account", "b@x.test", store.LogKey{}, 9)
 		require.NoError(t, err)
 		assert.Len(t, history, 1)
 		p.at(noon.Add(31 * day))
-		require.NoError(t, u.SumUp(ctx))
-		require.NoError(t, u.Remove(ctx))
+		p.twice(ctx, t, u.SumUp, u.Remove)
 		assert.Empty(t, p.days(ctx, t))
 		history, err = p.store.OutboundHistory(ctx, store.System, "account", "b@x.test", store.LogKey{}, 9)
 		require.NoError(t, err)
 		assert.Empty(t, history)
 		assert.Equal(t, store.LevelHardLimit, p.account(ctx, t, "b@x.test").Level, "a stop stays")
+	})
+}
+
+func TestAClockThatIsAheadForAWhileRemovesNothing(t *testing.T) {
+	everywhere(t, func(ctx context.Context, t *testing.T, p *place) {
+		u := p.upkeep(t, upkeep.Options{LogDays: 30, DailyDays: 40, HistoryDays: 50})
+		p.sent(ctx, t, noon.Add(-day))
+		p.sent(ctx, t, noon)
+		p.level(ctx, t, "a@x.test", store.LevelHardLimit, time.Time{})
+		tidy := func(at time.Time) {
+			t.Helper()
+			p.at(at)
+			require.NoError(t, u.SumUp(ctx))
+			require.NoError(t, u.Remove(ctx))
+		}
+		has := func(decisions, days, history int) {
+			t.Helper()
+			assert.Equal(t, decisions, p.decisions(ctx, t))
+			assert.Len(t, p.days(ctx, t), days)
+			list, err := p.store.OutboundHistory(ctx, store.System, "account", "a@x.test", store.LogKey{}, 9)
+			require.NoError(t, err)
+			assert.Len(t, list, history)
+		}
+		tidy(noon.Add(60 * day)) // a new installation
+		has(2, 0, 1)
+		tidy(noon)
+		tidy(noon.Add(time.Hour))
+		has(2, 2, 1)
+
+		tidy(noon.Add(60 * day))
+		tidy(noon.Add(60*day + 59*time.Minute)) // it is started again meanwhile
+		has(2, 2, 1)
+		tidy(noon.Add(2 * time.Hour)) // the clock is right again
+		has(2, 2, 1)
+
+		tidy(noon.Add(60 * day)) // nobody worked for so long
+		has(2, 2, 1)
+		tidy(noon.Add(60*day + time.Hour))
+		has(0, 0, 0)
+	})
+}
+
+func TestADayIsSummedUpWholeThoughAClockAheadHadItOver(t *testing.T) {
+	everywhere(t, func(ctx context.Context, t *testing.T, p *place) {
+		u := p.upkeep(t, upkeep.Options{})
+		p.sent(ctx, t, noon)
+		p.twice(ctx, t, u.SumUp)
+		p.at(noon.Add(40 * day))
+		require.NoError(t, u.SumUp(ctx))
+		p.sent(ctx, t, noon.Add(time.Hour)) // the clock is right again
+		p.at(noon.Add(41 * day))            // nobody worked for so long
+		p.twice(ctx, t, u.SumUp)
+		assert.Equal(t, map[string]int64{"11-26": 4}, p.days(ctx, t))
 	})
 }
 
@@ -262,8 +324,8 @@ func TestItRunsAndEndsAtAnyPoint(t *testing.T) {
 		ended := make(chan struct{})
 		go func() { defer close(ended); p.upkeep(t, upkeep.Options{}).Run(ctx) }()
 		require.NoError(t, lab.Eventually(t.Context(), func(ctx context.Context) error {
-			if done, err := p.store.WorkedDay(ctx, "outbound-sums"); err != nil || done.IsZero() {
-				return fmt.Errorf("not summed up: %w", err)
+			if done, err := p.store.WorkedAt(ctx, "outbound-removal"); err != nil || done.IsZero() {
+				return fmt.Errorf("not tidied: %w", err)
 			}
 			return nil
 		}))

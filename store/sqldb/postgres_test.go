@@ -256,12 +256,13 @@ func TestIndexThatAFailedMigrationLeftIsMadeAnew(t *testing.T) {
 	require.NoError(t, db.Write(t.Context(), func(tx *sqldb.Tx) error {
 		tx.Queue(`UPDATE pg_index SET indisvalid = false WHERE indexrelid = CAST('messages_deleted' AS regclass)`)
 		tx.Queue(`ALTER TABLE installation DROP COLUMN operator_check`)
+		tx.Queue(`ALTER TABLE worker_days DROP COLUMN at_us`)
 		tx.Queue(`DELETE FROM goose_db_version WHERE version_id >= 13`)
 		return nil
 	}))
 	names, err := db.Migrate(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, []string{"00013_deleted.sql", "00014_operator.sql"}, names)
+	require.Equal(t, []string{"00013_deleted.sql", "00014_operator.sql", "00015_worked.sql"}, names)
 	var valid bool
 	require.NoError(t, db.Get(t.Context(), `SELECT indisvalid FROM pg_index WHERE indexrelid = CAST('messages_deleted' AS regclass)`, nil, &valid))
 	require.True(t, valid)
