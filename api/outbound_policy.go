@@ -25,6 +25,11 @@ type ProfilePath struct {
 	ID string `path:"id" maxLength:"60"`
 }
 
+type profileInput struct {
+	ProfilePath
+	Tenant string `query:"tenant" maxLength:"100" doc:"Name or id. Absent for one's own tenant."`
+}
+
 type setProfileInput struct {
 	ProfilePath
 	Body wire.NewOutboundProfile
@@ -49,6 +54,10 @@ func (s *Server) registerOutboundProfiles(api huma.API) {
 		Summary:     "List the bulk senders",
 		Description: "Those of the configuration stand before those of the database, on the first page.",
 	}, s.outboundProfiles)
+	handle(s, api, auth.ExplainOutbound, huma.Operation{
+		OperationID: "get-outbound-profile", Method: http.MethodGet, Path: outboundPath + "/profiles/{id}", Tags: outboundTags,
+		Summary: "Read a bulk sender of the database", Description: "Those of the configuration are in the list only.",
+	}, s.outboundProfile)
 	handle(s, api, auth.ManageOutbound, huma.Operation{
 		OperationID: "set-outbound-profile", Method: http.MethodPut, Path: outboundPath + "/profiles/{id}", Tags: outboundTags,
 		Summary:     "Make or replace a bulk sender",
@@ -81,6 +90,11 @@ func (s *Server) outboundProfiles(ctx context.Context, in *profilesInput) (*one[
 		page.Data = append(own, page.Data...)
 	}
 	return &one[wire.List[wire.OutboundProfile]]{Body: page}, nil
+}
+
+func (s *Server) outboundProfile(ctx context.Context, in *profileInput) (*one[wire.OutboundProfile], error) {
+	w, err := s.d.Outbound.Profile(ctx, asker(ctx), in.Tenant, in.ID)
+	return &one[wire.OutboundProfile]{Body: w}, err
 }
 
 func (s *Server) setProfile(ctx context.Context, in *setProfileInput) (*setProfileOutput, error) {

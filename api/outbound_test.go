@@ -144,6 +144,9 @@ func TestSendingOfOtherTenantsIsLikeWhatDoesNotExist(t *testing.T) {
 		ours := storetest.NewSite(t, r.store, "ours", "ours.test", "bob", "ann")
 		theirs := storetest.NewSite(t, r.store, "theirs", "theirs.test", "eve")
 		key := storetest.Blast(t, r.store, ours.Tenant.ID, "bob@ours.test", time.Now())
+		made := r.do(t, r.key(t, "", auth.SuperAdmin), "PUT", outbound+"/profiles/news",
+			`{"tenant":"ours","accounts":["bob@ours.test"],"max_rate":"5 msgs/hour","reason":"x"}`)
+		require.Equal(t, http.StatusCreated, made.StatusCode, string(made.body))
 		boss := r.person(t, theirs.Tenant.ID, "boss@theirs.test", auth.TenantAdmin)
 		for who, token := range map[string]string{
 			"admin": boss, "user": r.session(t, theirs.Users["eve"].ID), "another user": r.session(t, ours.Users["ann"].ID),
@@ -161,10 +164,11 @@ func TestSendingOfOtherTenantsIsLikeWhatDoesNotExist(t *testing.T) {
 				require.Equal(t, q, p, "%s: %s", who, row.path)
 				require.Contains(t, []int{http.StatusNotFound, http.StatusForbidden}, is.StatusCode)
 			}
-			for _, what := range []string{"history", "mode"} {
-				is, isNot := r.get(t, token, outbound+"/tenants/ours/"+what), r.get(t, token, outbound+"/tenants/nowhere/"+what)
-				require.Equal(t, isNot.StatusCode, is.StatusCode, "%s: %s", who, what)
-				require.Equal(t, isNot.problem(t).Detail, is.problem(t).Detail, "%s: %s", who, what)
+			for _, path := range []string{"/tenants/ours/history", "/tenants/ours/mode", "/profiles/news?tenant=ours"} {
+				is, isNot := r.get(t, token, outbound+path), r.get(t, token, outbound+strings.Replace(path, "ours", "nowhere", 1))
+				require.Contains(t, []int{http.StatusNotFound, http.StatusForbidden}, is.StatusCode)
+				require.Equal(t, isNot.StatusCode, is.StatusCode, "%s: %s", who, path)
+				require.Equal(t, isNot.problem(t).Detail, is.problem(t).Detail, "%s: %s", who, path)
 			}
 			for _, list := range []string{"/accounts", "/accounts?prefix=bob", "/suspensions", "/domains", "/profiles"} {
 				require.NotContains(t, string(r.get(t, token, outbound+list).body), "bob@ours.test", "%s: %s", who, list)
@@ -187,6 +191,31 @@ func TestSendingOfOtherTenantsIsLikeWhatDoesNotExist(t *testing.T) {
 		require.Equal(t, key.At.UnixMicro(), decision.At.UnixMicro())
 		foreign := r.get(t, boss, outbound+"/accounts/eve@theirs.test/explain?decision="+decision.ID)
 		require.Equal(t, http.StatusNotFound, foreign.StatusCode)
+	})
+}
+
+func TestABulkSenderIsReadByTenantAndID(t *testing.T) {
+	onStores(t, func(t *testing.T, r *rig) {
+		root := r.key(t, "", auth.SuperAdmin)
+		tenants := map[string]store.TenantID{}
+		for _, name := range []string{"one", "two"} {
+			tenants[name] = storetest.NewSite(t, r.store, name, name+".test", "bob").Tenant.ID
+			a := r.do(t, root, "PUT", outbound+"/profiles/news",
+				`{"tenant":"`+name+`","accounts":["bob@`+name+`.test"],"max_rate":"5 msgs/hour","reason":"x"}`)
+			require.Equal(t, http.StatusCreated, a.StatusCode, string(a.body))
+		}
+		for name, id := range tenants {
+			for _, tenant := range []string{name, string(id)} {
+				p := decode[wire.OutboundProfile](t, r.get(t, root, outbound+"/profiles/news?tenant="+tenant))
+				require.Equal(t, string(id), p.TenantID)
+				require.Equal(t, []string{"bob@" + name + ".test"}, p.Accounts)
+			}
+			own := decode[wire.OutboundProfile](t, r.get(t, r.key(t, id, auth.Auditor), outbound+"/profiles/news"))
+			require.Equal(t, string(id), own.TenantID)
+		}
+		require.Equal(t, "refused", r.get(t, root, outbound+"/profiles/news").problem(t).Code, "which one?")
+		require.Equal(t, "not_found", r.get(t, root, outbound+"/profiles/none?tenant=one").problem(t).Code)
+		require.Equal(t, "not_found", r.get(t, root, outbound+"/profiles/news?tenant=none").problem(t).Code)
 	})
 }
 

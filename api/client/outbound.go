@@ -176,6 +176,14 @@ func (c *Client) Profiles(ctx context.Context, p Page) (wire.List[wire.OutboundP
 	return list[wire.OutboundProfile](ctx, c, outbound+"/profiles", p.query())
 }
 
+// Profile reads a bulk sender of the database; tenant is a name or id, empty is one's own.
+func (c *Client) Profile(ctx context.Context, tenant, id string) (wire.OutboundProfile, error) {
+	q := url.Values{}
+	set(q, "tenant", tenant)
+	var p wire.OutboundProfile
+	return p, c.call(ctx, http.MethodGet, outbound+"/profiles/"+url.PathEscape(id), q, nil, &p)
+}
+
 // SetProfile makes or replaces a bulk sender.
 func (c *Client) SetProfile(ctx context.Context, id string, w wire.NewOutboundProfile) (wire.OutboundProfile, error) {
 	var p wire.OutboundProfile

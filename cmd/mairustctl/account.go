@@ -213,8 +213,10 @@ for it. A stop or limit stays, without its reason; the audit log stays. It canno
 				if err != nil {
 					return err
 				}
-				return s.line(s.say("would delete what is kept of %s (tenant %s, last sent %s)", "%s（テナント %s、最終送信 %s）の記録を削除します（実行はしていません）"),
-					a.Account, a.TenantID, first(local(a.SentAt), "-"))
+				return s.show(a, func() error {
+					return s.line(s.say("would delete what is kept of %s (tenant %s, last sent %s)", "%s（テナント %s、最終送信 %s）の記録を削除します（実行はしていません）"),
+						a.Account, a.TenantID, first(local(a.SentAt), "-"))
+				})
 			}
 			done, err := s.ForgetOutbound(cmd.Context(), account, reason)
 			if err != nil {

@@ -107,7 +107,7 @@ func newSite(t *testing.T) *site {
 // env are the variables of a script, and the files with API keys that it finds.
 func (s *site) env(t *testing.T, dir string) map[string]string {
 	t.Helper()
-	env := map[string]string{"MAIRUST_SOCKET": s.socket.Addr().String(), "URL": s.http.URL, "TZ": "UTC", "LANG": "C", "TENANT": string(s.one.Tenant.ID)}
+	env := map[string]string{"MAIRUST_SOCKET": s.socket.Addr().String(), "URL": s.http.URL, "TZ": "UTC", "LANG": "C", "TENANT": string(s.one.Tenant.ID), "OTHER": string(s.two.Tenant.ID)}
 	office := admin.New(admin.Options{Store: s.store})
 	for name, want := range map[string]wire.NewAPIKey{
 		"desk.key": {Name: "desk", Role: "helpdesk", Tenant: "one"}, "boss.key": {Name: "boss", Role: "tenant_admin", Tenant: "one"},

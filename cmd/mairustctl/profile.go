@@ -92,7 +92,7 @@ func profileDeleteCommand() *cobra.Command {
 				return err
 			}
 			if dryRun {
-				return wouldDelete(cmd, s, args[0])
+				return wouldDelete(cmd, s, tenant, args[0])
 			}
 			if err := checkAct(cmd, w.Reason); err != nil {
 				return err
@@ -109,16 +109,13 @@ func profileDeleteCommand() *cobra.Command {
 	return cmd
 }
 
-// wouldDelete looks whether there is such a profile in the database.
-func wouldDelete(cmd *cobra.Command, s *session, id string) error {
-	list, err := collect(cmd, s, 0, func(p client.Page) (wire.List[wire.OutboundProfile], error) { return s.Profiles(cmd.Context(), p) })
+// wouldDelete shows the profile that would be deleted.
+func wouldDelete(cmd *cobra.Command, s *session, tenant, id string) error {
+	p, err := s.Profile(cmd.Context(), tenant, id)
 	if err != nil {
 		return err
 	}
-	for _, p := range list.Data {
-		if p.ID == id && p.Source == "database" {
-			return s.line(s.say("would delete the profile %s of the tenant %s", "プロファイル %s（テナント %s）を削除します（実行はしていません）"), id, p.TenantID)
-		}
-	}
-	return &client.Problem{Problem: wire.Problem{Status: 404, Code: "not_found", Detail: s.say("There is no such profile in the database.", "データベースにそのプロファイルはありません。")}}
+	return s.show(p, func() error {
+		return s.line(s.say("would delete the profile %s of the tenant %s", "プロファイル %s（テナント %s）を削除します（実行はしていません）"), p.ID, p.TenantID)
+	})
 }
