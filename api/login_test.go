@@ -200,6 +200,26 @@ func TestAdminSocketSetsUpWithoutCredentials(t *testing.T) {
 
 		bad := ask(t, r.socket, "", http.MethodPost, "/admin/v1/setup", `{"tenant":"x","domains":["not a domain"]}`)
 		require.Equal(t, "refused", bad.problem(t).Code)
+		require.NotContains(t, string(bad.body), "things")
 		require.Equal(t, "not_found", r.do(t, "", http.MethodPost, "/admin/v1/setup", body).problem(t).Code, "the network has no such route")
+	})
+}
+
+func TestASetupThatFailsTellsThePasswordsItHasMade(t *testing.T) {
+	onStores(t, func(t *testing.T, r *rig) {
+		body := `{"tenant":"example","domains":["example.test"],"mailboxes":["bob@example.test"],
+			"aliases":[{"address":"info@example.test","target":"nobody@example.test"}]}`
+		failed := ask(t, r.socket, "", http.MethodPost, "/admin/v1/setup", body)
+		require.Equal(t, "refused", failed.problem(t).Code)
+		require.Contains(t, failed.problem(t).Detail, "nobody@example.test")
+		var made wire.SetupResult
+		require.NoError(t, json.Unmarshal(failed.body, &made))
+		password := ""
+		for _, m := range made.Things {
+			password += m.Password
+		}
+		login, err := json.Marshal(wire.Credentials{Login: "bob@example.test", Password: password})
+		require.NoError(t, err)
+		require.Equal(t, http.StatusOK, r.do(t, "", http.MethodPost, "/api/v1/auth/login", string(login)).StatusCode)
 	})
 }

@@ -34,6 +34,8 @@ type refusal interface {
 // problem is an error on its way to a client.
 type problem struct {
 	wire.Problem
+	// Things are what a setup made before it failed, as in a wire.SetupResult: a random password is shown this once.
+	Things []wire.Made `json:"things,omitempty"`
 	header http.Header
 }
 
@@ -63,7 +65,12 @@ func (p *problem) ContentType(string) string { return problemType }
 
 // problemOf turns any error into what the client may know of it, and logs what it may not.
 func (s *Server) problemOf(ctx context.Context, err error) *problem {
-	return s.localize(ctx, classify(err), err)
+	p := s.localize(ctx, classify(err), err)
+	var u *unfinished
+	if errors.As(err, &u) {
+		p.Things = u.things
+	}
+	return p
 }
 
 // classify maps errors to problems. What is not known is the server's fault.

@@ -72,7 +72,15 @@ func (s *Server) setUp(ctx context.Context, in *setupInput) (*setupOutput, error
 	defer cancel()
 	result, err := s.d.Admin.Setup(ctx, asker(ctx), in.Body)
 	if err != nil {
-		return nil, err
+		return nil, &unfinished{error: err, things: result.Things}
 	}
 	return &setupOutput{Body: result}, nil
 }
+
+// unfinished is an error of a setup that may have made things before.
+type unfinished struct {
+	error
+	things []wire.Made
+}
+
+func (u *unfinished) Unwrap() error { return u.error }

@@ -63,10 +63,17 @@ func newSocketClient(path string) *socketClient {
 	return &socketClient{path: path, http: &http.Client{Transport: &http.Transport{DialContext: dial}}}
 }
 
-// Setup makes what is missing of an installation.
+// Setup makes what is missing of an installation. What was made before an error is in the result too.
 func (c *socketClient) Setup(ctx context.Context, _ auth.Principal, want wire.Setup) (wire.SetupResult, error) {
 	var result wire.SetupResult
-	return result, c.call(ctx, http.MethodPost, "/admin/v1/setup", want, &result)
+	status, answer, err := c.do(ctx, http.MethodPost, "/admin/v1/setup", want)
+	if err != nil {
+		return result, c.unreachable(err)
+	}
+	if err = json.Unmarshal(answer, &result); status >= 300 {
+		err = problemError(status, answer)
+	}
+	return result, err
 }
 
 // CreateAPIKey makes an API key.
@@ -88,12 +95,16 @@ const maxAnswer = 16 << 20
 func (c *socketClient) call(ctx context.Context, method, path string, body, result any) error {
 	status, answer, err := c.do(ctx, method, path, body)
 	if err != nil {
-		return fmt.Errorf("admin socket %s: %w (is the daemon running, and are you root or its user?)", c.path, err)
+		return c.unreachable(err)
 	}
 	if status >= 300 {
 		return problemError(status, answer)
 	}
 	return json.Unmarshal(answer, result)
+}
+
+func (c *socketClient) unreachable(err error) error {
+	return fmt.Errorf("admin socket %s: %w (is the daemon running, and are you root or its user?)", c.path, err)
 }
 
 // do does one request with a JSON body, none when it is nil, and returns status and answer.

@@ -71,7 +71,10 @@ func newTestSite(t testing.TB, o siteOptions) *testSite {
 	require.NoError(t, os.WriteFile(s.configFile, []byte(config), 0o600))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "pw"), []byte("mailbox password\n"), 0o600))
 	args := []string{"init", "--tenant", "example", "--domain", "example.test", "--admin", "admin@example.test",
-		"--password-file", filepath.Join(dir, "pw"), "--mailbox-password-file", filepath.Join(dir, "pw")}
+		"--password-file", filepath.Join(dir, "pw")}
+	if len(o.Mailboxes) > 0 {
+		args = append(args, "--mailbox-password-file", filepath.Join(dir, "pw"))
+	}
 	for _, local := range o.Mailboxes {
 		args = append(args, "--mailbox", local+"@example.test")
 	}

@@ -61,6 +61,18 @@ func TestBadSetupIsRefusedBeforeAnythingIsMade(t *testing.T) {
 			"bad admin":      func(w *wire.Setup) { w.Admin = "admin" },
 			"bad mailbox":    func(w *wire.Setup) { w.Mailboxes = []string{"bob@example.test", "@"} },
 			"short password": func(w *wire.Setup) { w.MailboxPassword = "x" },
+			"short password of the admin": func(w *wire.Setup) {
+				w.Admin, w.AdminPassword = "admin@example.test", "x"
+			},
+			"foreign mailbox": func(w *wire.Setup) { w.Mailboxes = []string{"bob@example.test", "hanako@exmaple.test"} },
+			"mailbox in an alias domain": func(w *wire.Setup) {
+				w.AliasDomains = []wire.AliasDomain{{Domain: "alias.test", Of: "example.test"}}
+				w.Mailboxes = []string{"bob@example.test", "hanako@alias.test"}
+			},
+			"foreign alias": func(w *wire.Setup) {
+				w.Mailboxes = []string{"bob@example.test"}
+				w.Aliases = []wire.SetupAlias{{Address: "info@exmaple.test", AliasTarget: wire.AliasTarget{Target: "bob@example.test"}}}
+			},
 		} {
 			bad := good
 			spoil(&bad)
@@ -68,17 +80,55 @@ func TestBadSetupIsRefusedBeforeAnythingIsMade(t *testing.T) {
 			var refused *admin.Refused
 			assert.ErrorAs(t, err, &refused, name)
 		}
-		_, err := s.TenantByName(t.Context(), "example")
-		require.ErrorIs(t, err, store.ErrNotFound)
+		requireNothing(t, s, "example", "admin@example.test", "bob@example.test", "hanako@exmaple.test", "hanako@alias.test")
 
 		foreign := good
 		foreign.Mailboxes = []string{"bob@other.test"}
-		_, err = a.Setup(t.Context(), root, foreign)
+		_, err := a.Setup(t.Context(), root, foreign)
 		require.ErrorContains(t, err, "--domain")
 		for _, role := range []auth.Role{auth.TenantAdmin, auth.Helpdesk, auth.Auditor, auth.User, ""} {
 			_, err = a.Setup(t.Context(), auth.Principal{Role: role, Tenant: "x", User: "y"}, good)
 			assert.ErrorIs(t, err, auth.ErrForbidden, role)
 		}
+	})
+}
+
+// requireNothing holds that there is no such tenant, and none of the users.
+func requireNothing(t *testing.T, s *store.Store, tenant string, logins ...string) {
+	t.Helper()
+	_, err := s.TenantByName(t.Context(), tenant)
+	require.ErrorIs(t, err, store.ErrNotFound)
+	for _, login := range logins {
+		_, err := s.UserByLogin(t.Context(), login)
+		require.ErrorIs(t, err, store.ErrNotFound, login)
+	}
+}
+
+func TestSetupMakesNoUserWithoutAMailbox(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		a := admin.New(admin.Options{Store: s})
+		_, err := a.Setup(t.Context(), root, wire.Setup{
+			Tenant: "first", Domains: []string{"example.test"}, Mailboxes: []string{"hanako@example.test"},
+			AliasDomains: []wire.AliasDomain{{Domain: "alias.test", Of: "example.test"}},
+			Aliases:      []wire.SetupAlias{{Address: "info@example.test", AliasTarget: wire.AliasTarget{Target: "hanako@example.test"}}},
+		})
+		require.NoError(t, err)
+		other := func(w *wire.Setup) { w.Tenant, w.Domains = "other", []string{"other.test"} }
+		for name, spoil := range map[string]func(*wire.Setup){
+			"an alias":               func(w *wire.Setup) { w.Mailboxes[1] = "info@example.test" },
+			"in an alias domain":     func(w *wire.Setup) { w.Mailboxes[1] = "hanako@alias.test" },
+			"a domain of another":    func(w *wire.Setup) { other(w); w.Mailboxes[0], w.Mailboxes[1] = "bob@other.test", "kim@example.test" },
+			"a domain that is taken": func(w *wire.Setup) { other(w); w.Domains, w.Mailboxes = []string{"other.test", "example.test"}, nil },
+			"an admin of another":    func(w *wire.Setup) { other(w); w.Mailboxes = nil; w.Admin = "hanako@example.test" },
+		} {
+			bad := wire.Setup{Tenant: "first", Domains: []string{"example.test"}, Mailboxes: []string{"bob@example.test", ""}}
+			spoil(&bad)
+			made, err := a.Setup(t.Context(), root, bad)
+			var refused *admin.Refused
+			require.ErrorAs(t, err, &refused, name)
+			require.Empty(t, made.Things, name)
+		}
+		requireNothing(t, s, "other", "bob@example.test", "bob@other.test", "info@example.test", "hanako@alias.test", "kim@example.test")
 	})
 }
 

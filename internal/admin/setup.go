@@ -13,8 +13,9 @@ import (
 )
 
 // Setup makes what is missing of a tenant with its domains, a super_admin and mailboxes; what is there stays as
-// it is, so that it may be repeated. Everything is checked before anything is made. Each new mailbox gets a user
-// whose login is its address. auth.ErrForbidden, a *Refused for bad input, or store.ErrExists.
+// it is, so that it may be repeated. What can be known before is checked before anything is made; where an alias leads is
+// known when the mailboxes are there. Each new mailbox gets a user whose login is its address. The result has what was made,
+// also beside an error. auth.ErrForbidden, a *Refused for bad input, or store.ErrExists.
 func (a *Admin) Setup(ctx context.Context, p auth.Principal, s wire.Setup) (wire.SetupResult, error) {
 	if !p.Can(auth.SetUp) {
 		return wire.SetupResult{}, auth.ErrForbidden
@@ -23,7 +24,7 @@ func (a *Admin) Setup(ctx context.Context, p auth.Principal, s wire.Setup) (wire
 	if err != nil {
 		return wire.SetupResult{}, err
 	}
-	for _, step := range []func(context.Context) error{w.makeTenant, w.makeDomains, w.makeAliasDomains, w.makeAdmin, w.makeMailboxes, w.makeAliases} {
+	for _, step := range []func(context.Context) error{w.check, w.makeTenant, w.makeDomains, w.makeAliasDomains, w.makeAdmin, w.makeMailboxes, w.makeAliases} {
 		if err := step(ctx); err != nil {
 			return w.result, err
 		}
@@ -42,10 +43,11 @@ type setup struct {
 	aliases      [][2]mail.Address
 	admin        mail.Address
 	mailboxes    []mail.Address
-	// mailboxHash is of the password that all new mailboxes share; made once, empty when they have their own.
-	mailboxHash string
-	tenant      *store.Tenant
-	result      wire.SetupResult
+	// adminHash is of the admin's password, mailboxHash of the one that all new mailboxes share; empty for a random one each.
+	adminHash, mailboxHash string
+	// tenant is an empty one until it is made.
+	tenant *store.Tenant
+	result wire.SetupResult
 }
 
 func newSetup(a *Admin, p auth.Principal, want wire.Setup) (*setup, error) {
@@ -66,7 +68,7 @@ func newSetup(a *Admin, p auth.Principal, want wire.Setup) (*setup, error) {
 	if err := w.parseAddresses(); err != nil {
 		return nil, err
 	}
-	return w, w.checkPasswords()
+	return w, w.hashPasswords()
 }
 
 func (w *setup) parseDomains() error {
@@ -131,13 +133,19 @@ func parseAddress(text string) (mail.Address, error) {
 	return address, nil
 }
 
-func (w *setup) checkPasswords() error {
+func (w *setup) hashPasswords() error {
 	var err error
 	if w.want.MailboxPassword != "" {
 		w.mailboxHash, err = auth.HashPassword(w.want.MailboxPassword)
 	}
 	if errors.Is(err, auth.ErrPassword) {
 		return refuse("mailbox_password", err)
+	}
+	if err == nil && w.want.AdminPassword != "" && !w.admin.IsZero() {
+		w.adminHash, err = auth.HashPassword(w.want.AdminPassword)
+	}
+	if errors.Is(err, auth.ErrPassword) {
+		return refuse("user_password_bad", w.admin.Fold(), err)
 	}
 	return err
 }
@@ -233,54 +241,61 @@ func (w *setup) makeAdmin(ctx context.Context) error {
 	if w.admin.IsZero() {
 		return nil
 	}
-	_, err := w.makeUser(ctx, w.admin, auth.SuperAdmin, w.want.AdminPassword, "")
+	_, err := w.makeUser(ctx, w.admin, auth.SuperAdmin, w.adminHash)
 	return err
 }
 
 func (w *setup) makeMailboxes(ctx context.Context) error {
 	for _, address := range w.mailboxes {
-		user, err := w.makeUser(ctx, address, auth.User, w.want.MailboxPassword, w.mailboxHash)
-		if err != nil {
-			return err
-		}
-		m, created, err := w.store.EnsureMailbox(ctx, w.tenant.ID, address, user)
-		switch {
-		case errors.Is(err, store.ErrNotFound):
-			return refuse("domain_foreign", address)
-		case errors.Is(err, store.ErrExists):
-			return refuse("address_taken", address)
-		case err != nil:
-			return err
-		}
-		if err := w.made(ctx, wire.Made{Kind: "mailbox", ID: string(m.ID), Name: m.Address, Created: created}); err != nil {
+		if err := w.makeMailbox(ctx, address); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// makeUser finds or makes a user. Of password and hash the hash is used when both are set; with neither, a
-// random password is made and shown. An admin of a higher role keeps it and owns the mailbox too.
-func (w *setup) makeUser(ctx context.Context, login mail.Address, role auth.Role, password, hash string) (store.UserID, error) {
-	name := login.Fold().String()
-	switch u, err := w.store.UserByLogin(ctx, name); {
-	case err == nil && u.Tenant == w.tenant.ID && (u.Role == string(role) || role == auth.User):
-		return u.ID, w.made(ctx, wire.Made{Kind: "user", ID: string(u.ID), Name: u.Login})
+// makeMailbox makes the mailbox before its user: should it not be possible after all, no user is left that nobody asked for. A
+// mailbox without its user gets one when the setup is repeated.
+func (w *setup) makeMailbox(ctx context.Context, address mail.Address) error {
+	m, created, err := w.ensureMailbox(ctx, address, "")
+	if err == nil {
+		err = w.made(ctx, wire.Made{Kind: "mailbox", ID: string(m.ID), Name: m.Address, Created: created})
+	}
+	if err != nil {
+		return err
+	}
+	user, err := w.makeUser(ctx, address, auth.User, w.mailboxHash)
+	if err == nil {
+		_, _, err = w.ensureMailbox(ctx, address, user)
+	}
+	return err
+}
+
+func (w *setup) ensureMailbox(ctx context.Context, address mail.Address, owner store.UserID) (*store.Mailbox, bool, error) {
+	m, created, err := w.store.EnsureMailbox(ctx, w.tenant.ID, address, owner)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		err = refuse("domain_foreign", address)
+	case errors.Is(err, store.ErrExists):
+		err = refuse("address_taken", address)
+	}
+	return m, created, err
+}
+
+// makeUser finds or makes a user. Without a hash a random password is made and shown.
+func (w *setup) makeUser(ctx context.Context, login mail.Address, role auth.Role, hash string) (store.UserID, error) {
+	switch u, err := w.findUser(ctx, login, role); {
 	case err == nil:
-		return "", refuse("user_elsewhere", name)
+		return u.ID, w.made(ctx, wire.Made{Kind: "user", ID: string(u.ID), Name: u.Login})
 	case !errors.Is(err, store.ErrNotFound):
-		return "", fmt.Errorf("user %s: %w", name, err)
+		return "", err
 	}
+	name := login.Fold().String()
 	made := wire.Made{Kind: "user", Name: name, Created: true}
-	if password == "" {
-		password = auth.RandomPassword()
-		made.Password = password
-	}
 	if hash == "" {
 		var err error
-		if hash, err = auth.HashPassword(password); errors.Is(err, auth.ErrPassword) {
-			return "", refuse("user_password_bad", name, err)
-		} else if err != nil {
+		made.Password = auth.RandomPassword()
+		if hash, err = auth.HashPassword(made.Password); err != nil {
 			return "", err
 		}
 	}
@@ -295,4 +310,18 @@ func (w *setup) makeUser(ctx context.Context, login mail.Address, role auth.Role
 		made.Password = ""
 	}
 	return u.ID, w.made(ctx, made)
+}
+
+// findUser finds a user that the setup would make. An admin of a higher role keeps it and owns the mailbox too. store.ErrNotFound, or a
+// *Refused when it is another tenant's or has another role.
+func (w *setup) findUser(ctx context.Context, login mail.Address, role auth.Role) (*store.User, error) {
+	name := login.Fold().String()
+	u, err := w.store.UserByLogin(ctx, name)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("user %s: %w", name, err)
+	case u.Tenant != w.tenant.ID, u.Role != string(role) && role != auth.User:
+		return nil, refuse("user_elsewhere", name)
+	}
+	return u, nil
 }
