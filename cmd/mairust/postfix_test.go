@@ -278,6 +278,28 @@ func TestPostfixOfAStockDebianIsAdoptedAndGivenBack(t *testing.T) {
 	inMaildir(t, spool, "after")
 }
 
+// A domain without a mailbox is wired too: the mail of root, which nobody has asked MaiRust to take, stays on the host.
+func TestPostfixIsWiredBeforeTheFirstMailboxIsMade(t *testing.T) {
+	t.Parallel()
+	a := adopt(t, lab.PostfixOptions{}, func(p *lab.Postfix) { stockDebian(t, p) })
+	list := filepath.Join(a.site.dir, "pilot.txt")
+	require.NoError(t, os.WriteFile(list, []byte("bob@example.test\n"), 0o644))
+	out, err := a.try(t, "", "apply", "--yes", "--mode", "pilot", "--recipients", list)
+	require.Error(t, err)
+	require.Contains(t, out, "line 1: MaiRust knows no mailbox bob@example.test, but it is not certain")
+	require.Contains(t, a.apply(t), "WARN: it is not certain who has no mailbox")
+
+	a.site.run(t, "init", "--tenant", "example", "--domain", "example.test", "--mailbox", "bob@example.test")
+	a.flows(t, "example.test")
+	require.NoError(t, a.postfix.Sendmail(t.Context(), "root@example.test", []string{"root@example.test"}, strings.NewReader("Subject: cron\n\nx\n")))
+	spool := filepath.Join(a.postfix.Dir, "spool", "root")
+	inMaildir(t, spool, "cron")
+	require.True(t, a.send(t, "to root", "root@example.test").Accepted())
+	inMaildir(t, spool, "to root")
+	require.NotContains(t, a.postfix.Log(), "status=bounced")
+	a.revert(t)
+}
+
 func TestPostfixWithVirtualDomainsIsAdoptedAndGivenBack(t *testing.T) {
 	t.Parallel()
 	a := adopt(t, lab.PostfixOptions{VirtualMailboxMaps: "inline:{{old@example.test=x}}"}, nil, "bob")

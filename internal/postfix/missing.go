@@ -3,6 +3,7 @@ package postfix
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -17,6 +18,21 @@ const (
 	maxNamed = 10
 )
 
+// knows asks MaiRust for a mailbox. While it is not certain who has none, what is not known counts as missing: root's mail then stays on
+// this host, and nobody is refused anyway.
+func (p *planner) knows(ctx context.Context, address string) (bool, error) {
+	known, err := p.o.Directory.Mailbox(ctx, address)
+	if !errors.Is(err, ErrUncertain) {
+		return known, err
+	}
+	if !p.uncertain {
+		p.uncertain = true
+		p.warn(ErrUncertain.Error()+"; mail for unknown recipients is put off until it is",
+			"mairust init --mailbox makes the first, or mairust fsck --repair if there were some; then apply again")
+	}
+	return false, nil
+}
+
 // warnMissing names the recipients that the site knows and MaiRust does not: from now on they would be refused.
 func (p *planner) warnMissing(ctx context.Context, addresses []string) error {
 	if p.o.Directory == nil {
@@ -25,7 +41,7 @@ func (p *planner) warnMissing(ctx context.Context, addresses []string) error {
 	var missing []string
 	addresses = slices.Sorted(slices.Values(addresses)) // tables list theirs in another order each time
 	for _, a := range addresses[:min(len(addresses), maxAsked)] {
-		known, err := p.o.Directory.Mailbox(ctx, a)
+		known, err := p.knows(ctx, a)
 		if err != nil {
 			return err
 		}

@@ -93,11 +93,14 @@ func (p *planner) pilotOne(ctx context.Context, r Recipient) error {
 	local, domain, _ := strings.Cut(r.Address, "@")
 	if p.o.Directory != nil {
 		known, err := p.o.Directory.Mailbox(ctx, r.Address)
-		if err == nil && !known {
-			err = fmt.Errorf("line %d: MaiRust has no mailbox %s: make it first: mairust init --mailbox %s", r.Line, r.Address, r.Address)
-		}
-		if err != nil {
+		switch {
+		case errors.Is(err, ErrUncertain):
+			return fmt.Errorf("line %d: MaiRust knows no mailbox %s, but %w: make it first (mairust init --mailbox %s), or, if there were mailboxes, run mairust fsck --repair",
+				r.Line, r.Address, err, r.Address)
+		case err != nil:
 			return err
+		case !known:
+			return fmt.Errorf("line %d: MaiRust has no mailbox %s: make it first: mairust init --mailbox %s", r.Line, r.Address, r.Address)
 		}
 	}
 	if target, found, err := p.site.find(ctx, "virtual_alias_maps", r.Address); err == nil && found && target != r.Address {

@@ -125,6 +125,7 @@ type planner struct {
 	transport []string // lines of the transport table
 	virtual   []string // chosen domains, by class
 	local     []string
+	uncertain bool // a warning says so
 }
 
 // Make plans the wiring of a site that has none of our settings (see Host.Undo). It changes nothing.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/mairust/mairust/internal/lab/labtest"
 	"github.com/mairust/mairust/internal/postfix"
+	"github.com/mairust/mairust/lmtp/lookup"
 )
 
 // newHost is a configuration directory with these two files; nothing runs.
@@ -53,6 +53,16 @@ func (d directory) Domain(_ context.Context, name string) (bool, error) {
 
 func (d directory) Mailbox(_ context.Context, address string) (bool, error) {
 	return slices.Contains(d.mailboxes, address), nil
+}
+
+// unsure is a directory that does not know for certain who has no mailbox.
+type unsure struct{ directory }
+
+func (u unsure) Mailbox(ctx context.Context, address string) (bool, error) {
+	if known, err := u.directory.Mailbox(ctx, address); known || err != nil {
+		return known, err
+	}
+	return false, postfix.ErrUncertain
 }
 
 var known = directory{[]string{"example.test"}, []string{"bob@example.test"}}
@@ -546,8 +556,9 @@ func TestDirectoryIsTheLookupService(t *testing.T) {
 	require.NoError(t, err)
 	defer l.Close()
 	replies := map[string]string{
-		"domains a.test": "OK a.test", "domains b.test": "NOTFOUND ", "mailboxes full@a.test": "TEMP the mailbox is full",
-		"domains c.test": "TEMP the index is unavailable", "domains d.test": "PERM no",
+		"domains a.test": "OK a.test", "domains b.test": "NOTFOUND ", "domains c.test": "TEMP " + lookup.Unavailable, "domains d.test": "PERM no",
+		"mailboxes full@a.test": "TEMP " + lookup.Full, "mailboxes suspended@a.test": "TEMP " + lookup.Suspended,
+		"mailboxes nobody@a.test": "TEMP " + lookup.Uncertain, "mailboxes other@a.test": "TEMP some other word",
 	}
 	go func() {
 		for {
@@ -573,10 +584,37 @@ func TestDirectoryIsTheLookupService(t *testing.T) {
 		}
 	}
 	require.Equal(t, map[string]any{"a.test": true, "b.test": false, "c.test": "the index is unavailable", "d.test": `it answered "PERM no"`}, got)
-	found, err := d.Mailbox(t.Context(), "full@a.test")
+	for _, name := range []string{"full", "suspended"} {
+		found, err := d.Mailbox(t.Context(), name+"@a.test")
+		require.NoError(t, err)
+		require.True(t, found, name)
+	}
+	found, err := d.Mailbox(t.Context(), "nobody@a.test")
+	require.ErrorIs(t, err, postfix.ErrUncertain)
+	require.False(t, found)
+	_, err = d.Mailbox(t.Context(), "other@a.test")
+	require.ErrorContains(t, err, "some other word")
+	require.NotErrorIs(t, err, postfix.ErrUncertain)
+}
+
+func TestRootIsKeptWhileNobodyIsKnownForCertain(t *testing.T) {
+	h := newHost(t, "compatibility_level = 3.6\nmydestination = example.test\nalias_maps = inline:{{postmaster=root}}\n", plainMaster)
+	o := options(postfix.Replace)
+	o.Directory = unsure{directory{domains: known.domains}}
+	_, p, err := plan(t, h, o)
 	require.NoError(t, err)
-	require.True(t, found)
-	require.Len(t, slices.Collect(maps.Keys(replies)), 5)
+	require.Equal(t, "inline:{{root=mairust-keep:}}", added(p)["mailbox_transport_maps"])
+	require.Contains(t, notes(p), "root@example.test has no mailbox in MaiRust and no alias")
+	require.Equal(t, 1, strings.Count(notes(p), "it is not certain who has no mailbox"), notes(p))
+	require.Contains(t, notes(p), "mairust init --mailbox makes the first")
+
+	o = options(postfix.Pilot)
+	o.Directory = unsure{known}
+	o.Recipients = []postfix.Recipient{{Address: "bob@example.test", Line: 1}, {Address: "kim@example.test", Line: 2}}
+	_, _, err = plan(t, h, o)
+	require.ErrorIs(t, err, postfix.ErrUncertain)
+	require.ErrorContains(t, err, "line 2: MaiRust knows no mailbox kim@example.test")
+	require.NotContains(t, err.Error(), "line 1")
 }
 
 func TestFindRefusesWhatItCannotUse(t *testing.T) {

@@ -143,7 +143,7 @@ func (p *planner) keepers(ctx context.Context) ([]string, error) {
 		for _, d := range p.local {
 			known := false
 			if p.o.Directory != nil {
-				if known, err = p.o.Directory.Mailbox(ctx, name+"@"+d); err != nil {
+				if known, err = p.knows(ctx, name+"@"+d); err != nil {
 					return nil, err
 				}
 			}

@@ -3,6 +3,7 @@ package postfix
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -15,9 +16,12 @@ import (
 type Directory interface {
 	// Domain says whether mail for the domain is delivered by MaiRust.
 	Domain(ctx context.Context, domain string) (bool, error)
-	// Mailbox says whether there is a mailbox for the address.
+	// Mailbox says whether there is a mailbox for the address. ErrUncertain where that may be, although none is known.
 	Mailbox(ctx context.Context, address string) (bool, error)
 }
+
+// ErrUncertain is what Directory gives for an address that is not known to a MaiRust that may not know all.
+var ErrUncertain = errors.New("it is not certain who has no mailbox: MaiRust has none at all, or its database may be another or an old one")
 
 // Lookup is the Directory that Postfix asks too: MaiRust's socketmap service (socketmap_table(5)).
 type Lookup struct {
@@ -35,6 +39,13 @@ func (l Lookup) Mailbox(ctx context.Context, address string) (bool, error) {
 	return l.ask(ctx, "mailboxes "+address)
 }
 
+// What MaiRust says after TEMP, in the words of package lmtp/lookup.
+const (
+	tempFull      = "the mailbox is full"
+	tempSuspended = "the tenant is suspended"
+	tempUncertain = "the database may be another or an old one"
+)
+
 const (
 	lookupTimeout = 10 * time.Second
 	// maxReply bounds an answer; socketmap_table(5) has 100,000 bytes.
@@ -51,11 +62,14 @@ func (l Lookup) ask(ctx context.Context, request string) (bool, error) {
 		return true, nil
 	case "NOTFOUND":
 		return false, nil
-	case "TEMP": // full or suspended: it exists, or the index is away
-		if strings.Contains(text, "unavailable") {
-			return false, fmt.Errorf("ask the recipient lookup at %s: %s", l.Address, text)
+	case "TEMP":
+		switch text {
+		case tempFull, tempSuspended: // it exists
+			return true, nil
+		case tempUncertain:
+			return false, ErrUncertain
 		}
-		return true, nil
+		return false, fmt.Errorf("ask the recipient lookup at %s: %s", l.Address, text)
 	}
 	return false, fmt.Errorf("ask the recipient lookup at %s: it answered %q", l.Address, reply)
 }

@@ -190,6 +190,14 @@ func parseKey(key string) (mail.Address, error) {
 	return a, nil
 }
 
+// What is said after TEMP. Package internal/postfix tells by these words whether an address exists.
+const (
+	Full        = "the mailbox is full"
+	Suspended   = "the tenant is suspended"
+	Uncertain   = "the database may be another or an old one"
+	Unavailable = "the index is unavailable"
+)
+
 // toReply puts what find said into the words of socketmap_table(5), and names the result for the metrics.
 //
 // A full mailbox and a suspended tenant are TEMP: Postfix answers 451 and the sender keeps the message. With OK
@@ -203,15 +211,15 @@ func toReply(value string, err error) (reply, result string) {
 	case errors.Is(err, errUnknownMap):
 		return "PERM " + err.Error(), "perm"
 	case errors.Is(err, store.ErrQuota):
-		return "TEMP the mailbox is full", "quota"
+		return "TEMP " + Full, "quota"
 	case errors.Is(err, store.ErrSuspended):
-		return "TEMP the tenant is suspended", "suspended"
+		return "TEMP " + Suspended, "suspended"
 	case errors.Is(err, errUncertain):
-		return "TEMP the database may be another or an old one", "temp"
+		return "TEMP " + Uncertain, "temp"
 	case errors.Is(err, context.DeadlineExceeded):
 		return "TIMEOUT ", "timeout"
 	default: // what exactly is wrong stands in our log
-		return "TEMP the index is unavailable", "temp"
+		return "TEMP " + Unavailable, "temp"
 	}
 }
 
