@@ -56,7 +56,8 @@ func postfixApplyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "apply", Short: "Wire Postfix to MaiRust",
 		Long: `Shows the difference to main.cf and master.cf and asks; then writes it, with a backup, and reloads Postfix. Nothing
-else is touched. It may be repeated, also with another mode: what an earlier apply wrote is replaced.
+else is touched. It may be repeated, also with another mode: what an earlier apply wrote is replaced. When nothing has to be
+written and Postfix was not reloaded since the last time, only that is done.
 
 The modes:
   replace  deliver domains to MaiRust; the default
@@ -78,7 +79,8 @@ func postfixRevertCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "revert", Short: "Take the wiring out of Postfix again",
 		Long: `Gives main.cf and master.cf back byte for byte, when nobody else has changed them since apply. Otherwise takes only
-MaiRust's settings out, and says so.`,
+MaiRust's settings out, and says so. The exit code is 1 when something still names MaiRust's tables, so that they had to stay:
+the command names the lines.`,
 		Example: "  mairust postfix revert", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return revertPostfix(cmd, o) },
 	}
@@ -136,7 +138,7 @@ func applyPostfix(cmd *cobra.Command, o wiringOptions, a applyOptions) error {
 	printNotes(out, w.notes())
 	if !w.host.Changed(w.base, w.planned) {
 		fmt.Fprintf(out, "Nothing to do: Postfix is wired in mode %s already.\n", w.planned.Mode)
-		return nil
+		return reloadLate(cmd.Context(), out, w, ask, a)
 	}
 	fmt.Fprint(out, w.host.Diff(w.base, w.planned.Main(), w.planned.Master()))
 	printFiles(out, w.host, w.planned)
@@ -173,7 +175,7 @@ func revertPostfix(cmd *cobra.Command, a applyOptions) error {
 	}
 	out := cmd.OutOrStdout()
 	if base.State == nil {
-		fmt.Fprintf(out, "Nothing to do: nothing of MaiRust is applied in %s.\n", host.Dir)
+		fmt.Fprintf(out, "Nothing to do: nothing of MaiRust is applied in %s.\nIf Postfix was not reloaded since the last revert: postfix reload\n", host.Dir)
 		return nil
 	}
 	printNotes(out, base.Notes)
@@ -189,15 +191,33 @@ func revertPostfix(cmd *cobra.Command, a applyOptions) error {
 	if err := host.Revert(base); err != nil {
 		return err
 	}
+	partly := false
 	switch {
 	case base.Exact:
 		fmt.Fprintln(out, "Reverted: main.cf and master.cf are byte for byte as they were before apply.")
 	case base.Clean():
 		fmt.Fprintf(out, "Reverted: MaiRust's settings are out; others changed the files since, and that stays. Backups are in %s/mairust.\n", host.Dir)
 	default:
+		partly = true
 		fmt.Fprintf(out, "Partly reverted: something still names MaiRust's tables, so they stay in %s/mairust. Mend it as said above, then revert again.\n", host.Dir)
 	}
-	return reloadPostfix(cmd.Context(), out, host, ask, a)
+	if err := reloadPostfix(cmd.Context(), out, host, ask, a); err != nil {
+		return err
+	}
+	if partly {
+		return errSilent
+	}
+	return nil
+}
+
+// reloadLate is for what an earlier apply has written and Postfix has not read. It does nothing else, so that a command that is
+// run every hour reloads no Postfix every hour.
+func reloadLate(ctx context.Context, out io.Writer, w *wiring, ask *questions, a applyOptions) error {
+	if a.dryRun || !w.base.State.ReloadPending {
+		return nil
+	}
+	fmt.Fprintln(out, "But Postfix may not have been reloaded since that was written.")
+	return reloadPostfix(ctx, out, w.host, ask, a)
 }
 
 // reloadPostfix offers a reload when Postfix runs.

@@ -530,6 +530,42 @@ func TestRevertAfterOthersChangedTheFilesTakesOnlyOursOut(t *testing.T) {
 	require.Equal(t, a.main, string(text))
 }
 
+func TestRevertThatLeavesTablesFails(t *testing.T) {
+	t.Parallel()
+	a := adopt(t, lab.PostfixOptions{}, nil, "bob")
+	a.apply(t, "--mode", "copy")
+	path := filepath.Join(a.postfix.ConfDir(), "main.cf")
+	own := "sender_bcc_maps = regexp:$config_directory/mairust/copy_to.regexp\n"
+	require.NoError(t, os.WriteFile(path, []byte(a.read(t, "main.cf")+own), 0o644))
+	out, err := a.try(t, "", "revert", "--yes")
+	require.Error(t, err)
+	require.Contains(t, out, "still names what is MaiRust's: sender_bcc_maps")
+	require.Contains(t, out, "Partly reverted")
+	require.Contains(t, out, "Postfix was reloaded")
+	require.NotContains(t, out, "mairust: failed")
+
+	require.NoError(t, os.WriteFile(path, []byte(strings.Replace(a.read(t, "main.cf"), own, "", 1)), 0o644))
+	require.Contains(t, a.mairust(t, "revert", "--yes"), "Reverted: ")
+	require.NoFileExists(t, filepath.Join(a.postfix.ConfDir(), "mairust", "copy_to.regexp"))
+}
+
+func TestWhatWasNotReloadedIsReloadedByTheNextApply(t *testing.T) {
+	t.Parallel()
+	a := adopt(t, lab.PostfixOptions{VirtualMailboxMaps: "inline:{{old@example.test=x}}"}, nil, "bob")
+	require.Contains(t, a.mairust(t, "apply", "--yes", "--no-reload"), "what was written holds after: postfix reload")
+	out := a.mairust(t, "apply", "--yes", "--no-reload")
+	require.Contains(t, out, "Nothing to do")
+	require.Contains(t, out, "what was written holds after: postfix reload")
+	require.NotContains(t, a.mairust(t, "apply", "--dry-run"), "reloaded")
+	require.Contains(t, a.mairust(t, "apply", "--yes"), "Postfix was reloaded")
+	out = a.mairust(t, "apply", "--yes")
+	require.Contains(t, out, "Nothing to do")
+	require.NotContains(t, out, "reloaded", "once is enough")
+	a.flows(t, "example.test")
+	a.mairust(t, "revert", "--yes", "--no-reload")
+	require.Contains(t, a.mairust(t, "revert", "--yes"), "If Postfix was not reloaded since the last revert: postfix reload")
+}
+
 func TestApplyAsksAndTakesNoForAnAnswer(t *testing.T) {
 	t.Parallel()
 	a := adopt(t, lab.PostfixOptions{}, nil, "bob")

@@ -95,15 +95,16 @@ func (h *Host) Name(ctx context.Context) (string, error) {
 	return strings.TrimSpace(out), err
 }
 
-// Reload makes the running Postfix read its configuration. It reports false when none runs.
+// Reload makes the running Postfix read its configuration, and records that. It reports false when none runs: its next start
+// reads it.
 func (h *Host) Reload(ctx context.Context) (running bool, err error) {
 	if _, err := run(ctx, nil, "postfix", "-c", h.Dir, "status"); err != nil {
-		return false, nil //nolint:nilerr // status fails when nothing runs; that is the answer
+		return false, h.noteReload() // status fails when nothing runs; that is the answer
 	}
 	if _, err := run(ctx, nil, "postfix", "-c", h.Dir, "reload"); err != nil {
 		return true, fmt.Errorf("reload Postfix: %w", err)
 	}
-	return true, nil
+	return true, h.noteReload()
 }
 
 // sbin is where Postfix's commands are when PATH does not have them.

@@ -20,6 +20,8 @@ type State struct {
 	Scanned    bool      `json:"scanned"`
 	Domains    []string  `json:"domains,omitempty"`
 	Recipients []string  `json:"recipients,omitempty"`
+	// ReloadPending says that Postfix may not have read yet what was written. It is false in the records of older versions.
+	ReloadPending bool `json:"reload_pending,omitempty"`
 	// Files are main.cf and master.cf.
 	Files map[string]FileState `json:"files"`
 	// Edits are the changed entries with what they were.
@@ -79,7 +81,7 @@ func (h *Host) State() (*State, error) {
 func (h *Host) newState(p *Plan, b *Baseline) (*State, error) {
 	s := &State{
 		Version: stateVersion, Applied: h.now().UTC(), Mode: p.Mode, Scanned: p.Scanned, Domains: p.Domains, Recipients: p.Recipients,
-		Files: map[string]FileState{},
+		ReloadPending: true, Files: map[string]FileState{},
 	}
 	if b.State != nil {
 		s.Backups = b.State.Backups
@@ -100,6 +102,21 @@ func (h *Host) newState(p *Plan, b *Baseline) (*State, error) {
 		s.Tables = append(s.Tables, f.Name)
 	}
 	return s, nil
+}
+
+// noteReload records that Postfix reads what was written.
+func (h *Host) noteReload() error {
+	s, err := h.State()
+	switch {
+	case isNotApplied(err):
+		return nil
+	case err != nil:
+		return err
+	case !s.ReloadPending:
+		return nil
+	}
+	s.ReloadPending = false
+	return h.writeState(s)
 }
 
 func digest(text string) string {
