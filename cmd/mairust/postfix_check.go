@@ -46,6 +46,7 @@ type wiringCheck struct {
 	base   *postfix.Baseline
 	site   *postfix.Site // as it is
 	daemon *socketClient
+	lookup postfix.Lookup
 }
 
 func checkPostfix(cmd *cobra.Command, o postfixCheckOptions) error {
@@ -56,6 +57,7 @@ func checkPostfix(cmd *cobra.Command, o postfixCheckOptions) error {
 	k := &wiringCheck{
 		checkReport: checkReport{w: cmd.OutOrStdout()}, postfixCheckOptions: o, daemon: newSocketClient(c.AdminSocket()),
 	}
+	k.lookup.Address, _ = pickListener(c.Lookup.Listeners, "inet", "") // without one, addresses are not resolved
 	ctx := cmd.Context()
 	if k.host, err = findPostfix(cmd); err != nil {
 		k.fail("postfix", err, "install it, or name its configuration with --postfix-config")
@@ -125,7 +127,7 @@ func (k *wiringCheck) unknownRecipient(ctx context.Context) {
 		k.fail("recipients", err, "add a service smtp inet to master.cf")
 		return
 	}
-	if _, err := k.chooseMailbox(ctx); err != nil {
+	if _, err := k.chooseTarget(ctx); err != nil {
 		return // nobody is refused before there is a mailbox, and the probe tells that there is none
 	}
 	for _, domain := range s.Domains {
@@ -147,7 +149,7 @@ func (k *wiringCheck) unknownRecipient(ctx context.Context) {
 
 // probe sends a mail and waits for it.
 func (k *wiringCheck) probe(ctx context.Context) {
-	mailbox, err := k.chooseMailbox(ctx)
+	to, err := k.chooseTarget(ctx)
 	if err != nil {
 		k.fail("probe", err, "name a mailbox with --mailbox; mairust init makes one")
 		return
@@ -157,22 +159,22 @@ func (k *wiringCheck) probe(ctx context.Context) {
 		k.fail("probe", err, "add a service smtp inet to master.cf")
 		return
 	}
-	id := "<mairust-probe." + uuid.NewString() + "@" + domainOf(mailbox) + ">"
+	id := "<mairust-probe." + uuid.NewString() + "@" + domainOf(to.address) + ">"
 	began := time.Now()
-	reply, err := postfix.Probe(ctx, smtp, mailbox, probeMessage(mailbox, id, began))
+	reply, err := postfix.Probe(ctx, smtp, to.address, probeMessage(to.address, id, began))
 	if err == nil && reply.Code/100 != 2 {
 		err = fmt.Errorf("it was answered %s", reply)
 	}
 	if err != nil {
-		k.fail("probe", fmt.Errorf("send to %s through %s: %w", mailbox, smtp, err), "see Postfix's log")
+		k.fail("probe", fmt.Errorf("send to %s through %s: %w", to.address, smtp, err), "see Postfix's log")
 		return
 	}
-	m, err := k.await(ctx, mailbox, id)
+	m, err := k.await(ctx, to.mailbox, id)
 	if err != nil {
 		k.fail("probe", err, "see postqueue -p and Postfix's log")
 		return
 	}
-	k.pass("probe", fmt.Sprintf("sent through %s, in %s (%s) after %.1f s", smtp, mailbox, m.Folder, time.Since(began).Seconds()))
+	k.pass("probe", fmt.Sprintf("sent through %s, in %s (%s) after %.1f s", smtp, to, m.Folder, time.Since(began).Seconds()))
 	k.verdict(m)
 	k.remove(ctx, m)
 }
@@ -187,32 +189,6 @@ func probeMessage(mailbox, id string, at time.Time) []byte {
 		"It may be deleted.", "",
 	}
 	return []byte(strings.Join(lines, "\r\n"))
-}
-
-// chooseMailbox is the first mailbox that the wiring reaches.
-func (k *wiringCheck) chooseMailbox(ctx context.Context) (string, error) {
-	s := k.base.State
-	switch {
-	case k.mailbox != "":
-		return strings.ToLower(k.mailbox), nil
-	case len(s.Recipients) > 0:
-		return s.Recipients[0], nil
-	}
-	for cursor := ""; ; {
-		var page wire.List[wire.Mailbox]
-		if err := k.daemon.call(ctx, http.MethodGet, "/api/v1/mailboxes?limit=100&cursor="+url.QueryEscape(cursor), nil, &page); err != nil {
-			return "", err
-		}
-		for _, m := range page.Data {
-			if slices.Contains(s.Domains, domainOf(m.Address)) {
-				return m.Address, nil
-			}
-		}
-		if !page.Pagination.HasMore {
-			return "", fmt.Errorf("MaiRust has no mailbox in %s", strings.Join(s.Domains, ", "))
-		}
-		cursor = page.Pagination.Cursor
-	}
 }
 
 // await polls the mailbox for a message.

@@ -448,7 +448,7 @@ func TestPilotMovesItsRecipientsAndNobodyElse(t *testing.T) {
 	t.Parallel()
 	sink := labtest.LMTPSink(t, "")
 	a := adopt(t, lab.PostfixOptions{
-		VirtualMailboxMaps: "inline:{{bob@example.test=1}, {kim@example.test=1}}", VirtualTransport: sink.Transport(),
+		VirtualMailboxMaps: "inline:{{bob@example.test=1}, {kim@example.test=1}, {robert@example.test=1}}", VirtualTransport: sink.Transport(),
 		ExtraMain: map[string]string{"transport_maps": "inline:{{nowhere.test=discard:}}"},
 	}, nil, "bob")
 	list := filepath.Join(a.site.dir, "pilot.txt")
@@ -465,6 +465,15 @@ func TestPilotMovesItsRecipientsAndNobodyElse(t *testing.T) {
 	require.Contains(t, report, "mode pilot")
 	require.Contains(t, report, "PASS  probe")
 
+	// The probe is looked for where an alias leads.
+	a.site.run(t, "init", "--tenant", "example", "--domain", "example.test", "--alias", "robert@example.test=bob@example.test")
+	require.NoError(t, os.WriteFile(list, []byte("robert@example.test\n"), 0o644))
+	a.apply(t, "--mode", "pilot", "--recipients", list)
+	require.Contains(t, a.mairust(t, "check"), "in bob@example.test by robert@example.test (INBOX)")
+	require.NoError(t, os.WriteFile(list, []byte("robert@example.test\nbob@example.test\n"), 0o644))
+	a.apply(t, "--mode", "pilot", "--recipients", list)
+	require.Contains(t, a.mairust(t, "check"), "in bob@example.test (INBOX)", "a mailbox of its own comes first")
+
 	// The same list with an address that MaiRust does not have.
 	require.NoError(t, os.WriteFile(list, []byte("bob@example.test\nkim@example.test\nx@elsewhere.test\n"), 0o644))
 	out, err = a.try(t, "", "apply", "--yes", "--mode", "pilot", "--recipients", list)
@@ -480,6 +489,10 @@ func TestPilotMovesItsRecipientsAndNobodyElse(t *testing.T) {
 	a.apply(t, "--mode", "replace")
 	require.NotContains(t, a.read(t, "main.cf"), "mairust/transport")
 	a.flows(t, "example.test")
+	require.Contains(t, a.mairust(t, "check", "--mailbox", "Robert+probe@example.test"), "in bob@example.test by robert+probe@example.test (INBOX)")
+	out, err = a.try(t, "", "check", "--mailbox", "nobody@example.test")
+	require.Error(t, err)
+	require.Contains(t, out, "MaiRust has no mailbox for nobody@example.test")
 	a.revert(t)
 }
 

@@ -559,6 +559,7 @@ func TestDirectoryIsTheLookupService(t *testing.T) {
 		"domains a.test": "OK a.test", "domains b.test": "NOTFOUND ", "domains c.test": "TEMP " + lookup.Unavailable, "domains d.test": "PERM no",
 		"mailboxes full@a.test": "TEMP " + lookup.Full, "mailboxes suspended@a.test": "TEMP " + lookup.Suspended,
 		"mailboxes nobody@a.test": "TEMP " + lookup.Uncertain, "mailboxes other@a.test": "TEMP some other word",
+		"mailboxes info@a.test": "OK bob@a.test",
 	}
 	go func() {
 		for {
@@ -584,12 +585,16 @@ func TestDirectoryIsTheLookupService(t *testing.T) {
 		}
 	}
 	require.Equal(t, map[string]any{"a.test": true, "b.test": false, "c.test": "the index is unavailable", "d.test": `it answered "PERM no"`}, got)
+	mailbox, found, err := d.Target(t.Context(), "info@a.test")
+	require.NoError(t, err)
+	require.True(t, found)
+	require.Equal(t, "bob@a.test", mailbox)
 	for _, name := range []string{"full", "suspended"} {
 		found, err := d.Mailbox(t.Context(), name+"@a.test")
 		require.NoError(t, err)
 		require.True(t, found, name)
 	}
-	found, err := d.Mailbox(t.Context(), "nobody@a.test")
+	found, err = d.Mailbox(t.Context(), "nobody@a.test")
 	require.ErrorIs(t, err, postfix.ErrUncertain)
 	require.False(t, found)
 	_, err = d.Mailbox(t.Context(), "other@a.test")

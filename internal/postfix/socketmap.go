@@ -31,11 +31,19 @@ type Lookup struct {
 
 // Domain asks the map domains.
 func (l Lookup) Domain(ctx context.Context, domain string) (bool, error) {
-	return l.ask(ctx, "domains "+domain)
+	_, found, err := l.ask(ctx, "domains "+domain)
+	return found, err
 }
 
 // Mailbox asks the map mailboxes.
 func (l Lookup) Mailbox(ctx context.Context, address string) (bool, error) {
+	_, found, err := l.ask(ctx, "mailboxes "+address)
+	return found, err
+}
+
+// Target finds the mailbox that takes mail for an address, by aliases and without detail. It is empty when nobody has the address, and
+// also when the mailbox is full or suspended.
+func (l Lookup) Target(ctx context.Context, address string) (mailbox string, found bool, err error) {
 	return l.ask(ctx, "mailboxes "+address)
 }
 
@@ -52,26 +60,26 @@ const (
 	maxReply = 100_000
 )
 
-func (l Lookup) ask(ctx context.Context, request string) (bool, error) {
+func (l Lookup) ask(ctx context.Context, request string) (value string, found bool, err error) {
 	reply, err := l.exchange(ctx, request)
 	if err != nil {
-		return false, fmt.Errorf("ask the recipient lookup at %s: %w", l.Address, err)
+		return "", false, fmt.Errorf("ask the recipient lookup at %s: %w", l.Address, err)
 	}
 	switch word, text, _ := strings.Cut(reply, " "); word {
 	case "OK":
-		return true, nil
+		return text, true, nil
 	case "NOTFOUND":
-		return false, nil
+		return "", false, nil
 	case "TEMP":
 		switch text {
 		case tempFull, tempSuspended: // it exists
-			return true, nil
+			return "", true, nil
 		case tempUncertain:
-			return false, ErrUncertain
+			return "", false, ErrUncertain
 		}
-		return false, fmt.Errorf("ask the recipient lookup at %s: %s", l.Address, text)
+		return "", false, fmt.Errorf("ask the recipient lookup at %s: %s", l.Address, text)
 	}
-	return false, fmt.Errorf("ask the recipient lookup at %s: it answered %q", l.Address, reply)
+	return "", false, fmt.Errorf("ask the recipient lookup at %s: it answered %q", l.Address, reply)
 }
 
 func (l Lookup) exchange(ctx context.Context, request string) (string, error) {
