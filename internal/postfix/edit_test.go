@@ -97,7 +97,7 @@ func TestMasterIsReadAsPostfixReadsIt(t *testing.T) {
 	services := postfix.ParseMaster(sampleMaster).Services()
 	require.Len(t, services, 3)
 	require.Equal(t, postfix.Service{
-		Name: "submission", Type: "inet", Chroot: "-", Command: "smtpd", Line: 3, Options: map[string]string{
+		Name: "submission", Type: "inet", Chroot: "-", Processes: "-", Command: "smtpd", Line: 3, Options: map[string]string{
 			"syslog_name": "postfix/submission", "smtpd_milters": "inet:localhost:8891", "content_filter": "",
 			"smtpd_sender_restrictions": "permit_sasl_authenticated, reject",
 		},

@@ -25,6 +25,8 @@ type Service struct {
 	Type string
 	// Chroot is "y", "n", or "-" for the default.
 	Chroot string
+	// Processes is how many may run at once: a number, or "-" for the default.
+	Processes string
 	// Command is the program: smtpd, lmtp, local.
 	Command string
 	// Options are the -o overrides of main.cf; of several with one name the last holds.
@@ -63,7 +65,7 @@ func parseService(c chunk) (Service, bool) {
 		return Service{}, false
 	}
 	word := func(i int) string { return text[words[i].start:words[i].end] }
-	s := Service{Name: word(0), Type: word(1), Chroot: word(4), Command: word(7), Options: map[string]string{}}
+	s := Service{Name: word(0), Type: word(1), Chroot: word(4), Processes: word(6), Command: word(7), Options: map[string]string{}}
 	for _, o := range options(text, words) {
 		s.Options[o.name] = o.value
 	}
@@ -130,10 +132,7 @@ func (m *MasterCF) SetOption(key, name, value string) bool {
 		return false
 	}
 	before := m.chunks[i].text
-	argument := name + "=" + value
-	if strings.ContainsAny(value, blanks) {
-		argument = "{ " + name + " = " + value + " }"
-	}
+	argument := override(name, value)
 	if !m.replaceOption(i, name, argument) {
 		m.chunks[i].text = strings.TrimRight(before, "\n") + "\n  -o " + argument + "\n"
 	}
@@ -142,6 +141,14 @@ func (m *MasterCF) SetOption(key, name, value string) bool {
 		return false
 	}
 	return true
+}
+
+// override spells the argument of an -o.
+func override(name, value string) string {
+	if strings.ContainsAny(value, blanks) {
+		return "{ " + name + " = " + value + " }"
+	}
+	return name + "=" + value
 }
 
 // replaceOption changes every place of an override, the last first: positions before it stay.

@@ -52,31 +52,35 @@ func (p *planner) warnMissing(ctx context.Context, addresses []string) error {
 	if len(missing) == 0 {
 		return nil
 	}
-	names := strings.Join(missing[:min(len(missing), maxNamed)], ", ")
-	if more := len(missing) - maxNamed; more > 0 {
-		names += fmt.Sprintf(" and %d more", more)
-	}
-	p.warn("recipients that exist now and not in MaiRust will be refused: "+names, "mairust init --mailbox makes them; or begin with --mode pilot")
+	p.warn("recipients that exist now and not in MaiRust will be refused: "+named(missing), "mairust init --mailbox makes them; or begin with --mode pilot")
 	return nil
 }
 
-// virtualAddresses are the addresses in the chosen domains that virtual_mailbox_maps lists, as far as its tables can
-// be listed.
-func (p *planner) virtualAddresses(ctx context.Context) []string {
+// named names some of a list, and how many more there are.
+func named(list []string) string {
+	names := strings.Join(list[:min(len(list), maxNamed)], ", ")
+	if more := len(list) - maxNamed; more > 0 {
+		names += fmt.Sprintf(" and %d more", more)
+	}
+	return names
+}
+
+// listed are the addresses in the domains that the tables of a parameter have as keys, as far as its tables can be listed.
+func (p *planner) listed(ctx context.Context, parameter string, domains []string) []string {
 	var out []string
-	for _, t := range Fields(p.site.Value("virtual_mailbox_maps")) {
+	for _, t := range Fields(p.site.Value(parameter)) {
 		t = strings.TrimPrefix(t, "proxy:")
 		if kind, _, _ := strings.Cut(t, ":"); !listable[kind] {
 			continue
 		}
 		keys, err := run(ctx, nil, "postmap", "-c", p.site.Host.Dir, "-s", t)
 		if err != nil {
-			p.warn(fmt.Sprintf("virtual_mailbox_maps cannot be listed: %v", err), "postmap "+t)
+			p.warn(fmt.Sprintf("%s cannot be listed: %v", parameter, err), "postmap "+t)
 			continue
 		}
 		for line := range strings.Lines(keys) {
 			key := strings.ToLower(Fields(line)[0])
-			if local, domain, ok := strings.Cut(key, "@"); ok && local != "" && slices.Contains(p.virtual, domain) {
+			if local, domain, ok := strings.Cut(key, "@"); ok && local != "" && slices.Contains(domains, domain) {
 				out = append(out, key)
 			}
 		}

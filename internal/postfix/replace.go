@@ -3,6 +3,7 @@ package postfix
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -17,9 +18,11 @@ func (p *planner) replace(ctx context.Context) error {
 		}
 	}
 	if len(p.local) > 0 {
-		return p.replaceLocal(ctx)
+		if err := p.replaceLocal(ctx); err != nil {
+			return err
+		}
 	}
-	return nil
+	return p.warnRoutes(ctx)
 }
 
 // replaceVirtual switches virtual_transport when all virtual domains are chosen, else each by transport_maps.
@@ -29,38 +32,16 @@ func (p *planner) replaceVirtual(ctx context.Context) error {
 		return err
 	}
 	others := without(all, p.virtual)
-	if err := p.warnMissing(ctx, p.virtualAddresses(ctx)); err != nil {
+	if err := p.warnMissing(ctx, p.listed(ctx, "virtual_mailbox_maps", p.virtual)); err != nil {
 		return err
 	}
 	if complete && len(others) == 0 {
 		p.set("virtual_transport", p.lmtp(), "mail for "+strings.Join(p.virtual, ", ")+" is delivered to MaiRust")
 		p.set("virtual_mailbox_maps", p.recipients(), "MaiRust says who exists; others are refused with 550 5.1.1")
-		return p.overrideRoutes(ctx, p.virtual)
+		return p.overrideRoutes(ctx, p.virtual, p.lmtp())
 	}
-	p.routeDomains(p.virtual)
+	p.routeDomains(p.virtual, p.lmtp())
 	return p.shareVirtualMaps(others)
-}
-
-// routeDomains sends domains to MaiRust by the transport table.
-func (p *planner) routeDomains(domains []string) {
-	for _, d := range domains {
-		p.transport = append(p.transport, d+"\t"+p.lmtp())
-	}
-}
-
-// overrideRoutes adds domains to our transport table when the site's own transport_maps would send them elsewhere.
-func (p *planner) overrideRoutes(ctx context.Context, domains []string) error {
-	for _, d := range domains {
-		route, found, err := p.site.find(ctx, "transport_maps", d)
-		if err != nil {
-			return err
-		}
-		if found {
-			p.note("transport_maps sends %s to %s; our route comes before it", d, route)
-			p.routeDomains([]string{d})
-		}
-	}
-	return nil
 }
 
 // shareVirtualMaps keeps the site's tables for the domains that stay. virtual(8) refuses socketmap tables for
@@ -104,7 +85,7 @@ func (p *planner) replaceLocal(ctx context.Context) error {
 	if transport, _, _ := strings.Cut(p.site.Value("local_transport"), ":"); transport != "local" {
 		p.note("local_transport is %s, not local(8): the domains are routed by transport_maps, and aliases(5) do not apply, as before",
 			p.site.Value("local_transport"))
-		p.routeDomains(p.local)
+		p.routeDomains(p.local, p.lmtp())
 		p.prepend("local_recipient_maps", p.recipients(), "MaiRust's mailboxes exist")
 		return nil
 	}
@@ -126,7 +107,7 @@ func (p *planner) replaceLocal(ctx context.Context) error {
 	}
 	p.set("local_recipient_maps", p.localRecipients(others, keepers), "MaiRust says who exists, beside aliases and what stays")
 	p.set("mailbox_transport", p.lmtp(), "after aliases and .forward files, mail for "+strings.Join(p.local, ", ")+" is delivered to MaiRust")
-	return p.overrideRoutes(ctx, p.local)
+	return p.overrideRoutes(ctx, p.local, "local:") // not to MaiRust at once: aliases come first, and root
 }
 
 // keepers are the system addresses that must go on working although MaiRust does not have them.
@@ -174,25 +155,7 @@ func (p *planner) keep(ctx context.Context, others, keepers []string) error {
 	if len(others)+len(keepers) == 0 {
 		return nil
 	}
-	service := Service{Chroot: "n"}
-	for _, s := range p.master.Services() {
-		if s.Key() == "local/unix" {
-			service = s
-		}
-	}
-	line := keepService + "  unix  -       n       " + service.Chroot + "       -       -       local\n"
-	for _, name := range []string{"mailbox_transport", "mailbox_transport_maps"} {
-		old := p.raw(name)
-		if own, ok := service.Options[name]; ok {
-			old = own
-		}
-		argument := name + "=" + old
-		if strings.ContainsAny(old, blanks) {
-			argument = "{ " + name + " = " + old + " }"
-		}
-		line += "  -o " + argument + "\n"
-	}
-	p.master.put(keepService+"/unix", line)
+	p.master.put(keepService+"/unix", p.keepEntry())
 	p.service(keepService+"/unix", "delivers as before: "+listOf(listOf(others...), listOf(keepers...)))
 	p.set(keepService+"_destination_recipient_limit", "$local_destination_recipient_limit", "as local(8) has it")
 	p.set(keepService+"_destination_concurrency_limit", "$local_destination_concurrency_limit", "as local(8) has it")
@@ -200,15 +163,40 @@ func (p *planner) keep(ctx context.Context, others, keepers []string) error {
 		p.prepend("mailbox_transport_maps", inline(keepers, keepService+":"), "these are delivered as before")
 	}
 	for _, d := range others {
-		_, routed, err := p.site.find(ctx, "transport_maps", d)
+		_, routed, err := p.siteRoute(ctx, d)
 		if err != nil {
 			return err
 		}
 		if !routed {
-			p.transport = append(p.transport, d+"\t"+keepService+":")
+			p.routeDomains([]string{d}, keepService+":")
 		}
 	}
 	return nil
+}
+
+// keepEntry is the entry of the second local(8): that of the first, but with the mailbox_transport and mailbox_transport_maps of
+// before, wherever they stood.
+func (p *planner) keepEntry() string {
+	first, options := Service{Chroot: "n", Processes: "-"}, []option(nil)
+	if i := p.master.find("local/unix"); i >= 0 {
+		first, _ = parseService(p.master.chunks[i])
+		options = p.master.options(i)
+	}
+	entry := keepService + "  unix  -       n       " + first.Chroot + "       -       " + first.Processes + "       local\n"
+	before := []string{"mailbox_transport", "mailbox_transport_maps"}
+	for _, name := range before {
+		value, own := first.Options[name]
+		if !own {
+			value = p.raw(name)
+		}
+		entry += "  -o " + override(name, value) + "\n"
+	}
+	for _, o := range options {
+		if !slices.Contains(before, o.name) {
+			entry += "  -o " + override(o.name, o.value) + "\n"
+		}
+	}
+	return entry
 }
 
 // inline is a table within main.cf that gives the same value for each key.
