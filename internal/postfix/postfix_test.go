@@ -249,7 +249,7 @@ func TestSecondLocalIsLikeTheFirst(t *testing.T) {
 `, 1)
 	_, p, err := plan(t, newHost(t, main, master), options(postfix.Replace))
 	require.NoError(t, err)
-	require.Contains(t, p.Master(), master)
+	require.Contains(t, p.Master(), strings.Replace(master, "lmtp:unix:private/dovecot", "lmtp:inet:127.0.0.1:2424", 1), "the first delivers to MaiRust")
 	require.Contains(t, p.Master(), `
 mairust-keep  unix  -       n       y       -       3       local
   -o mailbox_transport=lmtp:unix:private/dovecot
@@ -258,6 +258,21 @@ mairust-keep  unix  -       n       y       -       3       local
   -o home_mailbox=Maildir/
   -o { forward_path = /var/forward/$user, $home/.forward }
 `)
+}
+
+func TestTablesThatLocalHasForItselfStay(t *testing.T) {
+	main := "compatibility_level = 3.6\nmydestination = example.test\nalias_maps = inline:{{postmaster=root}}\n"
+	h := newHost(t, main, strings.TrimSpace(plainMaster)+" -o mailbox_transport_maps=inline:{{kim=x:}}\n")
+	_, p, err := plan(t, h, options(postfix.Replace))
+	require.NoError(t, err)
+	require.Contains(t, p.Master(), "local unix - n n - - local -o { mailbox_transport_maps = inline:{{root=mairust-keep:}}, inline:{{kim=x:}} }\n")
+	require.Contains(t, p.Master(), "\n  -o mailbox_transport_maps=inline:{{kim=x:}}\n", "mairust-keep has them as they were")
+	master := read(t, h, "master.cf")
+	apply(t, h, options(postfix.Replace))
+	b, err := h.Undo()
+	require.NoError(t, err)
+	require.NoError(t, h.Revert(b))
+	require.Equal(t, master, read(t, h, "master.cf"))
 }
 
 func TestLocalDomainsAllOfWhichAreSwitched(t *testing.T) {

@@ -75,6 +75,9 @@ func (p *planner) shareVirtualMaps(others []string) error {
 // keepService is a second local(8), for what shall be delivered as before.
 const keepService = "mairust-keep"
 
+// localService is the key of the first.
+const localService = "local/unix"
+
 // replaceLocal has local(8) deliver to MaiRust after aliases and .forward files. Local domains that were not chosen
 // (the host's own names, mostly), and system addresses without a mailbox, are delivered as before by a second local(8).
 func (p *planner) replaceLocal(ctx context.Context) error {
@@ -107,6 +110,9 @@ func (p *planner) replaceLocal(ctx context.Context) error {
 	}
 	p.set("local_recipient_maps", p.localRecipients(others, keepers), "MaiRust says who exists, beside aliases and what stays")
 	p.set("mailbox_transport", p.lmtp(), "after aliases and .forward files, mail for "+strings.Join(p.local, ", ")+" is delivered to MaiRust")
+	if err := p.changeLocal(keepers); err != nil {
+		return err
+	}
 	return p.overrideRoutes(ctx, p.local, "local:") // not to MaiRust at once: aliases come first, and root
 }
 
@@ -174,11 +180,36 @@ func (p *planner) keep(ctx context.Context, others, keepers []string) error {
 	return nil
 }
 
+// changeLocal changes what the entry of local(8) has for itself, which would come before main.cf.
+func (p *planner) changeLocal(keepers []string) error {
+	i := p.master.find(localService)
+	if i < 0 {
+		return nil
+	}
+	s, _ := parseService(p.master.chunks[i])
+	own := map[string]string{}
+	if _, has := s.Options["mailbox_transport"]; has {
+		own["mailbox_transport"] = p.lmtp()
+	}
+	if maps, has := s.Options["mailbox_transport_maps"]; has && len(keepers) > 0 {
+		own["mailbox_transport_maps"] = listOf(inline(keepers, keepService+":"), maps)
+	}
+	for name, value := range own {
+		if !p.master.SetOption(localService, name, value) {
+			return fmt.Errorf("the service %s of master.cf (line %d) cannot be read: mend it first", s.Name, s.Line)
+		}
+	}
+	if len(own) > 0 {
+		p.service(localService, "what it has for itself comes before main.cf")
+	}
+	return nil
+}
+
 // keepEntry is the entry of the second local(8): that of the first, but with the mailbox_transport and mailbox_transport_maps of
 // before, wherever they stood.
 func (p *planner) keepEntry() string {
 	first, options := Service{Chroot: "n", Processes: "-"}, []option(nil)
-	if i := p.master.find("local/unix"); i >= 0 {
+	if i := p.master.find(localService); i >= 0 {
 		first, _ = parseService(p.master.chunks[i])
 		options = p.master.options(i)
 	}
