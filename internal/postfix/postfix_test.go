@@ -239,6 +239,49 @@ func TestLocalDomainsThatTheSiteRoutesStillHaveAliases(t *testing.T) {
 	require.NotContains(t, tables, "mairust-keep", "host.test goes where it went")
 }
 
+// Neither a route to no transport nor one to local(8) leads past the first local(8), which delivers to MaiRust.
+func TestHostNamesWithANullRouteAreKept(t *testing.T) {
+	for _, route := range []string{"host.example.test=:", ".example.test=:", ".example.test=local:", "*=local:"} {
+		main := "compatibility_level = 3.6\nmydestination = example.test, host.example.test\ntransport_maps = inline:{{" + route + "}}\n"
+		_, p, err := plan(t, newHost(t, main, plainMaster), options(postfix.Replace))
+		require.NoError(t, err)
+		tables := ""
+		for _, f := range p.Files {
+			tables += f.Text
+		}
+		require.Contains(t, tables, "\nhost.example.test\tmairust-keep:\n", route)
+	}
+}
+
+// What we changed in the entry of local(8) is not what was there before, though others have changed the entry since.
+func TestOverridesOfLocalAreTakenBackFromAChangedEntry(t *testing.T) {
+	main := "compatibility_level = 3.6\nmydestination = example.test, host.test\nalias_maps = inline:{{postmaster=root}}\n"
+	master := strings.Replace(plainMaster, "local unix - n n - - local\n", `local unix - n n - - local
+  -o mailbox_transport=lmtp:unix:private/dovecot
+  -o mailbox_transport_maps=inline:{{kim=x:}}
+`, 1)
+	h := newHost(t, main, master)
+	apply(t, h, options(postfix.Replace))
+	edit := func(text string) string {
+		return strings.Replace(text, "local unix - n n - - local\n", "local unix - n n - 7 local\n", 1)
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(h.Dir, "master.cf"), []byte(edit(read(t, h, "master.cf"))), 0o644))
+	cool(t, h)
+	b, p, err := plan(t, h, options(postfix.Replace))
+	require.NoError(t, err)
+	require.Equal(t, edit(master), b.Master)
+	require.Contains(t, p.Master(), `
+mairust-keep  unix  -       n       n       -       7       local
+  -o mailbox_transport=lmtp:unix:private/dovecot
+  -o mailbox_transport_maps=inline:{{kim=x:}}
+`)
+	require.True(t, b.Clean())
+	b.Main += "#transport_maps = texthash:$config_directory/mairust/transport\n"
+	require.True(t, b.Clean(), "nobody reads a comment")
+	b.Main += "transport_maps = texthash:$config_directory/mairust/transport\n"
+	require.False(t, b.Clean())
+}
+
 func TestSecondLocalIsLikeTheFirst(t *testing.T) {
 	main := "compatibility_level = 3.6\nmydestination = example.test, host.test\nmailbox_transport_maps = inline:{{kim=x:}}\n"
 	master := strings.Replace(plainMaster, "local unix - n n - - local\n", `local unix - n y - 3 local

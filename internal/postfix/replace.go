@@ -65,7 +65,7 @@ func (p *planner) shareVirtualMaps(others []string) error {
 		}
 		p.set("mairust_kept_mailbox_maps", old, "the tables of the domains that stay, for virtual(8)")
 		if !p.master.SetOption(s.Key(), "virtual_mailbox_maps", "$mairust_kept_mailbox_maps") {
-			return fmt.Errorf("the service %s of master.cf (line %d) cannot be read: mend it first", s.Name, s.Line)
+			return fmt.Errorf("the entry %s of master.cf cannot be read: mend it first", localService)
 		}
 		p.service(s.Key(), "virtual(8) may not use MaiRust's lookup, and need not")
 	}
@@ -169,11 +169,12 @@ func (p *planner) keep(ctx context.Context, others, keepers []string) error {
 		p.prepend("mailbox_transport_maps", inline(keepers, keepService+":"), "these are delivered as before")
 	}
 	for _, d := range others {
-		_, routed, err := p.siteRoute(ctx, d)
+		route, _, err := p.siteRoute(ctx, d)
 		if err != nil {
 			return err
 		}
-		if !routed {
+		// No route, one to no transport and one to local(8) all come to the first local(8), which delivers to MaiRust now.
+		if transport, _, _ := strings.Cut(route, ":"); transport == "" || transport == "local" {
 			p.routeDomains([]string{d}, keepService+":")
 		}
 	}

@@ -140,8 +140,14 @@ func (b *Baseline) undoMaster() {
 	b.Master = m.String()
 }
 
-// undoService takes our milter out of a service that others have changed.
+// undoService takes our overrides and our milter out of a service that others have changed.
 func (b *Baseline) undoService(m *MasterCF, e Edit) {
+	before, after, now := optionsOf(deref(e.Before)), optionsOf(e.After), optionsOf(m.Entry(e.Name))
+	for name, ours := range after {
+		if was, had := before[name]; had && was != ours && now[name] == ours {
+			m.SetOption(e.Name, name, was)
+		}
+	}
 	for _, s := range m.Services() {
 		milters := Fields(s.Options["smtpd_milters"])
 		if rest := without(milters, []string{"$" + milterName}); s.Key() == e.Name && len(rest) < len(milters) {
@@ -151,11 +157,19 @@ func (b *Baseline) undoService(m *MasterCF, e Edit) {
 	b.warn("the service "+e.Name+" of master.cf was changed since: look at it", "before it was:\n"+strings.TrimRight(deref(e.Before), "\n"))
 }
 
+// optionsOf are the overrides of the only entry in a text; none when it has no entry.
+func optionsOf(text string) map[string]string {
+	for _, s := range ParseMaster(text).Services() {
+		return s.Options
+	}
+	return nil
+}
+
 // leftovers warns of what still names our files, services or parameters.
 func (b *Baseline) leftovers() {
 	for _, f := range []struct{ name, text string }{{mainName, b.Main}, {masterName, b.Master}} {
 		for i, line := range slices.Collect(strings.Lines(f.text)) {
-			if !isComment(line) && namesOurs(line) {
+			if namesOurs(line) {
 				b.warn(fmt.Sprintf("%s line %d still names what is MaiRust's: %s", f.name, i+1, strings.TrimSpace(line)), "take it out by hand, then revert again")
 			}
 		}
@@ -163,11 +177,18 @@ func (b *Baseline) leftovers() {
 }
 
 // Clean says whether nothing names our files, services or parameters any more, so that they can go.
-func (b *Baseline) Clean() bool { return !namesOurs(b.Main) && !namesOurs(b.Master) }
+func (b *Baseline) Clean() bool {
+	lines := slices.Concat(slices.Collect(strings.Lines(b.Main)), slices.Collect(strings.Lines(b.Master)))
+	return !slices.ContainsFunc(lines, namesOurs)
+}
 
-func namesOurs(text string) bool {
+// namesOurs says whether a line does that Postfix reads.
+func namesOurs(line string) bool {
+	if isComment(line) {
+		return false
+	}
 	for _, ours := range []string{"$config_directory/" + ourDir + "/", "$mairust_", "${mairust_", keepService + ":"} {
-		if strings.Contains(text, ours) {
+		if strings.Contains(line, ours) {
 			return true
 		}
 	}
