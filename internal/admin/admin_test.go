@@ -69,6 +69,9 @@ func TestBadSetupIsRefusedBeforeAnythingIsMade(t *testing.T) {
 				w.AliasDomains = []wire.AliasDomain{{Domain: "alias.test", Of: "example.test"}}
 				w.Mailboxes = []string{"bob@example.test", "hanako@alias.test"}
 			},
+			"alias domain of nothing": func(w *wire.Setup) {
+				w.AliasDomains = []wire.AliasDomain{{Domain: "alias.test", Of: "exmaple.test"}}
+			},
 			"foreign alias": func(w *wire.Setup) {
 				w.Mailboxes = []string{"bob@example.test"}
 				w.Aliases = []wire.SetupAlias{{Address: "info@exmaple.test", AliasTarget: wire.AliasTarget{Target: "bob@example.test"}}}
@@ -119,7 +122,15 @@ func TestSetupMakesNoUserWithoutAMailbox(t *testing.T) {
 			"in an alias domain":     func(w *wire.Setup) { w.Mailboxes[1] = "hanako@alias.test" },
 			"a domain of another":    func(w *wire.Setup) { other(w); w.Mailboxes[0], w.Mailboxes[1] = "bob@other.test", "kim@example.test" },
 			"a domain that is taken": func(w *wire.Setup) { other(w); w.Domains, w.Mailboxes = []string{"other.test", "example.test"}, nil },
-			"an admin of another":    func(w *wire.Setup) { other(w); w.Mailboxes = nil; w.Admin = "hanako@example.test" },
+			"an alias domain of another": func(w *wire.Setup) {
+				other(w)
+				w.Mailboxes, w.AliasDomains = nil, []wire.AliasDomain{{Domain: "alias.test", Of: "other.test"}}
+			},
+			"a domain of another as an alias domain": func(w *wire.Setup) {
+				other(w)
+				w.Mailboxes, w.AliasDomains = nil, []wire.AliasDomain{{Domain: "example.test", Of: "other.test"}}
+			},
+			"an admin of another": func(w *wire.Setup) { other(w); w.Mailboxes = nil; w.Admin = "hanako@example.test" },
 		} {
 			bad := wire.Setup{Tenant: "first", Domains: []string{"example.test"}, Mailboxes: []string{"bob@example.test", ""}}
 			spoil(&bad)

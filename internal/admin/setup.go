@@ -13,8 +13,8 @@ import (
 )
 
 // Setup makes what is missing of a tenant with its domains, a super_admin and mailboxes; what is there stays as
-// it is, so that it may be repeated. What can be known before is checked before anything is made; where an alias leads is
-// known when the mailboxes are there. Each new mailbox gets a user whose login is its address. The result has what was made,
+// it is, so that it may be repeated. What can be known before is checked before anything is made; where an alias leads, and
+// whether its address is a mailbox's, is known when those are there. Each new mailbox gets a user whose login is its address. The result has what was made,
 // also beside an error. auth.ErrForbidden, a *Refused for bad input, or store.ErrExists.
 func (a *Admin) Setup(ctx context.Context, p auth.Principal, s wire.Setup) (wire.SetupResult, error) {
 	if !p.Can(auth.SetUp) {

@@ -22,7 +22,7 @@ func (w *setup) check(ctx context.Context) error {
 		return fmt.Errorf("tenant %s: %w", w.want.Tenant, err)
 	}
 	w.tenant = t
-	for _, step := range []func(context.Context) error{w.checkDomains, w.checkAdmin, w.checkMailboxes, w.checkAliases} {
+	for _, step := range []func(context.Context) error{w.checkDomains, w.checkAliasDomains, w.checkAdmin, w.checkMailboxes, w.checkAliases} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -39,6 +39,27 @@ func (w *setup) checkDomains(ctx context.Context) error {
 			return fmt.Errorf("domain %s: %w", name, err)
 		case d.Tenant != w.tenant.ID || d.AliasOf != "":
 			return refuse("domain_taken", name)
+		}
+	}
+	return nil
+}
+
+func (w *setup) checkAliasDomains(ctx context.Context) error {
+	for _, pair := range w.aliasDomains {
+		name, of := pair[0], pair[1]
+		switch isAlias, err := w.domainToBe(ctx, of); {
+		case err == nil && isAlias, errors.Is(err, store.ErrNotFound):
+			return refuse("alias_domain_of", of)
+		case err != nil:
+			return err
+		}
+		d, err := w.store.DomainByName(ctx, name)
+		switch {
+		case errors.Is(err, store.ErrNotFound):
+		case err != nil:
+			return fmt.Errorf("domain %s: %w", name, err)
+		case d.Tenant != w.tenant.ID || d.AliasOf == "":
+			return refuse("domain_taken_otherwise", name)
 		}
 	}
 	return nil
