@@ -42,6 +42,9 @@ func openSQLite(ctx context.Context, o Options) (*DB, error) {
 	if err := os.MkdirAll(filepath.Dir(o.Path), 0o700); err != nil {
 		return nil, fmt.Errorf("open %s: %w", o.Path, err)
 	}
+	if target, err := filepath.EvalSymlinks(o.Path); err == nil {
+		o.Path = target // where SQLite has the log too
+	}
 	lock, err := lockFile(o.Path + ".lock")
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", o.Path, err)

@@ -111,6 +111,10 @@ func TestALogThatAKilledProcessCouldNotFlushIsWrittenAgain(t *testing.T) {
 	path = log.killed(path)
 	_, err := sqldb.Open(ctx, sqldb.Options{Path: path})
 	require.ErrorIs(t, err, sqldb.ErrUnavailable, "the disk is as it was")
+	link := filepath.Join(t.TempDir(), "link.db")
+	require.NoError(t, os.Symlink(path, link))
+	_, err = sqldb.Open(ctx, sqldb.Options{Path: link})
+	require.ErrorIs(t, err, sqldb.ErrUnavailable, "the log is beside the file that the link leads to")
 	log.failing = false
 	db = open(t, sqldb.Options{Path: path})
 	require.Equal(t, 101, countTenants(t, db), "the log is whole, in memory")
