@@ -211,15 +211,15 @@ func (s *settler) noteNowhere(ctx context.Context, described, why string) error 
 	if err != nil {
 		return nil //nolint:nilerr // no mail can be for it
 	}
-	_, err = s.store.Resolve(ctx, address, "")
-	if errors.Is(err, store.ErrNotFound) {
-		_, err = s.store.AliasTarget(ctx, address) // to an address elsewhere
+	has, err := s.store.HasDomain(ctx, address.Fold().Domain)
+	if err == nil && has {
+		_, _, err = s.store.LeadsTo(ctx, mail.Address{}, address, "")
 	}
 	switch {
-	case errors.Is(err, store.ErrNotFound):
+	case err == nil && !has, errors.Is(err, store.ErrNotFound):
 		s.addNowhere(address.String(), why)
 		return nil
-	case errors.Is(err, store.ErrSuspended), errors.Is(err, store.ErrQuota):
+	case errors.Is(err, store.ErrSuspended), errors.Is(err, store.ErrQuota), errors.Is(err, store.ErrLoop):
 		return nil
 	}
 	return err

@@ -236,6 +236,30 @@ func TestADatabaseThatLacksDescribedAddressesIsNotAccepted(t *testing.T) {
 	})
 }
 
+// What is an alias domain now leads to addresses that nobody has.
+func TestAddressesOfADomainThatIsAnAliasNowAreLacking(t *testing.T) {
+	onEach(t, func(t *testing.T, r *rig) {
+		ctx := t.Context()
+		storetest.NewSite(t, r.store, "one", "one.test", "bob", "hana")
+		require.NoError(t, r.fsck().DescribeAll(ctx))
+		require.NoError(t, r.fsck().Watch(ctx))
+		r.anew()
+		made, _, err := r.store.EnsureTenant(ctx, "one")
+		require.NoError(t, err)
+		own, _, err := r.store.EnsureDomain(ctx, made.ID, "main.test", "")
+		require.NoError(t, err)
+		_, _, err = r.store.EnsureDomain(ctx, made.ID, "one.test", own.ID)
+		require.NoError(t, err)
+		r.requireLacking(fsck.Request{Rebuild: true, MinAge: -1}, 2)
+		_, _, err = r.store.EnsureMailbox(ctx, made.ID, r.address("bob@main.test"), "")
+		require.NoError(t, err)
+		r.requireLacking(fsck.Request{Repair: true, MinAge: -1}, 1)
+		r.alias(made.ID, "hana@main.test", "hana@elsewhere.test")
+		r.check(fsck.Request{Repair: true, MinAge: -1})
+		require.NoError(t, r.fsck().Certain(ctx))
+	})
+}
+
 func TestAliasesThatCannotBeMadeAgainStayDescribed(t *testing.T) {
 	onEach(t, func(t *testing.T, r *rig) {
 		ctx := t.Context()
