@@ -46,7 +46,7 @@ deletions: what was deleted comes back. Nor is what was set and learnt of sender
 Make no tenant before it. Addresses that are described and cannot be made again keep the database from being accepted.
 
 --verify-content reads every byte. When interrupted, the next one goes on from there, and of what was read before looks whether it is
-there, and reads again what was damaged; --restart begins anew.
+there, and reads again what was damaged; --restart begins anew, and so does --repair of a database that is not accepted yet.
 
 Exit codes: 0 all is well, 1 problems were found and all mended, 2 problems are left, 3 interrupted, 4 not carried out.`,
 		Example: `  mairust fsck

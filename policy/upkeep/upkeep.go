@@ -79,7 +79,7 @@ func New(o Options, d Deps) (*Upkeep, error) {
 			Name: "mairust_upkeep_removed_rows_total", Help: "Rows about outgoing mail that were kept for as long as outbound.retention says.",
 		}),
 		done: f.NewGauge(prometheus.GaugeOpts{
-			Name: "mairust_upkeep_last_timestamp_seconds", Help: "When days were last summed up and old rows removed, all of them; on the node that does it.",
+			Name: "mairust_upkeep_last_timestamp_seconds", Help: "When days were last summed up and old rows removed, all of them but in a run that doubts its clock; on the node that does it.",
 		}),
 	}, nil
 }
