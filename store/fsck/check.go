@@ -105,8 +105,9 @@ func (c *check) notAccepted() string {
 	case c.unlisted != nil && c.inDoubt:
 		return "the sweep stays stopped: not all could be listed, and the database may lack what is described there; make readable or take away what cannot be read, and run it again"
 	case c.nowhere > 0 && c.inDoubt:
-		return fmt.Sprintf("the sweep stays stopped: %d addresses are described and cannot be made again, and mail for them would be refused; make their mailboxes or aliases "+
-			"(mairust init --mailbox, mairustctl alias), or begin with an empty database, and run it again (the first: %s)", c.nowhere, c.nowhereBy)
+		return fmt.Sprintf("the sweep stays stopped: %d addresses are described and cannot be made again, and mail for them would be refused; begin with an empty database "+
+			"and make nothing in it before --rebuild, or make their mailboxes or aliases (mairust init --mailbox, mairustctl alias), which leaves their old mail aside, and run it again "+
+			"(the first: %s)", c.nowhere, c.nowhereBy)
 	case len(c.unread) == 0:
 		return ""
 	}
