@@ -65,7 +65,7 @@ func (p *planner) shareVirtualMaps(others []string) error {
 		}
 		p.set("mairust_kept_mailbox_maps", old, "the tables of the domains that stay, for virtual(8)")
 		if !p.master.SetOption(s.Key(), "virtual_mailbox_maps", "$mairust_kept_mailbox_maps") {
-			return fmt.Errorf("the entry %s of master.cf cannot be read: mend it first", localService)
+			return fmt.Errorf("the service %s of master.cf (line %d) cannot be read: mend it first", s.Name, s.Line)
 		}
 		p.service(s.Key(), "virtual(8) may not use MaiRust's lookup, and need not")
 	}
@@ -197,7 +197,7 @@ func (p *planner) changeLocal(keepers []string) error {
 	}
 	for name, value := range own {
 		if !p.master.SetOption(localService, name, value) {
-			return fmt.Errorf("the service %s of master.cf (line %d) cannot be read: mend it first", s.Name, s.Line)
+			return fmt.Errorf("the entry %s of master.cf cannot be read: mend it first", localService)
 		}
 	}
 	if len(own) > 0 {
