@@ -190,7 +190,7 @@ func (t *Ticket) Placed() { t.log.end(t.segment) }
 func (t *Ticket) Void(ctx context.Context) error {
 	defer t.log.end(t.segment)
 	defer t.log.release(t.keys)
-	return t.log.append(ctx, &entry{record: record{kind: kindVoid, body: fmt.Append(nil, t.seq)}})
+	return t.log.append(ctx, &entry{record: record{kind: kindVoid, keys: t.keys, body: fmt.Append(nil, t.seq)}})
 }
 
 // Delete says that the object under key is to go: it will not come back after a crash. It is to be called before

@@ -131,6 +131,20 @@ func TestDeletedAndVoidedObjectsDoNotComeBack(t *testing.T) {
 	require.Equal(t, map[string]string{"kept": "one", "void": "another's", "again": "four"}, after.there)
 }
 
+// Two processes whose clocks have met give the same numbers.
+func TestAVoidIsOfItsOwnProcess(t *testing.T) {
+	dir, o := filepath.Join(t.TempDir(), "journal"), newObjects()
+	options, now := o.options(), time.Now()
+	options.Now = func() time.Time { return now }
+	ours, theirs := open(t, dir, options), open(t, dir, options)
+	put(t, theirs, "acknowledged", "theirs").Placed()
+	require.NoError(t, put(t, ours, "refused", "ours").Void(t.Context()))
+
+	after := newObjects()
+	open(t, crash(t, dir), after.options())
+	require.Equal(t, map[string]string{"theirs": "acknowledged"}, after.there)
+}
+
 func TestTwoPutsOfOneKeyAtOnceAreOne(t *testing.T) {
 	l := open(t, filepath.Join(t.TempDir(), "journal"), newObjects().options())
 	var mu sync.Mutex

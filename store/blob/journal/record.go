@@ -39,7 +39,7 @@ const (
 	kindPut kind = 1
 	// kindDelete: what was put under the keys is gone.
 	kindDelete kind = 2
-	// kindVoid: the put whose seq is in the body is to be forgotten.
+	// kindVoid: the put of the same keys whose seq is in the body is to be forgotten. Without keys, as older versions wrote it, any of this seq is.
 	kindVoid kind = 3
 )
 

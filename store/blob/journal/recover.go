@@ -253,17 +253,14 @@ func (l *Log) recordsOf(s *segment) (records []record, used bool, err error) {
 // nil, are those that are not to be done again, and takes what is done.
 func (l *Log) apply(records []record, done map[placed]bool) error {
 	inOrder(records)
-	void := map[uint64]bool{}
-	for _, r := range records {
-		if seq, err := strconv.ParseUint(string(r.body), 10, 64); r.kind == kindVoid && err == nil {
-			void[seq] = true
-		}
-	}
-	gone := deletedLater(records)
+	gone, isVoid := deletedLater(records), voids(records)
 	var failed []error
 	for i, r := range records {
+		if isVoid(r) {
+			continue
+		}
 		keys := r.keys
-		if r.kind == kindPut && !void[r.seq] {
+		if r.kind == kindPut {
 			keys = without(keys, gone, i)
 		}
 		for _, k := range keys {
@@ -271,10 +268,10 @@ func (l *Log) apply(records []record, done map[placed]bool) error {
 				continue
 			}
 			var err error
-			switch {
-			case r.kind == kindPut && !void[r.seq]:
+			switch r.kind {
+			case kindPut:
 				err = l.o.Place([]string{k}, r.body)
-			case r.kind == kindDelete:
+			case kindDelete:
 				err = l.o.Remove(k)
 			}
 			switch {
@@ -295,6 +292,30 @@ func (l *Log) apply(records []record, done map[placed]bool) error {
 type placed struct {
 	seq uint64
 	key string
+}
+
+// voids tells the puts that did not come to their end, and what says so of them. A void names keys because two processes may have given the
+// same seq.
+func voids(records []record) func(record) bool {
+	void := map[placed]bool{}
+	for _, r := range records {
+		seq, err := strconv.ParseUint(string(r.body), 10, 64)
+		if r.kind != kindVoid || err != nil {
+			continue
+		}
+		void[placed{seq, firstOf(r.keys)}] = true
+	}
+	return func(r record) bool {
+		return r.kind == kindVoid || r.kind == kindPut && (void[placed{r.seq, ""}] || void[placed{r.seq, firstOf(r.keys)}])
+	}
+}
+
+// firstOf is "" when there is none.
+func firstOf(keys []string) string {
+	if len(keys) == 0 {
+		return ""
+	}
+	return keys[0]
 }
 
 // leave notes the keys of what is not all in place: what is deleted of them now would come back.
