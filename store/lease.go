@@ -52,6 +52,17 @@ func (s *Store) ReleaseLease(ctx context.Context, name, holder string) error {
 	})
 }
 
+// EndLeases ends all leases, those of sweeps too: for who begins with a database that nobody else can have, as with SQLite. Their holders have died.
+func (s *Store) EndLeases(ctx context.Context) error {
+	return s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		_, err := tx.Exec(ctx, `DELETE FROM leases`)
+		if err == nil {
+			_, err = tx.Exec(ctx, `UPDATE sweep_state SET leader = '', lease_us = 0 WHERE leader <> ''`)
+		}
+		return err
+	})
+}
+
 const (
 	leaseFor   = time.Minute
 	leaseRenew = 15 * time.Second

@@ -32,6 +32,32 @@ func TestLeaseHasOneHolder(t *testing.T) {
 	})
 }
 
+func TestEndedLeasesAreNobodys(t *testing.T) {
+	withClock(t, func(ctx context.Context, t *testing.T, s *store.Store, _ *clock) {
+		for _, take := range []func(context.Context, string, time.Duration) (bool, error){
+			s.TakeSweep,
+			func(ctx context.Context, holder string, lease time.Duration) (bool, error) {
+				return s.TakeLease(ctx, "worker", holder, lease)
+			},
+		} {
+			is := func(want bool, holder string) {
+				t.Helper()
+				ok, err := take(ctx, holder, time.Minute)
+				require.NoError(t, err)
+				require.Equal(t, want, ok)
+			}
+			is(true, "one that died")
+			is(false, "the next")
+			require.NoError(t, s.EndLeases(ctx))
+			is(true, "the next")
+		}
+		require.NoError(t, s.EndLeases(ctx))
+		ok, err := s.KeepSweep(ctx, "the next", time.Minute)
+		require.NoError(t, err)
+		require.False(t, ok)
+	})
+}
+
 // Clocks of nodes differ, by minutes where nobody sets them.
 func TestLeaseOfANodeWhoseClockIsAheadIsItsOwn(t *testing.T) {
 	withClock(t, func(ctx context.Context, t *testing.T, s *store.Store, c *clock) {

@@ -102,6 +102,25 @@ func TestFsckWhileTheDaemonRuns(t *testing.T) {
 	}
 }
 
+// With SQLite a process that died cannot have been another node.
+func TestWhatOpensSQLiteWaitsForNoLeaseOfTheDead(t *testing.T) {
+	for _, backend := range storetest.Backends() {
+		t.Run(backend, func(t *testing.T) {
+			place := newTestSite(t, siteOptions{Backend: backend, Mailboxes: []string{"bob"}})
+			takes := func(holder string) (ok bool) {
+				place.open(t, func(open *site) {
+					var err error
+					ok, err = open.store.TakeSweep(t.Context(), holder, time.Hour)
+					require.NoError(t, err)
+				})
+				return ok
+			}
+			require.True(t, takes("one that died"))
+			require.Equal(t, backend == sqldb.SQLite, takes("the next"))
+		})
+	}
+}
+
 // No fsck and no sweep has to run before somebody is told that mail cannot be read.
 func TestDamageThatAReaderMeetsIsAnAlert(t *testing.T) {
 	site := newTestSite(t, siteOptions{Backend: sqldb.SQLite, Mailboxes: []string{"bob"}, Extra: quickAlerts})

@@ -83,6 +83,11 @@ func (s *site) open(ctx context.Context, o openOptions) error {
 	if _, err := s.store.Claim(ctx, s.ring.CheckValue()); err != nil {
 		return explainClaim(s.config, err)
 	}
+	if s.db.Backend() == sqldb.SQLite {
+		if err := s.store.EndLeases(ctx); err != nil { // as when the disk is full: they end by themselves
+			o.log.Warn("end the leases of the process before", "err", err)
+		}
+	}
 	backend, err := openObjects(ctx, s.config, o, s.store)
 	if err != nil {
 		return err
