@@ -15,7 +15,8 @@ import (
 )
 
 // commitProxy is a TCP proxy for PostgreSQL's protocol (manual, chapter 55) that knows when COMMIT is asked for and when
-// it is answered, and can be told to fail just then. It counts round trips, and can make each take longer.
+// it is answered, and can be told to fail just then. It counts round trips, and can make each take longer. It remembers what the
+// server has refused.
 type commitProxy struct {
 	listener net.Listener
 	server   string
@@ -27,6 +28,7 @@ type commitProxy struct {
 	fault    *commitFault
 	met      bool
 	refusing bool
+	refused  map[string]int
 	conns    map[net.Conn]bool
 	wg       sync.WaitGroup
 }
@@ -53,7 +55,7 @@ func startCommitProxy(t testing.TB, server string) *commitProxy {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	p := &commitProxy{listener: l, server: server, conns: map[net.Conn]bool{}}
+	p := &commitProxy{listener: l, server: server, refused: map[string]int{}, conns: map[net.Conn]bool{}}
 	p.wg.Go(p.accept)
 	t.Cleanup(func() {
 		_ = l.Close() // ends accept
@@ -85,6 +87,13 @@ func (p *commitProxy) happened() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.met
+}
+
+// refusals is how many errors of an SQLSTATE the server has answered with.
+func (p *commitProxy) refusals(code string) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.refused[code]
 }
 
 // refuse cuts all connections and takes no new ones, or takes them again.
@@ -225,11 +234,25 @@ func (s *proxied) back() error {
 		if err != nil {
 			return err
 		}
+		if message[0] == 'E' {
+			s.noteRefusal(message[5:])
+		}
 		if message[0] == 'C' && bytes.HasPrefix(message[5:], []byte("COMMIT")) && s.meets(beforeAnswer) {
 			return nil
 		}
 		if _, err := s.client.Write(message); err != nil {
 			return err
+		}
+	}
+}
+
+// noteRefusal counts an ErrorResponse by its SQLSTATE, the field C.
+func (s *proxied) noteRefusal(fields []byte) {
+	s.proxy.mu.Lock()
+	defer s.proxy.mu.Unlock()
+	for field := range bytes.SplitSeq(fields, []byte{0}) {
+		if len(field) > 0 && field[0] == 'C' {
+			s.proxy.refused[string(field[1:])]++
 		}
 	}
 }

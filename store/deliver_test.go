@@ -147,7 +147,7 @@ func TestDeliveriesAtOnceGetEachUIDOnceAndAreCounted(t *testing.T) {
 }
 
 // Two stores over one database are two nodes.
-func TestTwoNodesDeliverToTheSameMailboxesWithoutDeadlock(t *testing.T) {
+func TestTwoNodesDeliverToTheSameMailboxes(t *testing.T) {
 	db := storetest.OpenDB(t, storetest.Options(t, "postgres"))
 	nodes := []*store.Store{store.New(store.Options{DB: db}), store.New(store.Options{DB: db})}
 	locals := []string{"a", "b", "c", "d"}

@@ -46,7 +46,7 @@ func (r *directRig) copy(t testing.TB, local string) store.Copy {
 	return storetest.NewCopy(t, r.site.Target(local), "x")
 }
 
-// count is the value of a counter for a result.
+// count is the value of a counter for a result, or how many values a histogram has got.
 func (r *directRig) count(t testing.TB, name, result string) int {
 	t.Helper()
 	families, err := r.registry.Gather()
@@ -54,7 +54,7 @@ func (r *directRig) count(t testing.TB, name, result string) int {
 	for _, f := range families {
 		for _, m := range f.GetMetric() {
 			if f.GetName() == name && (result == "" || m.GetLabel()[0].GetValue() == result) {
-				return int(m.GetCounter().GetValue())
+				return int(m.GetCounter().GetValue()) + int(m.GetHistogram().GetSampleCount()) // one of them is 0
 			}
 		}
 	}
