@@ -20,6 +20,18 @@ func (s *Store) PutsFirst() time.Duration { return time.Duration(s.putFirstUntil
 // ForgetSlowness ends the time for which objects are stored first.
 func (s *Store) ForgetSlowness() { s.putFirstUntil.Store(0) }
 
+// BeforeBatches has f called before each batch of deliveries, with the number of its jobs.
+func (s *Store) BeforeBatches(f func(jobs int)) {
+	work := s.commits.Work
+	s.commits.Work = func(jobs []*deliveryJob) {
+		f(len(jobs))
+		work(jobs)
+	}
+}
+
+// Waiting is how many deliveries are in no batch yet.
+func (s *Store) Waiting() int { return s.commits.Waiting() }
+
 // RememberedRecipients is how many recipients are remembered.
 func (s *Store) RememberedRecipients() int {
 	s.recipients.mu.Lock()

@@ -67,6 +67,13 @@ func (q *Queue[J]) Busy() bool {
 	return q.busy
 }
 
+// Waiting is how many jobs are in no batch yet.
+func (q *Queue[J]) Waiting() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.waiting)
+}
+
 // next removes a batch. The first of its jobs is the caller's own; others are the turns of the rest.
 func (q *Queue[J]) next() (jobs []J, others []*turn) {
 	q.mu.Lock()

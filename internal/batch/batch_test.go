@@ -59,6 +59,7 @@ func TestWhatQueuesUpMeanwhileIsTheNextBatchInOrder(t *testing.T) {
 			for n := 2; n <= 4; n++ {
 				wg.Go(func() { q.Do(n) })
 				synctest.Wait()
+				assert.Equal(t, n-1, q.Waiting())
 			}
 		}
 		q.Do(1)
