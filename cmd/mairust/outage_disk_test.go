@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/mairust/mairust/internal/lab/labtest"
 	"github.com/mairust/mairust/store/sqldb"
 )
 
@@ -117,7 +118,7 @@ func TestSQLiteFileThatCannotBeWritten(t *testing.T) {
 				site: onSQLite(), part: "database", code: 451, enhanced: unavailable, lists: true, bodies: true,
 				begin: func(t *testing.T, p *process, _ *acknowledged) func() {
 					wal := filepath.Join(p.site.dir, "data", "mairust.db-wal")
-					return inject(t, p, "-P", wal, "-e", "inject=pwrite64,ftruncate,fsync,fdatasync:error="+fault)
+					return labtest.Inject(t, p.cmd.Process.Pid, "-P", wal, "-e", "inject=pwrite64,ftruncate,fsync,fdatasync:error="+fault)
 				},
 			}.run(t)
 		})
@@ -140,7 +141,7 @@ func TestObjectStoreThatCannotBeWritten(t *testing.T) {
 		o := outage{
 			site: onSQLite(), part: "storage", code: 451, enhanced: unavailable, lists: true, bodies: true, message: bigMessage,
 			begin: func(t *testing.T, p *process, _ *acknowledged) func() {
-				return inject(t, p, "-e", "inject=linkat:error="+fault)
+				return labtest.Inject(t, p.cmd.Process.Pid, "-e", "inject=linkat:error="+fault)
 			},
 		}
 		t.Run(name, func(t *testing.T) {
@@ -162,7 +163,7 @@ func TestObjectsThatCannotBeRead(t *testing.T) {
 		site: onSQLite(), part: "storage", code: 451, enhanced: unavailable, lists: true, message: bigMessage,
 		begin: func(t *testing.T, p *process, _ *acknowledged) func() {
 			// Whatever is below the store's directory fails, as on a disk that was pulled out.
-			return inject(t, p, "-P", filepath.Join(p.site.dir, "data", "mail"), "-e", "inject=openat,linkat,fstatfs,fdatasync,fsync:error=EIO")
+			return labtest.Inject(t, p.cmd.Process.Pid, "-P", filepath.Join(p.site.dir, "data", "mail"), "-e", "inject=openat,linkat,fstatfs,fdatasync,fsync:error=EIO")
 		},
 	}.run(t)
 }
