@@ -31,8 +31,8 @@ var (
 )
 
 // insertion counts tenants, mailboxes and folders, in this order; a stage in which a row is not as it should be stops those
-// after it. Every batch takes tenants first, and PostgreSQL meets them by id in every plan that was seen, so batches do not wait for
-// each other; what else locks folders may meet one in the other order, and is tried again. A message's place is that of its folder, and behind is how many of the batch
+// after it. Every batch takes tenants first, and PostgreSQL meets tenants and folders by id in every plan that was seen, so that neither
+// batches nor what else locks folders wait for each other in a circle. A message's place is that of its folder, and behind is how many of the batch
 // come from it on in the folder. The look for an earlier delivery is no join, which PostgreSQL might make by reading all there are.
 //
 // table gives the rows of the columns whose first parameter is $first, and count how many there are.
