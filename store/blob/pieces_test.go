@@ -41,10 +41,7 @@ func TestADigestIsThatOfAllBytesHoweverTheyAreWritten(t *testing.T) {
 func TestARangeOfALongObjectIsComparedWithoutReadingAll(t *testing.T) {
 	data := make([]byte, 5<<20+17)
 	_, _ = rand.Read(data)
-	d := blob.NewDigester()
-	_, _ = d.Write(data)
-	sum := d.Sum()
-	want := blob.Want{Key: "t/m/o", SizeBytes: int64(len(data)), Digest: hex.EncodeToString(sum[:]), Pieces: d.Pieces()}
+	want := wantOf("t/m/o", data)
 	ranges := [][2]int64{{0, 10}, {1<<20 - 1, 2}, {1 << 20, 1 << 20}, {3 << 20, -1}, {5 << 20, 17}, {5<<20 + 16, 1}, {5<<20 + 17, -1}, {7, 4 << 20}}
 
 	m := blob.NewMemory()
@@ -88,10 +85,7 @@ func TestABrokenConnectionIsNoDamage(t *testing.T) {
 	for _, size := range []int{1000, 300 << 10, 3 << 20} {
 		data := make([]byte, size)
 		_, _ = rand.Read(data)
-		d := blob.NewDigester()
-		_, _ = d.Write(data)
-		sum := d.Sum()
-		want := blob.Want{Key: "t/m/o", SizeBytes: int64(size), Digest: hex.EncodeToString(sum[:]), Pieces: d.Pieces()}
+		want := wantOf("t/m/o", data)
 		m := blob.NewMemory()
 		require.NoError(t, m.Put(t.Context(), want.Key, bytes.NewReader(data), want.SizeBytes))
 		for _, why := range []error{io.EOF, io.ErrUnexpectedEOF} {
@@ -124,6 +118,14 @@ func (b *breaking) Get(ctx context.Context, key string, offset, n int64) (io.Rea
 type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
+
+// wantOf is what an object with these bytes is.
+func wantOf(key string, data []byte) blob.Want {
+	d := blob.NewDigester()
+	_, _ = d.Write(data)
+	sum := d.Sum()
+	return blob.Want{Key: key, SizeBytes: int64(len(data)), Digest: hex.EncodeToString(sum[:]), Pieces: d.Pieces()}
+}
 
 func open(t *testing.T, v *blob.Verifier, want blob.Want, part [2]int64) ([]byte, error) {
 	t.Helper()

@@ -2,8 +2,8 @@ package blob
 
 import (
 	"bytes"
+	"cmp"
 	"context"
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -27,9 +27,9 @@ type Want struct {
 	Pieces string
 }
 
-// Verifier reads objects, and gives no byte of one that is not what was stored, be it a range of it. What it has found
-// to be good it believes for a while, as long as the backend says that the object was not modified. A backend that
-// compares what it yields itself (Info.Digest) need not be read twice.
+// Verifier reads objects, and gives no byte of one that is not what was stored, be it a range of it: the bytes that it
+// gives are those that it has compared. What of up to PieceBytes it has found to be good it believes for a while, as long
+// as the backend says that the object was not modified. A backend that compares what it yields itself (Info.Digest) need not be read twice.
 // Its methods may be called from many goroutines.
 type Verifier struct {
 	from Getter
@@ -43,15 +43,16 @@ type Verifier struct {
 
 type verified struct {
 	modified, until time.Time
+	// pieces are the digests of the pieces of a long object, with which it is compared each time.
+	pieces string
 }
 
 const (
 	// verifiedFor is how long an object counts as good: damage on the medium gives no sign of itself.
 	verifiedFor = 10 * time.Minute
-	// verifiedMost is how many objects are remembered, about: at 200 bytes each.
+	// verifiedMost is how many objects are remembered, about: at 200 bytes each, and 43 for each MiB of a long one whose
+	// row has no digests of its pieces.
 	verifiedMost = 16 << 10
-	// verifyInMemory is the size up to which an object is read once only.
-	verifyInMemory = 256 << 10
 )
 
 // NewVerifier reads from a bucket.
@@ -64,7 +65,9 @@ func NewVerifier(from Getter) *Verifier {
 // Open yields n bytes from offset (n < 0: to the end) of an object that is as it was stored. Its first reading costs the
 // reading of all of it, unless the backend compares, or the digests of pieces are known. The caller closes. ErrDamaged, ErrNotFound, or a fault of the backend.
 func (v *Verifier) Open(ctx context.Context, want Want, offset, n int64) (io.ReadCloser, error) {
-	if v.compares.Load() || v.remembers(want.Key) {
+	known, ok := v.remembered(want.Key)
+	want.Pieces = cmp.Or(known.pieces, want.Pieces)
+	if v.compares.Load() || ok && known.pieces == "" {
 		r, info, err := v.from.Get(ctx, want.Key, offset, n)
 		if err != nil {
 			return nil, err
@@ -82,7 +85,8 @@ func (v *Verifier) Open(ctx context.Context, want Want, offset, n int64) (io.Rea
 			return r, err
 		}
 	}
-	content, err := v.verify(ctx, want)
+	// A disk that fails gives other bytes the next time: what is given out is what was compared.
+	content, pieces, err := v.verify(ctx, want, PieceBytes)
 	if err != nil {
 		return nil, err
 	}
@@ -90,47 +94,45 @@ func (v *Verifier) Open(ctx context.Context, want Want, offset, n int64) (io.Rea
 		start, length := CutRange(int64(len(content)), offset, n)
 		return io.NopCloser(bytes.NewReader(content[start : start+length])), nil
 	}
-	r, info, err := v.from.Get(ctx, want.Key, offset, n)
-	if err == nil && info.SizeBytes != want.SizeBytes {
-		err = errors.Join(damaged(want, info), r.Close())
-	}
+	want.Pieces = pieces
+	r, _, err := v.openPieces(ctx, want, offset, n)
 	return r, err
 }
 
 // Check reads the whole object. nil when it is what was stored; else errors as Open's.
 func (v *Verifier) Check(ctx context.Context, want Want) error {
-	_, err := v.verify(ctx, want)
+	_, _, err := v.verify(ctx, want, 0)
 	return err
 }
 
-// verify reads the whole object; it gives the content of a small one.
-func (v *Verifier) verify(ctx context.Context, want Want) ([]byte, error) {
+// verify reads the whole object. It gives the content of one of up to keep bytes, and the digests of the pieces of a longer one.
+func (v *Verifier) verify(ctx context.Context, want Want, keep int64) (content []byte, pieces string, err error) {
 	r, info, err := v.from.Get(ctx, want.Key, 0, -1)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	defer func() { _ = r.Close() }() // it was only read
 	v.compares.Store(info.Digest != "")
 	if info.SizeBytes != want.SizeBytes {
-		return nil, damaged(want, info)
+		return nil, "", damaged(want, info)
 	}
-	var content []byte
-	sum := sha256.New()
-	if want.SizeBytes <= verifyInMemory {
+	digester := NewDigester()
+	if want.SizeBytes <= keep {
 		content = make([]byte, want.SizeBytes)
-		_, err = io.ReadFull(r, content)
-		sum.Write(content)
+		_, err = io.ReadFull(reading{ctx, r}, content)
+		_, _ = digester.Write(content) // never fails
 	} else {
-		_, err = io.CopyBuffer(sum, reading{ctx, r}, make([]byte, copyBytes))
+		_, err = io.CopyBuffer(digester, reading{ctx, r}, make([]byte, copyBytes))
 	}
 	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF { //nolint:errorlint // an error that wraps them is the connection's
-		return nil, fmt.Errorf("read %s: %w", want.Key, err)
+		return nil, "", fmt.Errorf("read %s: %w", want.Key, err)
 	}
-	if !strings.EqualFold(hex.EncodeToString(sum.Sum(nil)), want.Digest) {
-		return nil, fmt.Errorf("%w: %s has another digest", ErrDamaged, want.Key)
+	if sum := digester.Sum(); !strings.EqualFold(hex.EncodeToString(sum[:]), want.Digest) {
+		return nil, "", fmt.Errorf("%w: %s has another digest", ErrDamaged, want.Key)
 	}
-	v.remember(info)
-	return content, nil
+	pieces = digester.Pieces()
+	v.remember(info, pieces)
+	return content, pieces, nil
 }
 
 func damaged(want Want, has Info) error {
@@ -150,33 +152,30 @@ func (r reading) Read(p []byte) (int, error) {
 	return r.r.Read(p)
 }
 
-func (v *Verifier) remembers(key string) bool {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	_, ok := v.find(key)
-	return ok
-}
-
+// isGood says that an object need not be compared.
 func (v *Verifier) isGood(info Info) bool {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	g, ok := v.find(info.Key)
-	return ok && g.modified.Equal(info.Modified)
+	g, ok := v.remembered(info.Key)
+	return ok && g.pieces == "" && g.modified.Equal(info.Modified)
 }
 
-func (v *Verifier) find(key string) (verified, bool) {
+func (v *Verifier) remembered(key string) (verified, bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	g, ok := v.good[key]
 	if !ok {
 		g, ok = v.old[key]
 	}
-	return g, ok && time.Now().Before(g.until)
+	if !ok || !time.Now().Before(g.until) {
+		return verified{}, false
+	}
+	return g, true
 }
 
-func (v *Verifier) remember(info Info) {
+func (v *Verifier) remember(info Info, pieces string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if len(v.good) >= verifiedMost {
 		v.good, v.old = map[string]verified{}, v.good
 	}
-	v.good[info.Key] = verified{modified: info.Modified, until: time.Now().Add(verifiedFor)}
+	v.good[info.Key] = verified{modified: info.Modified, until: time.Now().Add(verifiedFor), pieces: pieces}
 }
