@@ -26,11 +26,11 @@ import (
 // and so is every parent that the put relies on. Directories are never removed: another put may be about to use
 // them. Whoever cleans up empty ones must do so while the process is stopped.
 type FS struct {
-	base       *dir
-	minFree    int64
-	noTmpfile  bool // the file system has no O_TMPFILE, or what it makes cannot be linked: an older kernel without /proc
-	made       madeDirs
-	flushNames bool // false only in the test that shows what would be lost without
+	base      *dir
+	minFree   int64
+	noTmpfile bool // the file system has no O_TMPFILE, or what it makes cannot be linked: an older kernel without /proc
+	made      madeDirs
+	syncNames func(dir *os.File) error // syncNames, but in tests that look at it or leave it out
 	// journal is nil where there is none, and where unjournaled is true only as long as not all of what it holds is in place.
 	journal     *journal.Log
 	unjournaled bool
@@ -76,7 +76,7 @@ func openFS(base string, o FSOptions) (*FS, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &FS{base: d, minFree: cmp.Or(o.MinFreeBytes, 64<<20), flushNames: true, bodies: semaphore.NewWeighted(maxBodies), mayMake: o.MayMake}
+	f := &FS{base: d, minFree: cmp.Or(o.MinFreeBytes, 64<<20), syncNames: syncNames, bodies: semaphore.NewWeighted(maxBodies), mayMake: o.MayMake}
 	err = f.prepareTemp()
 	if err == nil {
 		err = f.openJournal(base, o)

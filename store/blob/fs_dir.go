@@ -147,8 +147,13 @@ func (m *madeDirs) forgetAll() {
 func (f *FS) durableDir(path string) (*dir, error) {
 	if f.made.has(path) {
 		d, err := f.base.open(path)
-		if !errors.Is(err, fs.ErrNotExist) {
-			return d, err
+		switch {
+		case err == nil && f.made.has(path): // still: nobody has made it again meanwhile
+			return d, nil
+		case err == nil:
+			d.close()
+		case !errors.Is(err, fs.ErrNotExist):
+			return nil, err
 		}
 		f.made.forgetAll() // somebody removed directories by hand
 	}
@@ -178,12 +183,7 @@ func (f *FS) durableDir(path string) (*dir, error) {
 
 // flush makes the names in d durable. Concurrent puts into one directory don't share it: the journal of the file
 // system already commits them together, and sharing gained nothing that could be measured on ext4.
-func (f *FS) flush(d *dir) error {
-	if !f.flushNames {
-		return nil
-	}
-	return syncNames(d.file)
-}
+func (f *FS) flush(d *dir) error { return f.syncNames(d.file) }
 
 // makeBase makes the base directory and what is missing above it, all durable. A directory that is there is
 // flushed into its parent too: the process that made it may have died before it did.

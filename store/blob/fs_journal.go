@@ -190,7 +190,8 @@ func (f *FS) openPlaces(keys []string) (places, error) {
 	return all, nil
 }
 
-// openBeneath opens the directory at path, which it makes when missing. No name is flushed: the journal knows them.
+// openBeneath opens the directory at path, which it makes when missing. No name is flushed: the journal knows them. Whoever relies on one
+// without the journal must flush it, also where the directory was there once and somebody has removed it by hand.
 func (f *FS) openBeneath(path string) (int, error) {
 	fd, err := openat2(f.base.fd(), path)
 	if !errors.Is(err, unix.ENOENT) || path == "" {
@@ -202,6 +203,9 @@ func (f *FS) openBeneath(path string) (int, error) {
 		return -1, err
 	}
 	defer func() { _ = unix.Close(parent) }() // only looked into
+	if f.made.has(path) {
+		f.made.forgetAll()
+	}
 	if err := mkdirat(parent, name); err != nil && !errors.Is(err, unix.EEXIST) {
 		return -1, os.NewSyscallError("mkdirat", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -49,6 +50,30 @@ func TestDeletedObjectsStayDeletedAfterAPowerCut(t *testing.T) {
 		require.ErrorIs(t, err, blob.ErrNotFound)
 		require.NoError(t, f.Close())
 	}
+}
+
+// A small object makes directories without a flush: the journal knows them. A big one in them is acknowledged without it.
+func TestBigObjectReliesOnNoDirectoryThatASmallOneHasMade(t *testing.T) {
+	d := newDisk(t)
+	f, err := blob.NewFS(d.dir, blob.FSOptions{})
+	require.NoError(t, err)
+	require.True(t, blob.HasJournal(f))
+	big := strings.Repeat("big\n", 100<<10)
+	put(t, f, "t/m/before", big)
+	require.NoError(t, os.RemoveAll(filepath.Join(d.dir, "t")))
+	put(t, f, "t/m/small", "small")
+	flushed := map[string]bool{}
+	blob.TellFlushes(f, func(path string) { flushed[path] = true })
+	put(t, f, "t/m/after", big)
+	d.cut()
+	_ = f.Close() // says that there is no disk
+	d.restore()
+	require.Equal(t, map[string]bool{d.dir: true, filepath.Join(d.dir, "t"): true, filepath.Join(d.dir, "t/m"): true}, flushed)
+	f, err = blob.NewFS(d.dir, blob.FSOptions{})
+	require.NoError(t, err)
+	require.True(t, whole(t, f, "t/m/after", big))
+	require.True(t, whole(t, f, "t/m/small", "small"))
+	require.NoError(t, f.Close())
 }
 
 // This proves that the tests above can fail.
