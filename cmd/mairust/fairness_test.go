@@ -18,14 +18,21 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/mairust/mairust/internal/lab"
+	"github.com/mairust/mairust/store/storetest"
 )
 
 // maxMemory is what the process may use at most while 32 messages of 25 MB come in at once. The race detector needs
 // several times as much, so the program is built without.
-const maxMemory = 200 << 20
+const maxMemory = 200_000_000
 
 func TestManyBigMessagesAtOnceFitIntoLittleMemory(t *testing.T) {
-	site := newTestSite(t, siteOptions{Backend: "sqlite", Mailboxes: []string{"bob", "eve"}, Program: buildMutant(t, "")})
+	for _, backend := range storetest.Backends() {
+		t.Run(backend, func(t *testing.T) { sendBigMessagesAtOnce(t, backend) })
+	}
+}
+
+func sendBigMessagesAtOnce(t *testing.T, backend string) {
+	site := newTestSite(t, siteOptions{Backend: backend, Mailboxes: []string{"bob", "eve"}, Program: buildMutant(t, "")})
 	daemon := site.start(t)
 	message := withAttachment(25 << 20)
 	small := withAttachment(900 << 10)
@@ -89,7 +96,13 @@ func (p *process) peakMemory(t *testing.T) int64 {
 }
 
 func TestSlowBigMessagesDoNotHoldSmallOnes(t *testing.T) {
-	site := newTestSite(t, siteOptions{Backend: "sqlite", Mailboxes: []string{"bob", "eve"}})
+	for _, backend := range storetest.Backends() {
+		t.Run(backend, func(t *testing.T) { trickleBigMessages(t, backend) })
+	}
+}
+
+func trickleBigMessages(t *testing.T, backend string) {
+	site := newTestSite(t, siteOptions{Backend: backend, Mailboxes: []string{"bob", "eve"}})
 	site.start(t)
 	alone := median(t, site)
 	done := make(chan struct{})
