@@ -10,6 +10,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -262,6 +263,19 @@ func TestShutdownDoesNotWaitForARefusedChunk(t *testing.T) {
 	}
 }
 
+// A client that sends commands and reads no reply fills the buffers of the network, and then would be waited for.
+func TestClientThatReadsNoReplyIsCut(t *testing.T) {
+	r := newRig(t, nil, func(o *lmtp.Options, _ *lmtp.Deps) { o.ReplyTimeout = 100 * time.Millisecond })
+	deaf := r.dial()
+	var err error
+	for err == nil {
+		_, err = io.WriteString(deaf.conn, strings.Repeat("NOOP\r\n", 1000))
+	}
+	require.NotErrorIs(t, err, os.ErrDeadlineExceeded, "the server goes on waiting")
+	require.Eventually(t, func() bool { return r.metric("mairust_lmtp_connections") == 0 }, patience, time.Millisecond)
+	requireStored(t, r.hello().deliver("a@sender.test", "x: y\r\n", "bob@example.test")...)
+}
+
 func TestSpoolThatCannotBeWrittenIsTemporary(t *testing.T) {
 	r := newRig(t, nil, func(o *lmtp.Options, d *lmtp.Deps) {
 		o.SpoolMemoryBytes, d.SpoolDir = 100, d.SpoolDir+"/gone"
@@ -280,6 +294,7 @@ func TestOptionsThatCannotBe(t *testing.T) {
 		"max_recipients":     {MaxRecipients: -1},
 		"spool_memory_bytes": {SpoolMemoryBytes: -1},
 		"timeout":            {DataTimeout: -1},
+		"a timeout":          {ReplyTimeout: -1},
 	} {
 		_, err := lmtp.New(o, deps)
 		require.ErrorContains(t, err, name)

@@ -42,6 +42,8 @@ type Options struct {
 	DataTimeout time.Duration `yaml:"data_timeout"`
 	// MessageTimeout bounds one message from DATA to its end, however busily the client drips; default 30 minutes.
 	MessageTimeout time.Duration `yaml:"message_timeout"`
+	// ReplyTimeout is how long a client may not read the replies that are sent to it; default 1 minute.
+	ReplyTimeout time.Duration `yaml:"reply_timeout"`
 	// ResolveTimeout bounds the lookup of one recipient; default 30 seconds.
 	ResolveTimeout time.Duration `yaml:"resolve_timeout"`
 	// DeliverTimeout bounds the writing of objects and rows; default 5 minutes. It should stay below Postfix's
@@ -71,6 +73,7 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.CommandTimeout, 5*time.Minute)
 	setDefault(&o.DataTimeout, 3*time.Minute)
 	setDefault(&o.MessageTimeout, 30*time.Minute)
+	setDefault(&o.ReplyTimeout, time.Minute)
 	setDefault(&o.ResolveTimeout, 30*time.Second)
 	setDefault(&o.DeliverTimeout, 5*time.Minute)
 	return o
@@ -93,7 +96,7 @@ func (o Options) check() error {
 		return errors.New("spool_memory_bytes is negative")
 	case o.SpoolMemoryTotalBytes < 0:
 		return errors.New("spool_memory_total_bytes is negative")
-	case min(o.CommandTimeout, o.DataTimeout, o.MessageTimeout, o.ResolveTimeout, o.DeliverTimeout) < 0:
+	case min(o.CommandTimeout, o.DataTimeout, o.MessageTimeout, o.ReplyTimeout, o.ResolveTimeout, o.DeliverTimeout) < 0:
 		return errors.New("a timeout is negative")
 	}
 	return nil

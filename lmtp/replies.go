@@ -12,6 +12,8 @@ const maxReplies = 4 << 10
 // replies gathers what is to be said to a client until it is sent. After an error nothing more is said.
 type replies struct {
 	conn net.Conn
+	// timeout is for a client that does not read what is sent.
+	timeout time.Duration
 
 	mu      sync.Mutex
 	waiting []byte
@@ -58,7 +60,7 @@ func (r *replies) send() {
 	if r.err != nil || len(r.waiting) == 0 {
 		return
 	}
-	if r.err = r.conn.SetWriteDeadline(time.Now().Add(writeTimeout)); r.err == nil {
+	if r.err = r.conn.SetWriteDeadline(time.Now().Add(r.timeout)); r.err == nil {
 		_, r.err = r.conn.Write(r.waiting)
 	}
 	r.waiting = r.waiting[:0]

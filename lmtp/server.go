@@ -18,9 +18,6 @@ import (
 	"github.com/emersion/go-smtp"
 )
 
-// writeTimeout bounds the sending of replies.
-const writeTimeout = time.Minute
-
 // Server delivers mail. Serve may be called for several listeners at once.
 type Server struct {
 	options Options

@@ -81,7 +81,7 @@ type wire struct {
 }
 
 func newWire(conn net.Conn, f *front, secured bool) *wire {
-	w := &wire{conn: conn, front: f, secured: secured, mute: secured, replies: &replies{conn: conn}}
+	w := &wire{conn: conn, front: f, secured: secured, mute: secured, replies: &replies{conn: conn, timeout: f.server.options.ReplyTimeout}}
 	w.in = bufio.NewReaderSize(network{w}, wireBuffer)
 	w.await()
 	_ = w.arm() // for a handshake of implicit TLS; later reads set their own, and see the error

@@ -149,7 +149,7 @@ func median(t *testing.T, s *testSite) time.Duration {
 func slowSite(t *testing.T) *testSite {
 	t.Helper()
 	site := newTestSite(t, siteOptions{Backend: "sqlite", Mailboxes: []string{"bob"}})
-	site.change(t, "lmtp:\n", "lmtp:\n  max_connections: 6\n  command_timeout: 2s\n  data_timeout: 1s\n  message_timeout: 3s\n")
+	site.change(t, "lmtp:\n", "lmtp:\n  max_connections: 6\n  command_timeout: 2s\n  data_timeout: 1s\n  message_timeout: 3s\n  reply_timeout: 1s\n")
 	return site
 }
 
@@ -197,6 +197,31 @@ func TestSlowClientsAreCut(t *testing.T) {
 		})
 	}
 	t.Cleanup(func() { assert.Empty(t, daemon.messages(t, "bob@example.test", ""), "nothing of them is stored") })
+}
+
+func TestClientsThatReadNoRepliesAreCut(t *testing.T) {
+	site := slowSite(t)
+	daemon := site.start(t)
+	var deaf sync.WaitGroup
+	for range 6 { // all connections that there are
+		c, err := lab.DialSMTP(t.Context(), site.socket("lmtp"))
+		require.NoError(t, err)
+		require.Equal(t, 220, c.Greeting.Code)
+		defer c.Close()
+		deaf.Go(func() {
+			var err error
+			for err == nil {
+				err = c.Write(bytes.Repeat([]byte("NOOP\r\n"), 1000))
+			}
+			assert.NotErrorIs(t, err, os.ErrDeadlineExceeded, "the daemon goes on waiting")
+		})
+	}
+	deaf.Wait()
+	waitFor(t, "a place", func() bool {
+		replies, err := site.lmtp(t.Context(), "a@sender.test", []string{"bob@example.test"}, hello)
+		return err == nil && replies.Accepted()
+	})
+	assert.Len(t, daemon.messages(t, "bob@example.test", ""), 1)
 }
 
 func TestIdleConnectionsDoNotKeepOthersOutForLong(t *testing.T) {

@@ -221,6 +221,7 @@ func fixedDefaults() *Config {
 			CommandTimeout:        5 * time.Minute,
 			DataTimeout:           3 * time.Minute,
 			MessageTimeout:        30 * time.Minute,
+			ReplyTimeout:          time.Minute,
 			ResolveTimeout:        30 * time.Second,
 			DeliverTimeout:        5 * time.Minute,
 		},

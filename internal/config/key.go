@@ -245,6 +245,7 @@ var keys = []key{
 	{path: "lmtp.command_timeout", doc: "How long a client may take for its next command."},
 	{path: "lmtp.data_timeout", doc: "How long a client may be silent within a message."},
 	{path: "lmtp.message_timeout", doc: "Bounds one message, however slowly it drips."},
+	{path: "lmtp.reply_timeout", doc: "How long a client may not read the replies that are sent to it."},
 	{path: "lmtp.resolve_timeout", doc: "Bounds the lookup of one recipient."},
 	{path: "lmtp.deliver_timeout", doc: "Bounds the writing; below Postfix's `lmtp_data_done_timeout` (10 minutes), or slow mail comes twice."},
 
