@@ -28,6 +28,9 @@ func WatchEvery(f *Fsck, d time.Duration) { f.watchEvery = d }
 // MaxDocument bounds what is read and written of a description.
 func MaxDocument(f *Fsck, bytes int64) { f.maxDocument = bytes }
 
+// TellAll tells of each thing that is done, however soon after the last.
+func TellAll(f *Fsck) { f.tellEvery = 0 }
+
 // ErrStep is what an act ends with that StopAfter stopped.
 var ErrStep = errStep
 

@@ -84,8 +84,9 @@ type Fsck struct {
 	raising    sync.Mutex
 	watchEvery time.Duration
 	late       lateness
-	// maxDocument is the constant of that name, but for tests.
+	// maxDocument and tellEvery are the constants of those names, but for tests.
 	maxDocument int64
+	tellEvery   time.Duration
 	// renewed is when this process has given all folders a new UIDVALIDITY.
 	renewed renewals
 	// told and toldUndescribed are the last errors of sweeps and of descriptions in the log.
@@ -120,7 +121,7 @@ func New(o Options, d Deps) (*Fsck, error) {
 	f := &Fsck{
 		options: o, store: d.Store, objects: d.Objects, verify: d.Verify, log: d.Log, now: d.Now,
 		metrics: newMetrics(d.Registerer), watchEvery: watchEvery, sure: sure{asking: make(chan struct{}, 1)}, step: func(string) error { return nil },
-		suspects: make(chan store.MessageID, maxSuspects), maxDocument: maxDocument,
+		suspects: make(chan store.MessageID, maxSuspects), maxDocument: maxDocument, tellEvery: tellEvery,
 	}
 	f.late.began, f.late.busy = f.now(), f.now()
 	f.sure.forget()

@@ -41,7 +41,7 @@ func (c *check) advance(n, bytes int64) {
 	if m.TotalBytes > 0 {
 		m.DoneBytes += bytes
 	}
-	if time.Since(m.told) >= tellEvery {
+	if time.Since(m.told) >= c.tellEvery {
 		c.tellProgress()
 	}
 }
