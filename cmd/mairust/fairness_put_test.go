@@ -36,10 +36,10 @@ func TestBigMessagesThatAreBeingStoredHoldNoSmallOnes(t *testing.T) {
 					}()
 				}
 				waitFor(t, "a big message that waits for the disk", func() bool { return daemon.blockedThreads(t) > 0 })
-				site.sendAtOnce(t, smalls)
+				site.sendAtOnce(t, hello, smalls)
 				require.Empty(t, answers, "the disk of the big ones stood still")
 				thaw()
-				site.sendAtOnce(t, smalls) // beside what is written, flushed and committed
+				site.sendAtOnce(t, hello, smalls) // beside what is written, flushed and committed
 				for range bigs {
 					require.True(t, (<-answers).Accepted())
 				}
@@ -52,16 +52,16 @@ func TestBigMessagesThatAreBeingStoredHoldNoSmallOnes(t *testing.T) {
 	}
 }
 
-// sendAtOnce sends small messages to eve over four connections, which must be acknowledged.
-func (s *testSite) sendAtOnce(t *testing.T, n int) {
+// sendAtOnce sends a message to eve so many times over four connections, which must be acknowledged.
+func (s *testSite) sendAtOnce(t *testing.T, message []byte, n int) {
 	t.Helper()
 	var senders sync.WaitGroup
 	for range 4 {
 		senders.Go(func() {
 			for range n / 4 {
-				replies, err := s.lmtp(t.Context(), "a@sender.test", []string{"eve@example.test"}, hello)
-				if assert.NoError(t, err) {
-					assert.True(t, replies.Accepted())
+				replies, err := s.lmtp(t.Context(), "a@sender.test", []string{"eve@example.test"}, message)
+				if !assert.NoError(t, err) || !assert.True(t, replies.Accepted()) {
+					return
 				}
 			}
 		})

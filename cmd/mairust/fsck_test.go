@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,11 +10,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/mairust/mairust/store/fsck"
 	"github.com/mairust/mairust/store/sqldb"
@@ -182,27 +186,97 @@ func TestOldDatabaseIsNoticedAtTheStart(t *testing.T) {
 	require.Zero(t, code, out)
 }
 
+// A run that is interrupted notes how far it was by pages of 512 messages.
 func TestInterruptedFsckGoesOn(t *testing.T) {
-	for _, daemonRuns := range []bool{false, true} {
-		site := newTestSite(t, siteOptions{Backend: sqldb.SQLite, Mailboxes: []string{"bob"}})
-		daemon := site.start(t)
-		big := []byte("Subject: big\r\n\r\n" + strings.Repeat("0123456789abcdef\r\n", 60_000))
-		_, err := site.lmtp(t.Context(), "a@sender.test", []string{"bob@example.test"}, big)
-		require.NoError(t, err)
-		if !daemonRuns {
-			require.NoError(t, daemon.terminate(t))
-		}
-		cmd := site.command(t.Context(), "fsck", "--verify-content", "--rate", "0.1")
-		var out strings.Builder
-		cmd.Stdout, cmd.Stderr = &out, &out
-		require.NoError(t, cmd.Start())
-		time.Sleep(time.Second) // it takes ten; when in it the signal comes does not matter
-		require.NoError(t, cmd.Process.Signal(os.Interrupt))
-		var exit *exec.ExitError
-		require.ErrorAs(t, cmd.Wait(), &exit)
-		require.Equal(t, 3, exit.ExitCode(), out.String())
-		require.Contains(t, out.String(), "interrupted")
-		text, code := site.fsck(t, "--verify-content")
-		require.Zero(t, code, text)
+	const page, small, long = 512, 520, 300
+	for _, backend := range storetest.Backends() {
+		t.Run(backend, func(t *testing.T) {
+			site := newTestSite(t, siteOptions{Backend: backend, Mailboxes: []string{"eve"}})
+			daemon := site.start(t)
+			site.sendAtOnce(t, hello, small)
+			site.sendAtOnce(t, withAttachment(34_000), long)
+			for _, daemonRuns := range []bool{true, false} {
+				if !daemonRuns {
+					require.NoError(t, daemon.terminate(t))
+				}
+				site.interruptFsck(t, page, small+long)
+				report := site.verifyContent(t)
+				require.Equal(t, []int64{small + long, small + long - page}, []int64{report.Messages, report.Verified}, "only what is left is read")
+				require.NotZero(t, report.VerifyBegan)
+				report = site.verifyContent(t)
+				require.Equal(t, []int64{small + long, small + long}, []int64{report.Messages, report.Verified}, "the next one begins anew")
+				require.Zero(t, report.VerifyBegan)
+			}
+		})
 	}
+}
+
+// verifyContent reads all, which must be well.
+func (s *testSite) verifyContent(t *testing.T) (report fsck.Report) {
+	t.Helper()
+	out, code := s.fsck(t, "--verify-content", "-o", "json")
+	require.Zero(t, code, out)
+	require.NoError(t, json.Unmarshal([]byte(out), &report))
+	return report
+}
+
+// contentProgress is the line that tells how far the reading is.
+var contentProgress = regexp.MustCompile(`content: \d+ %, (\d+) of about (\d+), \d+ of (\d+) MB`)
+
+// interruptFsck reads so slowly that it takes a minute and a half, and interrupts it when more than so many of all messages were read.
+func (s *testSite) interruptFsck(t *testing.T, read, all int) {
+	t.Helper()
+	terminal, side := newTerminal(t)
+	cmd := s.command(t.Context(), "fsck", "--verify-content", "--rate", "0.1")
+	var out strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, side
+	require.NoError(t, cmd.Start())
+	require.NoError(t, side.Close())
+	lines := bufio.NewScanner(terminal)
+	lines.Split(splitTerminal)
+	done := -1
+	for lines.Scan() { // until the command has let go of the terminal
+		found := contentProgress.FindStringSubmatch(lines.Text())
+		if found == nil {
+			continue
+		}
+		require.Equal(t, []string{strconv.Itoa(all), "10"}, found[2:], lines.Text())
+		before := done
+		done, _ = strconv.Atoi(found[1])
+		require.GreaterOrEqual(t, done, before)
+		if before <= read && done > read {
+			require.NoError(t, cmd.Process.Signal(os.Interrupt))
+		}
+	}
+	var exit *exec.ExitError
+	require.ErrorAs(t, cmd.Wait(), &exit)
+	require.Equal(t, 3, exit.ExitCode(), out.String())
+	require.Contains(t, out.String(), "interrupted")
+	require.Greater(t, done, read)
+	require.Less(t, done, all)
+}
+
+// newTerminal is a pseudoterminal (pts(4)), and the side that a command has of it.
+func newTerminal(t *testing.T) (terminal, side *os.File) {
+	t.Helper()
+	terminal, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = terminal.Close() })
+	require.NoError(t, unix.IoctlSetPointerInt(int(terminal.Fd()), unix.TIOCSPTLCK, 0))
+	n, err := unix.IoctlGetInt(int(terminal.Fd()), unix.TIOCGPTN)
+	require.NoError(t, err)
+	side, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
+	require.NoError(t, err)
+	return terminal, side
+}
+
+// splitTerminal gives each line that was written over another one.
+func splitTerminal(data []byte, atEOF bool) (advance int, token []byte, err error) {
+	if i := bytes.IndexByte(data, '\r'); i >= 0 {
+		return i + 1, data[:i], nil
+	}
+	if atEOF && len(data) > 0 {
+		return len(data), data, nil
+	}
+	return 0, nil, nil
 }
