@@ -72,11 +72,7 @@ func (report *tortureReport) cuts(t *testing.T, r *tortureRig, what, backend str
 			r.cutAgain(t, random)
 		}
 		require.NoError(t, r.comeBack(t))
-		swept := r.sweep(t, random)
-		i := line.add(t, r, 1)
-		if swept && i.orphans > 0 {
-			t.Errorf("%d objects without a row are left by the sweep", i.orphans)
-		}
+		line.inspectSwept(t, r, random, 1)
 		report.progress(t, n, rounds)
 	}
 	r.down()

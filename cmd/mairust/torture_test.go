@@ -127,7 +127,7 @@ func tortureDatabase(t *testing.T, report *tortureReport) {
 	r.awaitAcks(t, 50)
 	load.stop()
 	line := &tally{what: "PostgreSQL: stop -m immediate under load", backend: sqldb.Postgres}
-	line.add(t, r, rounds)
+	line.inspectSwept(t, r, random, rounds)
 	line.took = time.Since(began)
 	report.lines = append(report.lines, line)
 	select {
@@ -165,7 +165,7 @@ func (report *tortureReport) roundsOn(t *testing.T, newRig func(testing.TB, stri
 				report.progress(t, n, rounds)
 			}
 			require.NoError(t, r.start(t))
-			line.add(t, r, last-first)
+			line.inspectSwept(t, r, rand.New(rand.NewPCG(report.seed, uint64(len(report.lines)+last))), last-first)
 		})
 	}
 }
