@@ -77,9 +77,6 @@ func (o Options) Local() bool {
 	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
 }
 
-// sendTimeout bounds the sending of one letter.
-const sendTimeout = 30 * time.Second
-
 // Mailer sends letters by SMTP (RFC 5321). Its methods may be called from many goroutines.
 type Mailer struct {
 	options  Options
@@ -127,11 +124,12 @@ func (m *Mailer) Prove(mac func(fields ...string) string) { m.mac = mac }
 func (m *Mailer) Hostname() string { return m.hostname }
 
 // Send sends one mail to all addresses that the server takes, and gives those that it refused, for good or for now: whoever sent
-// it again for them would send it twice to the others. An error means that nobody was told.
+// it again for them would send it twice to the others. An error means that nobody was told; ErrUnsure, that this is not known. It
+// takes SendTakes at most.
 func (m *Mailer) Send(ctx context.Context, l Letter) (Refusals, error) {
 	var refused Refusals
-	err := m.connected(ctx, func(c *smtp.Client) (err error) {
-		refused, err = m.talk(c, l)
+	err := m.connected(ctx, func(c *smtp.Client, reply func() error) (err error) {
+		refused, err = m.talk(c, l, reply)
 		return err
 	})
 	if err != nil {
@@ -151,7 +149,7 @@ type Probed struct {
 // Probe does all for a letter but sending it. An error is what would keep a letter back from everybody.
 func (m *Mailer) Probe(ctx context.Context) (Probed, error) {
 	var p Probed
-	err := m.connected(ctx, func(c *smtp.Client) (err error) {
+	err := m.connected(ctx, func(c *smtp.Client, _ func() error) (err error) {
 		dsn, _ := c.Extension("DSN")
 		p.NoEnvID = !dsn
 		_, letter := m.compose(Letter{Subject: "probe", At: time.Now(), ID: rand.Text()}, m.options.To)
@@ -163,46 +161,54 @@ func (m *Mailer) Probe(ctx context.Context) (Probed, error) {
 	return p, err
 }
 
-// connected calls talk with a connection that is logged in.
-func (m *Mailer) connected(ctx context.Context, talk func(c *smtp.Client) error) error {
-	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
-	defer cancel()
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", m.options.Address)
+// connected calls talk with a connection that is logged in, and with what talk calls before it waits for the word on a letter.
+func (m *Mailer) connected(ctx context.Context, talk func(c *smtp.Client, reply func() error) error) error {
+	deadline := time.Now().Add(sendTimeout)
+	conn, err := (&net.Dialer{Deadline: deadline}).DialContext(ctx, "tcp", m.options.Address)
 	if err != nil {
 		return err
 	}
-	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
-	return errors.Join(m.loggedIn(conn, talk), ctx.Err())
+	return m.converse(ctx, conn, deadline, talk)
 }
 
-// loggedIn closes conn.
-func (m *Mailer) loggedIn(conn net.Conn, talk func(c *smtp.Client) error) error {
+// converse closes conn.
+func (m *Mailer) converse(ctx context.Context, conn net.Conn, deadline time.Time, talk func(c *smtp.Client, reply func() error) error) error {
+	l := &line{Conn: conn}
+	defer l.Close() //nolint:errcheck // all was said, or there is an error already
+	if err := l.until(ctx, deadline, 0); err != nil {
+		return err
+	}
+	defer func() { l.leave() }()
+	c, err := m.logIn(l)
+	if err == nil {
+		err = talk(c, func() error { return l.until(ctx, time.Now().Add(replyTimeout), replyGrace) })
+	}
+	if err != nil {
+		return errors.Join(err, ctx.Err())
+	}
+	l.bye(c.Quit)
+	return nil
+}
+
+// logIn begins the conversation.
+func (m *Mailer) logIn(conn net.Conn) (*smtp.Client, error) {
 	host, _, err := net.SplitHostPort(m.options.Address)
 	if err != nil {
-		return errors.Join(err, conn.Close())
+		return nil, err
 	}
 	if m.options.TLS == TLSImplicit {
 		conn = tls.Client(conn, &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12})
 	}
 	c, err := smtp.NewClient(conn, host)
 	if err != nil {
-		return errors.Join(err, conn.Close())
+		return nil, err
 	}
-	defer c.Close() //nolint:errcheck // after QUIT it is closed; before, there is an error already
-	if err := m.begin(c, host); err != nil {
-		return err
-	}
-	if err := talk(c); err != nil {
-		return err
-	}
-	// What was to be said is said, whatever becomes of the goodbye.
-	_ = c.Quit()
-	return nil
+	return c, m.begin(c, host)
 }
 
 // talk begins anew without the addresses that are refused: the proof is given before them, and holds for those alone who get the
 // letter.
-func (m *Mailer) talk(c *smtp.Client, l Letter) (Refusals, error) {
+func (m *Mailer) talk(c *smtp.Client, l Letter, reply func() error) (Refusals, error) {
 	l.ID = cmp.Or(l.ID, rand.Text())
 	var refused Refusals
 	for to := m.options.To; ; {
@@ -212,7 +218,7 @@ func (m *Mailer) talk(c *smtp.Client, l Letter) (Refusals, error) {
 			return nil, err
 		}
 		if len(not) == 0 {
-			return refused, content(c, raw)
+			return refused, content(c, raw, reply)
 		}
 		refused, to = append(refused, not...), taken
 		if err := c.Reset(); err != nil {
@@ -244,7 +250,7 @@ func (m *Mailer) envelope(c *smtp.Client, letter Received) (taken []string, refu
 }
 
 // content says DATA.
-func content(c *smtp.Client, raw []byte) error {
+func content(c *smtp.Client, raw []byte, reply func() error) error {
 	w, err := c.Data()
 	if err != nil {
 		return err
@@ -252,7 +258,10 @@ func content(c *smtp.Client, raw []byte) error {
 	if _, err := w.Write(raw); err != nil {
 		return err
 	}
-	return w.Close()
+	if err := reply(); err != nil {
+		return err
+	}
+	return unsure(w.Close())
 }
 
 // mail says MAIL, with the proof where the server takes one.

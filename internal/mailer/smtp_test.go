@@ -130,3 +130,48 @@ func TestSubjectInJapaneseIsReadAsItWasWritten(t *testing.T) {
 	assert.Empty(t, parsed.Header.Get("Bcc"))
 	assert.Equal(t, "<one@host.test>", parsed.Header.Get("Message-ID"))
 }
+
+// through gives a Mailer whose letters go to a Postfix, through a proxy with a fault, and where they end.
+func through(t *testing.T, f lab.SMTPFault) (*mailer.Mailer, *lab.SMTPProxy, *lab.LMTPSink) {
+	t.Helper()
+	sink := labtest.LMTPSink(t, "")
+	server := labtest.Postfix(t, lab.PostfixOptions{VirtualMailboxDomains: "admins.test", VirtualTransport: sink.Transport()})
+	proxy := labtest.SMTPProxy(t, server.SMTPAddr, f)
+	m, err := mailer.New(mailer.Options{Address: proxy.Addr, From: "mairust@host.test", To: []string{"a@admins.test"}}, "host.test")
+	require.NoError(t, err)
+	return m, proxy, sink
+}
+
+func TestLetterThatWasTakenIsSentWhateverBecomesOfTheGoodbye(t *testing.T) {
+	for name, cut := range map[string]bool{"silent": false, "cut": true} {
+		t.Run(name, func(t *testing.T) {
+			m, proxy, sink := through(t, lab.SMTPFault{Last: "QUIT", Cut: cut})
+			_, err := m.Send(t.Context(), letter)
+			require.NoError(t, err)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			<-proxy.Mutes()
+			go func() { <-proxy.Mutes(); cancel() }() // while the goodbye is under way
+			_, err = m.Send(ctx, letter)
+			require.NoError(t, err)
+			_, err = sink.Wait(t.Context(), 2)
+			require.NoError(t, err)
+			require.Equal(t, 2, proxy.Letters())
+		})
+	}
+}
+
+func TestLetterWithoutAReplyMayHaveBeenSent(t *testing.T) {
+	m, proxy, sink := through(t, lab.SMTPFault{Last: ".", Cut: true})
+	_, err := m.Send(t.Context(), letter)
+	require.ErrorIs(t, err, mailer.ErrUnsure)
+	_, err = sink.Wait(t.Context(), 1)
+	require.NoError(t, err, "and was")
+	require.Equal(t, 1, proxy.Letters())
+
+	m, proxy, _ = through(t, lab.SMTPFault{Last: "DATA", Cut: true})
+	_, err = m.Send(t.Context(), letter)
+	require.Error(t, err)
+	require.NotErrorIs(t, err, mailer.ErrUnsure)
+	require.Zero(t, proxy.Letters())
+}

@@ -189,3 +189,12 @@ func FaultProxy(t testing.TB, to string) *lab.FaultProxy {
 	closeLater(t, p)
 	return p
 }
+
+// SMTPProxy starts a proxy before the SMTP server at host:port.
+func SMTPProxy(t testing.TB, to string, f lab.SMTPFault) *lab.SMTPProxy {
+	t.Helper()
+	p, err := lab.StartSMTPProxy(to, f)
+	need(t, err)
+	closeLater(t, p)
+	return p
+}
