@@ -93,7 +93,7 @@ func New(o Options, d Deps, parts ...Part) *Watcher {
 		d.Log = slog.New(slog.DiscardHandler)
 	}
 	w := &Watcher{options: o.WithDefaults(), log: d.Log, metrics: newMetrics(d.Registerer)}
-	w.post = &post{sink: d.Sink, log: d.Log, metrics: w.metrics, letters: map[string]*letters{}}
+	w.post = &post{sink: d.Sink, log: d.Log, metrics: w.metrics}
 	for _, p := range parts {
 		w.parts = append(w.parts, &watched{Part: p})
 		w.metrics.active.WithLabelValues(p.Name).Set(0)
@@ -107,11 +107,14 @@ func (w *Watcher) Run(ctx context.Context) {
 	group.Go(func() {
 		w.every(ctx, func() { w.Look(ctx, 0) })
 	})
-	// Apart from the watching, which a slow mail server must not hold.
+	// Apart from the watching, which a slow mail server must not hold, and from each other.
 	if w.post.sink != nil {
-		group.Go(func() {
-			w.every(ctx, func() { w.post.deliver(ctx, w.States()) })
-		})
+		for _, p := range w.parts {
+			var l letters
+			group.Go(func() {
+				w.every(ctx, func() { w.post.deliver(ctx, &l, p.snapshot()) })
+			})
+		}
 	}
 	group.Wait()
 }

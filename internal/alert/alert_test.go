@@ -61,14 +61,14 @@ func (b *breakable) set(err error) {
 type sink struct {
 	mu       sync.Mutex
 	notices  []alert.Notice
-	attempts int
+	attempts []alert.Notice
 	err      error
 }
 
 func (s *sink) Send(_ context.Context, n alert.Notice) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.attempts++
+	s.attempts = append(s.attempts, n)
 	if s.err == nil {
 		s.notices = append(s.notices, n)
 	}
@@ -84,7 +84,7 @@ func (s *sink) fail(err error) {
 func (s *sink) tried() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.attempts
+	return len(s.attempts)
 }
 
 func (s *sink) got() []alert.Notice {

@@ -93,7 +93,7 @@ type Mail struct {
 func NewMail(m *mailer.Mailer, log *slog.Logger) *Mail { return &Mail{mailer: m, log: log} }
 
 // Send sends one mail to all addresses; those that the mail server refuses are logged, and the others are told. An error means that
-// nobody was.
+// nobody was, or with mailer.ErrUnsure, that this is not known.
 func (m *Mail) Send(ctx context.Context, n Notice) error {
 	refused, err := m.mailer.Send(ctx, compose(n, m.mailer.Hostname()))
 	if len(refused) > 0 {
@@ -107,12 +107,12 @@ func compose(n Notice, hostname string) mailer.Letter {
 	w := wordOf(n.Part)
 	if !n.Failing {
 		return mailer.Letter{
-			At: n.At, Subject: fmt.Sprintf("[MaiRust %s] %s: works again", hostname, w.en),
+			ID: n.ID, At: n.At, Subject: fmt.Sprintf("[MaiRust %s] %s: works again", hostname, w.en),
 			Text: fmt.Sprintf("%s of MaiRust on %s works again.\n\n%s (%s) は復旧しました。\n", w.en, hostname, w.ja, hostname),
 		}
 	}
 	return mailer.Letter{
-		At: n.At, Subject: fmt.Sprintf("[MaiRust %s] %s: failing", hostname, w.en),
+		ID: n.ID, At: n.At, Subject: fmt.Sprintf("[MaiRust %s] %s: failing", hostname, w.en),
 		Text: fmt.Sprintf("%s of MaiRust on %s has a problem since %s.\n%s\nAnother mail tells when it is over.\n\n"+
 			"%s (%s) に問題が発生しています。\n%s\n復旧時に再度お知らせします。\n\n%s\n",
 			w.en, hostname, n.Since.UTC().Format(time.RFC3339), w.adviceEn, w.ja, hostname, w.adviceJa, n.Text),

@@ -2,17 +2,26 @@ package alert
 
 import (
 	"context"
+	"crypto/rand"
+	"errors"
 	"log/slog"
+	"slices"
+	"sync"
 	"time"
+
+	"github.com/mairust/mairust/internal/mailer"
 )
 
-// Sink takes notices to people. Send is bounded in time by ctx and by itself.
+// Sink takes notices to people. Send is bounded in time by ctx and by itself; several run at once, of one part one. mailer.ErrUnsure
+// says that people may have got the notice.
 type Sink interface {
 	Send(ctx context.Context, n Notice) error
 }
 
 // Notice says that an alert has begun or has ended.
 type Notice struct {
+	// ID is the same when it is tried again; it may stand in a Message-ID. A random one when empty.
+	ID   string
 	Part string
 	// Failing is false when the part works again.
 	Failing bool
@@ -31,6 +40,9 @@ const (
 	essentialDaily = 8
 	retryFirst     = time.Minute
 	retryLast      = 10 * time.Minute
+	// unsureLast is the most between two attempts when it is not known whether people got the first; the least is partEvery. So those
+	// that a day has are spread over it.
+	unsureLast = 6 * time.Hour
 )
 
 // post tells the sink of changes. What happens while the limits hold it back is not queued: when they allow, the
@@ -39,9 +51,10 @@ type post struct {
 	sink    Sink
 	log     *slog.Logger
 	metrics *metrics
-	letters map[string]*letters
-	// sent are the last day's notices.
-	sent []sent
+
+	mu sync.Mutex // guards the rest
+	// sent are the last day's notices: with those that are being sent, and those that may have been.
+	sent []*sent
 }
 
 // sent is a notice that was sent.
@@ -53,9 +66,13 @@ type sent struct {
 
 // letters is what was written about one part.
 type letters struct {
-	// failing is the last state that was told, at the time last.
-	failing bool
-	last    time.Time
+	// failing is the last state that was told, at the time last; unsure, that people may have been told another one since.
+	failing, unsure bool
+	last            time.Time
+	// id is of the notice that is to be told, of its state and of its time.
+	id     string
+	idOf   bool
+	idTime time.Time
 	// next is when a notice that could not be sent is tried again, after pause.
 	next  time.Time
 	pause time.Duration
@@ -63,36 +80,58 @@ type letters struct {
 	full bool
 }
 
-// deliver sends a notice for each part whose state differs from what was told last.
-func (p *post) deliver(ctx context.Context, states []State) {
-	for _, s := range states {
-		l := p.letters[s.Part]
-		if l == nil {
-			l = &letters{}
-			p.letters[s.Part] = l
-		}
-		now := time.Now()
-		if s.Active == l.failing || now.Before(l.next) || !l.last.IsZero() && now.Sub(l.last) < partEvery {
-			continue
-		}
-		if p.isFull(l, s, now) {
-			continue
-		}
-		p.send(ctx, l, s, Notice{Part: s.Part, Failing: s.Active, Since: s.Since, At: now, Text: s.Cause})
-	}
-}
-
-func (p *post) send(ctx context.Context, l *letters, s State, n Notice) {
-	if err := p.sink.Send(ctx, n); err != nil {
-		p.metrics.mails.WithLabelValues("failed").Inc()
-		l.pause = min(max(2*l.pause, retryFirst), retryLast)
-		l.next = time.Now().Add(l.pause)
-		p.log.Warn("notice to administrators not sent", "part", n.Part, "retry_in", l.pause.String(), "err", err)
+// deliver sends a notice when the state differs from what was told last.
+func (p *post) deliver(ctx context.Context, l *letters, s State) {
+	now := time.Now()
+	if s.Active == l.failing && !l.unsure || now.Before(l.next) || !l.last.IsZero() && now.Sub(l.last) < partEvery {
 		return
 	}
-	p.metrics.mails.WithLabelValues("sent").Inc()
-	p.sent = append(p.sent, sent{n.At, n.Part, s.Essential})
-	*l = letters{failing: n.Failing, last: n.At}
+	place := p.take(l, s, now)
+	if place == nil {
+		return
+	}
+	if l.id == "" || l.idOf != s.Active || !l.idTime.Equal(s.Since) {
+		l.id, l.idOf, l.idTime = "alert-"+rand.Text(), s.Active, s.Since
+	}
+	p.send(ctx, l, place, Notice{ID: l.id, Part: s.Part, Failing: s.Active, Since: s.Since, At: now, Text: s.Cause})
+}
+
+func (p *post) send(ctx context.Context, l *letters, place *sent, n Notice) {
+	err := p.sink.Send(ctx, n)
+	if err == nil {
+		p.metrics.mails.WithLabelValues("sent").Inc()
+		*l = letters{failing: n.Failing, last: n.At}
+		return
+	}
+	p.metrics.mails.WithLabelValues("failed").Inc()
+	if errors.Is(err, mailer.ErrUnsure) {
+		l.unsure, l.last = true, time.Now()
+		l.pause = min(max(2*l.pause, partEvery), unsureLast)
+	} else {
+		p.giveBack(place)
+		l.pause = min(max(2*l.pause, retryFirst), retryLast)
+	}
+	l.next = time.Now().Add(l.pause)
+	p.log.Warn("notice to administrators not sent", "part", n.Part, "retry_in", l.pause.String(), "err", err)
+}
+
+// giveBack leaves the place of a notice that was not sent to others.
+func (p *post) giveBack(place *sent) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.sent = slices.DeleteFunc(p.sent, func(s *sent) bool { return s == place })
+}
+
+// take gives a part its place among those that may be sent within a day; nil when there is none.
+func (p *post) take(l *letters, s State, now time.Time) *sent {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.isFull(l, s, now) {
+		return nil
+	}
+	place := &sent{now, s.Part, s.Essential}
+	p.sent = append(p.sent, place)
+	return place
 }
 
 // isFull says whether as many were sent within a day as may be, for a part.
