@@ -200,7 +200,7 @@ func (s *Store) ClaimNoticeSend(ctx context.Context, channel string, hold time.D
 		WHERE next_us <= $2 AND (notice_at_us, notice_id, channel) IN (
 			SELECT s.notice_at_us, s.notice_id, s.channel FROM notice_sends s WHERE s.channel = $3 AND s.next_us <= $2
 			ORDER BY s.next_us, s.notice_at_us, s.notice_id LIMIT 1)
-		RETURNING notice_at_us, notice_id, attempts`
+		RETURNING notice_at_us, notice_id, attempts, error`
 	const read = `SELECT ` + noticeColumns + ` FROM notices n WHERE n.at_us = $1 AND n.id = $2`
 	const look = `SELECT 1 FROM notice_sends s WHERE s.channel = $1 AND s.next_us <= $2 LIMIT 1`
 	now := s.now()
@@ -214,7 +214,7 @@ func (s *Store) ClaimNoticeSend(ctx context.Context, channel string, hold time.D
 		var at int64
 		err := tx.Each(ctx, claim, []any{micros(now.Add(hold)), micros(now), channel}, func(scan sqldb.Scan) error {
 			found = &NoticeSend{Channel: channel, State: "waiting"}
-			return scan(&at, &found.ID, &found.Attempts)
+			return scan(&at, &found.ID, &found.Attempts, &found.Error)
 		})
 		if err != nil || found == nil {
 			return err

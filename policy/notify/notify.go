@@ -170,20 +170,20 @@ func New(o Options, d Deps) (*Notifier, error) {
 	n := &Notifier{store: d.Store, log: d.Log, metrics: newMetrics(d.Registerer)}
 	w := writer{language: o.Language, hostname: d.Hostname, link: d.Link}
 	if d.Mailer != nil {
-		n.add("mail", &mailTo{mailer: d.Mailer, writer: w})
+		n.add("mail", &mailTo{mailer: d.Mailer, writer: w}, mailHold)
 	}
 	if o.Webhook.URL != "" {
-		n.add("webhook", newWebhook(o.Webhook, w))
+		n.add("webhook", newWebhook(o.Webhook, w), hold)
 	}
 	if o.Monitor.URL != "" {
 		n.monitor = newMonitor(o.Monitor, d.Hostname)
-		n.add("monitor", n.monitor)
+		n.add("monitor", n.monitor, hold)
 	}
 	return n, nil
 }
 
-func (n *Notifier) add(name string, s sender) {
-	n.channels = append(n.channels, &channel{name: name, sender: s})
+func (n *Notifier) add(name string, s sender, hold time.Duration) {
+	n.channels = append(n.channels, &channel{name: name, sender: s, hold: hold})
 	n.metrics.up.WithLabelValues(name).Set(1)
 }
 

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mairust/mairust/internal/mailer"
 	"github.com/mairust/mairust/store"
 )
 
@@ -14,17 +15,23 @@ const (
 	measureEvery = 15 * time.Second
 	// look is how often those who send look for something to do.
 	look = 3 * time.Second
-	// hold is how long a sending may take, with all that is around it; then somebody else may try it.
-	hold = 2 * time.Minute
+	// hold is how long a sending may take, with all that is around it; then somebody else may try it. A mail may take longer.
+	hold     = 2 * time.Minute
+	mailHold = mailer.SendTakes + hold
+	// saveTimeout bounds the noting of what became of an attempt, which is done when everything is to end, too.
+	saveTimeout = 5 * time.Second
 	// giveUpAfter is the age at which a notice that cannot be sent is given up.
 	giveUpAfter = 24 * time.Hour
 	// giveUpEvery is how often those are looked for whose turn does not come: their channel is not configured any more, or rests too long.
 	giveUpEvery  = 10 * time.Minute
 	giveUpAtOnce = 500
 	// restFirst and restLast bound the rest of a channel after a failure.
-	restFirst  = 30 * time.Second
-	restLast   = 10 * time.Minute
-	planAtOnce = 100
+	restFirst = 30 * time.Second
+	restLast  = 10 * time.Minute
+	// unsureFirst and unsureLast bound the time until a notice is tried again that may have been sent: it doubles with each attempt.
+	unsureFirst = 10 * time.Minute
+	unsureLast  = 4 * time.Hour
+	planAtOnce  = 100
 )
 
 // limits of the notices about one account.
@@ -118,8 +125,12 @@ func (n *Notifier) measure(ctx context.Context) {
 type channel struct {
 	name   string
 	sender sender
+	// hold is how long a sending may take.
+	hold time.Duration
 	// rest is how long the channel rests after its last failure; 0 when it works.
 	rest time.Duration
+	// unsaved notes what became of the last attempt; nil when that is done.
+	unsaved func(ctx context.Context) error
 }
 
 // sender sends one notice. missed names whom it did not reach though it reached others: it is not sent again for them. Neither
@@ -130,7 +141,11 @@ type sender interface {
 
 func (n *Notifier) sendOnAndOn(ctx context.Context, c *channel) {
 	for ctx.Err() == nil {
-		s, err := n.store.ClaimNoticeSend(ctx, c.name, hold)
+		if !n.save(ctx, c) {
+			sleep(ctx, look)
+			continue
+		}
+		s, err := n.store.ClaimNoticeSend(ctx, c.name, c.hold)
 		if err != nil {
 			if !errors.Is(err, store.ErrNotFound) && ctx.Err() == nil {
 				n.log.Debug("notices not read", "channel", c.name, "err", err)
@@ -139,12 +154,9 @@ func (n *Notifier) sendOnAndOn(ctx context.Context, c *channel) {
 			continue
 		}
 		n.pace.wait(ctx)
-		if ctx.Err() != nil {
-			return // claimed again after hold
-		}
-		missed, err := c.sender.send(ctx, messageOf(s.Notice))
-		if ctx.Err() != nil && err != nil {
-			return
+		missed, err := "", ctx.Err()
+		if err == nil {
+			missed, err = c.sender.send(ctx, messageOf(s.Notice))
 		}
 		n.settle(ctx, c, s, missed, err)
 		if c.rest > 0 {
@@ -153,29 +165,67 @@ func (n *Notifier) sendOnAndOn(ctx context.Context, c *channel) {
 	}
 }
 
-// settle notes what became of an attempt.
+// settle notes what became of an attempt, also when ctx has ended.
 func (n *Notifier) settle(ctx context.Context, c *channel, s *store.NoticeSend, missed string, err error) {
+	unsure := errors.Is(err, mailer.ErrUnsure)
+	if err != nil && ctx.Err() != nil && !unsure {
+		// Nobody got it, and nothing failed: it is for who sends next.
+		now := time.Now()
+		c.unsaved = func(ctx context.Context) error { return n.store.PostponeNoticeSend(ctx, s, now, s.Error) }
+		n.save(ctx, c)
+		return
+	}
 	n.noteChannel(ctx, c, missed, err)
-	var saved error
 	switch {
 	case err == nil:
 		n.metrics.sends.WithLabelValues(c.name, "sent").Inc()
 		if missed != "" {
 			n.log.Error("notice not sent to all", "channel", c.name, "account", s.Account, "kind", s.Kind, "err", missed)
 		}
-		saved = n.store.SettleNoticeSend(ctx, s, store.NoticeSent, missed)
+		c.unsaved = func(ctx context.Context) error { return n.store.SettleNoticeSend(ctx, s, store.NoticeSent, missed) }
 	case time.Since(s.At) > giveUpAfter:
 		n.metrics.sends.WithLabelValues(c.name, "given_up").Inc()
 		n.log.Error("notice given up", "channel", c.name, "account", s.Account, "kind", s.Kind, "attempts", s.Attempts, "err", err)
-		saved = n.store.SettleNoticeSend(ctx, s, store.NoticeFailed, err.Error())
+		c.unsaved = func(ctx context.Context) error {
+			return n.store.SettleNoticeSend(ctx, s, store.NoticeFailed, err.Error())
+		}
 	default:
 		n.metrics.sends.WithLabelValues(c.name, "failed").Inc()
-		n.log.Warn("notice not sent", "channel", c.name, "account", s.Account, "kind", s.Kind, "retry_in", c.rest.String(), "err", err)
-		saved = n.store.PostponeNoticeSend(ctx, s, time.Now().Add(c.rest), err.Error())
+		wait := c.rest
+		if unsure {
+			wait = max(wait, unsureWait(s.Attempts))
+		}
+		n.log.Warn("notice not sent", "channel", c.name, "account", s.Account, "kind", s.Kind, "retry_in", wait.String(), "err", err)
+		next := time.Now().Add(wait)
+		c.unsaved = func(ctx context.Context) error { return n.store.PostponeNoticeSend(ctx, s, next, err.Error()) }
 	}
-	if saved != nil {
-		n.log.Warn("state of a notice not saved: it may be sent again", "channel", c.name, "err", saved)
+	if !n.save(ctx, c) {
+		n.log.Warn("state of a notice not saved yet: it may be sent again", "channel", c.name)
 	}
+}
+
+// unsureWait is how long a notice that may have been sent waits after so many attempts.
+func unsureWait(attempts int64) time.Duration {
+	wait := unsureFirst
+	for ; attempts > 1 && wait < unsureLast; attempts-- {
+		wait *= 2
+	}
+	return min(wait, unsureLast)
+}
+
+// save notes what became of the last attempt, if that is not done. It is not ended by ctx: who goes on would send again what was sent.
+func (n *Notifier) save(ctx context.Context, c *channel) (done bool) {
+	if c.unsaved == nil {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
+	defer cancel()
+	if err := c.unsaved(ctx); err != nil {
+		n.log.Debug("state of a notice not saved", "channel", c.name, "err", err)
+		return false
+	}
+	c.unsaved = nil
+	return true
 }
 
 // noteChannel notes whether a channel works, for metrics and health.
@@ -189,6 +239,8 @@ func (n *Notifier) noteChannel(ctx context.Context, c *channel, missed string, e
 		c.rest = min(max(2*c.rest, restFirst), restLast)
 	}
 	n.metrics.up.WithLabelValues(c.name).Set(up)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
+	defer cancel()
 	if err := n.store.NoteNoticeChannel(ctx, c.name, state, text); err != nil {
 		n.log.Debug("state of a channel not saved", "channel", c.name, "err", err)
 	}
