@@ -30,8 +30,8 @@ func demoCommand() *cobra.Command {
 		Long: `Starts MaiRust with a private Postfix (and rspamd, where it is installed) on loopback, sends it realistic mail, shows what
 became of each, and how to read it back. Ctrl-C stops everything; the data stays in the folder for the next time.
 
-Postfix needs root. It is installed with apt-get when it is missing, unless --no-install is given. Without it the mail
-goes straight to LMTP.`,
+Postfix needs root. It is installed with apt-get when it is missing, unless --no-install is given, and neither started nor left to
+start at boot. Without it the mail goes straight to LMTP.`,
 		Example: "  mairust demo\n  mairust demo --dir /tmp/try --no-install\n  mairust demo --reset",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -39,7 +39,7 @@ goes straight to LMTP.`,
 				return command.Misuse(cmd, errors.New("the demo writes a configuration of its own: leave --config out"))
 			}
 			if o.reset {
-				return resetDemo(o.dir, cmd.OutOrStdout())
+				return errors.Join(clearPolicy(servicePolicy, demoPrinter{cmd.OutOrStdout()}), resetDemo(o.dir, cmd.OutOrStdout()))
 			}
 			return runDemo(cmd.Context(), o, cmd.OutOrStdout())
 		},

@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"os/user"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/mairust/mairust/internal/lab"
@@ -29,6 +28,9 @@ var demoSenders = lab.DNSRecords{
 // preparePostfix finds out whether there can be a Postfix, and installs it when it is missing. Without one the demo
 // goes on and says why.
 func (d *demo) preparePostfix(ctx context.Context) error {
+	if err := clearPolicy(servicePolicy, d.out); err != nil {
+		return err
+	}
 	why := ""
 	switch {
 	case os.Geteuid() != 0:
@@ -156,69 +158,6 @@ func (d *demo) stopRspamd() error {
 	}
 	d.out.step("rspamd", "stopped after %s", seconds(began))
 	return nil
-}
-
-// installTime bounds each of the two commands of an installation.
-const installTime = 10 * time.Minute
-
-// installPostfix installs the package without starting its service. A Ctrl-C waits for the end, since a package that
-// is half installed is worse than one that is.
-func (d *demo) installPostfix(ctx context.Context) error {
-	d.out.step("Postfix", "not installed: installing it now with apt-get (about a minute; nothing is started) ...")
-	forgetPolicy, err := forbidServices()
-	if err != nil {
-		return err
-	}
-	ctx = context.WithoutCancel(ctx)
-	// Lists that cannot be fetched may be there from before: the installation tells.
-	updateErr := d.aptGet(ctx, "update", "-qq")
-	err = d.aptGet(ctx, "install", "-y", "-qq", "--no-install-recommends", "-o", "Dpkg::Use-Pty=0",
-		"-o", "Dpkg::Options::=--force-confold", "-o", "Acquire::Retries=3", "postfix")
-	if err != nil {
-		err = errors.Join(updateErr, err)
-	}
-	if err = errors.Join(err, forgetPolicy()); err != nil {
-		return err
-	}
-	d.out.step("", "Installed. The machine's own Postfix was not started; to remove it: apt-get purge postfix")
-	return nil
-}
-
-func (d *demo) aptGet(ctx context.Context, args ...string) error {
-	ctx, cancel := context.WithTimeout(ctx, installTime)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "apt-get", args...) // #nosec G204 -- from installPostfix alone
-	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	out, err := cmd.CombinedOutput()
-	if err == nil {
-		return nil
-	}
-	_, why, ok := strings.Cut("\n"+string(out), "\nE: ")
-	if !ok {
-		why = string(out)
-	}
-	return fmt.Errorf("apt-get %s: %w: %s", args[0], err, oneLine(why, 300))
-}
-
-// servicePolicy is asked by invoke-rc.d before a package starts its service.
-const servicePolicy = "/usr/sbin/policy-rc.d"
-
-// forbidServices keeps packages from starting their services until forget is called. A policy that is there stays.
-func forbidServices() (forget func() error, err error) {
-	f, err := os.OpenFile(servicePolicy, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o755) // #nosec G302 -- a program
-	if errors.Is(err, fs.ErrExist) {
-		return func() error { return nil }, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	forget = func() error { return os.Remove(servicePolicy) }
-	_, err = f.WriteString("#!/bin/sh\nexit 101\n")
-	if err = errors.Join(err, f.Close()); err != nil {
-		return nil, errors.Join(err, forget())
-	}
-	return forget, nil
 }
 
 // userName is who runs this.
