@@ -15,6 +15,7 @@ import (
 
 	"github.com/mairust/mairust/internal/lab"
 	"github.com/mairust/mairust/internal/lab/labtest"
+	"github.com/mairust/mairust/store/sqldb"
 )
 
 func TestAdministratorsGetOneMailHoweverManyMessagesMeetAnOutage(t *testing.T) {
@@ -44,6 +45,34 @@ func TestAdministratorsGetOneMailHoweverManyMessagesMeetAnOutage(t *testing.T) {
 	}
 	assert.Len(t, sink.Transactions(), 1, "the next mail about the same part comes 10 minutes later at the earliest")
 	assert.NotContains(t, site.check(t), "alert")
+}
+
+func TestRolesThatRunApartTellOnceOfWhatAllOfThemWatch(t *testing.T) {
+	inbox := labtest.LMTPSink(t, "")
+	relay := labtest.Postfix(t, lab.PostfixOptions{VirtualMailboxDomains: "admins.test", VirtualTransport: inbox.Transport()})
+	site := newTestSite(t, siteOptions{
+		Backend: sqldb.Postgres, Mailboxes: []string{"bob"},
+		Extra: "alert: {check_every: 200ms, remind_every: 2s, disk_free_bytes: 1125899906842624}\n" +
+			fmt.Sprintf("notify: {smtp: {address: %q, from: mairust@host.test, to: [root@admins.test], tls: none}}\n", relay.SMTPAddr),
+	})
+	var all []*process
+	for _, role := range allRoles {
+		all = append(all, site.startAs(t, string(role)))
+	}
+	for _, p := range all {
+		waitFor(t, "a reminder, long after a mail would have gone", func() bool { return strings.Contains(p.tail(1000), "part still fails") })
+	}
+	sent := func() (sum float64) {
+		for _, p := range all {
+			sum += p.metricOf(`mairust_alert_mails_total{result="sent"}`)
+		}
+		return sum
+	}
+	waitFor(t, "the mail", func() bool { return sent() >= 1 })
+	assert.InDelta(t, 1, sent(), 0)
+	got, err := inbox.Wait(t.Context(), 1)
+	require.NoError(t, err)
+	assert.Contains(t, string(got[0].Data), "Disk space")
 }
 
 // check runs mairust check, whose exit code is another test's affair.

@@ -153,7 +153,13 @@ type process struct {
 // start runs `mairust run` and waits until it is ready. It is killed at the end of the test.
 func (s *testSite) start(t testing.TB) *process {
 	t.Helper()
-	p := s.launch(t)
+	return s.startAs(t, "run")
+}
+
+// startAs is start for a role that runs apart.
+func (s *testSite) startAs(t testing.TB, role string) *process {
+	t.Helper()
+	p := s.launchAs(t, role)
 	t.Cleanup(func() {
 		p.kill()
 		if t.Failed() {
@@ -167,7 +173,12 @@ func (s *testSite) start(t testing.TB) *process {
 // launch runs `mairust run` without waiting for it; whoever calls it kills it.
 func (s *testSite) launch(t testing.TB) *process {
 	t.Helper()
-	p := &process{site: s, cmd: s.command(context.Background(), "run"), done: make(chan struct{}), ready: make(chan string, 1)}
+	return s.launchAs(t, "run")
+}
+
+func (s *testSite) launchAs(t testing.TB, role string) *process {
+	t.Helper()
+	p := &process{site: s, cmd: s.command(context.Background(), role), done: make(chan struct{}), ready: make(chan string, 1)}
 	stderr, err := p.cmd.StderrPipe()
 	require.NoError(t, err)
 	require.NoError(t, p.cmd.Start())

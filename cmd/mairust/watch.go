@@ -30,17 +30,17 @@ func (d *daemon) buildWatch() error {
 	var parts []alert.Part
 	if d.site.db != nil {
 		parts = append(parts,
-			alert.Part{Name: "database", Essential: true, Check: d.site.store.Check},
-			alert.Part{Name: "storage", Essential: true, Check: d.site.objects.Check})
+			alert.Part{Name: "database", Essential: true, Shared: true, Check: d.site.store.Check},
+			alert.Part{Name: "storage", Essential: true, Shared: true, Check: d.site.objects.Check})
 		if d.site.db.Backend() == sqldb.SQLite {
 			parts = append(parts, alert.Part{Name: "checkpoint", Check: d.site.store.CheckWAL})
 		}
 	}
 	parts = append(parts,
-		alert.Part{Name: "mounts", Check: d.checkMounts()},
-		alert.Part{Name: "disk", Check: func(context.Context) error { return checkDisks(c.Alert, d.site.dirs()) }},
+		alert.Part{Name: "mounts", Shared: true, Check: d.checkMounts()},
+		alert.Part{Name: "disk", Shared: true, Check: func(context.Context) error { return checkDisks(c.Alert, d.site.dirs()) }},
 		alert.Part{Name: "listeners", Check: func(context.Context) error { return checkListeners(d.listeners) }},
-		alert.Part{Name: "clock", Patience: slowPatience, Check: func(context.Context) error { return clockFault() }},
+		alert.Part{Name: "clock", Shared: true, Patience: slowPatience, Check: func(context.Context) error { return clockFault() }},
 		alert.Part{Name: "certificate", Check: func(context.Context) error { return checkCertificates(d.listeners) }})
 	if slices.Contains(d.roles, roleMilter) {
 		parts = append(parts, alert.Part{Name: "outbound", Check: d.checkOutbound, Patience: catchUpPatience},
@@ -56,7 +56,9 @@ func (d *daemon) buildWatch() error {
 	if err != nil {
 		return err
 	}
-	d.watch = alert.New(c.Alert, alert.Deps{Log: d.log.With("component", "alert"), Registerer: d.registry, Sink: sink}, parts...)
+	d.watch = alert.New(c.Alert, alert.Deps{
+		Log: d.log.With("component", "alert"), Registerer: d.registry, Sink: sink, TurnDir: filepath.Join(c.RunDir, "alerts"),
+	}, parts...)
 	d.health = newHealth(d.watch)
 	return nil
 }

@@ -53,6 +53,8 @@ type Part struct {
 	Check func(ctx context.Context) error
 	// Essential says that the process cannot do its work without the part.
 	Essential bool
+	// Shared says that other processes of the host may watch the same: one of them writes about it.
+	Shared bool
 	// Patience is how long the part must fail before that is an alert; 0 means at the second failed look.
 	Patience time.Duration
 }
@@ -68,6 +70,8 @@ type State struct {
 	Active bool
 	Since  time.Time
 	Cause  string
+
+	shared bool
 }
 
 // Deps are what a Watcher works with. All may be left out.
@@ -76,6 +80,9 @@ type Deps struct {
 	Registerer prometheus.Registerer
 	// Sink takes notices; nil means that nobody is written to.
 	Sink Sink
+	// TurnDir is a directory that the processes of a host share, in which they agree who writes about parts that are Shared. Empty means
+	// that there is only one.
+	TurnDir string
 }
 
 // Watcher watches parts. Its methods may be called from many goroutines, Run once.
@@ -93,7 +100,7 @@ func New(o Options, d Deps, parts ...Part) *Watcher {
 		d.Log = slog.New(slog.DiscardHandler)
 	}
 	w := &Watcher{options: o.WithDefaults(), log: d.Log, metrics: newMetrics(d.Registerer)}
-	w.post = &post{sink: d.Sink, log: d.Log, metrics: w.metrics}
+	w.post = &post{sink: d.Sink, log: d.Log, metrics: w.metrics, turns: turns{dir: d.TurnDir, log: d.Log}}
 	for _, p := range parts {
 		w.parts = append(w.parts, &watched{Part: p})
 		w.metrics.active.WithLabelValues(p.Name).Set(0)
@@ -113,6 +120,7 @@ func (w *Watcher) Run(ctx context.Context) {
 			var l letters
 			group.Go(func() {
 				w.every(ctx, func() { w.post.deliver(ctx, &l, p.snapshot()) })
+				l.turn.end()
 			})
 		}
 	}

@@ -36,7 +36,7 @@ type watched struct {
 func (p *watched) snapshot() State {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := State{Part: p.Name, Essential: p.Essential, Err: p.err, Active: p.active}
+	s := State{Part: p.Name, Essential: p.Essential, Err: p.err, Active: p.active, shared: p.Shared}
 	if p.active {
 		s.Since, s.Cause = p.failing, p.cause
 	}

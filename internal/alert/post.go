@@ -51,6 +51,7 @@ type post struct {
 	sink    Sink
 	log     *slog.Logger
 	metrics *metrics
+	turns   turns
 
 	mu sync.Mutex // guards the rest
 	// sent are the last day's notices: with those that are being sent, and those that may have been.
@@ -78,12 +79,18 @@ type letters struct {
 	pause time.Duration
 	// full says that a daily limit holds the part back, and was logged.
 	full bool
+	// turn is there while no other process is to write about the part.
+	turn *turn
 }
 
 // deliver sends a notice when the state differs from what was told last.
 func (p *post) deliver(ctx context.Context, l *letters, s State) {
 	now := time.Now()
-	if s.Active == l.failing && !l.unsure || now.Before(l.next) || !l.last.IsZero() && now.Sub(l.last) < partEvery {
+	if s.Active == l.failing && !l.unsure {
+		l.leave(now)
+		return
+	}
+	if now.Before(l.next) || !l.last.IsZero() && now.Sub(l.last) < partEvery || !p.mayTell(l, s) {
 		return
 	}
 	place := p.take(l, s, now)
@@ -100,7 +107,7 @@ func (p *post) send(ctx context.Context, l *letters, place *sent, n Notice) {
 	err := p.sink.Send(ctx, n)
 	if err == nil {
 		p.metrics.mails.WithLabelValues("sent").Inc()
-		*l = letters{failing: n.Failing, last: n.At}
+		*l = letters{failing: n.Failing, last: n.At, turn: l.turn}
 		return
 	}
 	p.metrics.mails.WithLabelValues("failed").Inc()
