@@ -35,6 +35,8 @@ type NoticeSend struct {
 	Error    string
 	// Next is when the next attempt is due, Settled when the last one was; zero for none.
 	Next, Settled time.Time
+	// Planned is when it was given to the channels; of one that was claimed.
+	Planned time.Time
 }
 
 // NoticeChannel is how a channel does.
@@ -58,6 +60,10 @@ const (
 const NoticeOfMode = "mode_changed"
 
 const (
+	// longestNoticeWait is more than any sending waits for its next attempt, noticeSkew more than clocks of nodes differ.
+	longestNoticeWait = 6 * time.Hour
+	noticeSkew        = 10 * time.Minute
+
 	maxFacts       = 8 << 10
 	maxNoticeError = 500
 )
@@ -86,11 +92,13 @@ func (n *Notice) dest(at *int64) []any {
 	return []any{at, &n.ID, &n.Tenant, &n.Account, &n.Kind, &n.Facts, &n.Merged}
 }
 
-// DueNotices lists notices that wait to be planned, oldest first.
+// DueNotices lists notices that wait to be planned, oldest first. One that was stored by a clock that was ahead does not wait until it
+// is that time.
 func (s *Store) DueNotices(ctx context.Context, limit int) ([]Notice, error) {
-	const query = `SELECT ` + noticeColumns + ` FROM notices n WHERE n.next_us <= $1 ORDER BY n.next_us, n.at_us, n.id LIMIT $2`
+	const query = `SELECT ` + noticeColumns + ` FROM notices n WHERE n.next_us <= $1 OR n.next_us = n.at_us AND n.next_us > $2
+		ORDER BY n.next_us, n.at_us, n.id LIMIT $3`
 	var list []Notice
-	err := s.each(ctx, query, []any{micros(s.now()), limit}, func(scan sqldb.Scan) error {
+	err := s.each(ctx, query, []any{micros(s.now()), micros(s.now().Add(noticeSkew)), limit}, func(scan sqldb.Scan) error {
 		var n Notice
 		var at int64
 		err := scan(n.dest(&at)...)
@@ -170,11 +178,12 @@ func mergeNotices(ctx context.Context, tx *sqldb.Tx, n Notice) (merged int64, is
 	return 0, false, nil
 }
 
-// nextNotice is when the limits allow another notice about the account, which may have passed.
+// nextNotice is when the limits allow another notice about the account, which may have passed. What was planned by a clock that was
+// ahead does not count.
 func nextNotice(ctx context.Context, tx *sqldb.Tx, n Notice, l NoticeLimits, now time.Time) (time.Time, error) {
-	const query = `SELECT planned_us FROM notices WHERE tenant_id = $1 AND account = $2 AND planned_us > $3 ORDER BY planned_us DESC LIMIT $4`
+	const query = `SELECT planned_us FROM notices WHERE tenant_id = $1 AND account = $2 AND planned_us > $3 AND planned_us <= $5 ORDER BY planned_us DESC LIMIT $4`
 	var planned []time.Time
-	args := []any{string(n.Tenant), n.Account, micros(now.Add(-24 * time.Hour)), l.PerDay}
+	args := []any{string(n.Tenant), n.Account, micros(now.Add(-24 * time.Hour)), l.PerDay, micros(now.Add(noticeSkew))}
 	err := tx.Each(ctx, query, args, func(scan sqldb.Scan) error {
 		var us int64
 		err := scan(&us)
@@ -194,33 +203,35 @@ func nextNotice(ctx context.Context, tx *sqldb.Tx, n Notice, l NoticeLimits, now
 }
 
 // ClaimNoticeSend gives the sending on a channel that is due longest, and lets nobody else have it for a while: until then
-// the caller settles or postpones it. ErrNotFound when none is due.
+// the caller settles or postpones it, to a time within six hours. One that waits for longer does so by a clock that was ahead, and is
+// due. ErrNotFound when none is.
 func (s *Store) ClaimNoticeSend(ctx context.Context, channel string, hold time.Duration) (*NoticeSend, error) {
 	const claim = `UPDATE notice_sends SET next_us = $1, attempts = attempts + 1
-		WHERE next_us <= $2 AND (notice_at_us, notice_id, channel) IN (
-			SELECT s.notice_at_us, s.notice_id, s.channel FROM notice_sends s WHERE s.channel = $3 AND s.next_us <= $2
+		WHERE (next_us <= $2 OR next_us > $4) AND (notice_at_us, notice_id, channel) IN (
+			SELECT s.notice_at_us, s.notice_id, s.channel FROM notice_sends s WHERE s.channel = $3 AND (s.next_us <= $2 OR s.next_us > $4)
 			ORDER BY s.next_us, s.notice_at_us, s.notice_id LIMIT 1)
 		RETURNING notice_at_us, notice_id, attempts, error`
-	const read = `SELECT ` + noticeColumns + ` FROM notices n WHERE n.at_us = $1 AND n.id = $2`
-	const look = `SELECT 1 FROM notice_sends s WHERE s.channel = $1 AND s.next_us <= $2 LIMIT 1`
+	const read = `SELECT ` + noticeColumns + `, n.planned_us FROM notices n WHERE n.at_us = $1 AND n.id = $2`
+	const look = `SELECT 1 FROM notice_sends s WHERE s.channel = $1 AND (s.next_us <= $2 OR s.next_us > $3) LIMIT 1`
 	now := s.now()
+	ahead := micros(now.Add(longestNoticeWait))
 	var one int
-	if err := s.get(ctx, look, []any{channel, micros(now)}, &one); err != nil {
+	if err := s.get(ctx, look, []any{channel, micros(now), ahead}, &one); err != nil {
 		return nil, err // mostly none, and then nobody's writing is held
 	}
 	var found *NoticeSend
 	err := s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
 		found = nil
-		var at int64
-		err := tx.Each(ctx, claim, []any{micros(now.Add(hold)), micros(now), channel}, func(scan sqldb.Scan) error {
+		var at, planned int64
+		err := tx.Each(ctx, claim, []any{micros(now.Add(hold)), micros(now), channel, ahead}, func(scan sqldb.Scan) error {
 			found = &NoticeSend{Channel: channel, State: "waiting"}
 			return scan(&at, &found.ID, &found.Attempts, &found.Error)
 		})
 		if err != nil || found == nil {
 			return err
 		}
-		err = tx.Get(ctx, read, []any{at, found.ID}, found.dest(&at)...)
-		found.At = fromMicros(at)
+		err = tx.Get(ctx, read, []any{at, found.ID}, append(found.dest(&at), &planned)...)
+		found.At, found.Planned = fromMicros(at), fromMicros(planned)
 		return err
 	})
 	if err == nil && found == nil {

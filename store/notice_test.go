@@ -255,6 +255,33 @@ func TestWhatNobodySendsIsGivenUpAndGoesWithTheOldNotices(t *testing.T) {
 	})
 }
 
+// A hardware clock in local time is nine hours ahead in Japan, until NTP sets it.
+func TestNoticesOfAClockThatWasAheadDoNotWaitForItsTime(t *testing.T) {
+	for _, ahead := range []time.Duration{9 * time.Hour, 365 * 24 * time.Hour} {
+		withClock(t, func(ctx context.Context, t *testing.T, s *store.Store, c *clock) {
+			c.pass(ahead)
+			addNotice(ctx, t, s, "told@one.test", "suspended")
+			require.Len(t, planAll(ctx, t, s), 1)
+			addNotice(ctx, t, s, "planned@one.test", "suspended")
+			due, err := s.DueNotices(ctx, 100)
+			require.NoError(t, err)
+			require.Len(t, due, 1)
+			_, err = s.PlanNotice(ctx, due[0], channels, limits)
+			require.NoError(t, err)
+			addNotice(ctx, t, s, "stored@one.test", "suspended")
+			c.pass(-ahead)
+			addNotice(ctx, t, s, "told@one.test", "released")
+			told := planAll(ctx, t, s)
+			require.ElementsMatch(t, []string{"told@one.test released 0", "planned@one.test suspended 0", "stored@one.test suspended 0"}, told)
+			require.Empty(t, planAll(ctx, t, s))
+			addNotice(ctx, t, s, "stored@one.test", "released")
+			require.Empty(t, planAll(ctx, t, s), "the limits hold as ever")
+			c.pass(10 * time.Minute)
+			require.Equal(t, []string{"stored@one.test released 0"}, planAll(ctx, t, s))
+		})
+	}
+}
+
 func TestChannelFailsSinceItsFirstFailure(t *testing.T) {
 	withClock(t, func(ctx context.Context, t *testing.T, s *store.Store, c *clock) {
 		require.NoError(t, s.NoteNoticeChannel(ctx, "monitor", store.NoticeSent, ""))

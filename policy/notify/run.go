@@ -183,7 +183,7 @@ func (n *Notifier) settle(ctx context.Context, c *channel, s *store.NoticeSend, 
 			n.log.Error("notice not sent to all", "channel", c.name, "account", s.Account, "kind", s.Kind, "err", missed)
 		}
 		c.unsaved = func(ctx context.Context) error { return n.store.SettleNoticeSend(ctx, s, store.NoticeSent, missed) }
-	case time.Since(s.At) > giveUpAfter:
+	case time.Since(s.Planned) > giveUpAfter:
 		n.metrics.sends.WithLabelValues(c.name, "given_up").Inc()
 		n.log.Error("notice given up", "channel", c.name, "account", s.Account, "kind", s.Kind, "attempts", s.Attempts, "err", err)
 		c.unsaved = func(ctx context.Context) error {
