@@ -124,6 +124,8 @@ func (p *poster) post(ctx context.Context, payload any) error {
 	if err != nil {
 		return err
 	}
+	ctx, leave := lingering(ctx)
+	defer leave()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url, bytes.NewReader(body))
 	if err != nil {
 		return withoutURL(err)
@@ -147,6 +149,16 @@ func (p *poster) post(ctx context.Context, payload any) error {
 	default:
 		return fmt.Errorf("it answers %d", resp.StatusCode)
 	}
+}
+
+// answerGrace is how long an answer is waited for when everything ends meanwhile: the server may have taken what it was sent.
+const answerGrace = 5 * time.Second
+
+// lingering ends a little after ctx, or with leave.
+func lingering(ctx context.Context) (late context.Context, leave func()) {
+	late, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(answerGrace, cancel) })
+	return late, func() { stop(); cancel() }
 }
 
 // withoutURL takes the address, which may be a secret, out of an error of net/http.

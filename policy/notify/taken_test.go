@@ -182,6 +182,22 @@ func TestWhatWasSentWhileTheDatabaseWasAwayIsNotSentAgain(t *testing.T) {
 	}
 }
 
+func TestWebhookThatTakesANoticeWhileTheWorkEndsGetsItOnce(t *testing.T) {
+	s := newStore(t)
+	ends := make(chan context.CancelFunc, 1)
+	hook := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { (<-ends)() }))
+	t.Cleanup(hook.Close)
+	n, err := notify.New(notify.Options{Webhook: notify.WebhookOptions{URL: hook.URL}}, notify.Deps{Store: s, Hostname: "h"})
+	require.NoError(t, err)
+	require.NoError(t, notify.Enqueue(t.Context(), s, notify.Notice{Tenant: "t1", Account: "a", Kind: notify.Suspended}))
+	ctx, cancel := context.WithCancel(t.Context())
+	ends <- cancel
+	n.Run(ctx)
+	one, err := only(t.Context(), s)
+	require.NoError(t, err)
+	require.Equal(t, store.NoticeSent, one.State)
+}
+
 // syncBuffer is a log that is read while it is written.
 type syncBuffer struct {
 	mu sync.Mutex
