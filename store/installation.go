@@ -28,19 +28,32 @@ func (s *Store) Claim(ctx context.Context, checkValue string) (databaseID string
 	return databaseID, err
 }
 
-// ErrOperator says that keys were last encrypted anew to other recipients of the operator than those at hand.
-var ErrOperator = errors.New("storage.encryption.operator_recipients are not those that the keys were last rewrapped to: restart this process with " +
-	"the new ones; or, if it has the new ones already, run mairust keys rewrap")
+// ErrOperator says that keys of tenants are encrypted to other recipients of the operator than those at hand.
+var ErrOperator = errors.New("storage.encryption.operator_recipients are not those that keys of tenants are encrypted to (mairust keys rewrap, or the process that " +
+	"made the first key, had others): give all processes that share the store the same ones, and restart this one if it was started with others; when they " +
+	"were changed on purpose, run mairust keys rewrap")
+
+const noteOperator = `UPDATE installation SET operator_check = $1 WHERE id = 1`
 
 // NoteOperator records the recipients of the operator that keys of tenants are encrypted to from now on. check tells them from others, and is no
 // secret. A key that is being added to others is there before, or is refused: ErrOperator. ErrNotFound before the first Claim.
 func (s *Store) NoteOperator(ctx context.Context, check string) error {
-	return s.changeOne(ctx, `UPDATE installation SET operator_check = $1 WHERE id = 1`, check)
+	return s.changeOne(ctx, noteOperator, check)
+}
+
+// AdoptOperator is NoteOperator where nothing is recorded yet, as where keys were made by a version that recorded nothing with them. noted says whether it was
+// this call that did.
+func (s *Store) AdoptOperator(ctx context.Context, check string) (noted bool, err error) {
+	err = s.changeOne(ctx, noteOperator+` AND operator_check = ''`, check)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 const selectOperator = `SELECT operator_check FROM installation WHERE id = 1`
 
-// CheckOperator compares with what NoteOperator has recorded. ErrOperator when that is another one; nil also when there is nothing.
+// CheckOperator compares with what is recorded. ErrOperator when that is another one; nil also when there is nothing.
 func (s *Store) CheckOperator(ctx context.Context, check string) error {
 	var noted string
 	err := s.get(ctx, selectOperator, nil, &noted)
@@ -50,12 +63,17 @@ func (s *Store) CheckOperator(ctx context.Context, check string) error {
 	return compareOperator(noted, check, err)
 }
 
-// holdOperator does so within a transaction, until whose end no other is recorded.
+// holdOperator does so within a transaction, until whose end no other is recorded. Where nothing is, it records check: who makes the first key decides to whom
+// all go, until NoteOperator.
 func holdOperator(ctx context.Context, tx *sqldb.Tx, check string) error {
 	var noted string
 	err := tx.Get(ctx, selectOperator+tx.ForUpdate(), nil, &noted)
-	if errors.Is(err, sqldb.ErrNoRows) {
+	switch {
+	case errors.Is(err, sqldb.ErrNoRows):
 		return nil
+	case err == nil && noted == "":
+		_, err = tx.Exec(ctx, noteOperator, check)
+		return err
 	}
 	return compareOperator(noted, check, err)
 }

@@ -22,7 +22,7 @@ type TenantKey struct {
 	Created   time.Time
 	Destroyed time.Time // zero: it was not
 	// Operator tells the recipients of the operator that a new key is encrypted to from others, as NoteOperator has it. It is compared when the key is
-	// added, unless it is empty, and is not kept.
+	// added, and recorded if nothing is recorded yet. Empty, it is not looked at.
 	Operator string
 }
 
@@ -50,6 +50,16 @@ func (s *Store) TenantKeys(ctx context.Context, tenant TenantID) ([]TenantKey, e
 // AllTenantKeys lists the keys of all tenants, by tenant, oldest first.
 func (s *Store) AllTenantKeys(ctx context.Context) ([]TenantKey, error) {
 	return s.tenantKeys(ctx, ``)
+}
+
+// NewestTenantKey gives the newest key of all tenants that was not destroyed. ErrNotFound when there is none.
+func (s *Store) NewestTenantKey(ctx context.Context) (TenantKey, error) {
+	const query = `SELECT id, tenant_id, recipient, wrapped, created_us FROM tenant_keys WHERE destroyed_us IS NULL ORDER BY id DESC LIMIT 1`
+	var k TenantKey
+	var created int64
+	err := s.get(ctx, query, nil, &k.ID, &k.Tenant, &k.Recipient, &k.Wrapped, &created)
+	k.Created = fromMicros(created)
+	return k, err
 }
 
 // ErrShredded says that a tenant's keys were destroyed so short a time ago that mail may be under way which is encrypted to

@@ -103,9 +103,11 @@ func TestNoKeyIsAddedThatGoesToOtherRecipientsOfTheOperator(t *testing.T) {
 		require.ErrorIs(t, s.NoteOperator(ctx, "new"), store.ErrNotFound)
 		_, err := s.Claim(ctx, "keyring")
 		require.NoError(t, err)
-		require.NoError(t, s.CheckOperator(ctx, "old"), "nothing was noted")
+		require.NoError(t, s.CheckOperator(ctx, "new"), "nothing was noted")
 		key.ID = "2"
 		require.NoError(t, s.AddTenantKey(ctx, key))
+		require.ErrorIs(t, s.CheckOperator(ctx, "new"), store.ErrOperator, "noted with the key")
+		require.NoError(t, s.CheckOperator(ctx, "old"))
 
 		require.NoError(t, s.NoteOperator(ctx, "new"))
 		require.ErrorIs(t, s.CheckOperator(ctx, "old"), store.ErrOperator)
@@ -122,5 +124,39 @@ func TestNoKeyIsAddedThatGoesToOtherRecipientsOfTheOperator(t *testing.T) {
 		list, err := s.TenantKeys(ctx, two.Tenant.ID)
 		require.NoError(t, err)
 		require.Len(t, list, 1)
+	})
+}
+
+func TestTheOperatorIsNotedWithTheFirstKeyOrNotAtAll(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, s *store.Store) {
+		ctx := t.Context()
+		_, err := s.Claim(ctx, "keyring")
+		require.NoError(t, err)
+		site := storetest.NewSite(t, s, "one", "one.test", "bob")
+		key := store.TenantKey{ID: "1", Tenant: site.Tenant.ID, Recipient: "age1", Wrapped: "wrapped", Created: time.Now()}
+		_, err = s.NewestTenantKey(ctx)
+		require.ErrorIs(t, err, store.ErrNotFound)
+		require.NoError(t, s.AddTenantKey(ctx, key)) // it was found beside the objects
+		key.Operator = "one"
+		require.ErrorIs(t, s.AddFirstTenantKey(ctx, key), store.ErrExists)
+		require.NoError(t, s.CheckOperator(ctx, "two"), "no key was added by who goes to one")
+		noted, err := s.AdoptOperator(ctx, "two")
+		require.NoError(t, err)
+		require.True(t, noted)
+		noted, err = s.AdoptOperator(ctx, "three")
+		require.NoError(t, err)
+		require.False(t, noted)
+		require.NoError(t, s.CheckOperator(ctx, "two"))
+
+		key.ID, key.Operator = "3", "two"
+		require.NoError(t, s.AddTenantKey(ctx, key))
+		newest, err := s.NewestTenantKey(ctx)
+		require.NoError(t, err)
+		require.Equal(t, "3", newest.ID)
+		require.Equal(t, "wrapped", newest.Wrapped)
+		_, err = s.DestroyTenantKeys(ctx, site.Tenant.ID)
+		require.NoError(t, err)
+		_, err = s.NewestTenantKey(ctx)
+		require.ErrorIs(t, err, store.ErrNotFound, "destroyed ones do not count")
 	})
 }

@@ -29,13 +29,14 @@ func (r *checkReport) encryption(ctx context.Context, c *config.Config, running 
 		err = crypt.Match(recipients, operator)
 	}
 	if err == nil && on {
-		err = rewrappedTo(ctx, c, running, recipients)
+		err = sameRecipients(ctx, c, running, recipients)
 	}
 	switch {
 	case errors.Is(err, crypt.ErrOtherOperator):
 		r.fail(what, err, "give the identity that belongs to one of storage.encryption.operator_recipients")
-	case errors.Is(err, errNotRewrapped):
-		r.fail(what, err, "restart what was started with others, or run mairust keys rewrap; until then mail for tenants that have no key yet is deferred: docs/encryption.md, Changing keys")
+	case errors.Is(err, errOtherRecipients):
+		r.fail(what, err, "give all nodes the same recipients and restart what was started with others, or run mairust keys rewrap if they were changed; until then mail for tenants that "+
+			"have no key yet is deferred: docs/encryption.md, Changing keys")
 	case err != nil:
 		r.fail(what, err, "put back the operator's key file, readable by the user of the service alone")
 	case len(operator) == 0:
@@ -47,26 +48,26 @@ func (r *checkReport) encryption(ctx context.Context, c *config.Config, running 
 	}
 }
 
-// errNotRewrapped is before what is wrong with the operator's recipients.
-var errNotRewrapped = errors.New("the operator's recipients")
+// errOtherRecipients is before what is wrong with the operator's recipients.
+var errOtherRecipients = errors.New("the operator's recipients")
 
-// rewrappedTo asks the running daemon, else the database, whether keys were rewrapped to other recipients than these: errNotRewrapped. What cannot be
+// sameRecipients asks the running daemon, else the database, whether keys go to other recipients than these: errOtherRecipients. What cannot be
 // asked has a line of its own.
-func rewrappedTo(ctx context.Context, c *config.Config, running *healthReport, recipients []age.Recipient) error {
+func sameRecipients(ctx context.Context, c *config.Config, running *healthReport, recipients []age.Recipient) error {
 	if running == nil {
-		return rewrappedInDatabase(ctx, c, crypt.RecipientsCheck(recipients))
+		return recipientsInDatabase(ctx, c, crypt.RecipientsCheck(recipients))
 	}
 	a, err := askDaemonForKeys(ctx, c, keysRequest{Act: "operator"})
 	if err == nil && a.Wrong > 0 {
 		err = errors.New(a.Summary)
 	}
 	if err != nil {
-		return fmt.Errorf("%w: %w", errNotRewrapped, err)
+		return fmt.Errorf("%w: %w", errOtherRecipients, err)
 	}
 	return nil
 }
 
-func rewrappedInDatabase(ctx context.Context, c *config.Config, check string) error {
+func recipientsInDatabase(ctx context.Context, c *config.Config, check string) error {
 	o := c.Database
 	o.Log = slog.New(slog.DiscardHandler)
 	if _, err := os.Stat(o.Path); o.Backend == sqldb.SQLite && errors.Is(err, fs.ErrNotExist) {
@@ -82,7 +83,7 @@ func rewrappedInDatabase(ctx context.Context, c *config.Config, check string) er
 	}
 	err = store.New(store.Options{DB: db, Log: o.Log}).CheckOperator(ctx, check)
 	if err != nil {
-		err = fmt.Errorf("%w: %w", errNotRewrapped, err)
+		err = fmt.Errorf("%w: %w", errOtherRecipients, err)
 	}
 	return err
 }

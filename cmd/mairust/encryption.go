@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/mairust/mairust/internal/config"
+	"github.com/mairust/mairust/store"
 	"github.com/mairust/mairust/store/blob/crypt"
 )
 
@@ -33,6 +35,21 @@ func (s *site) encrypt(ctx context.Context, backend crypt.Backend, log *slog.Log
 	})
 	s.objects = crypt.New(crypt.Options{Backend: backend, Keys: s.keys, Encrypt: s.encrypts(), Registerer: r})
 	return nil
+}
+
+// compareOperator records the operator's recipients if a version before has not, and tells the log when keys go to others. Neither stops the daemon: mail
+// for tenants that have a key is taken in.
+func (d *daemon) compareOperator(ctx context.Context) {
+	if !d.site.encrypts() {
+		return
+	}
+	log := d.log.With("component", "storage")
+	switch err := d.site.keys.AdoptOperator(ctx); {
+	case errors.Is(err, store.ErrOperator):
+		log.Error("no key is made here for tenants that have none: mail for them is deferred", "err", err)
+	case err != nil:
+		log.Error("the operator's recipients were not compared", "err", err)
+	}
 }
 
 func (s *site) encrypts() bool { return s.config.Storage.Options.Encryption == config.EncryptClient }

@@ -183,7 +183,7 @@ func (s *site) listKeys(ctx context.Context, tenant *store.Tenant) (keysAnswer, 
 	return keysAnswer{Keys: lines, Summary: fmt.Sprintf("%d keys", len(lines))}, err
 }
 
-// compareOperator says in its answer, and not as an error, that the keys were rewrapped to others.
+// compareOperator says in its answer, and not as an error, that keys go to others.
 func (s *site) compareOperator(ctx context.Context) (keysAnswer, error) {
 	err := s.keys.CheckOperator(ctx)
 	if errors.Is(err, store.ErrOperator) {

@@ -66,14 +66,20 @@ func (s *encryptedSite) changeOperator(t *testing.T) (old []byte, next string) {
 	require.NoError(t, err)
 	next, recipient, err := crypt.NewOperator(time.Now())
 	require.NoError(t, err)
+	s.change(t, s.recipients(t), recipient)
+	return old, next
+}
+
+// recipients are the operator's, as the configuration has them.
+func (s *encryptedSite) recipients(t *testing.T) string {
+	t.Helper()
 	config, err := os.ReadFile(s.configFile)
 	require.NoError(t, err)
 	_, after, found := strings.Cut(string(config), "operator_recipients: [")
 	require.True(t, found)
-	before, _, found := strings.Cut(after, "]")
+	list, _, found := strings.Cut(after, "]")
 	require.True(t, found)
-	s.change(t, before, recipient)
-	return old, next
+	return list
 }
 
 // TestTheOperatorsKeyIsChangedForMailThatTheDatabaseDoesNotKnow changes the key as docs/encryption.md says, on a database that was made anew and knows
@@ -140,8 +146,7 @@ func TestWhoRunsWithTheOperatorsRecipientsOfBeforeIsTold(t *testing.T) {
 					daemon = here.start(t)
 				}
 				require.Contains(t, here.failing(t, "check"), "FAIL  encryption     the operator's recipients: storage.encryption")
-				here.run(t, "init", "--tenant", "two", "--domain", "two.test", "--admin", "admin@two.test", "--mailbox", "carol@two.test",
-					"--password-file", filepath.Join(here.dir, "pw"), "--mailbox-password-file", filepath.Join(here.dir, "pw"))
+				here.addMailbox(t, "two", "carol@two.test")
 				replies := here.take(t, "carol@two.test")
 				require.Equal(t, 451, replies.Final[0].Code, "%+v", replies)
 				require.Contains(t, daemon.tail(60), "operator_recipients are not those")

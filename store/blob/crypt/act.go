@@ -17,6 +17,10 @@ type Keeper interface {
 	RewrapTenantKey(ctx context.Context, tenant store.TenantID, id, wrapped string) error
 	DestroyTenantKeys(ctx context.Context, tenant store.TenantID) (int64, error)
 	NoteOperator(ctx context.Context, check string) error
+	// AdoptOperator is NoteOperator where nothing is recorded yet.
+	AdoptOperator(ctx context.Context, check string) (noted bool, err error)
+	// NewestTenantKey gives the newest key of all tenants that was not destroyed. store.ErrNotFound when there is none.
+	NewestTenantKey(ctx context.Context) (store.TenantKey, error)
 }
 
 // errKeeper says that a Keyring was made for reading and writing mail alone.

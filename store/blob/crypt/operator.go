@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"filippo.io/age"
+
+	"github.com/mairust/mairust/store"
 )
 
 // ParseRecipients reads the operator's public keys, "age1…" each; "age1pq1…" are post-quantum ones, which do not mix with
@@ -44,13 +46,46 @@ func RecipientsCheck(recipients []age.Recipient) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// CheckOperator says whether keys of tenants go to the operator's recipients that this keyring has: store.ErrOperator when they were rewrapped to
-// others. Nil where they never were, or where this keyring has none.
+// CheckOperator says whether keys of tenants go to the operator's recipients that this keyring has: store.ErrOperator when they go to
+// others. Nil where there are none yet, or where this keyring has no recipients.
 func (k *Keyring) CheckOperator(ctx context.Context) error {
 	if k.check == "" {
 		return nil
 	}
 	return k.index.CheckOperator(ctx, k.check)
+}
+
+// AdoptOperator is for the start of a process. It records the recipients of this keyring where keys were made before that was done with the first one, if
+// the newest key can be opened with the identity of one of them: else that one goes to others, as far as can be seen from here. Then it is CheckOperator.
+func (k *Keyring) AdoptOperator(ctx context.Context) error {
+	if k.check == "" || len(k.operator) == 0 {
+		return k.CheckOperator(ctx)
+	}
+	keeper, err := k.keeper()
+	if err != nil {
+		return err
+	}
+	row, err := keeper.NewestTenantKey(ctx)
+	if errors.Is(err, store.ErrNotFound) {
+		return k.CheckOperator(ctx)
+	}
+	var now []age.Identity
+	if err == nil {
+		now, err = k.operatorOfNow()
+	}
+	if err != nil {
+		return err
+	}
+	if former(row.Wrapped, now) == "" {
+		noted, err := keeper.AdoptOperator(ctx, k.check)
+		if err != nil {
+			return err
+		}
+		if noted {
+			k.log.Info("noted the operator's recipients that keys of tenants are encrypted to")
+		}
+	}
+	return k.CheckOperator(ctx)
 }
 
 // HasRecipients says whether check is the RecipientsCheck of this keyring's recipients.

@@ -25,16 +25,18 @@ func TestWhoHasTheOperatorsRecipientsOfBeforeMakesNoKey(t *testing.T) {
 	intake := r.to([]age.Recipient{operator.Recipient()})
 	must(intake.Current(t.Context(), "one"))
 	changed := r.to([]age.Recipient{next.Recipient()}, operator, next)
-	must(changed.Current(t.Context(), "two"))
-	must(intake.Current(t.Context(), "three")) // nothing was rewrapped yet
-	require.NoError(t, changed.CheckOperator(t.Context()))
+	_, err := changed.Current(t.Context(), "two")
+	require.ErrorIs(t, err, store.ErrOperator, "what the first key went to counts for all")
+	require.ErrorIs(t, changed.AdoptOperator(t.Context()), store.ErrOperator)
+	must(intake.Current(t.Context(), "three"))
+	require.NoError(t, intake.CheckOperator(t.Context()))
 
 	require.NoError(t, changed.NoteOperator(t.Context()))
 	for _, row := range slices.Clone(r.index.keys) {
 		require.NoError(t, changed.Rewrap(t.Context(), row))
 	}
 	before := len(r.index.keys)
-	_, err := intake.Current(t.Context(), "new")
+	_, err = intake.Current(t.Context(), "new")
 	require.ErrorIs(t, err, store.ErrOperator)
 	require.ErrorIs(t, err, blob.ErrNoKey, "which LMTP answers with 451")
 	require.ErrorContains(t, err, "operator_recipients")

@@ -2,6 +2,7 @@ package crypt_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"io"
 	"slices"
@@ -38,6 +39,30 @@ func (x *index) NoteOperator(_ context.Context, check string) error {
 	return nil
 }
 
+func (x *index) AdoptOperator(_ context.Context, check string) (bool, error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.operator != "" {
+		return false, nil
+	}
+	x.operator = check
+	return true, nil
+}
+
+func (x *index) NewestTenantKey(context.Context) (newest store.TenantKey, err error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, k := range x.keys {
+		if k.Destroyed.IsZero() && k.ID > newest.ID {
+			newest = k
+		}
+	}
+	if newest.ID == "" {
+		return newest, store.ErrNotFound
+	}
+	return newest, nil
+}
+
 func (x *index) CheckOperator(_ context.Context, check string) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -71,8 +96,9 @@ func (x *index) add(k store.TenantKey, conflicts func(store.TenantKey) bool) err
 	if x.beforeAdding != nil {
 		x.beforeAdding()
 	}
-	if k.Operator != "" {
-		if err := x.CheckOperator(context.Background(), k.Operator); err != nil {
+	operator := k.Operator
+	if operator != "" {
+		if err := x.CheckOperator(context.Background(), operator); err != nil {
 			return err
 		}
 		k.Operator = ""
@@ -85,6 +111,7 @@ func (x *index) add(k store.TenantKey, conflicts func(store.TenantKey) bool) err
 	case slices.ContainsFunc(x.keys, conflicts):
 		return store.ErrExists
 	}
+	x.operator = cmp.Or(x.operator, operator)
 	x.keys = append(x.keys, k)
 	slices.SortFunc(x.keys, func(a, b store.TenantKey) int { return strings.Compare(a.ID, b.ID) })
 	return x.err
