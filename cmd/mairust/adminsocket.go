@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -129,6 +130,36 @@ func (c *socketClient) do(ctx context.Context, method, path string, body any) (i
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	return resp.StatusCode, answer, err
+}
+
+// streamed has the daemon do an act, and gives each event that comes to tell, until that says that it was the last one or an error.
+func streamed[E any](ctx context.Context, c *socketClient, path string, q any, tell func(E) (last bool, err error)) error {
+	body, err := json.Marshal(q)
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://admin"+path, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return c.unreachable(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+		return errors.Join(problemError(resp.StatusCode, answer), err)
+	}
+	for in := json.NewDecoder(resp.Body); ; {
+		var e E
+		if err := in.Decode(&e); err != nil {
+			return fmt.Errorf("admin socket %s: the daemon went away: %w", c.path, err)
+		}
+		if last, err := tell(e); last || err != nil {
+			return err
+		}
+	}
 }
 
 // problemError makes the error for people out of a problem (RFC 9457).

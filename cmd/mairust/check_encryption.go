@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -57,7 +58,7 @@ func sameRecipients(ctx context.Context, c *config.Config, running *healthReport
 	if running == nil {
 		return recipientsInDatabase(ctx, c, crypt.RecipientsCheck(recipients))
 	}
-	a, err := askDaemonForKeys(ctx, c, keysRequest{Act: "operator"})
+	a, err := askDaemonForKeys(ctx, c, io.Discard, keysRequest{Act: "operator"})
 	if err == nil && a.Wrong > 0 {
 		err = errors.New(a.Summary)
 	}

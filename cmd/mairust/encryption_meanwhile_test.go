@@ -33,7 +33,7 @@ func TestAProcessThatIsStillPlainTakesNothingEncryptedForDamaged(t *testing.T) {
 	require.NoError(t, err)
 	defer func() { require.NoError(t, plain.Close()) }()
 	require.NotContains(t, log.String(), "identity", "nothing is encrypted yet")
-	_, err = plain.actOnKeys(t.Context(), onHost(), keysRequest{Act: "list"})
+	_, err = plain.actOnKeys(t.Context(), onHost(), keysRequest{Act: "list"}, &keysMeter{})
 	require.ErrorIs(t, err, errNoKeys)
 
 	here.turnEncryptionOn(t)

@@ -1,11 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"time"
@@ -61,34 +59,17 @@ func streamEvents[E any](w http.ResponseWriter, cancel func()) func(E) {
 }
 
 // fsck has the daemon do a check.
-func (c *socketClient) fsck(ctx context.Context, q fsck.Request, tell func(fsck.Event)) (*fsck.Report, error) {
-	body, err := json.Marshal(q)
-	if err != nil {
-		return nil, err
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://admin/admin/v1/fsck", bytes.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return nil, fmt.Errorf("admin socket %s: %w (is the daemon running, and are you root or its user?)", c.path, err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-		return nil, errors.Join(problemError(resp.StatusCode, answer), err)
-	}
-	for in := json.NewDecoder(resp.Body); ; {
-		var e fsck.Event
-		switch err := in.Decode(&e); {
-		case err != nil:
-			return nil, fmt.Errorf("admin socket %s: the daemon went away: %w", c.path, err)
+func (c *socketClient) fsck(ctx context.Context, q fsck.Request, tell func(fsck.Event)) (report *fsck.Report, err error) {
+	err = streamed(ctx, c, "/admin/v1/fsck", q, func(e fsck.Event) (last bool, err error) {
+		switch {
 		case e.Error != "":
-			return nil, errors.New(e.Error)
+			return true, errors.New(e.Error)
 		case e.Report != nil:
-			return e.Report, nil
+			report = e.Report
+			return true, nil
 		}
 		tell(e)
-	}
+		return false, nil
+	})
+	return report, err
 }

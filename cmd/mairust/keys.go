@@ -145,6 +145,9 @@ func keysRewrapCommand() *cobra.Command {
 The identity that the keys are encrypted to must still be in storage.encryption.operator_identity, whose file may hold several, and
 that of one of the recipients must be there already: else nothing is changed. No message is touched.
 
+A key that goes to that list already, and to nobody else, stays as it is, where the identities of the whole list are there to see that: so a run
+that was interrupted is gone on with. How far it is is told twice a minute.
+
 Restart all processes that share the store with the new list first. From now on a process that has another one makes no key: mail for
 a tenant that has none yet is deferred there. Run mairust keys check again before the old private key is destroyed.
 

@@ -3,20 +3,12 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
-	"net/http"
 	"time"
 
 	"github.com/mairust/mairust/internal/auth"
-	"github.com/mairust/mairust/internal/config"
 	"github.com/mairust/mairust/store"
-	"github.com/mairust/mairust/store/blob"
-	"github.com/mairust/mairust/store/blob/crypt"
-	"github.com/mairust/mairust/store/sqldb"
 )
 
 // keysRequest is an act of mairust keys on the keys of tenants.
@@ -55,71 +47,8 @@ var (
 	errNoTenant = errors.New("there is no such tenant")
 )
 
-// doKeys does an act here, or in the daemon that has the SQLite database open.
-func doKeys(ctx context.Context, c *config.Config, progress io.Writer, q keysRequest) (keysAnswer, error) {
-	log := slog.New(slog.NewTextHandler(progress, &slog.HandlerOptions{Level: slog.LevelError}))
-	site, err := openSite(ctx, c, openOptions{log: log})
-	if errors.Is(err, sqldb.ErrLocked) {
-		return askDaemonForKeys(ctx, c, q)
-	}
-	if err != nil {
-		return keysAnswer{}, err
-	}
-	a, err := site.actOnKeys(ctx, onHost(), q)
-	return a, errors.Join(err, site.Close())
-}
-
-// askDaemonForKeys has the running daemon do an act.
-func askDaemonForKeys(ctx context.Context, c *config.Config, q keysRequest) (a keysAnswer, err error) {
-	recipients, err := operatorRecipients(c.Storage.Encryption)
-	if err != nil {
-		return a, err
-	}
-	q.Recipients = crypt.RecipientsCheck(recipients)
-	return a, newSocketClient(c.AdminSocket()).call(ctx, http.MethodPost, "/admin/v1/keys", q, &a)
-}
-
-// errStale says that the daemon would do an act with recipients that are not those of now.
-var errStale = errors.New("the daemon was started with other storage.encryption.operator_recipients than the configuration has now: restart it first, " +
-	"and all others that share the store")
-
-// isStale gives errStale for acts that depend on the recipients, and for a command that has told its own.
-func (d *daemon) isStale(q keysRequest) error {
-	if q.Act == "list" || q.Act == "destroy" || q.Recipients == "" || d.site.keys.HasRecipients(q.Recipients) {
-		return nil
-	}
-	return errStale
-}
-
-// maxKeysRequest is more than any request has.
-const maxKeysRequest = 4096
-
-// serveKeys does an act for a command.
-func (d *daemon) serveKeys(w http.ResponseWriter, r *http.Request) {
-	var q keysRequest
-	if err := json.NewDecoder(io.LimitReader(r.Body, maxKeysRequest)).Decode(&q); err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
-	}
-	var a keysAnswer
-	err := d.isStale(q)
-	switch {
-	case q.Act == "operator" && d.config.Storage.Options.Encryption != config.EncryptClient:
-		err = nil // it makes no keys: encryption is about to be turned on
-	case err == nil:
-		a, err = d.site.actOnKeys(r.Context(), peerActor(r.Context()), q)
-	}
-	if err != nil {
-		d.log.Warn("keys", "act", q.Act, "tenant", q.Tenant, "err", err)
-		http.Error(w, err.Error(), http.StatusUnprocessableEntity)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(a) // who asked is gone if it fails
-}
-
-// actOnKeys does an act. What changes keys is audited.
-func (s *site) actOnKeys(ctx context.Context, who auth.Principal, q keysRequest) (keysAnswer, error) {
+// actOnKeys does an act, and counts in m how far it is. What changes keys is audited.
+func (s *site) actOnKeys(ctx context.Context, who auth.Principal, q keysRequest, m *keysMeter) (keysAnswer, error) {
 	if used, err := s.usesKeys(ctx); err != nil || !used {
 		return keysAnswer{}, cmp.Or(err, errNoKeys)
 	}
@@ -140,9 +69,9 @@ func (s *site) actOnKeys(ctx context.Context, who auth.Principal, q keysRequest)
 	case q.Act == "operator":
 		return s.compareOperator(ctx)
 	case q.Act == "check":
-		return s.checkKeys(ctx, tenant, q.Repair)
+		return s.checkKeys(ctx, tenant, q.Repair, m)
 	case q.Act == "rewrap":
-		return s.rewrapKeys(ctx, who, tenant)
+		return s.rewrapKeys(ctx, who, tenant, m)
 	case q.Act == "rotate" && tenant != nil:
 		return s.rotateKey(ctx, who, tenant)
 	case q.Act == "destroy" && tenant != nil:
@@ -190,170 +119,6 @@ func (s *site) compareOperator(ctx context.Context) (keysAnswer, error) {
 		return keysAnswer{Wrong: 1, Summary: err.Error()}, nil
 	}
 	return keysAnswer{}, err
-}
-
-func (s *site) checkKeys(ctx context.Context, tenant *store.Tenant, repair bool) (keysAnswer, error) {
-	beside, unlisted, err := s.keysBeside(ctx, tenant)
-	if err != nil {
-		return keysAnswer{}, err
-	}
-	rows, lines, err := s.keyRows(ctx, tenant)
-	a := keysAnswer{Keys: lines}
-	mended := 0
-	for i, row := range rows {
-		if err != nil {
-			break
-		}
-		var wrong string
-		if wrong, err = s.keys.Examine(ctx, row); err != nil || wrong == "" {
-			continue
-		}
-		lines[i].State = wrong
-		if !repair {
-			a.Wrong++
-			continue
-		}
-		if err := s.mendKey(ctx, row); err != nil {
-			lines[i].State = fmt.Sprintf("%s; not mended: %v", wrong, err)
-			a.Wrong++
-			continue
-		}
-		lines[i].State = "mended: " + wrong
-		mended++
-	}
-	if err != nil {
-		return a, err
-	}
-	lone, err := s.eachLone(ctx, beside, rows, &a, func(key store.TenantKey) (string, error) { return s.keys.ExamineLone(ctx, key) })
-	a.addUnlisted(unlisted)
-	a.Summary = fmt.Sprintf("%d keys checked, %d mended, %d wrong%s", len(rows)+lone, mended, a.Wrong, ofThemLone(lone))
-	return a, err
-}
-
-// keysBeside lists the keys of a tenant, nil meaning all, that lie beside the objects. It comes before keyRows: a key that is made meanwhile has
-// its row then. unlisted says that there may be more.
-func (s *site) keysBeside(ctx context.Context, tenant *store.Tenant) (beside []store.TenantKey, unlisted, err error) {
-	var of store.TenantID
-	if tenant != nil {
-		of = tenant.ID
-	}
-	beside, err = s.keys.Beside(ctx, of)
-	if _, is := errors.AsType[*blob.UnlistedError](err); is {
-		return beside, err, nil
-	}
-	return beside, nil, err
-}
-
-// eachLone does an act with each key that lies beside the objects and has no row, and adds a line for each. do says what is wrong with it.
-// n is how many there are.
-func (s *site) eachLone(
-	ctx context.Context, beside, rows []store.TenantKey, a *keysAnswer, do func(store.TenantKey) (wrong string, err error),
-) (n int, err error) {
-	names, err := s.store.TenantNames(ctx)
-	if err != nil {
-		return 0, err
-	}
-	type name struct {
-		tenant store.TenantID
-		id     string
-	}
-	known := map[name]bool{}
-	for _, row := range rows {
-		known[name{row.Tenant, row.ID}] = true
-	}
-	for _, key := range beside {
-		if known[name{key.Tenant, key.ID}] {
-			continue
-		}
-		wrong, err := do(key)
-		if err != nil {
-			return n, err
-		}
-		n++
-		line := keyLine{Tenant: names[key.Tenant], TenantID: string(key.Tenant), ID: key.ID, Created: key.Created, State: "without a row in the database"}
-		if wrong != "" {
-			line.State += ": " + wrong
-			a.Wrong++
-		}
-		a.Keys = append(a.Keys, line)
-	}
-	return n, nil
-}
-
-// addUnlisted adds a line for keys that may be there and were not seen.
-func (a *keysAnswer) addUnlisted(err error) {
-	if err != nil {
-		a.Keys = append(a.Keys, keyLine{Tenant: "?", ID: "?", State: err.Error()})
-		a.Wrong++
-	}
-}
-
-func ofThemLone(n int) string {
-	if n == 0 {
-		return ""
-	}
-	return fmt.Sprintf("; %d of them beside the objects alone, without a row in the database", n)
-}
-
-// mendKey mends a key, and looks whether that helped.
-func (s *site) mendKey(ctx context.Context, old store.TenantKey) error {
-	if err := s.keys.Mend(ctx, old); err != nil {
-		return err
-	}
-	rows, err := s.store.TenantKeys(ctx, old.Tenant)
-	if err != nil {
-		return err
-	}
-	for _, row := range rows {
-		if row.ID != old.ID {
-			continue
-		}
-		if wrong, err := s.keys.Examine(ctx, row); err != nil || wrong != "" {
-			return cmp.Or(err, errors.New(wrong))
-		}
-	}
-	return nil
-}
-
-func (s *site) rewrapKeys(ctx context.Context, who auth.Principal, tenant *store.Tenant) (keysAnswer, error) {
-	if err := s.keys.NoteOperator(ctx); err != nil { // first: what is made to others after this is refused
-		return keysAnswer{}, err
-	}
-	beside, unlisted, err := s.keysBeside(ctx, tenant)
-	if err != nil {
-		return keysAnswer{}, err
-	}
-	rows, lines, err := s.keyRows(ctx, tenant)
-	if err != nil {
-		return keysAnswer{}, err
-	}
-	a, done := keysAnswer{Keys: lines}, 0
-	audit := func(key store.TenantKey) error {
-		done++
-		return s.auditKey(ctx, who, key.Tenant, "encryption_key.rewrap", key.ID)
-	}
-	for i, row := range rows {
-		if !row.Destroyed.IsZero() {
-			continue
-		}
-		if err := s.keys.Rewrap(ctx, row); err != nil {
-			lines[i].State = err.Error()
-			a.Wrong++
-			continue
-		}
-		if err := audit(row); err != nil {
-			return a, err
-		}
-	}
-	lone, err := s.eachLone(ctx, beside, rows, &a, func(key store.TenantKey) (string, error) {
-		if err := s.keys.RewrapLone(ctx, key); err != nil {
-			return err.Error(), nil //nolint:nilerr // told in its line, and counted; the others are done
-		}
-		return "", audit(key)
-	})
-	a.addUnlisted(unlisted)
-	a.Summary = fmt.Sprintf("%d keys encrypted anew, %d failed%s", done, a.Wrong, ofThemLone(lone))
-	return a, err
 }
 
 func (s *site) rotateKey(ctx context.Context, who auth.Principal, tenant *store.Tenant) (keysAnswer, error) {

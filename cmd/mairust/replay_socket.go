@@ -1,11 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 )
@@ -39,33 +37,14 @@ func (d *daemon) serveReplay(stopping context.Context) http.HandlerFunc {
 
 // replay has the daemon do it.
 func (c *socketClient) replay(ctx context.Context, q replayRequest, tell func(replayEvent)) error {
-	body, err := json.Marshal(q)
-	if err != nil {
-		return err
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://admin/admin/v1/outbound/replay", bytes.NewReader(body))
-	if err != nil {
-		return err
-	}
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return fmt.Errorf("admin socket %s: %w (is the daemon running, and are you root or its user?)", c.path, err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-		return errors.Join(problemError(resp.StatusCode, answer), err)
-	}
-	for in := json.NewDecoder(resp.Body); ; {
-		var e replayEvent
-		switch err := in.Decode(&e); {
-		case err != nil:
-			return fmt.Errorf("admin socket %s: the daemon went away: %w", c.path, err)
+	return streamed(ctx, c, "/admin/v1/outbound/replay", q, func(e replayEvent) (last bool, err error) {
+		switch {
 		case e.Error != "":
-			return errors.New(e.Error)
+			return true, errors.New(e.Error)
 		case e.Done:
-			return nil
+			return true, nil
 		}
 		tell(e)
-	}
+		return false, nil
+	})
 }

@@ -197,7 +197,7 @@ func (d *daemon) adminService(s *api.Server) service {
 	mux.HandleFunc("POST /admin/v1/reload", d.serveReload)
 	stopping, stop := context.WithCancel(context.Background())
 	mux.HandleFunc("POST /admin/v1/fsck", d.serveFsck(stopping))
-	mux.HandleFunc("POST /admin/v1/keys", d.serveKeys)
+	mux.HandleFunc("POST /admin/v1/keys", d.serveKeys(stopping, keysBeat))
 	mux.HandleFunc("POST /admin/v1/outbound/replay", d.serveReplay(stopping))
 	server := s.HTTPServer(requirePeer(mux))
 	server.BaseContext = nil // operators wait for nobody's pages

@@ -57,31 +57,38 @@ func Open(ctx context.Context, o Options, limits Limits, hooks Hooks) (*Listener
 	if err != nil {
 		return nil, err
 	}
+	var inner net.Listener
+	if p.address.isUnix() {
+		inner, err = openUnix(ctx, p)
+	} else {
+		inner, err = (&net.ListenConfig{}).Listen(ctx, p.address.network, p.address.String())
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", o.Address, err)
+	}
+	l := Guard(inner, limits, hooks)
+	l.allow, l.direct = p.allow, o.TLS == TLSImplicit
+	if p.certs != nil {
+		p.certs.log = l.hooks.Log
+		l.tls = p.certs.config(hooks.NextProtos)
+	}
+	return l, nil
+}
+
+// Guard puts limits on a listener that is open already, whoever may connect to it. Close or Drain closes that.
+func Guard(inner net.Listener, limits Limits, hooks Hooks) *Listener {
 	hooks.Log = cmp.Or(hooks.Log, slog.New(slog.DiscardHandler)).With("listener", hooks.Name)
 	hooks.Metrics = cmp.Or(hooks.Metrics, NewMetrics(nil))
 	l := &Listener{
-		allow:     p.allow,
+		inner:     inner,
 		limits:    limits.withDefaults(),
-		direct:    o.TLS == TLSImplicit,
 		hooks:     hooks,
 		closed:    make(chan struct{}),
 		conns:     map[*conn]struct{}{},
 		perClient: map[netip.Addr]int{},
 	}
 	l.slots = make(chan struct{}, l.limits.MaxConnections)
-	if p.certs != nil {
-		p.certs.log = hooks.Log
-		l.tls = p.certs.config(hooks.NextProtos)
-	}
-	if p.address.isUnix() {
-		l.inner, err = openUnix(ctx, p)
-	} else {
-		l.inner, err = (&net.ListenConfig{}).Listen(ctx, p.address.network, p.address.String())
-	}
-	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", o.Address, err)
-	}
-	return l, nil
+	return l
 }
 
 // Accept waits for a connection that may stay. Its only error wraps net.ErrClosed: what passes by itself, such as

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"filippo.io/age"
+
 	"github.com/mairust/mairust/store"
 	"github.com/mairust/mairust/store/blob"
 )
@@ -112,6 +114,38 @@ func (k *Keyring) Rewrap(ctx context.Context, row store.TenantKey) error {
 		return k.dropIfDestroyed(ctx, row)
 	}
 	return err
+}
+
+// IsRewrapped says whether a key is encrypted to the operator's recipients of now and to nobody else, in both copies: encrypting it anew would change nothing. Whom
+// else a key goes to cannot be seen without the identities of all recipients; where one is not here, as that of a spare in a safe, it is false.
+func (k *Keyring) IsRewrapped(ctx context.Context, row store.TenantKey) (bool, error) {
+	identities := k.identityOfEach()
+	if len(identities) == 0 {
+		return false, nil
+	}
+	if _, err := k.open(row); err != nil {
+		return false, err
+	}
+	for _, identity := range identities {
+		c := &counting{Identity: identity}
+		if _, err := unwrap(row.Wrapped, []age.Identity{c}); err != nil || c.recipients != len(k.recipients) {
+			return false, nil //nolint:nilerr // it does not go to all of them
+		}
+	}
+	text, err := k.fileText(ctx, objectKey(row.Tenant, row.ID))
+	return err == nil && strings.TrimSpace(text) == strings.TrimSpace(row.Wrapped), err
+}
+
+// counting is an identity that notes to how many recipients a file is encrypted.
+type counting struct {
+	age.Identity
+	recipients int
+}
+
+// Unwrap implements age.Identity.
+func (c *counting) Unwrap(stanzas []*age.Stanza) ([]byte, error) {
+	c.recipients = len(stanzas)
+	return c.Identity.Unwrap(stanzas)
 }
 
 // wrapAnew encrypts a key to the operator's recipients of now, and tries whether it can be opened then.

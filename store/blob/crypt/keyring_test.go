@@ -238,12 +238,12 @@ func TestAKeyThatLiesBesideTheObjectsAloneIsRewrappedToo(t *testing.T) {
 		r.index.keys, r.index.unknown = nil, !known // it was made again
 		next := must(age.GenerateX25519Identity())
 		keys := r.changing(next)
-		beside, err := keys.Beside(t.Context(), "")
+		beside, err := keys.Beside(t.Context(), "", noted)
 		require.NoError(t, err)
 		require.Len(t, beside, 1)
 		require.Equal(t, store.TenantID("t"), beside[0].Tenant)
 		require.Equal(t, id, beside[0].ID)
-		of, err := keys.Beside(t.Context(), "t")
+		of, err := keys.Beside(t.Context(), "t", noted)
 		require.NoError(t, err)
 		require.Equal(t, beside, of)
 		wrong, err := keys.ExamineLone(t.Context(), beside[0])
@@ -276,7 +276,7 @@ func TestALoneKeyThatCannotBeReadIsNamedAndStays(t *testing.T) {
 	object := "t/keys/" + r.index.keys[0].ID + ".age"
 	r.index.keys = nil
 	r.alter(t, object, []byte("something else"))
-	beside, err := r.keys.Beside(t.Context(), "")
+	beside, err := r.keys.Beside(t.Context(), "", noted)
 	require.NoError(t, err)
 	wrong, err := r.keys.ExamineLone(t.Context(), beside[0])
 	require.NoError(t, err)
@@ -292,7 +292,7 @@ func TestALoneKeyIsNotRewrappedToWhomNobodyHereCanBe(t *testing.T) {
 	keys := crypt.NewKeyring(crypt.KeyringOptions{
 		Index: r.index, Backend: r.backend, Recipients: []age.Recipient{must(age.GenerateX25519Identity()).Recipient()}, Operator: []age.Identity{operator},
 	})
-	beside, err := keys.Beside(t.Context(), "")
+	beside, err := keys.Beside(t.Context(), "", noted)
 	require.NoError(t, err)
 	require.ErrorContains(t, keys.RewrapLone(t.Context(), beside[0]), "nothing was changed")
 	require.Empty(t, r.index.keys)
@@ -332,6 +332,9 @@ type replacing struct {
 	crypt.Backend
 	do func()
 }
+
+// noted is for who does not count.
+func noted() {}
 
 func (b *replacing) Replace(ctx context.Context, key string, r io.ReadSeeker, size int64) error {
 	if do := b.do; do != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"filippo.io/age"
@@ -14,8 +15,8 @@ import (
 
 // Beside lists the keys that lie beside the objects, whether or not the index knows them, of a tenant or, with "", of all. What they
 // are is not read: of each there are ID, Tenant and the time that the id tells. All of the backend is listed for all tenants, as the index need not know
-// each. When not all could be listed (blob.UnlistedError), the keys that were seen are given too.
-func (k *Keyring) Beside(ctx context.Context, tenant store.TenantID) ([]store.TenantKey, error) {
+// each, and saw is called for each object. When not all could be listed (blob.UnlistedError), the keys that were seen are given too.
+func (k *Keyring) Beside(ctx context.Context, tenant store.TenantID, saw func()) ([]store.TenantKey, error) {
 	prefix := ""
 	if tenant != "" {
 		prefix = keysPrefix(tenant)
@@ -25,6 +26,7 @@ func (k *Keyring) Beside(ctx context.Context, tenant store.TenantID) ([]store.Te
 		if err != nil {
 			return list, fmt.Errorf("list keys beside the objects: %w", err)
 		}
+		saw()
 		of, rest, _ := strings.Cut(info.Key, "/")
 		if !isKeyFile(rest) {
 			continue
@@ -115,6 +117,22 @@ func (k *Keyring) operatorOfNow() ([]age.Identity, error) {
 		}
 	}
 	return now, nil
+}
+
+// identityOfEach gives an identity for each of the operator's recipients; none when one has none here, or is given twice.
+func (k *Keyring) identityOfEach() []age.Identity {
+	var list []age.Identity
+	for i, recipient := range k.recipients {
+		again := slices.ContainsFunc(k.recipients[:i], func(r age.Recipient) bool { return fmt.Sprint(r) == fmt.Sprint(recipient) })
+		at := slices.IndexFunc(k.operator, func(identity age.Identity) bool {
+			return Match([]age.Recipient{recipient}, []age.Identity{identity}) == nil
+		})
+		if again || at < 0 {
+			return nil
+		}
+		list = append(list, k.operator[at])
+	}
+	return list
 }
 
 // former says, in words, that a wrapped key could not be opened any more without the operator's identities of before.

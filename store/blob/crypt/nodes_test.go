@@ -63,7 +63,7 @@ func TestTheNodeThatMakesTheFirstKeyDecidesToWhomAllGo(t *testing.T) {
 		require.ErrorIs(t, err, store.ErrOperator)
 		require.ErrorIs(t, err, blob.ErrNoKey, "which LMTP answers with 451")
 		require.ErrorIs(t, b.CheckOperator(t.Context()), store.ErrOperator)
-		beside, err := a.Beside(t.Context(), n.two)
+		beside, err := a.Beside(t.Context(), n.two, noted)
 		require.NoError(t, err)
 		require.Empty(t, beside)
 		must(b.Current(t.Context(), n.one)) // that one it can encrypt to
@@ -91,7 +91,7 @@ func TestOfTwoNodesThatMakeTheFirstKeysAtOnceOneIsRefused(t *testing.T) {
 		rows, err := n.store.AllTenantKeys(t.Context())
 		require.NoError(t, err)
 		require.Len(t, rows, 1)
-		beside, err := n.keyring(n.store, operator).Beside(t.Context(), tenant)
+		beside, err := n.keyring(n.store, operator).Beside(t.Context(), tenant, noted)
 		require.NoError(t, err)
 		require.Empty(t, beside)
 	})

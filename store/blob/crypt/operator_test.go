@@ -44,7 +44,7 @@ func TestWhoHasTheOperatorsRecipientsOfBeforeMakesNoKey(t *testing.T) {
 	_, err = intake.Rotate(t.Context(), "one")
 	require.ErrorIs(t, err, store.ErrOperator)
 	require.Len(t, r.index.keys, before)
-	beside, err := changed.Beside(t.Context(), "")
+	beside, err := changed.Beside(t.Context(), "", noted)
 	require.NoError(t, err)
 	require.Len(t, beside, before, "nothing lies beside the objects either")
 	must(intake.Current(t.Context(), "one")) // a tenant that has a key goes on
@@ -68,7 +68,7 @@ func TestAKeyThatIsMadeWhileTheOperatorChangesIsRefusedToo(t *testing.T) {
 	err := r.Put(t.Context(), "new/m/o", strings.NewReader(message), int64(len(message)))
 	require.ErrorIs(t, err, store.ErrOperator)
 	require.Empty(t, r.index.keys)
-	beside, err := changed.Beside(t.Context(), "")
+	beside, err := changed.Beside(t.Context(), "", noted)
 	require.NoError(t, err)
 	require.Empty(t, beside)
 }
@@ -93,4 +93,63 @@ func TestRecipientsThatNobodyHereCanBeAreNotNoted(t *testing.T) {
 	r.put(t, "t/m/o", message)
 	// Who is given no recipients encrypts nothing.
 	require.NoError(t, r.to(nil, operator).CheckOperator(t.Context()))
+}
+
+func TestWhatIsRewrappedAlreadyIsKnown(t *testing.T) {
+	old, next, safe, other := operator, must(age.GenerateX25519Identity()), must(age.GenerateX25519Identity()), must(age.GenerateX25519Identity())
+	to := func(list ...*age.X25519Identity) (recipients []age.Recipient) {
+		for _, identity := range list {
+			recipients = append(recipients, identity.Recipient())
+		}
+		return recipients
+	}
+	for name, c := range map[string]struct {
+		has, now   []age.Recipient
+		identities []age.Identity
+		want       bool
+	}{
+		"the only one":                     {to(old), to(old), []age.Identity{old}, true},
+		"with the identity of before":      {to(next), to(next), []age.Identity{old, next}, true},
+		"both":                             {to(old, next), to(next, old), []age.Identity{old, next}, true},
+		"to the one of before":             {to(old), to(next), []age.Identity{old, next}, false},
+		"to the one of before too":         {to(old, next), to(next), []age.Identity{old, next}, false},
+		"to one of two":                    {to(next), to(next, old), []age.Identity{old, next}, false},
+		"a spare, as it seems":             {to(next, safe), to(next, safe), []age.Identity{next}, false},
+		"another spare, as many as before": {to(next, other), to(next, safe), []age.Identity{next}, false},
+		"twice the same, as many":          {to(next, other), to(next, next), []age.Identity{next, next}, false},
+		"no identity":                      {to(next), to(next), nil, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, newFS(t))
+			must(r.to(c.has).Current(t.Context(), "t"))
+			keys := r.to(c.now, c.identities...)
+			is, err := keys.IsRewrapped(t.Context(), r.index.keys[0])
+			if c.identities != nil {
+				require.NoError(t, err)
+			}
+			require.Equal(t, c.want, is)
+			if !c.want {
+				return
+			}
+			r.alter(t, "t/keys/"+r.index.keys[0].ID+".age", []byte("something else"))
+			is, err = keys.IsRewrapped(t.Context(), r.index.keys[0])
+			require.NoError(t, err)
+			require.False(t, is, "the copy beside the objects is another one")
+		})
+	}
+}
+
+// A rewrapping that was interrupted after one of two keys.
+func TestWhatRewrappingHasMadeIsKnownAsRewrapped(t *testing.T) {
+	r := newRig(t, newFS(t))
+	next := must(age.GenerateX25519Identity())
+	must(r.keys.Current(t.Context(), "t"))
+	must(r.keys.Current(t.Context(), "u"))
+	changed := r.changing(next)
+	require.NoError(t, changed.Rewrap(t.Context(), r.index.keys[0]))
+	for i, want := range []bool{true, false} {
+		is, err := changed.IsRewrapped(t.Context(), r.index.keys[i])
+		require.NoError(t, err)
+		require.Equal(t, want, is)
+	}
 }
