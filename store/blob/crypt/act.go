@@ -39,7 +39,15 @@ func (k *Keyring) keeper() (Keeper, error) {
 // Rotate makes a new key for a tenant, which new objects are encrypted to. What is there stays as it is, and readable. It
 // is also how a tenant whose keys were destroyed begins anew, after a while: store.ErrShredded.
 func (k *Keyring) Rotate(ctx context.Context, tenant store.TenantID) (Key, error) {
-	return k.add(ctx, tenant, k.index.AddTenantKey)
+	rows, err := k.index.TenantKeys(ctx, tenant)
+	if err != nil {
+		return Key{}, fmt.Errorf("keys of tenant %s: %w", tenant, temporary(err))
+	}
+	last := ""
+	if len(rows) > 0 {
+		last = rows[len(rows)-1].ID
+	}
+	return k.add(ctx, tenant, last, k.index.AddTenantKey)
 }
 
 // Destroy makes a tenant's objects unreadable for good: its private keys are removed from the index, which suspends the

@@ -2,6 +2,7 @@ package crypt
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -35,10 +36,37 @@ func objectKey(tenant store.TenantID, id string) string {
 	return fmt.Sprintf("%s/%s/%s.age", tenant, keysDir, id)
 }
 
-// newKey makes a key pair, wrapped for the operator.
-func (k *Keyring) newKey(tenant store.TenantID) (Key, error) {
+// newKeyID makes a UUIDv7 (RFC 9562, 5.7) that comes after last, the newest id of the tenant, if it has one: clocks of nodes differ, and may be set back, and
+// the newest key is the last one by id.
+func newKeyID(now time.Time, last string) (string, error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return "", fmt.Errorf("make id: %w", err)
+	}
+	ms := uint64(now.UnixMilli()) //nolint:gosec // after 1970
+	if last != "" {
+		before, err := uuid.Parse(last)
+		if err != nil {
+			return "", fmt.Errorf("make id after %.40q: %w", last, err)
+		}
+		ms = max(ms, binary.BigEndian.Uint64(before[:8])>>16+1)
+	}
+	if ms >= 1<<48 {
+		return "", fmt.Errorf("make id after %.40q: there is none", last)
+	}
+	binary.BigEndian.PutUint64(id[:8], ms<<16|uint64(binary.BigEndian.Uint16(id[6:8])))
+	return id.String(), nil
+}
+
+// newKey makes a key pair, wrapped for the operator. last is the newest id of the tenant's keys, empty when it has none.
+func (k *Keyring) newKey(tenant store.TenantID, last string) (Key, error) {
 	if len(k.recipients) == 0 {
 		return Key{}, errNoRecipients
+	}
+	now := k.now()
+	id, err := newKeyID(now, last)
+	if err != nil {
+		return Key{}, err
 	}
 	identity, err := age.GenerateX25519Identity()
 	if err != nil {
@@ -46,7 +74,7 @@ func (k *Keyring) newKey(tenant store.TenantID) (Key, error) {
 	}
 	key := Key{recipient: identity.Recipient(), identity: identity}
 	key.TenantKey = store.TenantKey{
-		ID: uuid.Must(uuid.NewV7()).String(), Tenant: tenant, Recipient: identity.Recipient().String(), Created: k.now(),
+		ID: id, Tenant: tenant, Recipient: identity.Recipient().String(), Created: now,
 		Operator: k.check,
 	}
 	key.Wrapped, err = wrap(key, k.recipients)

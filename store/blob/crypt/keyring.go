@@ -130,7 +130,7 @@ func (k *Keyring) first(ctx context.Context, tenant store.TenantID) (Key, error)
 	if len(keys) > 0 {
 		return Key{}, fmt.Errorf("%w: the keys of tenant %s were destroyed", blob.ErrNoKey, tenant)
 	}
-	key, err := k.add(ctx, tenant, k.index.AddFirstTenantKey)
+	key, err := k.add(ctx, tenant, "", k.index.AddFirstTenantKey)
 	if !errors.Is(err, store.ErrExists) {
 		return key, err
 	}
@@ -144,9 +144,9 @@ func (k *Keyring) first(ctx context.Context, tenant store.TenantID) (Key, error)
 	return Key{}, fmt.Errorf("%w: the keys of tenant %s were destroyed", blob.ErrNoKey, tenant)
 }
 
-// add makes a key and stores it: beside the objects first, so that no row speaks of a key that is not there.
-func (k *Keyring) add(ctx context.Context, tenant store.TenantID, insert func(context.Context, store.TenantKey) error) (Key, error) {
-	key, err := k.newKey(tenant)
+// add makes a key that comes after the tenant's last one and stores it: beside the objects first, so that no row speaks of a key that is not there.
+func (k *Keyring) add(ctx context.Context, tenant store.TenantID, last string, insert func(context.Context, store.TenantKey) error) (Key, error) {
+	key, err := k.newKey(tenant, last)
 	if err != nil {
 		return Key{}, fmt.Errorf("%w: %w", blob.ErrNoKey, err)
 	}

@@ -5,8 +5,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"filippo.io/age"
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"github.com/mairust/mairust/store"
@@ -145,5 +147,45 @@ func TestAnInstallationWhoseNewestKeyGoesToTheOperatorOfBeforeGoesOn(t *testing.
 			require.NoError(t, bucket.Put(t.Context(), string(tenant)+"/m/o", strings.NewReader("x"), 1))
 		}
 		require.ErrorIs(t, n.keyring(n.store, operator).CheckOperator(t.Context()), store.ErrOperator)
+	})
+}
+
+// The clock of a node was a year ahead when it made a key.
+func TestRotationIsAfterAKeyOfAClockThatWasAhead(t *testing.T) {
+	withNodes(t, func(t *testing.T, n *nodes) {
+		options := crypt.KeyringOptions{
+			Index: n.store, Backend: n.backend, Recipients: []age.Recipient{operator.Recipient()}, Operator: []age.Identity{operator},
+			Now: func() time.Time { return time.Now().AddDate(1, 0, 0) },
+		}
+		before := must(crypt.NewKeyring(options).Current(t.Context(), n.one))
+		options.Now = nil
+		keys := crypt.NewKeyring(options)
+		for range 3 {
+			require.Equal(t, before.ID, must(keys.Current(t.Context(), n.one)).ID)
+			rotated, err := keys.Rotate(t.Context(), n.one)
+			require.NoError(t, err)
+			require.Greater(t, rotated.ID, before.ID)
+			require.Equal(t, uuid.Version(7), uuid.MustParse(rotated.ID).Version())
+			require.Equal(t, uuid.RFC4122, uuid.MustParse(rotated.ID).Variant())
+			require.Equal(t, rotated.ID, must(crypt.NewKeyring(options).Current(t.Context(), n.one)).ID, "as another node sees it")
+			before = rotated
+		}
+		require.WithinDuration(t, time.Now(), before.Created, time.Hour, "when it was made is not invented")
+	})
+}
+
+// Ids need not be ours: they are names of files beside the objects.
+func TestRotationRefusesWhatItCannotBeAfter(t *testing.T) {
+	withNodes(t, func(t *testing.T, n *nodes) {
+		for tenant, id := range map[store.TenantID]string{n.one: "ffffffff-ffff-7fff-bfff-ffffffffffff", n.two: "g"} {
+			require.NoError(t, n.store.AddTenantKey(t.Context(), store.TenantKey{
+				ID: id, Tenant: tenant, Recipient: operator.Recipient().String(), Wrapped: "wrapped", Created: time.Now(),
+			}))
+			_, err := n.keyring(n.store, operator).Rotate(t.Context(), tenant)
+			require.ErrorContains(t, err, id)
+			beside, err := n.keyring(n.store, operator).Beside(t.Context(), tenant, noted)
+			require.NoError(t, err)
+			require.Empty(t, beside)
+		}
 	})
 }
