@@ -148,7 +148,7 @@ func TestWhatAnotherNodeChangesIsSeenWithinASecond(t *testing.T) {
 			})
 		}, nil},
 		"a tenant's keys are destroyed": {"bob@example.test", func() error {
-			_, err := other.DestroyTenantKeys(t.Context(), site.Tenant.ID)
+			_, err := other.DestroyTenantKeys(t.Context(), site.Tenant.ID, store.Beside{})
 			return err
 		}, store.ErrSuspended},
 	} {

@@ -67,8 +67,8 @@ func (s *Store) NewestTenantKey(ctx context.Context) (TenantKey, error) {
 var ErrShredded = errors.New("the keys of the tenant were destroyed a short while ago")
 
 // AddTenantKey stores a key. ErrExists when there is one with this id, ErrNotFound when there is no such tenant, ErrShredded, ErrOperator.
-func (s *Store) AddTenantKey(ctx context.Context, k TenantKey) error {
-	return s.addTenantKey(ctx, k, func(ctx context.Context, tx *sqldb.Tx) error { return s.waitAfterShredding(ctx, tx, k.Tenant) })
+func (s *Store) AddTenantKey(ctx context.Context, k TenantKey, beside Beside) error {
+	return s.addTenantKey(ctx, k, beside, func(ctx context.Context, tx *sqldb.Tx) error { return s.waitAfterShredding(ctx, tx, k.Tenant) })
 }
 
 // waitAfterShredding gives ErrShredded, with the time that is left, until ShredWait has passed.
@@ -87,7 +87,7 @@ func (s *Store) waitAfterShredding(ctx context.Context, tx *sqldb.Tx, tenant Ten
 // AddFirstTenantKey stores a key of a tenant that has none, destroyed ones included. ErrExists when it has, ErrNotFound
 // when there is no such tenant, ErrOperator.
 func (s *Store) AddFirstTenantKey(ctx context.Context, k TenantKey) error {
-	return s.addTenantKey(ctx, k, func(ctx context.Context, tx *sqldb.Tx) error {
+	return s.addTenantKey(ctx, k, Beside{}, func(ctx context.Context, tx *sqldb.Tx) error {
 		var n int64
 		err := tx.Get(ctx, `SELECT COUNT(*) FROM tenant_keys WHERE tenant_id = $1`, []any{string(k.Tenant)}, &n)
 		if err == nil && n > 0 {
@@ -97,7 +97,7 @@ func (s *Store) AddFirstTenantKey(ctx context.Context, k TenantKey) error {
 	})
 }
 
-func (s *Store) addTenantKey(ctx context.Context, k TenantKey, allowed func(context.Context, *sqldb.Tx) error) error {
+func (s *Store) addTenantKey(ctx context.Context, k TenantKey, beside Beside, allowed func(context.Context, *sqldb.Tx) error) error {
 	const query = `INSERT INTO tenant_keys (id, tenant_id, recipient, wrapped, created_us) VALUES ($1, $2, $3, $4, $5)`
 	return notFound(s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
 		if err := lockTenant(ctx, tx, k.Tenant); err != nil {
@@ -112,6 +112,7 @@ func (s *Store) addTenantKey(ctx context.Context, k TenantKey, allowed func(cont
 			}
 		}
 		_, err := tx.Exec(ctx, query, k.ID, string(k.Tenant), k.Recipient, k.Wrapped, micros(k.Created))
+		beside.queue(tx, s.now())
 		return err
 	}))
 }
@@ -127,14 +128,21 @@ func lockTenant(ctx context.Context, tx *sqldb.Tx, tenant TenantID) error {
 }
 
 // RewrapTenantKey stores the private key of a key encrypted anew. ErrNotFound, also when it was destroyed.
-func (s *Store) RewrapTenantKey(ctx context.Context, tenant TenantID, id, wrapped string) error {
-	return s.changeOne(ctx, `UPDATE tenant_keys SET wrapped = $1 WHERE tenant_id = $2 AND id = $3 AND destroyed_us IS NULL`,
-		wrapped, string(tenant), id)
+func (s *Store) RewrapTenantKey(ctx context.Context, tenant TenantID, id, wrapped string, beside Beside) error {
+	const query = `UPDATE tenant_keys SET wrapped = $1 WHERE tenant_id = $2 AND id = $3 AND destroyed_us IS NULL`
+	return s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		n, err := tx.Exec(ctx, query, wrapped, string(tenant), id)
+		if err == nil && n == 0 {
+			err = ErrNotFound
+		}
+		beside.queue(tx, s.now())
+		return err
+	})
 }
 
 // DestroyTenantKeys forgets the private keys of a tenant and suspends it, so that no mail comes in that nobody can read.
 // n is how many were not destroyed before. ErrNotFound when there is no such tenant.
-func (s *Store) DestroyTenantKeys(ctx context.Context, tenant TenantID) (n int64, err error) {
+func (s *Store) DestroyTenantKeys(ctx context.Context, tenant TenantID, beside Beside) (n int64, err error) {
 	defer s.recipients.forgetAll()
 	err = s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
 		defer s.noteRecipients(tx, tenant)
@@ -146,6 +154,7 @@ func (s *Store) DestroyTenantKeys(ctx context.Context, tenant TenantID) (n int64
 			return err
 		}
 		_, err := tx.Exec(ctx, `UPDATE tenants SET state = 'suspended' WHERE id = $1`, string(tenant))
+		beside.queue(tx, s.now())
 		return err
 	})
 	if err != nil {

@@ -122,10 +122,7 @@ func (s *site) compareOperator(ctx context.Context) (keysAnswer, error) {
 }
 
 func (s *site) rotateKey(ctx context.Context, who auth.Principal, tenant *store.Tenant) (keysAnswer, error) {
-	key, err := s.keys.Rotate(ctx, tenant.ID)
-	if err == nil {
-		err = s.auditKey(ctx, who, tenant.ID, "encryption_key.rotate", key.ID)
-	}
+	key, err := s.keys.Rotate(ctx, tenant.ID, func(id string) store.Beside { return auditKey(who, tenant.ID, "encryption_key.rotate", id) })
 	if err != nil {
 		return keysAnswer{}, err
 	}
@@ -143,10 +140,7 @@ func (s *site) destroyKeys(ctx context.Context, who auth.Principal, tenant *stor
 			"nothing was destroyed; without --dry-run these keys would be, and with them what is encrypted of %d bytes of mail; %s would be suspended",
 			tenant.UsedBytes, tenant.Name)}, nil
 	}
-	n, err := s.keys.Destroy(ctx, tenant.ID)
-	if err == nil {
-		err = s.auditKey(ctx, who, tenant.ID, "encryption_key.destroy", string(tenant.ID))
-	}
+	n, err := s.keys.Destroy(ctx, tenant.ID, auditKey(who, tenant.ID, "encryption_key.destroy", string(tenant.ID)))
 	if err != nil {
 		return keysAnswer{}, err
 	}
@@ -155,8 +149,9 @@ func (s *site) destroyKeys(ctx context.Context, who auth.Principal, tenant *stor
 		"%d keys destroyed; %s is suspended. Backups may hold the keys still: docs/encryption.md", n, tenant.Name)}, err
 }
 
-func (s *site) auditKey(ctx context.Context, who auth.Principal, tenant store.TenantID, action, target string) error {
-	return s.store.Audit(ctx, store.AuditEntry{
+// auditKey is the line of the audit log for an act on a key.
+func auditKey(who auth.Principal, tenant store.TenantID, action, target string) store.Beside {
+	return store.Beside{Audit: &store.AuditEntry{
 		Tenant: tenant, ActorKind: string(who.Kind), Actor: who.Actor(), Action: action, Target: target,
-	})
+	}}
 }

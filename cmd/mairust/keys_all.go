@@ -152,9 +152,8 @@ func (s *site) rewrapKeys(ctx context.Context, who auth.Principal, tenant *store
 		return keysAnswer{}, err
 	}
 	a, done, left := keysAnswer{Keys: lines}, 0, 0
-	audit := func(key store.TenantKey) error {
-		done++
-		return s.auditKey(ctx, who, key.Tenant, "encryption_key.rewrap", key.ID)
+	audit := func(key store.TenantKey) store.Beside {
+		return auditKey(who, key.Tenant, "encryption_key.rewrap", key.ID)
 	}
 	m.begin(len(rows))
 	for i, row := range rows {
@@ -169,20 +168,19 @@ func (s *site) rewrapKeys(ctx context.Context, who auth.Principal, tenant *store
 			left++
 			continue
 		}
-		if err := s.keys.Rewrap(ctx, row); err != nil {
+		if err := s.keys.Rewrap(ctx, row, audit(row)); err != nil {
 			lines[i].State = err.Error()
 			a.Wrong++
 			continue
 		}
-		if err := audit(row); err != nil {
-			return a, err
-		}
+		done++
 	}
 	lone, err := s.eachLone(ctx, beside, rows, &a, func(key store.TenantKey) (string, error) {
 		if err := s.keys.RewrapLone(ctx, key); err != nil {
 			return err.Error(), nil //nolint:nilerr // told in its line, and counted; the others are done
 		}
-		return "", audit(key)
+		done++
+		return "", s.store.Audit(ctx, *audit(key).Audit) // many have no row, so that there is no transaction
 	})
 	a.addUnlisted(unlisted)
 	a.Summary = fmt.Sprintf("%d keys encrypted anew, %d failed%s%s", done, a.Wrong, ofThemLone(lone), wereAlready(left))

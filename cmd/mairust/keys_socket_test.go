@@ -92,15 +92,11 @@ func slowDaemon(t *testing.T, here *encryptedSite, test func(t *testing.T, clien
 		require.NoError(t, err)
 		open, err := openSite(t.Context(), c, openOptions{log: slog.New(slog.DiscardHandler)})
 		require.NoError(t, err)
-		for _, closer := range open.closers {
-			if backend, ok := closer.(crypt.Backend); ok {
-				recipients, operator, err := operatorKeys(c.Storage.Encryption)
-				require.NoError(t, err)
-				open.keys = crypt.NewKeyring(crypt.KeyringOptions{
-					Index: open.store, Backend: slowly{backend, 2*ownLimits.Idle + time.Second}, Recipients: recipients, Operator: operator,
-				})
-			}
-		}
+		recipients, operator, err := operatorKeys(c.Storage.Encryption)
+		require.NoError(t, err)
+		open.keys = crypt.NewKeyring(crypt.KeyringOptions{
+			Index: open.store, Backend: slowly{open.backend(t), 2*ownLimits.Idle + time.Second}, Recipients: recipients, Operator: operator,
+		})
 		d := &daemon{config: c, site: open, log: slog.New(slog.DiscardHandler)}
 		stopping, stop := context.WithCancel(t.Context())
 		inner := newPipes()

@@ -45,7 +45,7 @@ func TestOldDumpAfterTheOperatorsKeyChanged(t *testing.T) {
 			require.NoError(t, os.WriteFile(here.operatorFile, []byte(next), 0o600))
 
 			here.open(t, func(s *site) {
-				require.NoError(t, s.store.RewrapTenantKey(t.Context(), dump[0].Tenant, dump[0].ID, dump[0].Wrapped))
+				require.NoError(t, s.store.RewrapTenantKey(t.Context(), dump[0].Tenant, dump[0].ID, dump[0].Wrapped, store.Beside{}))
 			})
 			daemon = here.start(t)
 			list := daemon.messages(t, "bob@example.test", store.Inbox)

@@ -129,7 +129,7 @@ func TestATenantWhoseKeysWereJustDestroyedIsNotResumed(t *testing.T) {
 		a := admin.New(admin.Options{Store: s})
 		site := storetest.NewSite(t, s, "one", "one.test", "bob")
 		require.NoError(t, s.AddFirstTenantKey(ctx, store.TenantKey{ID: "k1", Tenant: site.Tenant.ID, Recipient: "age1x", Wrapped: "w", Created: time.Now()}))
-		_, err := s.DestroyTenantKeys(ctx, site.Tenant.ID)
+		_, err := s.DestroyTenantKeys(ctx, site.Tenant.ID, store.Beside{})
 		require.NoError(t, err)
 		_, err = a.ResumeTenant(ctx, root, "one", wire.TenantAct{Reason: "x"})
 		var refused *admin.Refused

@@ -31,13 +31,13 @@ func (x *oneTenant) TenantKeys(context.Context, store.TenantID) ([]store.TenantK
 	return x.keys, nil
 }
 
-func (x *oneTenant) AddTenantKey(_ context.Context, k store.TenantKey) error {
+func (x *oneTenant) AddTenantKey(_ context.Context, k store.TenantKey, _ store.Beside) error {
 	x.keys = append(x.keys, k)
 	return nil
 }
 
 func (x *oneTenant) AddFirstTenantKey(ctx context.Context, k store.TenantKey) error {
-	return x.AddTenantKey(ctx, k)
+	return x.AddTenantKey(ctx, k, store.Beside{})
 }
 
 func (x *oneTenant) CheckOperator(context.Context, string) error { return nil }

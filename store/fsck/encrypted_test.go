@@ -91,7 +91,7 @@ func TestAnIndexIsMadeAgainFromEncryptedObjects(t *testing.T) {
 			letters = append(letters, r.write(site.Target([]string{"bob", "alice"}[i%2]), fmt.Sprint("letter ", i), fmt.Sprint("A", i), "allow"))
 			r.deliver(letters[i])
 			if i == 2 {
-				_, err := keys.Rotate(t.Context(), site.Tenant.ID)
+				_, err := keys.Rotate(t.Context(), site.Tenant.ID, nil)
 				require.NoError(t, err)
 			}
 		}
@@ -145,7 +145,7 @@ func TestATenantWhoseKeyWasDestroyedKeepsNothingElseFromBeingSwept(t *testing.T)
 		r.deliver(r.write(one.Target("bob"), "shredded", "A1", "allow"))
 		lost := r.put(r.write(one.Target("bob"), "shredded, without a row", "A2", "allow"))
 		require.NoError(t, r.fsck().DescribeAll(t.Context()))
-		_, err := keys.Destroy(t.Context(), one.Tenant.ID)
+		_, err := keys.Destroy(t.Context(), one.Tenant.ID, store.Beside{})
 		require.NoError(t, err)
 		require.NoError(t, r.objects.Delete(t.Context(), string(one.Tenant.ID)+"/"+string(one.Mailboxes["bob"].ID)+"/mailbox.json"), "nor can it be written anew")
 		other := r.put(r.write(two.Target("carol"), "to be adopted", "B1", "allow"))

@@ -16,8 +16,8 @@ import (
 // Keeper is what the acts of an operator need of the index, beside what keys are found with.
 type Keeper interface {
 	Index
-	RewrapTenantKey(ctx context.Context, tenant store.TenantID, id, wrapped string) error
-	DestroyTenantKeys(ctx context.Context, tenant store.TenantID) (int64, error)
+	RewrapTenantKey(ctx context.Context, tenant store.TenantID, id, wrapped string, beside store.Beside) error
+	DestroyTenantKeys(ctx context.Context, tenant store.TenantID, beside store.Beside) (int64, error)
 	NoteOperator(ctx context.Context, check string) error
 	// AdoptOperator is NoteOperator where nothing is recorded yet.
 	AdoptOperator(ctx context.Context, check string) (noted bool, err error)
@@ -37,8 +37,9 @@ func (k *Keyring) keeper() (Keeper, error) {
 }
 
 // Rotate makes a new key for a tenant, which new objects are encrypted to. What is there stays as it is, and readable. It
-// is also how a tenant whose keys were destroyed begins anew, after a while: store.ErrShredded.
-func (k *Keyring) Rotate(ctx context.Context, tenant store.TenantID) (Key, error) {
+// is also how a tenant whose keys were destroyed begins anew, after a while: store.ErrShredded. trace gives what is written with the key of this id; it
+// may be nil.
+func (k *Keyring) Rotate(ctx context.Context, tenant store.TenantID, trace func(id string) store.Beside) (Key, error) {
 	rows, err := k.index.TenantKeys(ctx, tenant)
 	if err != nil {
 		return Key{}, fmt.Errorf("keys of tenant %s: %w", tenant, temporary(err))
@@ -47,30 +48,39 @@ func (k *Keyring) Rotate(ctx context.Context, tenant store.TenantID) (Key, error
 	if len(rows) > 0 {
 		last = rows[len(rows)-1].ID
 	}
-	return k.add(ctx, tenant, last, k.index.AddTenantKey)
+	return k.add(ctx, tenant, last, func(ctx context.Context, key store.TenantKey) error {
+		var beside store.Beside
+		if trace != nil {
+			beside = trace(key.ID)
+		}
+		return k.index.AddTenantKey(ctx, key, beside)
+	})
 }
 
 // Destroy makes a tenant's objects unreadable for good: its private keys are removed from the index, which suspends the
-// tenant, and from beside the objects. n is how many there were. It may be repeated. What backups hold it cannot reach.
-func (k *Keyring) Destroy(ctx context.Context, tenant store.TenantID) (n int64, err error) {
+// tenant, and from beside the objects. n is how many there were. It may be repeated, and must be after an error: it removes beside the objects what it can.
+// What backups hold it cannot reach.
+func (k *Keyring) Destroy(ctx context.Context, tenant store.TenantID, beside store.Beside) (n int64, err error) {
 	keeper, err := k.keeper()
 	if err != nil {
 		return 0, err
 	}
 	// The index first: what is left beside the objects by a crash is not asked for any more, and removed by a second run.
-	if n, err = keeper.DestroyTenantKeys(ctx, tenant); err != nil {
+	if n, err = keeper.DestroyTenantKeys(ctx, tenant, beside); err != nil {
 		return 0, err
 	}
 	k.forget(tenant)
+	k.log.Warn("encryption keys destroyed", "tenant_id", string(tenant), "keys", n)
+	var left []error
 	for info, err := range k.backend.List(ctx, keysPrefix(tenant)) {
 		if err == nil {
 			err = k.backend.Delete(ctx, info.Key)
 		}
-		if err != nil {
-			return n, fmt.Errorf("destroy keys of tenant %s: %w", tenant, err)
-		}
+		left = append(left, err)
 	}
-	k.log.Warn("encryption keys destroyed", "tenant_id", string(tenant), "keys", n)
+	if err := errors.Join(left...); err != nil {
+		return n, fmt.Errorf("keys of tenant %s: destroyed in the database, not all beside the objects (destroy again): %w", tenant, err)
+	}
 	return n, nil
 }
 
@@ -99,7 +109,7 @@ func (k *Keyring) NoteOperator(ctx context.Context) error {
 
 // Rewrap encrypts a key anew, to the operator's recipients of now. The operator's identities of before and of now are needed: it
 // is tried first whether what comes out can be opened.
-func (k *Keyring) Rewrap(ctx context.Context, row store.TenantKey) error {
+func (k *Keyring) Rewrap(ctx context.Context, row store.TenantKey, beside store.Beside) error {
 	keeper, err := k.keeper()
 	if err != nil {
 		return err
@@ -118,7 +128,7 @@ func (k *Keyring) Rewrap(ctx context.Context, row store.TenantKey) error {
 		return err
 	}
 	defer k.forget(row.Tenant)
-	if err = keeper.RewrapTenantKey(ctx, row.Tenant, row.ID, key.Wrapped); errors.Is(err, store.ErrNotFound) {
+	if err = keeper.RewrapTenantKey(ctx, row.Tenant, row.ID, key.Wrapped, beside); errors.Is(err, store.ErrNotFound) {
 		return k.dropIfDestroyed(ctx, row)
 	}
 	return err
@@ -242,7 +252,7 @@ func (k *Keyring) mendCopies(ctx context.Context, row store.TenantKey) error {
 		return err
 	}
 	defer k.forget(row.Tenant)
-	if err := keeper.RewrapTenantKey(ctx, row.Tenant, row.ID, file.Wrapped); !errors.Is(err, store.ErrNotFound) {
+	if err := keeper.RewrapTenantKey(ctx, row.Tenant, row.ID, file.Wrapped, store.Beside{}); !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
 	return nil // destroyed meanwhile, which the caller looks for

@@ -28,7 +28,7 @@ type Index interface {
 	// TenantKeys lists a tenant's keys, destroyed ones too, oldest first.
 	TenantKeys(ctx context.Context, tenant store.TenantID) ([]store.TenantKey, error)
 	// AddTenantKey stores a key. ErrExists when one with this id is there.
-	AddTenantKey(ctx context.Context, key store.TenantKey) error
+	AddTenantKey(ctx context.Context, key store.TenantKey, beside store.Beside) error
 	// AddFirstTenantKey stores a key, unless the tenant has one: ErrExists.
 	AddFirstTenantKey(ctx context.Context, key store.TenantKey) error
 	// CheckOperator gives store.ErrOperator when keys are encrypted to other recipients of the operator by now.
@@ -288,7 +288,7 @@ func (k *Keyring) recover(ctx context.Context, tenant store.TenantID, id string)
 	case err != nil:
 		return nil, err
 	}
-	switch err := k.index.AddTenantKey(ctx, key.TenantKey); {
+	switch err := k.index.AddTenantKey(ctx, key.TenantKey, store.Beside{}); {
 	case err == nil:
 		k.forget(tenant)
 		k.log.Warn("encryption key put into the index again", "tenant_id", string(tenant), "key", id)

@@ -23,7 +23,7 @@ func TestRotationLeavesOldObjectsAsTheyAre(t *testing.T) {
 	r := newRig(t, newFS(t))
 	r.put(t, "t/m/old", message)
 	before := r.stored(t, "t/m/old")
-	key, err := r.keys.Rotate(t.Context(), "t")
+	key, err := r.keys.Rotate(t.Context(), "t", nil)
 	require.NoError(t, err)
 	r.put(t, "t/m/new", message)
 	require.Contains(t, string(r.stored(t, "t/m/new")), key.ID)
@@ -39,7 +39,7 @@ func TestDestroyingShredsATenantAndNoOther(t *testing.T) {
 	r := newRig(t, newFS(t))
 	r.put(t, "t/m/o", message)
 	r.put(t, "u/m/o", message)
-	_, err := r.keys.Rotate(t.Context(), "t")
+	_, err := r.keys.Rotate(t.Context(), "t", nil)
 	require.NoError(t, err)
 	other := crypt.NewKeyring(crypt.KeyringOptions{
 		Index: r.index, Backend: r.backend, Recipients: []age.Recipient{operator.Recipient()}, Operator: []age.Identity{operator},
@@ -49,7 +49,7 @@ func TestDestroyingShredsATenantAndNoOther(t *testing.T) {
 	require.Equal(t, message, string(content(t, elsewhere, "t/m/o")))
 
 	for _, want := range []int64{2, 0} { // it may be repeated
-		n, err := r.keys.Destroy(t.Context(), "t")
+		n, err := r.keys.Destroy(t.Context(), "t", store.Beside{})
 		require.NoError(t, err)
 		require.Equal(t, want, n)
 		_, err = readAll(t, r, "t/m/o", 0, -1)
@@ -68,7 +68,7 @@ func TestDestroyingShredsATenantAndNoOther(t *testing.T) {
 	_, err = readAll(t, elsewhere, "t/m/o", 0, -1)
 	require.ErrorIs(t, err, blob.ErrNoKey, "another process has forgotten it too")
 
-	_, err = r.keys.Rotate(t.Context(), "t")
+	_, err = r.keys.Rotate(t.Context(), "t", nil)
 	require.NoError(t, err)
 	r.put(t, "t/m/anew", message)
 	require.Equal(t, message, string(content(t, r, "t/m/anew")), "a tenant may begin anew")
@@ -102,7 +102,7 @@ func TestFirstKeyIsMadeOnce(t *testing.T) {
 func TestAnIndexIsMadeAgainFromTheKeysBesideTheObjects(t *testing.T) {
 	r := newRig(t, newFS(t))
 	r.put(t, "t/m/old", message)
-	_, err := r.keys.Rotate(t.Context(), "t")
+	_, err := r.keys.Rotate(t.Context(), "t", nil)
 	require.NoError(t, err)
 	r.put(t, "t/m/new", message)
 	had := r.index.keys
@@ -128,7 +128,7 @@ func TestRewrappingChangesTheOperator(t *testing.T) {
 	keys := crypt.NewKeyring(crypt.KeyringOptions{
 		Index: r.index, Backend: r.backend, Recipients: []age.Recipient{next.Recipient()}, Operator: []age.Identity{operator, next},
 	})
-	require.NoError(t, keys.Rewrap(t.Context(), r.index.keys[0]))
+	require.NoError(t, keys.Rewrap(t.Context(), r.index.keys[0], store.Beside{}))
 	r.open(true, operator)
 	_, err := readAll(t, r, "t/m/o", 0, -1)
 	require.ErrorIs(t, err, blob.ErrNoKey)
@@ -148,7 +148,7 @@ func rewrapped(t *testing.T) (r *rig, before []store.TenantKey, next *age.X25519
 	keys := crypt.NewKeyring(crypt.KeyringOptions{
 		Index: r.index, Backend: r.backend, Recipients: []age.Recipient{next.Recipient()}, Operator: []age.Identity{operator, next},
 	})
-	require.NoError(t, keys.Rewrap(t.Context(), r.index.keys[0]))
+	require.NoError(t, keys.Rewrap(t.Context(), r.index.keys[0], store.Beside{}))
 	return r, before, next
 }
 
@@ -181,7 +181,7 @@ func TestACopyThatTheIndexDoesNotKnowStays(t *testing.T) {
 	r.put(t, "t/m/o", message)
 	row := r.index.keys[0]
 	r.index.keys = nil // it was set back
-	require.ErrorIs(t, r.keys.Rewrap(t.Context(), row), store.ErrNotFound)
+	require.ErrorIs(t, r.keys.Rewrap(t.Context(), row, store.Beside{}), store.ErrNotFound)
 	require.ErrorIs(t, r.keys.Mend(t.Context(), row), store.ErrNotFound)
 	r.open(true, operator)
 	require.Equal(t, message, string(content(t, r, "t/m/o")))
@@ -194,7 +194,7 @@ func TestNoKeyIsRewrappedToWhomNobodyHereCanBe(t *testing.T) {
 	keys := crypt.NewKeyring(crypt.KeyringOptions{
 		Index: r.index, Backend: r.backend, Recipients: []age.Recipient{stranger.Recipient()}, Operator: []age.Identity{operator},
 	})
-	require.ErrorContains(t, keys.Rewrap(t.Context(), r.index.keys[0]), "operator_identity")
+	require.ErrorContains(t, keys.Rewrap(t.Context(), r.index.keys[0], store.Beside{}), "operator_identity")
 	r.open(true, operator)
 	require.Equal(t, message, string(content(t, r, "t/m/o")))
 }
@@ -307,7 +307,7 @@ func TestRewrappingALoneKeyBringsNoDestroyedOneBack(t *testing.T) {
 	row := r.index.keys[0]
 	r.index.keys = nil
 	keys := r.changing(must(age.GenerateX25519Identity()))
-	backend.do = func() { must(keys.Destroy(t.Context(), "t")) }
+	backend.do = func() { must(keys.Destroy(t.Context(), "t", store.Beside{})) }
 	require.NoError(t, keys.RewrapLone(t.Context(), row))
 	_, err := backend.Stat(t.Context(), "t/keys/"+row.ID+".age")
 	require.ErrorIs(t, err, blob.ErrNotFound)
@@ -321,7 +321,7 @@ func TestACheckNamesAKeyThatWasNotRewrapped(t *testing.T) {
 	wrong, err := keys.Examine(t.Context(), r.index.keys[0])
 	require.NoError(t, err)
 	require.Contains(t, wrong, "recipients of now")
-	require.NoError(t, keys.Rewrap(t.Context(), r.index.keys[0]))
+	require.NoError(t, keys.Rewrap(t.Context(), r.index.keys[0], store.Beside{}))
 	wrong, err = keys.Examine(t.Context(), r.index.keys[0])
 	require.NoError(t, err)
 	require.Empty(t, wrong)
@@ -347,9 +347,9 @@ func (b *replacing) Replace(ctx context.Context, key string, r io.ReadSeeker, si
 func TestMendingBringsNoDestroyedKeyBack(t *testing.T) {
 	backend := &replacing{Backend: newFS(t)}
 	r := newRig(t, backend)
-	destroy := func() { must(r.keys.Destroy(t.Context(), "t")) }
+	destroy := func() { must(r.keys.Destroy(t.Context(), "t", store.Beside{})) }
 	for _, before := range []bool{true, false} {
-		key := must(r.keys.Rotate(t.Context(), "t"))
+		key := must(r.keys.Rotate(t.Context(), "t", nil))
 		if before {
 			destroy()
 		} else {

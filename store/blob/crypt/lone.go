@@ -52,7 +52,7 @@ func (k *Keyring) RewrapLone(ctx context.Context, lone store.TenantKey) error {
 		return err
 	}
 	// The index first: it says when the tenant's keys were destroyed, and then none must come back.
-	err = k.index.AddTenantKey(ctx, key.TenantKey)
+	err = k.index.AddTenantKey(ctx, key.TenantKey, store.Beside{})
 	switch {
 	case errors.Is(err, store.ErrNotFound): // no such tenant, so that nobody can destroy its keys either
 		return k.putFile(ctx, key.TenantKey)
@@ -77,7 +77,7 @@ func (k *Keyring) rewrapKnown(ctx context.Context, lone store.TenantKey) error {
 	case !row.Destroyed.IsZero():
 		return k.dropIfDestroyed(ctx, row)
 	}
-	return k.Rewrap(ctx, row)
+	return k.Rewrap(ctx, row, store.Beside{})
 }
 
 // ExamineLone says what is wrong with a key that is beside the objects alone, in words: that it cannot be read, or that nobody could open

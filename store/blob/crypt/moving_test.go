@@ -38,7 +38,7 @@ func TestTheStoreThatIsGoneBackToHasTheKeysOfTheOperatorOfNow(t *testing.T) {
 		})
 	}
 	row := func() store.TenantKey { return r.index.keys[0] }
-	require.NoError(t, in(second).Rewrap(t.Context(), row()))
+	require.NoError(t, in(second).Rewrap(t.Context(), row(), store.Beside{}))
 
 	back := both(first, second)
 	problems := copied(first, second)
@@ -62,7 +62,7 @@ func TestTheStoreThatIsGoneBackToHasTheKeysOfTheOperatorOfNow(t *testing.T) {
 	keys := crypt.NewKeyring(crypt.KeyringOptions{
 		Index: r.index, Backend: back, Recipients: []age.Recipient{next.Recipient()}, Operator: []age.Identity{operator, next},
 	})
-	require.NoError(t, keys.Rewrap(t.Context(), row()))
+	require.NoError(t, keys.Rewrap(t.Context(), row(), store.Beside{}))
 	require.Empty(t, copied(first, second))
 	require.Empty(t, copied(second, first))
 }

@@ -162,7 +162,7 @@ func TestRotationIsAfterAKeyOfAClockThatWasAhead(t *testing.T) {
 		keys := crypt.NewKeyring(options)
 		for range 3 {
 			require.Equal(t, before.ID, must(keys.Current(t.Context(), n.one)).ID)
-			rotated, err := keys.Rotate(t.Context(), n.one)
+			rotated, err := keys.Rotate(t.Context(), n.one, nil)
 			require.NoError(t, err)
 			require.Greater(t, rotated.ID, before.ID)
 			require.Equal(t, uuid.Version(7), uuid.MustParse(rotated.ID).Version())
@@ -180,8 +180,8 @@ func TestRotationRefusesWhatItCannotBeAfter(t *testing.T) {
 		for tenant, id := range map[store.TenantID]string{n.one: "ffffffff-ffff-7fff-bfff-ffffffffffff", n.two: "g"} {
 			require.NoError(t, n.store.AddTenantKey(t.Context(), store.TenantKey{
 				ID: id, Tenant: tenant, Recipient: operator.Recipient().String(), Wrapped: "wrapped", Created: time.Now(),
-			}))
-			_, err := n.keyring(n.store, operator).Rotate(t.Context(), tenant)
+			}, store.Beside{}))
+			_, err := n.keyring(n.store, operator).Rotate(t.Context(), tenant, nil)
 			require.ErrorContains(t, err, id)
 			beside, err := n.keyring(n.store, operator).Beside(t.Context(), tenant, noted)
 			require.NoError(t, err)

@@ -33,7 +33,7 @@ func TestWhoHasTheOperatorsRecipientsOfBeforeMakesNoKey(t *testing.T) {
 
 	require.NoError(t, changed.NoteOperator(t.Context()))
 	for _, row := range slices.Clone(r.index.keys) {
-		require.NoError(t, changed.Rewrap(t.Context(), row))
+		require.NoError(t, changed.Rewrap(t.Context(), row, store.Beside{}))
 	}
 	before := len(r.index.keys)
 	_, err = intake.Current(t.Context(), "new")
@@ -41,7 +41,7 @@ func TestWhoHasTheOperatorsRecipientsOfBeforeMakesNoKey(t *testing.T) {
 	require.ErrorIs(t, err, blob.ErrNoKey, "which LMTP answers with 451")
 	require.ErrorContains(t, err, "operator_recipients")
 	require.ErrorIs(t, intake.CheckOperator(t.Context()), store.ErrOperator)
-	_, err = intake.Rotate(t.Context(), "one")
+	_, err = intake.Rotate(t.Context(), "one", nil)
 	require.ErrorIs(t, err, store.ErrOperator)
 	require.Len(t, r.index.keys, before)
 	beside, err := changed.Beside(t.Context(), "", noted)
@@ -146,7 +146,7 @@ func TestWhatRewrappingHasMadeIsKnownAsRewrapped(t *testing.T) {
 	must(r.keys.Current(t.Context(), "t"))
 	must(r.keys.Current(t.Context(), "u"))
 	changed := r.changing(next)
-	require.NoError(t, changed.Rewrap(t.Context(), r.index.keys[0]))
+	require.NoError(t, changed.Rewrap(t.Context(), r.index.keys[0], store.Beside{}))
 	for i, want := range []bool{true, false} {
 		is, err := changed.IsRewrapped(t.Context(), r.index.keys[i])
 		require.NoError(t, err)

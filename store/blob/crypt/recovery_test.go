@@ -21,7 +21,7 @@ func TestRecoveryWithTheAgeProgramAlone(t *testing.T) {
 	r := newRig(t, f)
 	long := strings.Repeat(message, 10_000)
 	r.put(t, "t/m/old.eml", message)
-	_, err = r.keys.Rotate(t.Context(), "t")
+	_, err = r.keys.Rotate(t.Context(), "t", nil)
 	require.NoError(t, err)
 	r.put(t, "t/m/new.eml", long)
 	r.put(t, "t/m/empty.eml", "")
@@ -63,7 +63,7 @@ func TestRecoveryOfATenantAsTheDocumentSays(t *testing.T) {
 	}
 	put := func(key string) { r.put(t, key, want[key]) }
 	put("t/m/old.eml")
-	_, err = r.keys.Rotate(t.Context(), "t")
+	_, err = r.keys.Rotate(t.Context(), "t", nil)
 	require.NoError(t, err)
 	put("t/m/empty.eml")
 	put("t/m/new.eml")

@@ -84,7 +84,7 @@ func (x *index) TenantKeys(_ context.Context, tenant store.TenantID) ([]store.Te
 	return list, x.err
 }
 
-func (x *index) AddTenantKey(_ context.Context, k store.TenantKey) error {
+func (x *index) AddTenantKey(_ context.Context, k store.TenantKey, _ store.Beside) error {
 	return x.add(k, func(has store.TenantKey) bool { return has.ID == k.ID })
 }
 
@@ -117,7 +117,7 @@ func (x *index) add(k store.TenantKey, conflicts func(store.TenantKey) bool) err
 	return x.err
 }
 
-func (x *index) RewrapTenantKey(_ context.Context, tenant store.TenantID, id, wrapped string) error {
+func (x *index) RewrapTenantKey(_ context.Context, tenant store.TenantID, id, wrapped string, _ store.Beside) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for i := range x.keys {
@@ -129,7 +129,7 @@ func (x *index) RewrapTenantKey(_ context.Context, tenant store.TenantID, id, wr
 	return store.ErrNotFound
 }
 
-func (x *index) DestroyTenantKeys(_ context.Context, tenant store.TenantID) (n int64, err error) {
+func (x *index) DestroyTenantKeys(_ context.Context, tenant store.TenantID, _ store.Beside) (n int64, err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for i := range x.keys {
