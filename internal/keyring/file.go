@@ -27,7 +27,7 @@ func Create(path string) (*Ring, error) {
 	if err := makeParent(path); err != nil {
 		return nil, fmt.Errorf("create keyring %s: %w", path, err)
 	}
-	temp, err := writeTemp(path, format(keys), nil)
+	temp, err := writeTemp(path, format(keys))
 	if err != nil {
 		return nil, fmt.Errorf("create keyring %s: %w", path, err)
 	}
@@ -39,65 +39,15 @@ func Create(path string) (*Ring, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create keyring %s: %w", path, err)
 	}
-	return newRing(keys, path), nil
-}
-
-// Rotate adds a key that is used from now on. The file is replaced atomically, with the keys that other
-// processes added meanwhile; they see the new key when they open the ring again. A ring from a variable
-// cannot be rotated.
-func (r *Ring) Rotate() error {
-	if r.path == "" {
-		return errors.New("rotate keyring: it comes from the environment; add a line to the variable instead")
-	}
-	keys, err := rotate(r.path, r.now())
-	if err != nil {
-		return fmt.Errorf("rotate keyring %s: %w", r.path, err)
-	}
-	r.keys.Store(&keys)
-	return nil
-}
-
-func rotate(path string, now time.Time) ([]key, error) {
-	path, err := filepath.EvalSymlinks(path) // the rename below must replace the file, not a link to it
-	if err != nil {
-		return nil, err
-	}
-	unlock, err := lockDir(filepath.Dir(path))
-	if err != nil {
-		return nil, err
-	}
-	defer unlock()
-	keys, info, err := readFile(path)
-	if err != nil {
-		return nil, err
-	}
-	if newest := keys[len(keys)-1].created; now.Before(newest) {
-		now = newest
-	}
-	k, err := newKey(now)
-	if err != nil {
-		return nil, err
-	}
-	if err := follows(keys, k); err != nil {
-		return nil, err
-	}
-	keys = append(keys, k)
-	temp, err := writeTemp(path, format(keys), info)
-	if err != nil {
-		return nil, err
-	}
-	if err := os.Rename(temp, path); err != nil {
-		return nil, errors.Join(err, os.Remove(temp))
-	}
-	return keys, syncDir(filepath.Dir(path))
+	return newRing(keys), nil
 }
 
 func openFile(path string) (*Ring, error) {
-	keys, _, err := readFile(path)
+	keys, err := readFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("open keyring %s: %w", path, err)
 	}
-	return newRing(keys, path), nil
+	return newRing(keys), nil
 }
 
 func openEnv(name string) (*Ring, error) {
@@ -112,28 +62,27 @@ func openEnv(name string) (*Ring, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open keyring: variable %s: %w", name, err)
 	}
-	return newRing(keys, ""), nil
+	return newRing(keys), nil
 }
 
-func readFile(path string) ([]key, fs.FileInfo, error) {
+func readFile(path string) ([]key, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0) // a FIFO must not hang the start
 	if err != nil {
-		return nil, nil, errors.Unwrap(err) // the caller names the path
+		return nil, errors.Unwrap(err) // the caller names the path
 	}
 	defer func() { _ = f.Close() }() // only read
 	info, err := f.Stat()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if err := checkMode(path, info); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	text, err := io.ReadAll(io.LimitReader(f, maxBytes+1))
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	keys, err := parse(text)
-	return keys, info, err
+	return parse(text)
 }
 
 // checkMode refuses a file of ours that others may touch. Somebody else's (a secret mounted by an
@@ -177,8 +126,8 @@ func makeParent(path string) error {
 	return syncDir(filepath.Dir(dir))
 }
 
-// writeTemp writes text durably to a new file of mode 0600 beside path, owned as like says (nil: by us).
-func writeTemp(path string, text []byte, like fs.FileInfo) (temp string, err error) {
+// writeTemp writes text durably to a new file of mode 0600 beside path.
+func writeTemp(path string, text []byte) (temp string, err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), ".keyring-*") // 0600, O_EXCL
 	if err != nil {
 		return "", err
@@ -188,16 +137,6 @@ func writeTemp(path string, text []byte, like fs.FileInfo) (temp string, err err
 			err = errors.Join(err, os.Remove(f.Name()))
 		}
 	}()
-	if like != nil {
-		if st, ok := like.Sys().(*syscall.Stat_t); ok {
-			if err := f.Chown(int(st.Uid), int(st.Gid)); err != nil {
-				return "", err
-			}
-		}
-		if err := f.Chmod(like.Mode().Perm()); err != nil {
-			return "", err
-		}
-	}
 	if _, err := f.Write(text); err != nil {
 		return "", err
 	}
@@ -210,16 +149,4 @@ func syncDir(dir string) error {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
-}
-
-// lockDir keeps two processes from rotating at once and losing a key.
-func lockDir(dir string) (unlock func(), err error) {
-	d, err := os.Open(dir)
-	if err != nil {
-		return nil, err
-	}
-	if err := unix.Flock(int(d.Fd()), unix.LOCK_EX); err != nil {
-		return nil, errors.Join(err, d.Close())
-	}
-	return func() { _ = d.Close() }, nil // closing releases the lock
 }

@@ -1,8 +1,8 @@
 // Package keyring holds the installation's secret keys: one root secret per key id, from which a key per
 // purpose is derived (HKDF, RFC 5869).
 //
-// A ring is a small text file, or the same text in an environment variable. It grows by Rotate and never
-// shrinks: the newest key makes MACs and seals secrets, older ones still verify for a week and unseal for ever.
+// A ring is a small text file, or the same text in an environment variable. It is read at the start of a process. Keys are added to it by
+// hand, as the file says, and none is removed: the newest one makes MACs and seals secrets, older ones still verify for a week and unseal for ever.
 package keyring
 
 import (
@@ -45,7 +45,6 @@ type Ring struct {
 	// keys is never empty and in order of creation. It is behind a pointer without a type, so that
 	// printing by reflection ends there.
 	keys atomic.Pointer[[]key]
-	path string
 	now  func() time.Time
 }
 
@@ -98,8 +97,8 @@ func (r *Ring) CheckValue() string {
 	return root.id + "." + base64.RawURLEncoding.EncodeToString(root.derive("check", "")[:16])
 }
 
-func newRing(keys []key, path string) *Ring {
-	r := &Ring{path: path, now: time.Now}
+func newRing(keys []key) *Ring {
+	r := &Ring{now: time.Now}
 	r.keys.Store(&keys)
 	return r
 }

@@ -2,6 +2,7 @@ package keyring_test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -10,6 +11,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -42,6 +44,39 @@ func open(t *testing.T, path string) *keyring.Ring {
 	r, err := keyring.Open("file:" + path)
 	require.NoError(t, err)
 	return r
+}
+
+// add adds a key to a ring, as an administrator does by hand, and opens it again.
+func add(t *testing.T, path, id string, from time.Time) *keyring.Ring {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+	require.NoError(t, err)
+	secret := sha256.Sum256([]byte(id))
+	_, err = fmt.Fprintln(f, id, base64.StdEncoding.EncodeToString(secret[:]), from.UTC().Format(time.RFC3339))
+	require.NoError(t, errors.Join(err, f.Close()))
+	return open(t, path)
+}
+
+// The command in the file is what people copy.
+func TestAKeyIsAddedAsTheFileSays(t *testing.T) {
+	r, path := create(t)
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	_, command, found := strings.Cut(string(text), "#   echo ")
+	require.True(t, found)
+	command, _, _ = strings.Cut(command, "\n")
+	shell := exec.CommandContext(t.Context(), "sh", "-c", "echo "+command)
+	shell.Dir = filepath.Dir(path)
+	out, err := shell.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	added := open(t, path)
+	require.Contains(t, added.String(), "2 keys")
+	require.Equal(t, r.CheckValue(), added.CheckValue())
+	before := added.MAC(keyring.Scan, "a")
+	require.NoError(t, r.Verify(keyring.Scan, before, "a"), "its time has not come: nodes that were not restarted know what it makes")
+	later := open(t, path).WithClock(func() time.Time { return time.Now().Add(2 * time.Hour) })
+	require.ErrorIs(t, r.Verify(keyring.Scan, later.MAC(keyring.Scan, "a"), "a"), keyring.ErrMAC)
+	require.NoError(t, added.Verify(keyring.Scan, later.MAC(keyring.Scan, "a"), "a"))
 }
 
 func TestCreatedRingIsPrivateAndOpensAgain(t *testing.T) {
@@ -127,13 +162,13 @@ func TestMalformedMACsAreRefused(t *testing.T) {
 	}
 }
 
-func TestOldKeyVerifiesForSevenDaysAfterRotation(t *testing.T) {
+func TestOldKeyVerifiesForSevenDaysAfterANewOne(t *testing.T) {
 	r, path := create(t)
 	now := time.Now().Add(time.Hour).Truncate(time.Second)
 	clock := func() time.Time { return now }
 	r.WithClock(clock)
 	before, check := r.MAC(keyring.Scan, "a"), r.CheckValue()
-	require.NoError(t, r.Rotate())
+	r = add(t, path, "new1", now).WithClock(clock)
 	after := r.MAC(keyring.Scan, "a")
 	require.NotEqual(t, before[:12], after[:12], "the new key is in use")
 	require.Equal(t, check, r.CheckValue(), "the installation is the same")
@@ -181,9 +216,9 @@ func TestSealedSecretsComeBackForEver(t *testing.T) {
 	twin, err := r.Seal("hook-secret", []byte("s3cret"))
 	require.NoError(t, err)
 	require.NotEqual(t, sealed, twin)
-	for range 3 {
+	for i := range 3 {
 		now = now.Add(365 * 24 * time.Hour)
-		require.NoError(t, r.Rotate())
+		r = add(t, path, fmt.Sprintf("new%d", i), now).WithClock(func() time.Time { return now })
 	}
 	for _, ring := range []*keyring.Ring{r, open(t, path)} {
 		plain, err := ring.Unseal("hook-secret", sealed)
@@ -215,61 +250,22 @@ func TestChangedSealsAreRefused(t *testing.T) {
 	}
 }
 
-func TestRotationsByTwoProcessesAtOnceKeepEveryKey(t *testing.T) {
+func TestARingHasABound(t *testing.T) {
 	_, path := create(t)
-	const n = 8
-	macs, errs := make([]string, n), make([]error, n)
-	var wg sync.WaitGroup
-	for i := range n {
-		wg.Go(func() {
-			r, err := keyring.Open("file:" + path)
-			if errs[i] = err; err == nil {
-				errs[i] = r.Rotate()
-				macs[i] = r.MAC(keyring.Scan, "a")
-			}
-		})
+	var r *keyring.Ring
+	for i := range 255 {
+		r = add(t, path, fmt.Sprintf("id%03d", i), time.Now().Add(time.Minute))
 	}
-	wg.Wait()
-	require.NoError(t, errors.Join(errs...))
-	r := open(t, path)
-	for _, mac := range macs {
-		require.NoError(t, r.Verify(keyring.Scan, mac, "a"))
-	}
-	info, err := os.Stat(path)
-	require.NoError(t, err)
-	require.Equal(t, fs.FileMode(0o600), info.Mode())
-}
-
-func TestRotateKeepsTheLinkAndTheOwner(t *testing.T) {
-	_, path := create(t)
-	link := filepath.Join(t.TempDir(), "link")
-	require.NoError(t, os.Symlink(path, link))
-	if os.Geteuid() == 0 {
-		require.NoError(t, os.Chown(path, 65534, 65534))
-	}
-	require.NoError(t, open(t, link).Rotate())
-	info, err := os.Lstat(link)
-	require.NoError(t, err)
-	require.Equal(t, fs.ModeSymlink, info.Mode().Type())
-	info, err = os.Stat(path)
-	require.NoError(t, err)
-	if os.Geteuid() == 0 {
-		st, ok := info.Sys().(*syscall.Stat_t)
-		require.True(t, ok)
-		require.Equal(t, uint32(65534), st.Uid)
-	}
-}
-
-func TestRotateStopsAtTheBound(t *testing.T) {
-	r, path := create(t)
-	for range 255 {
-		require.NoError(t, r.Rotate())
-	}
-	require.ErrorContains(t, r.Rotate(), "more than 256 keys")
 	require.NoError(t, open(t, path).Verify(keyring.Scan, r.MAC(keyring.Scan)))
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	line := bytes.LastIndexByte(bytes.TrimSpace(text), '\n')
+	require.NoError(t, os.WriteFile(path, append(text, bytes.ReplaceAll(text[line+1:], []byte("id254"), []byte("id255"))...), 0o600))
+	_, err = keyring.Open("file:" + path)
+	require.ErrorContains(t, err, "more than 256 keys")
 }
 
-func TestRingFromTheEnvironmentCannotBeRotated(t *testing.T) {
+func TestRingFromTheEnvironmentIsTheSame(t *testing.T) {
 	_, path := create(t)
 	text, err := os.ReadFile(path)
 	require.NoError(t, err)
@@ -277,7 +273,6 @@ func TestRingFromTheEnvironmentCannotBeRotated(t *testing.T) {
 	r, made, err := keyring.OpenOrCreate("env:RING")
 	require.NoError(t, err)
 	require.False(t, made)
-	require.ErrorContains(t, r.Rotate(), "environment")
 	require.Equal(t, open(t, path).CheckValue(), r.CheckValue())
 }
 
@@ -334,8 +329,8 @@ func TestErrorsOfTheTextNameLinesAndQuoteNothing(t *testing.T) {
 }
 
 func TestNoWayOfPrintingShowsASecret(t *testing.T) {
-	r, path := create(t)
-	require.NoError(t, r.Rotate())
+	_, path := create(t)
+	r := add(t, path, "new1", time.Now().Add(time.Minute))
 	text, err := os.ReadFile(path)
 	require.NoError(t, err)
 
@@ -382,9 +377,6 @@ func FuzzOpen(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if err := r.Rotate(); err != nil {
-			require.ErrorContains(t, err, "more than")
-		}
 		again := open(t, path)
 		require.Equal(t, r.CheckValue(), again.CheckValue())
 		require.NoError(t, again.Verify(keyring.Scan, r.MAC(keyring.Scan, text), text))
@@ -409,12 +401,12 @@ func FuzzVerify(f *testing.F) {
 	})
 }
 
-func TestHashOutlivesRotationAndIsForItsPurpose(t *testing.T) {
-	ring, _, err := keyring.OpenOrCreate("file:" + filepath.Join(t.TempDir(), "keyring"))
-	require.NoError(t, err)
+func TestHashOutlivesANewKeyAndIsForItsPurpose(t *testing.T) {
+	ring, path := create(t)
 	hash := ring.Hash(keyring.Recipient)("bob@example.test")
 	require.NotEqual(t, hash, ring.Hash(keyring.Recipient)("bob@example", ".test"))
 	require.NotEqual(t, hash, ring.Hash(keyring.Cursor)("bob@example.test"))
-	require.NoError(t, ring.Rotate())
+	ring = add(t, path, "new1", time.Now())
+	require.Contains(t, ring.MAC(keyring.Scan), ".new1.", "it is in use")
 	require.Equal(t, hash, ring.Hash(keyring.Recipient)("bob@example.test"))
 }

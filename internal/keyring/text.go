@@ -20,8 +20,9 @@ const textVersion = "mairust-keyring 1"
 
 const textHeader = `# The secret keys of a MaiRust installation: every node needs the same ones. Whoever reads them can forge
 # scan results and read sealed secrets; without them sealed secrets are lost. Keep a copy with the backups.
-# One key per line, oldest first: id, secret (base64), time from which it is used. Add keys with the
-# rotate command or by hand at the end; remove none.
+# One key per line, oldest first: id, secret (base64), time from which it is used. Remove none. To use a new key, add a line at
+# the end, on all nodes the same, and restart them before its time comes, as in an hour with this one, in the directory of this file:
+#   echo "$(od -An -N4 -tx4 /dev/urandom | tr -d ' ') $(head -c 32 /dev/urandom | base64) $(date -u -d '1 hour' +%FT%TZ)" >> keyring
 `
 
 var keyID = regexp.MustCompile(`^[0-9a-z]{4,32}$`)
