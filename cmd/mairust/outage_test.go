@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -215,20 +216,52 @@ type acknowledged struct {
 // send sends a message with a subject of its own, with body or a short text.
 func (a *acknowledged) send(t *testing.T, s *testSite, local string, body []byte) *lab.Replies {
 	t.Helper()
+	return a.sendTo(t, s, []string{address(local)}, body)
+}
+
+// sendTo is send for several recipients, each of whom has a reply.
+func (a *acknowledged) sendTo(t *testing.T, s *testSite, rcpts []string, body []byte) *lab.Replies {
+	t.Helper()
 	if body == nil {
 		body = []byte("hello\r\n")
 	}
 	a.mu.Lock()
 	a.n++
-	mine := letter{fmt.Sprintf("outage-%d", a.n), local + "@example.test"}
+	subject := fmt.Sprintf("outage-%d", a.n)
 	a.mu.Unlock()
-	message := []byte("Subject: " + mine.subject + "\r\n\r\n" + string(body))
-	replies, err := s.lmtp(t.Context(), "a@sender.test", []string{mine.mailbox}, message)
+	message := []byte("Subject: " + subject + "\r\n\r\n" + string(body))
+	replies, err := s.lmtp(t.Context(), "a@sender.test", rcpts, message)
 	if err != nil {
 		return &lab.Replies{} // a connection that broke acknowledges nothing
 	}
-	a.note(mine, message, replies.Accepted())
+	for i, r := range lastWords(rcpts, replies) {
+		a.note(letter{subject, rcpts[i]}, message, r.Code == 250)
+	}
 	return replies
+}
+
+// address is that of a local part in example.test, or what is an address already.
+func address(local string) string {
+	if strings.Contains(local, "@") {
+		return local
+	}
+	return local + "@example.test"
+}
+
+// lastWords are what each recipient was told in the end.
+func lastWords(rcpts []string, r *lab.Replies) []lab.Reply {
+	words, final := make([]lab.Reply, len(rcpts)), r.Final
+	for i := range words {
+		switch {
+		case i < len(r.Rcpts) && !r.Rcpts[i].OK():
+			words[i] = r.Rcpts[i]
+		case len(final) > 0:
+			words[i], final = final[0], final[1:]
+		default:
+			words[i] = cmp.Or(r.Data, r.Mail, r.Greeting)
+		}
+	}
+	return words
 }
 
 // note takes a message that was sent, and whether it was acknowledged.
@@ -249,8 +282,8 @@ func (a *acknowledged) check(t *testing.T, p *process, mailboxes ...string) {
 	t.Helper()
 	found := map[letter]bool{}
 	for _, local := range mailboxes {
-		for _, m := range p.messages(t, local+"@example.test", "") {
-			key := letter{m.Subject, local + "@example.test"}
+		for _, m := range p.messages(t, address(local), "") {
+			key := letter{m.Subject, address(local)}
 			require.False(t, found[key], "%v is there twice", key)
 			found[key] = true
 			require.Equal(t, a.sent[m.Subject], string(p.raw(t, m.ID)), "%v", key)

@@ -36,10 +36,11 @@ type fault struct {
 
 // verdict is what became of a fault.
 type verdict struct {
-	// seen are the calls that were counted.
-	seen int
-	// hit is the file whose call failed, empty when there were not enough calls.
-	hit string
+	// hits are how many of the faults came to pass; hit is the file whose call failed as the last of them, empty when it did not.
+	hits int
+	hit  string
+	// idle says that nothing which anybody relies on had been written to the file that was to be flushed: see tracing.idle.
+	idle bool
 	// again says that after the hit something of the same kind, objects or database, was written and flushed.
 	again bool
 }
@@ -77,10 +78,14 @@ func (tr *tracer) answer(t *testing.T) string {
 	return strings.TrimSuffix(line, "\n")
 }
 
-// arm begins to count.
-func (tr *tracer) arm(t *testing.T, f fault) {
+// arm begins to count. Of several faults each is counted from the one before.
+func (tr *tracer) arm(t *testing.T, faults ...fault) {
 	t.Helper()
-	_, err := fmt.Fprintf(tr.in, "%s %d %d\n", f.call, f.errno, f.n)
+	var line strings.Builder
+	for _, f := range faults {
+		fmt.Fprintf(&line, "%s %d %d ", f.call, f.errno, f.n)
+	}
+	_, err := fmt.Fprintln(tr.in, line.String())
 	require.NoError(t, err)
 	tr.answer(t)
 }
@@ -90,11 +95,11 @@ func (tr *tracer) disarm(t *testing.T) (v verdict) {
 	t.Helper()
 	_, err := io.WriteString(tr.in, "off\n")
 	require.NoError(t, err)
-	fields := strings.SplitN(tr.answer(t), " ", 3)
-	require.Len(t, fields, 3)
-	v.seen, err = strconv.Atoi(fields[0])
+	fields := strings.SplitN(tr.answer(t), " ", 4)
+	require.Len(t, fields, 4)
+	v.hits, err = strconv.Atoi(fields[0])
 	require.NoError(t, err)
-	v.again, v.hit = fields[1] == "true", fields[2]
+	v.idle, v.again, v.hit = fields[1] == "true", fields[2] == "true", fields[3]
 	return v
 }
 
@@ -111,7 +116,7 @@ var calls = map[string]struct{ number, descriptor int }{
 func traceMain(arg string) int {
 	runtime.LockOSThread() // ptrace knows threads, not processes
 	pid, dir, _ := strings.Cut(arg, " ")
-	tr := &tracing{dir: dir, entered: map[int]bool{}, failing: map[int]syscall.Errno{}, flushing: map[int]string{}}
+	tr := &tracing{dir: dir, entered: map[int]bool{}, failing: map[int]syscall.Errno{}, flushing: map[int]string{}, unflushed: map[string]int{}}
 	var err error
 	if tr.pid, err = strconv.Atoi(pid); err == nil {
 		err = tr.seize()
@@ -135,8 +140,12 @@ type tracing struct {
 	failing  map[int]syscall.Errno
 	flushing map[int]string
 
+	// unflushed is the last call that wrote to the file of a descriptor since it was flushed.
+	unflushed map[string]int
+
 	mu      sync.Mutex // guards the rest, which obey changes
-	fault   fault
+	faults  []fault    // those to come
+	seen    int        // the calls that were counted for the first of them
 	verdict verdict
 	written bool // something of the kind of the hit, after it
 }
@@ -147,21 +156,28 @@ func (tr *tracing) obey() {
 	for lines.Scan() {
 		tr.mu.Lock()
 		if lines.Text() == "off" {
-			fmt.Println(tr.verdict.seen, tr.verdict.again, tr.verdict.hit)
-			tr.fault = fault{}
+			fmt.Println(tr.verdict.hits, tr.verdict.idle, tr.verdict.again, tr.verdict.hit)
+			tr.faults = nil
 		} else {
-			var errno int
-			f := fault{}
-			if _, err := fmt.Sscan(lines.Text(), &f.call, &errno, &f.n); err != nil {
-				panic(err)
-			}
-			f.errno = syscall.Errno(errno)
-			tr.fault, tr.verdict, tr.written = f, verdict{}, false
+			tr.faults, tr.seen, tr.verdict, tr.written = parseFaults(lines.Text()), 0, verdict{}, false
 			fmt.Println("armed")
 		}
 		tr.mu.Unlock()
 	}
 	os.Exit(0)
+}
+
+func parseFaults(line string) (list []fault) {
+	fields := strings.Fields(line)
+	for ; len(fields) >= 3; fields = fields[3:] {
+		errno, err := strconv.Atoi(fields[1])
+		n, err2 := strconv.Atoi(fields[2])
+		if err := errors.Join(err, err2); err != nil {
+			panic(err)
+		}
+		list = append(list, fault{fields[0], syscall.Errno(errno), n})
+	}
+	return list
 }
 
 // seize takes every thread; new ones come by themselves.
@@ -261,12 +277,13 @@ func (tr *tracing) syscall(tid int) {
 func (tr *tracing) enter(tid int, regs *unix.PtraceRegs) bool {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
-	if tr.fault.n == 0 {
+	number := int(regs.Orig_rax)
+	idle := tr.idle(number, regs)
+	tr.follow(tid, number, regs)
+	if len(tr.faults) == 0 {
 		return false
 	}
-	number := int(regs.Orig_rax)
-	tr.follow(tid, number, regs)
-	want := calls[tr.fault.call]
+	want := calls[tr.faults[0].call]
 	if number != want.number {
 		return false
 	}
@@ -274,14 +291,41 @@ func (tr *tracing) enter(tid int, regs *unix.PtraceRegs) bool {
 	if !ok {
 		return false
 	}
-	tr.verdict.seen++
-	if tr.verdict.seen != tr.fault.n {
+	tr.seen++
+	if tr.seen != tr.faults[0].n {
 		return false
 	}
-	tr.verdict.hit = path
-	tr.failing[tid] = tr.fault.errno
+	tr.verdict.hits++
+	tr.failing[tid] = tr.faults[0].errno
 	delete(tr.flushing, tid)
+	if tr.faults, tr.seen = tr.faults[1:], 0; len(tr.faults) == 0 {
+		tr.verdict.hit, tr.verdict.idle = path, idle
+	}
 	return true
+}
+
+// idle keeps account of what is written to segments of the journal and to SQLite's log, and says whether a call is a flush of one that
+// nobody waits for. Nothing of such a file counts before a flush through the descriptor that wrote it: one through which nothing was written
+// is of SQLite's checkpoint, and one of a segment whose last call was a pwrite64 is of a segment that is made or is free again, for records come by pwritev.
+func (tr *tracing) idle(number int, regs *unix.PtraceRegs) bool {
+	switch number {
+	case unix.SYS_PWRITE64, unix.SYS_PWRITEV, unix.SYS_FDATASYNC, unix.SYS_FSYNC:
+	default:
+		return false
+	}
+	path, _ := tr.path(regs.Rdi)
+	isSegment := strings.HasSuffix(path, ".seg")
+	if !isSegment && !strings.HasSuffix(path, "-wal") {
+		return false
+	}
+	file := fmt.Sprint(regs.Rdi, path)
+	last := tr.unflushed[file]
+	if number == unix.SYS_PWRITE64 || number == unix.SYS_PWRITEV {
+		tr.unflushed[file] = number
+		return false
+	}
+	delete(tr.unflushed, file)
+	return last == 0 || isSegment && last == unix.SYS_PWRITE64
 }
 
 // follow sees what happens to the file of a flush that failed.
@@ -304,11 +348,12 @@ func (tr *tracing) kind(path string) string {
 	return strings.TrimSuffix(strings.TrimSuffix(kind, "-wal"), "-shm")
 }
 
-// path is the file of a descriptor; false when it is not one of those that count.
+// path is the file of a descriptor; false when it is not one of those that count. What is known of outgoing mail is written in the background, and is
+// none of a delivery's.
 func (tr *tracing) path(descriptor uint64) (string, bool) {
 	if int32(descriptor) == unix.AT_FDCWD {
 		return "(a path)", true
 	}
 	path, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", tr.pid, int32(descriptor)))
-	return path, err == nil && strings.HasPrefix(path, tr.dir)
+	return path, err == nil && strings.HasPrefix(path, tr.dir) && !strings.HasPrefix(path, tr.dir+"/outbound/")
 }

@@ -1,4 +1,4 @@
-//go:build !mairust_mutant_journal
+//go:build !mairust_mutant_journal && !mairust_mutant_journal_errors
 
 package journal
 
