@@ -2,9 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -60,12 +57,12 @@ func (n *nth) sweepSeveral(t *testing.T, s sweep, size int) {
 		for i, more := 1, true; more; i++ {
 			require.Less(t, i, 500, "a delivery has no end of calls")
 			n.works(t)
-			before := n.objects(t)
+			before := n.site.countObjects(t)
 			o := n.attempt(t, n.rcpts(order), size, fault{s.call, s.errno, i})
 			require.NoError(t, o.wrong)
 			n.judge(t, s, o)
 			if s.call == "linkat" {
-				require.Equal(t, before+accepted(o), n.objects(t), "objects are left of names that were taken back: %v", o.words)
+				require.Equal(t, before+accepted(o), n.site.countObjects(t), "objects are left of names that were taken back: %v", o.words)
 			}
 			more = o.hit()
 			n.count(outcomes, o)
@@ -123,19 +120,4 @@ func (n *nth) rollbacks(t *testing.T, size int) {
 	t.Logf("unlinkat: %v", outcomes)
 	require.NotEmpty(t, outcomes, "nothing was taken back")
 	n.works(t)
-}
-
-// objects counts what is stored under objects' names.
-func (n *nth) objects(t *testing.T) (count int) {
-	t.Helper()
-	require.NoError(t, filepath.WalkDir(filepath.Join(n.site.dir, "data", "mail"), func(path string, _ fs.DirEntry, err error) error {
-		if strings.HasSuffix(path, ".eml") {
-			count++
-		}
-		if os.IsNotExist(err) {
-			return nil
-		}
-		return err
-	}))
-	return count
 }

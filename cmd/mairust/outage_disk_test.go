@@ -2,7 +2,7 @@ package main
 
 import (
 	"errors"
-	"io/fs"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -16,6 +16,7 @@ import (
 
 	"github.com/mairust/mairust/internal/lab/labtest"
 	"github.com/mairust/mairust/store/sqldb"
+	"github.com/mairust/mairust/store/storetest"
 )
 
 // mountNew makes a directory with a file system of its own, for the time of the test.
@@ -38,20 +39,46 @@ func chownLike(dir, other string) error {
 	return os.Chown(dir, int(st.Uid), int(st.Gid))
 }
 
-// fill uses up the space of a file system, and returns what gives it back.
+// fill uses up the space of a file system, and returns what gives it back. A file that grows leaves blocks on ext4 that another one can still have,
+// because it needs one of its own to say where it goes on.
 func fill(t *testing.T, dir string) (free func()) {
 	t.Helper()
-	path := filepath.Join(dir, "filler")
-	f, err := os.Create(path)
-	require.NoError(t, err)
-	page := make([]byte, 4096)
-	for err == nil {
-		_, err = f.Write(page)
+	var fillers []string
+	for more := true; more; {
+		f, err := os.CreateTemp(dir, "filler")
+		if errors.Is(err, syscall.ENOSPC) {
+			break
+		}
+		require.NoError(t, err)
+		fillers = append(fillers, f.Name())
+		more = fillFile(t, f)
+		require.NoError(t, f.Close())
 	}
-	require.ErrorIs(t, err, syscall.ENOSPC)
-	require.NoError(t, f.Close())
-	return func() { assert.NoError(t, os.Remove(path)) }
+	return func() {
+		for _, path := range fillers {
+			assert.NoError(t, os.Remove(path))
+		}
+	}
 }
+
+// fillFile writes until there is no space, to the last block, also of those that are set aside until the file is flushed. It says whether anything was written.
+func fillFile(t *testing.T, f *os.File) (wrote bool) {
+	t.Helper()
+	for _, piece := range []int64{64 << 10, 512} {
+		for n := int64(1); n > 0; wrote = wrote || n > 0 {
+			var err error
+			n, err = io.CopyBuffer(struct{ io.Writer }{f}, zeros{}, make([]byte, piece))
+			require.ErrorIs(t, err, syscall.ENOSPC)
+			require.NoError(t, f.Sync())
+		}
+	}
+	return wrote
+}
+
+// zeros has no end.
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) { return len(b), nil }
 
 // bigMessage is too big for what groups small ones.
 var bigMessage = []byte(strings.Repeat("0123456789abcdef\r\n", 20_000))
@@ -79,14 +106,15 @@ func requireFewObjects(t *testing.T, p *process, acked *acknowledged) {
 	for range attempts {
 		require.False(t, acked.send(t, p.site, "bob", nil).Accepted())
 	}
-	objects := 0
-	require.NoError(t, filepath.WalkDir(filepath.Join(p.site.dir, "data", "mail"), func(path string, _ fs.DirEntry, err error) error {
-		if strings.HasSuffix(path, ".eml") {
-			objects++
-		}
-		return err
-	}))
-	require.Less(t, objects, attempts/2, "they are refused before they are stored")
+	require.Less(t, p.site.countObjects(t), attempts/2, "they are refused before they are stored")
+}
+
+// countObjects counts the files under objects' names.
+func (s *testSite) countObjects(t *testing.T) int {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(s.dir, "data", "mail", "*", "*", "*.eml"))
+	require.NoError(t, err)
+	return len(found)
 }
 
 // moveDatabase moves the SQLite file to a small file system of its own.
@@ -126,14 +154,37 @@ func TestSQLiteFileThatCannotBeWritten(t *testing.T) {
 }
 
 func TestObjectStoreDiskFull(t *testing.T) {
-	t.Parallel()
-	outage{
-		site: onSQLite(), part: "storage", code: 452, enhanced: fullDisk, lists: true, bodies: true, message: bigMessage,
-		before: func(t *testing.T, s *testSite) { mountNew(t, filepath.Join(s.dir, "data", "mail"), "160m") },
-		begin: func(t *testing.T, p *process, _ *acknowledged) func() {
-			return fill(t, filepath.Join(p.site.dir, "data", "mail"))
-		},
-	}.run(t)
+	onTmpfs := func(t *testing.T, s *testSite) { mountNew(t, filepath.Join(s.dir, "data", "mail"), "160m") }
+	onExt4 := func(t *testing.T, s *testSite) { newTortureDisk(t, filepath.Join(s.dir, "data", "mail"), 160<<20) }
+	for _, backend := range storetest.Backends() {
+		o := outage{
+			site: siteOptions{Backend: backend}, part: "storage", code: 452, enhanced: fullDisk, lists: true, bodies: true,
+			begin: func(t *testing.T, p *process, _ *acknowledged) func() { return fillObjects(t, p) },
+		}
+		t.Run(backend+", flushed by itself", func(t *testing.T) {
+			t.Parallel()
+			big := o
+			big.message, big.before = bigMessage, onTmpfs
+			big.run(t)
+		})
+		t.Run(backend+", through the journal", func(t *testing.T) { // on PostgreSQL beside the row
+			t.Parallel()
+			small := o
+			small.before = onExt4
+			small.run(t)
+		})
+	}
+}
+
+// fillObjects fills the disk of the objects of a daemon that checks it often, to the last block: the file of a check that was under way is gone
+// when the alert comes, and no later one writes any.
+func fillObjects(t *testing.T, p *process) (free func()) {
+	t.Helper()
+	mail := filepath.Join(p.site.dir, "data", "mail")
+	freeMost := fill(t, mail)
+	waitFor(t, "the alert of storage", func() bool { return p.failing("storage") })
+	freeRest := fill(t, mail)
+	return func() { freeMost(); freeRest() }
 }
 
 func TestObjectStoreThatCannotBeWritten(t *testing.T) {

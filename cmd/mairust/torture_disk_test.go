@@ -51,7 +51,7 @@ func newTortureDisk(t testing.TB, dir string, sizeBytes int64) *tortureDisk {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(images)) })
 	d := &tortureDisk{t: t, dir: dir, template: filepath.Join(images, "template"), image: filepath.Join(images, "0")}
-	require.NoError(t, os.Mkdir(dir, 0o711))
+	require.NoError(t, os.MkdirAll(dir, 0o711))
 	require.NoError(t, os.WriteFile(d.image, nil, 0o600))
 	require.NoError(t, os.Truncate(d.image, sizeBytes))
 	d.tool("mkfs.ext4", "-q", "-F", "-J", "size=8", "-E", "lazy_itable_init=0,lazy_journal_init=0,nodiscard", d.image)
