@@ -170,11 +170,12 @@ func openRing(c *config.Config, log *slog.Logger) (*keyring.Ring, error) {
 	return ring, nil
 }
 
-// waitForDatabase opens the database, and tries again while it cannot be reached, as long as patience lasts.
+// waitForDatabase opens the database, and tries again while it cannot be reached, or has no space, as long as patience lasts.
 func waitForDatabase(ctx context.Context, c *config.Config, o openOptions) (*sqldb.DB, error) {
 	for deadline := time.Now().Add(o.patience); ; {
 		db, err := openDatabase(ctx, c, o.log)
-		if err == nil || !errors.Is(err, sqldb.ErrUnavailable) || errors.Is(err, sqldb.ErrNotDurable) || time.Now().After(deadline) {
+		mayPass := errors.Is(err, sqldb.ErrFull) || errors.Is(err, sqldb.ErrUnavailable) && !errors.Is(err, sqldb.ErrNotDurable)
+		if err == nil || !mayPass || time.Now().After(deadline) {
 			return db, err
 		}
 		o.log.Warn("waiting for the database", "err", err)

@@ -127,6 +127,18 @@ func (d *tortureDisk) cut() {
 	}
 }
 
+// remount changes flags of the file system while it is in use. The kernel refuses to make it read-only while somebody has a file open for writing.
+func (d *tortureDisk) remount(flags uintptr) error {
+	return unix.Mount("", d.dir, "", unix.MS_REMOUNT|flags, "")
+}
+
+// fail lets the file system find an error in itself, upon which it becomes read-only until it is mounted anew.
+func (d *tortureDisk) fail() {
+	d.t.Helper()
+	d.tool("mount", "-o", "remount,errors=remount-ro", d.dir)
+	d.tool("mount", "-o", "remount,abort", d.dir)
+}
+
 // restore brings the power back: the kernel replays the file system's journal. Nobody may have files open.
 func (d *tortureDisk) restore() {
 	d.t.Helper()

@@ -131,6 +131,8 @@ func classOfSQLite(code int) error {
 	switch code {
 	case sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY:
 		return ErrConflict
+	case sqlite3.SQLITE_IOERR_SHMSIZE: // no room for the index of the log: SQLite does not say why
+		return ErrFull
 	}
 	switch code & 0xff {
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
