@@ -320,24 +320,6 @@ func TestWhatWaitsWhileNobodyWorksIsTriedOnceMore(t *testing.T) {
 	})
 }
 
-func TestNoticeThatWaitedADayForItsTurnIsTriedAsLongAsAnyOther(t *testing.T) {
-	hook := newServer(t)
-	bubble(t, func(t *testing.T, r *rig) {
-		n := r.notifier(notify.Options{Webhook: notify.WebhookOptions{URL: hook.URL}}, notify.Deps{})
-		r.enqueue("a@example.test", notify.Suspended)
-		pass(25 * time.Hour) // as the limits of its account may want
-		hook.say(http.StatusServiceUnavailable)
-		run(t, func() {
-			pass(time.Minute)
-			hook.say(http.StatusOK)
-			pass(10 * time.Minute)
-		}, n)
-		require.Len(t, hook.requests(), 1)
-		require.NotContains(t, r.log.String(), "given up")
-		require.Contains(t, r.log.String(), "notice not sent")
-	})
-}
-
 func TestAChannelThatNobodyTriesAnyMoreDoesNotFailForEver(t *testing.T) {
 	hook := newServer(t)
 	bubble(t, func(t *testing.T, r *rig) {

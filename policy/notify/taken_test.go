@@ -198,6 +198,24 @@ func TestWebhookThatTakesANoticeWhileTheWorkEndsGetsItOnce(t *testing.T) {
 	require.Equal(t, store.NoticeSent, one.State)
 }
 
+func TestNoticeThatWaitedADayForItsTurnIsTriedAsLongAsAnyOther(t *testing.T) {
+	hook := newServer(t)
+	bubble(t, func(t *testing.T, r *rig) {
+		n := r.notifier(notify.Options{Webhook: notify.WebhookOptions{URL: hook.URL}}, notify.Deps{})
+		r.enqueue("a@example.test", notify.Suspended)
+		pass(25 * time.Hour) // as the limits of its account may want
+		hook.say(http.StatusServiceUnavailable)
+		run(t, func() {
+			pass(time.Minute)
+			hook.say(http.StatusOK)
+			pass(10 * time.Minute)
+		}, n)
+		require.Len(t, hook.requests(), 1)
+		require.NotContains(t, r.log.String(), "given up")
+		require.Contains(t, r.log.String(), "notice not sent")
+	})
+}
+
 // syncBuffer is a log that is read while it is written.
 type syncBuffer struct {
 	mu sync.Mutex
