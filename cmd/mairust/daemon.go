@@ -130,7 +130,7 @@ func (d *daemon) open(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		d.compareOperator(ctx)
+		d.adoptOperator(ctx)
 		return d.compare(ctx)
 	}
 	d.site = &site{config: d.config}

@@ -37,9 +37,9 @@ func (s *site) encrypt(ctx context.Context, backend crypt.Backend, log *slog.Log
 	return nil
 }
 
-// compareOperator records the operator's recipients if a version before has not, and tells the log when keys go to others. Neither stops the daemon: mail
+// adoptOperator records the operator's recipients if a version before has not, and tells the log when keys go to others. Neither stops the daemon: mail
 // for tenants that have a key is taken in.
-func (d *daemon) compareOperator(ctx context.Context) {
+func (d *daemon) adoptOperator(ctx context.Context) {
 	if !d.site.encrypts() {
 		return
 	}

@@ -101,7 +101,7 @@ func (d *daemon) serveKeys(stopping context.Context, beat time.Duration) http.Ha
 		case q.Act == "operator" && d.config.Storage.Options.Encryption != config.EncryptClient:
 			err = nil // it makes no keys: encryption is about to be turned on
 		case err == nil && q.isLong():
-			d.streamKeys(w, r, stopping, beat, q)
+			d.streamKeys(stopping, beat, w, r, q)
 			return
 		case err == nil:
 			a, err = d.site.actOnKeys(r.Context(), peerActor(r.Context()), q, &keysMeter{})
@@ -119,7 +119,7 @@ func (d *daemon) serveKeys(stopping context.Context, beat time.Duration) http.Ha
 var errStopping = errors.New("the daemon is stopping: run it again when it is back; what was done stays")
 
 // streamKeys does an act and streams an event a line, the last one with what came of it.
-func (d *daemon) streamKeys(w http.ResponseWriter, r *http.Request, stopping context.Context, beat time.Duration, q keysRequest) {
+func (d *daemon) streamKeys(stopping context.Context, beat time.Duration, w http.ResponseWriter, r *http.Request, q keysRequest) {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	defer context.AfterFunc(stopping, cancel)()

@@ -47,27 +47,21 @@ func (b slowly) List(ctx context.Context, prefix string) iter.Seq2[blob.Info, er
 // pipes is a listener without sockets, so that a bubble of synctest knows when everybody waits.
 type pipes struct {
 	conns  chan net.Conn
-	closed context.Context
-	close  func()
-}
-
-func newPipes() *pipes {
-	p := &pipes{conns: make(chan net.Conn)}
-	p.closed, p.close = context.WithCancel(context.Background())
-	return p
+	closed chan struct{}
+	close  sync.Once
 }
 
 func (p *pipes) Accept() (net.Conn, error) {
 	select {
 	case c := <-p.conns:
 		return c, nil
-	case <-p.closed.Done():
+	case <-p.closed:
 		return nil, net.ErrClosed
 	}
 }
 
 func (p *pipes) Close() error {
-	p.close()
+	p.close.Do(func() { close(p.closed) })
 	return nil
 }
 
@@ -99,7 +93,7 @@ func slowDaemon(t *testing.T, here *encryptedSite, test func(t *testing.T, clien
 		})
 		d := &daemon{config: c, site: open, log: slog.New(slog.DiscardHandler)}
 		stopping, stop := context.WithCancel(t.Context())
-		inner := newPipes()
+		inner := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
 		listener := listen.Guard(inner, ownLimits, listen.Hooks{})
 		server := &http.Server{Handler: d.serveKeys(stopping, keysBeat), ReadHeaderTimeout: time.Minute}
 		var group sync.WaitGroup
