@@ -92,13 +92,15 @@ func (n *Notice) dest(at *int64) []any {
 	return []any{at, &n.ID, &n.Tenant, &n.Account, &n.Kind, &n.Facts, &n.Merged}
 }
 
-// DueNotices lists notices that wait to be planned, oldest first. One that was stored by a clock that was ahead does not wait until it
-// is that time.
+// DueNotices lists notices that wait to be planned, oldest first. One that was stored, or held back by limits, by a clock that was ahead does not
+// wait until it is that time: no limit is for longer than a day.
 func (s *Store) DueNotices(ctx context.Context, limit int) ([]Notice, error) {
-	const query = `SELECT ` + noticeColumns + ` FROM notices n WHERE n.next_us <= $1 OR n.next_us = n.at_us AND n.next_us > $2
-		ORDER BY n.next_us, n.at_us, n.id LIMIT $3`
+	const query = `SELECT ` + noticeColumns + ` FROM notices n WHERE n.next_us <= $1 OR n.next_us >= n.at_us AND n.at_us > $2 OR n.next_us > $3
+		ORDER BY n.next_us, n.at_us, n.id LIMIT $4`
 	var list []Notice
-	err := s.each(ctx, query, []any{micros(s.now()), micros(s.now().Add(noticeSkew)), limit}, func(scan sqldb.Scan) error {
+	now := s.now()
+	args := []any{micros(now), micros(now.Add(noticeSkew)), micros(now.Add(24*time.Hour + noticeSkew)), limit}
+	err := s.each(ctx, query, args, func(scan sqldb.Scan) error {
 		var n Notice
 		var at int64
 		err := scan(n.dest(&at)...)
@@ -243,21 +245,23 @@ func (s *Store) ClaimNoticeSend(ctx context.Context, channel string, hold time.D
 	return found, nil
 }
 
-// SettleNoticeSend ends a sending: state is NoticeSent or NoticeFailed. A text says why the last attempt failed, or whom it did not reach.
+// SettleNoticeSend ends a sending: state is NoticeSent or NoticeFailed. A text says why the last attempt failed, or whom it did not reach. One that
+// somebody else has claimed since is his.
 func (s *Store) SettleNoticeSend(ctx context.Context, n *NoticeSend, state, text string) error {
 	const query = `UPDATE notice_sends SET state = $1, error = $2, next_us = NULL, settled_us = $3
-		WHERE notice_at_us = $4 AND notice_id = $5 AND channel = $6`
+		WHERE notice_at_us = $4 AND notice_id = $5 AND channel = $6 AND state = 'waiting' AND attempts = $7`
 	return s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
-		_, err := tx.Exec(ctx, query, state, mail.Clean(text, maxNoticeError), micros(s.now()), micros(n.At), n.ID, n.Channel)
+		_, err := tx.Exec(ctx, query, state, mail.Clean(text, maxNoticeError), micros(s.now()), micros(n.At), n.ID, n.Channel, n.Attempts)
 		return err
 	})
 }
 
-// PostponeNoticeSend lets a sending be claimed again at a time.
+// PostponeNoticeSend lets a sending be claimed again at a time, unless somebody else has claimed it since.
 func (s *Store) PostponeNoticeSend(ctx context.Context, n *NoticeSend, next time.Time, text string) error {
-	const query = `UPDATE notice_sends SET error = $1, next_us = $2 WHERE notice_at_us = $3 AND notice_id = $4 AND channel = $5 AND state = 'waiting'`
+	const query = `UPDATE notice_sends SET error = $1, next_us = $2
+		WHERE notice_at_us = $3 AND notice_id = $4 AND channel = $5 AND state = 'waiting' AND attempts = $6`
 	return s.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
-		_, err := tx.Exec(ctx, query, mail.Clean(text, maxNoticeError), micros(next), micros(n.At), n.ID, n.Channel)
+		_, err := tx.Exec(ctx, query, mail.Clean(text, maxNoticeError), micros(next), micros(n.At), n.ID, n.Channel, n.Attempts)
 		return err
 	})
 }

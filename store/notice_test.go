@@ -179,6 +179,40 @@ func TestNoticeIsSentByOneOfMany(t *testing.T) {
 	})
 }
 
+// It could not note what became of its attempt in time, and does so late.
+func TestWhoHasLostASendingChangesNothingOfIt(t *testing.T) {
+	withClock(t, func(ctx context.Context, t *testing.T, s *store.Store, c *clock) {
+		addNotice(ctx, t, s, "a@one.test", "suspended")
+		due, err := s.DueNotices(ctx, 1)
+		require.NoError(t, err)
+		_, err = s.PlanNotice(ctx, due[0], []string{"mail"}, limits)
+		require.NoError(t, err)
+		claim := func() *store.NoticeSend {
+			send, err := s.ClaimNoticeSend(ctx, "mail", time.Minute)
+			require.NoError(t, err)
+			return send
+		}
+		is := func(state string, next time.Time) {
+			t.Helper()
+			list, err := s.NoticeSends(ctx, store.System, store.LogKey{}, 10)
+			require.NoError(t, err)
+			require.Equal(t, state, list[0].State)
+			require.Equal(t, next, list[0].Next)
+		}
+		lost := claim()
+		c.pass(2 * time.Minute)
+		his := claim()
+		held := c.now().Add(time.Minute)
+		require.NoError(t, s.PostponeNoticeSend(ctx, lost, c.now(), "connection refused"))
+		is("waiting", held)
+		require.NoError(t, s.SettleNoticeSend(ctx, lost, store.NoticeFailed, "too late"))
+		is("waiting", held)
+		require.NoError(t, s.SettleNoticeSend(ctx, his, store.NoticeSent, ""))
+		require.NoError(t, s.SettleNoticeSend(ctx, his, store.NoticeFailed, "too late"))
+		is(store.NoticeSent, time.Time{})
+	})
+}
+
 func TestNoticesAreSeenWithinTheirTenantOnly(t *testing.T) {
 	withClock(t, func(ctx context.Context, t *testing.T, s *store.Store, _ *clock) {
 		addNotice(ctx, t, s, "a@one.test", "suspended")
@@ -268,11 +302,17 @@ func TestNoticesOfAClockThatWasAheadDoNotWaitForItsTime(t *testing.T) {
 			require.Len(t, due, 1)
 			_, err = s.PlanNotice(ctx, due[0], channels, limits)
 			require.NoError(t, err)
+			addNotice(ctx, t, s, "told@one.test", "soft_limit")
+			due, err = s.DueNotices(ctx, 100)
+			require.NoError(t, err)
+			require.Len(t, due, 1)
+			planned, err := s.PlanNotice(ctx, due[0], channels, limits)
+			require.NoError(t, err)
+			require.False(t, planned, "held back by the limits")
 			addNotice(ctx, t, s, "stored@one.test", "suspended")
 			c.pass(-ahead)
-			addNotice(ctx, t, s, "told@one.test", "released")
 			told := planAll(ctx, t, s)
-			require.ElementsMatch(t, []string{"told@one.test released 0", "planned@one.test suspended 0", "stored@one.test suspended 0"}, told)
+			require.ElementsMatch(t, []string{"told@one.test soft_limit 0", "planned@one.test suspended 0", "stored@one.test suspended 0"}, told)
 			require.Empty(t, planAll(ctx, t, s))
 			addNotice(ctx, t, s, "stored@one.test", "released")
 			require.Empty(t, planAll(ctx, t, s), "the limits hold as ever")

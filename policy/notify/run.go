@@ -175,7 +175,9 @@ func (n *Notifier) settle(ctx context.Context, c *channel, s *store.NoticeSend, 
 		n.save(ctx, c)
 		return
 	}
-	n.noteChannel(ctx, c, missed, err)
+	if !unsure || ctx.Err() == nil { // a server that was not waited for is not at fault
+		n.noteChannel(ctx, c, missed, err)
+	}
 	switch {
 	case err == nil:
 		n.metrics.sends.WithLabelValues(c.name, "sent").Inc()
