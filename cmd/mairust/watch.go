@@ -30,17 +30,18 @@ func (d *daemon) buildWatch() error {
 	var parts []alert.Part
 	if d.site.db != nil {
 		parts = append(parts,
-			alert.Part{Name: "database", Essential: true, Shared: true, Check: d.site.store.Check},
-			alert.Part{Name: "storage", Essential: true, Shared: true, Check: d.site.objects.Check})
+			alert.Part{Name: "database", Essential: true, Shared: "database", Check: d.site.store.Check},
+			alert.Part{Name: "storage", Essential: true, Shared: "storage", Check: d.site.objects.Check})
 		if d.site.db.Backend() == sqldb.SQLite {
 			parts = append(parts, alert.Part{Name: "checkpoint", Check: d.site.store.CheckWAL})
 		}
 	}
+	dirs := strings.Join(d.site.dirs(), "\n")
 	parts = append(parts,
-		alert.Part{Name: "mounts", Shared: true, Check: d.checkMounts()},
-		alert.Part{Name: "disk", Shared: true, Check: func(context.Context) error { return checkDisks(c.Alert, d.site.dirs()) }},
+		alert.Part{Name: "mounts", Shared: dirs, Check: d.checkMounts()},
+		alert.Part{Name: "disk", Shared: dirs, Check: func(context.Context) error { return checkDisks(c.Alert, d.site.dirs()) }},
 		alert.Part{Name: "listeners", Check: func(context.Context) error { return checkListeners(d.listeners) }},
-		alert.Part{Name: "clock", Shared: true, Patience: slowPatience, Check: func(context.Context) error { return clockFault() }},
+		alert.Part{Name: "clock", Shared: "clock", Patience: slowPatience, Check: func(context.Context) error { return clockFault() }},
 		alert.Part{Name: "certificate", Check: func(context.Context) error { return checkCertificates(d.listeners) }})
 	if slices.Contains(d.roles, roleMilter) {
 		parts = append(parts, alert.Part{Name: "outbound", Check: d.checkOutbound, Patience: catchUpPatience},

@@ -53,8 +53,8 @@ type Part struct {
 	Check func(ctx context.Context) error
 	// Essential says that the process cannot do its work without the part.
 	Essential bool
-	// Shared says that other processes of the host may watch the same: one of them writes about it.
-	Shared bool
+	// Shared is what the part watches, where other processes of the host may watch the same: of those that do, one writes about it. Empty: nobody does.
+	Shared string
 	// Patience is how long the part must fail before that is an alert; 0 means at the second failed look.
 	Patience time.Duration
 }
@@ -71,7 +71,7 @@ type State struct {
 	Since  time.Time
 	Cause  string
 
-	shared bool
+	shared string
 }
 
 // Deps are what a Watcher works with. All may be left out.

@@ -95,6 +95,7 @@ func (p *post) deliver(ctx context.Context, l *letters, s State) {
 	}
 	place := p.take(l, s, now)
 	if place == nil {
+		l.giveTurn()
 		return
 	}
 	if l.id == "" || l.idOf != s.Active || !l.idTime.Equal(s.Since) {

@@ -1,6 +1,8 @@
 package alert
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -9,20 +11,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// turns has one process of a host at a time write about a part that several watch. Who tells that it fails has the turn until the end of
+// turns has one process of a host at a time write about what several watch. Who tells that it fails has the turn until the end of
 // the alert was told, and so long after it that the others have seen the end, too. The turn of a process that dies ends with it.
 type turns struct {
-	// dir holds a file for each part, which is locked; empty means that this process is the only one.
+	// dir holds a file for each part and what it watches, which is locked; empty means that this process is the only one.
 	dir string
 	log *slog.Logger
 }
 
 // take gives the turn; nil when another process has it. When files cannot be locked everybody has it: twice is better than never.
-func (t *turns) take(part string) *turn {
+func (t *turns) take(part, watches string) *turn {
 	if t.dir == "" {
 		return &turn{}
 	}
-	f, err := lockFile(filepath.Join(t.dir, part+".lock"))
+	sum := sha256.Sum256([]byte(watches))
+	f, err := lockFile(filepath.Join(t.dir, fmt.Sprintf("%s-%x.lock", part, sum[:4])))
 	if err == unix.EWOULDBLOCK { //nolint:errorlint // as the system call gives it
 		return nil
 	}
@@ -59,10 +62,18 @@ func lockFile(path string) (*os.File, error) {
 
 // mayTell is whether this process writes about a part now.
 func (p *post) mayTell(l *letters, s State) bool {
-	if l.turn == nil && s.shared {
-		l.turn = p.turns.take(s.Part)
+	if l.turn == nil && s.shared != "" {
+		l.turn = p.turns.take(s.Part, s.shared)
 	}
-	return l.turn != nil || !s.shared
+	return l.turn != nil || s.shared == ""
+}
+
+// giveTurn lets another process tell what this one, which has told nothing yet, may not.
+func (l *letters) giveTurn() {
+	if !l.failing && !l.unsure {
+		l.turn.end()
+		l.turn = nil
+	}
 }
 
 // leave gives the turn back some time after the end of the alert was told.

@@ -3,6 +3,7 @@ package alert_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -19,18 +20,25 @@ import (
 // process is one of several on a host, each of which watches a disk of the host and listeners of its own.
 type process struct {
 	disk, listeners *breakable
-	sink            *sink
-	log             *bytes.Buffer
+	// chatter are parts that nobody else watches.
+	chatter []*breakable
+	turns   string
+	sink    *sink
+	log     *bytes.Buffer
 	// end stops it.
 	end func()
 }
 
 // newProcess starts one; it runs until the test within its bubble ends.
-func newProcess(t *testing.T, turns string) *process {
+func newProcess(t *testing.T, turns, watches string) *process {
 	t.Helper()
-	p := &process{disk: &breakable{}, listeners: &breakable{}, sink: &sink{}, log: &bytes.Buffer{}}
-	w := alert.New(alert.Options{}, alert.Deps{Sink: p.sink, TurnDir: turns, Log: slog.New(slog.NewTextHandler(p.log, nil))},
-		alert.Part{Name: "disk", Check: p.disk.check, Shared: true}, alert.Part{Name: "listeners", Check: p.listeners.check})
+	p := &process{disk: &breakable{}, listeners: &breakable{}, turns: turns, sink: &sink{}, log: &bytes.Buffer{}}
+	parts := []alert.Part{{Name: "disk", Check: p.disk.check, Shared: watches}, {Name: "listeners", Check: p.listeners.check}}
+	for i := range 3 {
+		p.chatter = append(p.chatter, &breakable{})
+		parts = append(parts, alert.Part{Name: fmt.Sprint("chatter", i), Check: p.chatter[i].check})
+	}
+	w := alert.New(alert.Options{}, alert.Deps{Sink: p.sink, TurnDir: turns, Log: slog.New(slog.NewTextHandler(p.log, nil))}, parts...)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() { defer close(ended); w.Run(ctx) }()
@@ -43,7 +51,7 @@ func host(t *testing.T, test func(t *testing.T, all []*process)) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "alerts")
 	synctest.Test(t, func(t *testing.T) {
-		all := []*process{newProcess(t, dir), newProcess(t, dir), newProcess(t, dir)}
+		all := []*process{newProcess(t, dir, "/var"), newProcess(t, dir, "/var"), newProcess(t, dir, "/var")}
 		test(t, all)
 		for _, p := range all {
 			p.end()
@@ -113,6 +121,40 @@ func TestWhatOneProcessAloneFindsIsTold(t *testing.T) {
 	})
 }
 
+func TestAProcessThatWatchesMoreTellsOfThatToo(t *testing.T) {
+	host(t, func(t *testing.T, all []*process) {
+		more := newProcess(t, all[0].turns, "/var, /var/mail")
+		setDisk(errGone, all...)
+		pass(time.Hour)
+		require.Equal(t, 1, told(all, "disk"))
+		setDisk(errGone, more)
+		pass(time.Hour)
+		require.Equal(t, 1, more.sink.sentOf("disk"), "nobody else sees it")
+		more.end()
+	})
+}
+
+// One that has told as much of another part today as may be leaves the telling to the others.
+func TestAProcessThatMayNotTellKeepsNobodyFromIt(t *testing.T) {
+	host(t, func(t *testing.T, all []*process) {
+		full := all[0]
+		for _, part := range full.chatter {
+			for range 8 {
+				part.set(errGone)
+				pass(15 * time.Minute)
+				part.set(nil)
+				pass(15 * time.Minute)
+			}
+		}
+		setDisk(errGone, full)
+		pass(time.Hour)
+		require.Zero(t, full.sink.sentOf("disk"))
+		setDisk(errGone, all...)
+		pass(time.Hour)
+		require.Equal(t, 1, told(all[1:], "disk"))
+	})
+}
+
 func TestAfterTheEndOfAProcessAnotherTells(t *testing.T) {
 	host(t, func(t *testing.T, all []*process) {
 		setDisk(errGone, all...)
@@ -132,7 +174,7 @@ func TestWithoutTurnsEachProcessTells(t *testing.T) {
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
 	for turns, warns := range map[string]bool{"": false, filepath.Join(file, "alerts"): true} {
 		synctest.Test(t, func(t *testing.T) {
-			p := newProcess(t, turns)
+			p := newProcess(t, turns, "/var")
 			setDisk(errGone, p)
 			pass(time.Hour)
 			assert.Equal(t, 1, p.sink.sentOf("disk"))
