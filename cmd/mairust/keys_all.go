@@ -176,11 +176,15 @@ func (s *site) rewrapKeys(ctx context.Context, who auth.Principal, tenant *store
 		done++
 	}
 	lone, err := s.eachLone(ctx, beside, rows, &a, func(key store.TenantKey) (string, error) {
-		if err := s.keys.RewrapLone(ctx, key); err != nil {
+		written, err := s.keys.RewrapLone(ctx, key, audit(key))
+		if err != nil {
 			return err.Error(), nil //nolint:nilerr // told in its line, and counted; the others are done
 		}
 		done++
-		return "", s.store.Audit(ctx, *audit(key).Audit) // many have no row, so that there is no transaction
+		if written {
+			return "", nil
+		}
+		return "", s.store.Audit(context.WithoutCancel(ctx), *audit(key).Audit) // without a row there is no transaction
 	})
 	a.addUnlisted(unlisted)
 	a.Summary = fmt.Sprintf("%d keys encrypted anew, %d failed%s%s", done, a.Wrong, ofThemLone(lone), wereAlready(left))

@@ -133,7 +133,7 @@ func (d *daemon) streamKeys(stopping context.Context, beat time.Duration, w http
 			err = errStopping
 		}
 		d.log.Warn("keys", "act", q.Act, "tenant", q.Tenant, "err", err)
-		tell(keysEvent{Error: err.Error()})
+		tell(keysEvent{keysAnswer: keysAnswer{Wrong: 1, Summary: err.Error()}, Error: err.Error()}) // a command of before knows the answer alone
 		return
 	}
 	tell(keysEvent{keysAnswer: a})

@@ -250,7 +250,7 @@ func TestAKeyThatLiesBesideTheObjectsAloneIsRewrappedToo(t *testing.T) {
 		require.NoError(t, err)
 		require.Contains(t, wrong, "recipients of now", name)
 
-		require.NoError(t, keys.RewrapLone(t.Context(), beside[0]))
+		require.Equal(t, known, must(keys.RewrapLone(t.Context(), beside[0], store.Beside{})))
 		wrong, err = keys.ExamineLone(t.Context(), beside[0])
 		require.NoError(t, err)
 		require.Empty(t, wrong)
@@ -281,7 +281,8 @@ func TestALoneKeyThatCannotBeReadIsNamedAndStays(t *testing.T) {
 	wrong, err := r.keys.ExamineLone(t.Context(), beside[0])
 	require.NoError(t, err)
 	require.Contains(t, wrong, "unwrap key")
-	require.Error(t, r.keys.RewrapLone(t.Context(), beside[0]))
+	_, err = r.keys.RewrapLone(t.Context(), beside[0], store.Beside{})
+	require.Error(t, err)
 	require.Equal(t, "something else", string(r.stored(t, object)))
 }
 
@@ -294,7 +295,8 @@ func TestALoneKeyIsNotRewrappedToWhomNobodyHereCanBe(t *testing.T) {
 	})
 	beside, err := keys.Beside(t.Context(), "", noted)
 	require.NoError(t, err)
-	require.ErrorContains(t, keys.RewrapLone(t.Context(), beside[0]), "nothing was changed")
+	_, err = keys.RewrapLone(t.Context(), beside[0], store.Beside{})
+	require.ErrorContains(t, err, "nothing was changed")
 	require.Empty(t, r.index.keys)
 	r.open(true, operator)
 	require.Equal(t, message, string(content(t, r, "t/m/o")))
@@ -308,7 +310,7 @@ func TestRewrappingALoneKeyBringsNoDestroyedOneBack(t *testing.T) {
 	r.index.keys = nil
 	keys := r.changing(must(age.GenerateX25519Identity()))
 	backend.do = func() { must(keys.Destroy(t.Context(), "t", store.Beside{})) }
-	require.NoError(t, keys.RewrapLone(t.Context(), row))
+	must(keys.RewrapLone(t.Context(), row, store.Beside{}))
 	_, err := backend.Stat(t.Context(), "t/keys/"+row.ID+".age")
 	require.ErrorIs(t, err, blob.ErrNotFound)
 	require.False(t, r.index.keys[0].Destroyed.IsZero())

@@ -39,37 +39,37 @@ func (k *Keyring) Beside(ctx context.Context, tenant store.TenantID, saw func())
 
 // RewrapLone encrypts a key anew that is beside the objects alone, as after the index was set back or made again: objects of a tenant that
 // the index does not know may be encrypted to it, those below orphan/ too. Where the index knows the tenant, it comes to know the key, as when an object is read.
-// Else as Rewrap.
-func (k *Keyring) RewrapLone(ctx context.Context, lone store.TenantKey) error {
+// Else as Rewrap. written says whether what is beside was: not where the index does not know the tenant.
+func (k *Keyring) RewrapLone(ctx context.Context, lone store.TenantKey, beside store.Beside) (written bool, err error) {
 	if len(k.recipients) == 0 {
-		return errNoRecipients
+		return false, errNoRecipients
 	}
 	key, err := k.readFile(ctx, lone.Tenant, lone.ID)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if err := k.wrapAnew(&key); err != nil {
-		return err
+		return false, err
 	}
 	// The index first: it says when the tenant's keys were destroyed, and then none must come back.
-	err = k.index.AddTenantKey(ctx, key.TenantKey, store.Beside{})
+	err = k.index.AddTenantKey(ctx, key.TenantKey, beside)
 	switch {
 	case errors.Is(err, store.ErrNotFound): // no such tenant, so that nobody can destroy its keys either
-		return k.putFile(ctx, key.TenantKey)
+		return false, k.putFile(ctx, key.TenantKey)
 	case errors.Is(err, store.ErrExists):
-		return k.rewrapKnown(ctx, lone)
+		return true, k.rewrapKnown(ctx, lone, beside)
 	case err != nil:
-		return err
+		return false, err
 	}
 	defer k.forget(key.Tenant)
 	if err := k.putFile(ctx, key.TenantKey); err != nil {
-		return err
+		return true, err
 	}
-	return k.dropIfDestroyed(ctx, key.TenantKey)
+	return true, k.dropIfDestroyed(ctx, key.TenantKey)
 }
 
 // rewrapKnown is for a key that the index has come to know meanwhile.
-func (k *Keyring) rewrapKnown(ctx context.Context, lone store.TenantKey) error {
+func (k *Keyring) rewrapKnown(ctx context.Context, lone store.TenantKey, beside store.Beside) error {
 	row, err := k.row(ctx, lone)
 	switch {
 	case err != nil:
@@ -77,7 +77,7 @@ func (k *Keyring) rewrapKnown(ctx context.Context, lone store.TenantKey) error {
 	case !row.Destroyed.IsZero():
 		return k.dropIfDestroyed(ctx, row)
 	}
-	return k.Rewrap(ctx, row, store.Beside{})
+	return k.Rewrap(ctx, row, beside)
 }
 
 // ExamineLone says what is wrong with a key that is beside the objects alone, in words: that it cannot be read, or that nobody could open

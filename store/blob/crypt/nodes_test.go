@@ -135,6 +135,23 @@ func TestAtItsStartANodeNotesTheOperatorOfKeysThatItCanOpen(t *testing.T) {
 	})
 }
 
+// The operator has given one node a second recipient, whose identity is in a safe, and rewrapped nothing.
+func TestAtItsStartANodeWithASpareRecipientNotesWhatKeysGoTo(t *testing.T) {
+	withNodes(t, func(t *testing.T, n *nodes) {
+		spare := must(age.GenerateX25519Identity())
+		alone, both := n.keyring(n.store, operator, operator), crypt.NewKeyring(crypt.KeyringOptions{
+			Index: n.store, Backend: n.backend, Recipients: []age.Recipient{operator.Recipient(), spare.Recipient()}, Operator: []age.Identity{operator},
+		})
+		must(n.keyring(former{n.store}, operator).Current(t.Context(), n.one))
+		require.NoError(t, both.AdoptOperator(t.Context()))
+		require.NoError(t, n.store.CheckOperator(t.Context(), "anything"), "the key does not go to the spare")
+		require.NoError(t, alone.AdoptOperator(t.Context()))
+		require.ErrorIs(t, both.CheckOperator(t.Context()), store.ErrOperator)
+		require.NoError(t, both.NoteOperator(t.Context()))
+		require.NoError(t, both.AdoptOperator(t.Context()), "as rewrap has noted")
+	})
+}
+
 // The recipients were changed before this version came, and nothing rewrapped.
 func TestAnInstallationWhoseNewestKeyGoesToTheOperatorOfBeforeGoesOn(t *testing.T) {
 	withNodes(t, func(t *testing.T, n *nodes) {

@@ -56,7 +56,7 @@ func (k *Keyring) CheckOperator(ctx context.Context) error {
 }
 
 // AdoptOperator is for the start of a process. It records the recipients of this keyring where keys were made before that was done with the first one, if
-// the newest key can be opened with the identity of one of them: else that one goes to others, as far as can be seen from here. Then it is CheckOperator.
+// the newest key can be opened with the identity of one of them, and goes to as many: else it goes to others, as far as can be seen from here. Then it is CheckOperator.
 func (k *Keyring) AdoptOperator(ctx context.Context) error {
 	if k.check == "" || len(k.operator) == 0 {
 		return k.CheckOperator(ctx)
@@ -76,7 +76,7 @@ func (k *Keyring) AdoptOperator(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if former(row.Wrapped, now) == "" {
+	if k.goesToAsMany(row.Wrapped, now) {
 		noted, err := keeper.AdoptOperator(ctx, k.check)
 		if err != nil {
 			return err
@@ -86,6 +86,17 @@ func (k *Keyring) AdoptOperator(ctx context.Context) error {
 		}
 	}
 	return k.CheckOperator(ctx)
+}
+
+// goesToAsMany says whether a wrapped key goes to one of those whose identities are given, and to as many as there are recipients now.
+func (k *Keyring) goesToAsMany(wrapped string, now []age.Identity) bool {
+	for _, identity := range now {
+		c := &counting{Identity: identity}
+		if _, err := unwrap(wrapped, []age.Identity{c}); err == nil {
+			return c.recipients == len(k.recipients)
+		}
+	}
+	return false
 }
 
 // HasRecipients says whether check is the RecipientsCheck of this keyring's recipients.
