@@ -265,7 +265,7 @@ func TestShutdownDoesNotWaitForARefusedChunk(t *testing.T) {
 
 // A client that sends commands and reads no reply fills the buffers of the network, and then would be waited for.
 func TestClientThatReadsNoReplyIsCut(t *testing.T) {
-	r := newRig(t, nil, func(o *lmtp.Options, _ *lmtp.Deps) { o.ReplyTimeout = 100 * time.Millisecond })
+	r := newRig(t, nil, func(o *lmtp.Options, _ *lmtp.Deps) { o.ReplyTimeout = 2 * time.Second })
 	deaf := r.dial()
 	var err error
 	for err == nil {

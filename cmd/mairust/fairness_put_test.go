@@ -1,16 +1,19 @@
 package main
 
 import (
+	"bufio"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sys/unix"
 
 	"github.com/mairust/mairust/internal/lab"
 	"github.com/mairust/mairust/store/storetest"
@@ -35,7 +38,7 @@ func TestBigMessagesThatAreBeingStoredHoldNoSmallOnes(t *testing.T) {
 						answers <- replies
 					}()
 				}
-				waitFor(t, "a big message that waits for the disk", func() bool { return daemon.blockedThreads(t) > 0 })
+				waitFor(t, "a big message that waits for the disk", func() bool { return daemon.someBlocked(t) })
 				site.sendAtOnce(t, hello, smalls)
 				require.Empty(t, answers, "the disk of the big ones stood still")
 				thaw()
@@ -93,19 +96,37 @@ func (s *testSite) diskOf(t *testing.T, address string) *tortureDisk {
 	return nil
 }
 
-// FIFREEZE and FITHAW of linux/fs.h: _IOWR('X', 119, int) and _IOWR('X', 120, int).
-const (
-	fiFreeze = 0xc0045877
-	fiThaw   = 0xc0045878
-)
-
-// freeze has everybody who writes to the file system wait, until thaw is called or the test ends.
+// freeze has everybody who writes to the file system wait, until thaw is called or the test ends, also by being killed.
 func (d *tortureDisk) freeze() (thaw func()) {
 	d.t.Helper()
-	require.NoError(d.t, unix.IoctlSetInt(int(d.root.Fd()), fiFreeze, 0))
-	thaw = sync.OnceFunc(func() { require.NoError(d.t, unix.IoctlSetInt(int(d.root.Fd()), fiThaw, 0)) })
+	thawer := exec.Command("sh", "-c", `fsfreeze --freeze "$1" && echo frozen; read -r _; fsfreeze --unfreeze "$1"`, "sh", d.dir)
+	thawer.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // no Ctrl-C ends it before its time
+	end, err := thawer.StdinPipe()
+	require.NoError(d.t, err)
+	out, err := thawer.StdoutPipe()
+	require.NoError(d.t, err)
+	require.NoError(d.t, thawer.Start())
+	thaw = sync.OnceFunc(func() {
+		assert.NoError(d.t, end.Close())
+		require.NoError(d.t, thawer.Wait())
+	})
 	d.t.Cleanup(thaw)
+	word, err := bufio.NewReader(out).ReadString('\n')
+	require.NoError(d.t, err)
+	require.Equal(d.t, "frozen\n", word)
 	return thaw
+}
+
+// someBlocked is when a thread waits for a disk in many looks, one after the other: another disk is not waited for as long.
+func (p *process) someBlocked(t *testing.T) bool {
+	t.Helper()
+	for range 20 {
+		if p.blockedThreads(t) == 0 {
+			return false
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return true
 }
 
 // blockedThreads counts the threads that wait within the kernel for something that no signal ends: a disk (proc(5), state D).

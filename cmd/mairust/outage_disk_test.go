@@ -51,14 +51,19 @@ func fill(t *testing.T, dir string) (free func()) {
 		}
 		require.NoError(t, err)
 		fillers = append(fillers, f.Name())
-		more = fillFile(t, f)
-		require.NoError(t, f.Close())
+		more = fillAndClose(t, f)
 	}
 	return func() {
 		for _, path := range fillers {
 			assert.NoError(t, os.Remove(path))
 		}
 	}
+}
+
+func fillAndClose(t *testing.T, f *os.File) (wrote bool) {
+	t.Helper()
+	defer func() { assert.NoError(t, f.Close()) }() // also when the test ends here: the disk could not be unmounted
+	return fillFile(t, f)
 }
 
 // fillFile writes until there is no space, to the last block, also of those that are set aside until the file is flushed. It says whether anything was written.

@@ -116,6 +116,8 @@ func giveTo(d, file int) error {
 type madeDirs struct {
 	mu    sync.Mutex
 	paths map[string]struct{}
+	// age rises when one may have been made that is not on disk: what was flushed before that says nothing of it.
+	age int
 }
 
 // maxMadeDirs bounds the memory; forgetting costs one flush per directory.
@@ -128,9 +130,19 @@ func (m *madeDirs) has(path string) bool {
 	return ok
 }
 
-func (m *madeDirs) add(path string) {
+func (m *madeDirs) now() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	return m.age
+}
+
+// add remembers a directory that was flushed since an age.
+func (m *madeDirs) add(path string, since int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.age != since {
+		return
+	}
 	if m.paths == nil || len(m.paths) >= maxMadeDirs {
 		m.paths = map[string]struct{}{}
 	}
@@ -141,6 +153,17 @@ func (m *madeDirs) forgetAll() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.paths = nil
+	m.age++
+}
+
+// unflushed says that somebody makes a directory and flushes nothing.
+func (m *madeDirs) unflushed(path string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, ok := m.paths[path]; ok { // it was removed by hand
+		m.paths = nil
+	}
+	m.age++
 }
 
 // durableDir opens the directory at path, made if need be, whose name is on disk when it returns.
@@ -161,6 +184,7 @@ func (f *FS) durableDir(path string) (*dir, error) {
 		return f.base.open("")
 	}
 	above, name := splitKey(path)
+	since := f.made.now()
 	parent, err := f.durableDir(above)
 	if err != nil {
 		return nil, err
@@ -177,7 +201,7 @@ func (f *FS) durableDir(path string) (*dir, error) {
 	if err != nil {
 		return nil, err
 	}
-	f.made.add(path)
+	f.made.add(path, since)
 	return d, nil
 }
 

@@ -203,9 +203,7 @@ func (f *FS) openBeneath(path string) (int, error) {
 		return -1, err
 	}
 	defer func() { _ = unix.Close(parent) }() // only looked into
-	if f.made.has(path) {
-		f.made.forgetAll()
-	}
+	f.made.unflushed(path)
 	if err := mkdirat(parent, name); err != nil && !errors.Is(err, unix.EEXIST) {
 		return -1, os.NewSyscallError("mkdirat", err)
 	}

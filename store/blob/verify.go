@@ -39,6 +39,8 @@ type Verifier struct {
 	mu sync.Mutex
 	// good are the objects that were read whole; old are those of before, kept until good is full again.
 	good, old map[string]verified
+	// pieces is the length of all digests of pieces in good.
+	pieces int
 }
 
 type verified struct {
@@ -50,9 +52,10 @@ type verified struct {
 const (
 	// verifiedFor is how long an object counts as good: damage on the medium gives no sign of itself.
 	verifiedFor = 10 * time.Minute
-	// verifiedMost is how many objects are remembered, about: at 200 bytes each, and 43 for each MiB of a long one whose
-	// row has no digests of its pieces.
-	verifiedMost = 16 << 10
+	// verifiedMost is how many objects are remembered, about: at 200 bytes each. verifiedPieces bounds the digests of the pieces of
+	// long ones whose row has none, 43 bytes for each MiB.
+	verifiedMost   = 16 << 10
+	verifiedPieces = 1 << 20
 )
 
 // NewVerifier reads from a bucket.
@@ -92,10 +95,17 @@ func (v *Verifier) Open(ctx context.Context, want Want, offset, n int64) (io.Rea
 	}
 	if content != nil {
 		start, length := CutRange(int64(len(content)), offset, n)
-		return io.NopCloser(bytes.NewReader(content[start : start+length])), nil
+		part := content[start : start+length]
+		if length < int64(len(content)) {
+			part = bytes.Clone(part) // the rest need not stay in memory for a slow reader
+		}
+		return io.NopCloser(bytes.NewReader(part)), nil
 	}
 	want.Pieces = pieces
-	r, _, err := v.openPieces(ctx, want, offset, n)
+	r, ok, err := v.openPieces(ctx, want, offset, n)
+	if err == nil && !ok {
+		err = fmt.Errorf("%w: %s has another number of pieces than its size gives", ErrDamaged, want.Key)
+	}
 	return r, err
 }
 
@@ -174,8 +184,9 @@ func (v *Verifier) remembered(key string) (verified, bool) {
 func (v *Verifier) remember(info Info, pieces string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if len(v.good) >= verifiedMost {
-		v.good, v.old = map[string]verified{}, v.good
+	if len(v.good) >= verifiedMost || v.pieces >= verifiedPieces {
+		v.good, v.old, v.pieces = map[string]verified{}, v.good, 0
 	}
+	v.pieces += len(pieces)
 	v.good[info.Key] = verified{modified: info.Modified, until: time.Now().Add(verifiedFor), pieces: pieces}
 }

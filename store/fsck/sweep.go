@@ -211,7 +211,7 @@ func (f *Fsck) giveUp(ctx context.Context, key string, err error) error {
 
 // endsAll says whether an error is about more than one object.
 func endsAll(ctx context.Context, err error) bool {
-	return ctx.Err() != nil || errors.Is(err, store.ErrUnavailable) || errors.Is(err, blob.ErrFull) || errors.Is(err, errStep)
+	return ctx.Err() != nil || errors.Is(err, store.ErrUnavailable) || errors.Is(err, store.ErrFull) || errors.Is(err, blob.ErrFull) || errors.Is(err, errStep)
 }
 
 // errStep is what tests end an act with.

@@ -26,7 +26,7 @@ func (u *undescribed) pass(ctx context.Context, err error) error {
 	case err == nil:
 		u.inARow, u.full = 0, 0
 		return nil
-	case ctx.Err() != nil, errors.Is(err, store.ErrUnavailable), errors.Is(err, errStep):
+	case ctx.Err() != nil, errors.Is(err, store.ErrUnavailable), errors.Is(err, store.ErrFull), errors.Is(err, errStep):
 		return err
 	}
 	u.count++
