@@ -35,7 +35,7 @@ test: prepare vet lint test-go fuzz-short ## Everything CI runs: install what te
 
 .PHONY: test-go
 test-go: ## Only the Go tests, with the race detector (TESTFLAGS="-run Foo")
-	CGO_ENABLED=1 $(GO) test -race -timeout 40m $(TESTFLAGS) ./...
+	CGO_ENABLED=1 $(GO) test -race -timeout 60m $(TESTFLAGS) ./...
 
 .PHONY: install-services
 install-services: ## Install the programs that the tests start (apt-get; nothing is done when they are there)

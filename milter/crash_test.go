@@ -83,6 +83,7 @@ func TestMilterKilledWithinAMessageMeans451AndNothingIsLost(t *testing.T) {
 	}
 	t.Cleanup(kill)
 	s := newSite(t, m, lab.PostfixOptions{})
+	require.NoError(t, lab.Eventually(waiting(t), func(context.Context) error { return isOpenToAll(m.socket) }))
 
 	c := s.dial(t)
 	cmd(t, c, "MAIL FROM:<alice@sender.test>", 250)
@@ -104,6 +105,15 @@ func TestMilterKilledWithinAMessageMeans451AndNothingIsLost(t *testing.T) {
 	s.served = serveIn(t, dir, milter.Options{})
 	s.accepted(t, plain)
 	require.Equal(t, plain, s.delivered(t, 1).original())
+}
+
+// isOpenToAll says whether the child listens, and Postfix may connect.
+func isOpenToAll(socket string) error {
+	info, err := os.Stat(socket)
+	if err == nil && info.Mode().Perm() != 0o777 {
+		err = fmt.Errorf("%s has the mode %o", socket, info.Mode().Perm())
+	}
+	return err
 }
 
 // refusedForNow sends a message while there is no milter: Postfix answers 451, at the latest in place of taking it. MAIL and RCPT
