@@ -1,6 +1,9 @@
 package main
 
 import (
+	"errors"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -148,7 +151,37 @@ func TestPostgresDiskFull(t *testing.T) {
 	}.run(t)
 }
 
-// longHeader makes the summary, and so the row, of a message long.
+// The disk of the write-ahead log has no room for its next segment: the server panics, and cannot come back before there is.
+func TestPostgresWhoseLogHasNoRoom(t *testing.T) {
+	t.Parallel()
+	server := labtest.OwnPostgres(t, lab.PostgresOptions{})
+	server.Stop(lab.StopFast)
+	data, space := filepath.Join(server.Dir(), "data"), filepath.Join(server.Dir(), "space")
+	mountNew(t, space, "64m")
+	require.NoError(t, os.CopyFS(space, os.DirFS(filepath.Join(data, "pg_wal"))))
+	require.NoError(t, filepath.WalkDir(space, func(path string, _ fs.DirEntry, err error) error {
+		return errors.Join(err, chownLike(path, data))
+	}))
+	require.NoError(t, os.RemoveAll(filepath.Join(data, "pg_wal")))
+	require.NoError(t, os.Symlink(space, filepath.Join(data, "pg_wal")))
+	require.NoError(t, server.Start(t.Context()))
+	outage{
+		site: siteOptions{Database: "backend: postgres, url: '" + server.URL() + "'"}, part: "database", code: 451, enhanced: unavailable,
+		begin: func(t *testing.T, _ *process, _ *acknowledged) func() {
+			free := fill(t, space)
+			waitFor(t, "the panic", func() bool {
+				_, err := server.Exec(t.Context(), "CREATE TABLE one (); DROP TABLE one; SELECT pg_switch_wal()")
+				return err != nil && strings.Contains(server.Log(), "PANIC")
+			})
+			return func() {
+				free()
+				server.Stop(lab.StopImmediate)
+				assert.NoError(t, server.Start(t.Context()))
+			}
+		},
+	}.run(t)
+}
+
 // The file system of the whole server fails, as after an I/O error, and is mounted anew.
 func TestPostgresWhoseDiskFails(t *testing.T) {
 	t.Parallel()
@@ -168,6 +201,7 @@ func TestPostgresWhoseDiskFails(t *testing.T) {
 	}.run(t)
 }
 
+// longHeader makes the summary, and so the row, of a message long.
 func longHeader() []byte {
 	return []byte(strings.Repeat("word ", 2000) + "\r\n")
 }
