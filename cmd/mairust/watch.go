@@ -39,7 +39,7 @@ func (d *daemon) buildWatch() error {
 	dirs := strings.Join(d.site.dirs(), "\n")
 	parts = append(parts,
 		alert.Part{Name: "mounts", Shared: dirs, Check: d.checkMounts()},
-		alert.Part{Name: "disk", Shared: dirs, Check: func(context.Context) error { return checkDisks(c.Alert, d.site.dirs()) }},
+		alert.Part{Name: "disk", Shared: disksOf(d.site.dirs()), Check: func(context.Context) error { return checkDisks(c.Alert, d.site.dirs()) }},
 		alert.Part{Name: "listeners", Check: func(context.Context) error { return checkListeners(d.listeners) }},
 		alert.Part{Name: "clock", Shared: "clock", Patience: slowPatience, Check: func(context.Context) error { return clockFault() }},
 		alert.Part{Name: "certificate", Check: func(context.Context) error { return checkCertificates(d.listeners) }})
@@ -195,6 +195,21 @@ func checkDisks(o alert.Options, dirs []string) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// disksOf names the file systems that directories lie on: two lists that lie on the same ones have one name.
+func disksOf(dirs []string) string {
+	var list []string
+	for _, dir := range dirs {
+		var file unix.Stat_t
+		if err := unix.Stat(dir, &file); err != nil {
+			list = append(list, dir)
+			continue
+		}
+		list = append(list, fmt.Sprint(file.Dev))
+	}
+	slices.Sort(list)
+	return strings.Join(slices.Compact(list), " ")
 }
 
 // space is what is left on a file system.

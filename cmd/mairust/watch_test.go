@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/mairust/mairust/internal/alert"
@@ -63,4 +64,12 @@ func TestASweepThatNeverComesToItsEndIsAFault(t *testing.T) {
 		ahead += 4 * time.Hour
 		require.ErrorContains(t, look(), "no sweep has come to its end since ")
 	})
+}
+
+func TestDirectoriesOnTheSameDisksAreOfOneName(t *testing.T) {
+	one, other := t.TempDir(), t.TempDir()
+	assert.Equal(t, disksOf([]string{one}), disksOf([]string{other, one}))
+	assert.NotEqual(t, disksOf([]string{one}), disksOf([]string{one, "/proc"}))
+	assert.Equal(t, disksOf([]string{"/proc", one}), disksOf([]string{one, "/proc"}))
+	assert.NotEqual(t, disksOf([]string{one}), disksOf([]string{one, one + "/missing"}))
 }
