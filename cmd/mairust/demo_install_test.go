@@ -70,8 +70,8 @@ func TestPolicyOfTheMachineStaysAndIsAsked(t *testing.T) {
 }
 
 func TestPolicyOfADemoThatWasKilledIsTakenAway(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("only root installs")
+	if os.Geteuid() != 0 && os.Getenv("CI") != "true" {
+		t.Skip("SKIPPED: only root installs")
 	}
 	policy := filepath.Join(t.TempDir(), "policy-rc.d")
 	f, err := forbidServices(t.Context(), policy)

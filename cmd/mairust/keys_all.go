@@ -187,13 +187,13 @@ func (s *site) rewrapKeys(ctx context.Context, who auth.Principal, tenant *store
 		return "", s.store.Audit(context.WithoutCancel(ctx), *audit(key).Audit) // without a row there is no transaction
 	})
 	a.addUnlisted(unlisted)
-	a.Summary = fmt.Sprintf("%d keys encrypted anew, %d failed%s%s", done, a.Wrong, ofThemLone(lone), wereAlready(left))
+	a.Summary = fmt.Sprintf("%d keys encrypted anew, %d failed%s%s", done, a.Wrong, ofThemLone(lone), nothingToDo(left))
 	return a, err
 }
 
-func wereAlready(n int) string {
+func nothingToDo(n int) string {
 	if n == 0 {
 		return ""
 	}
-	return fmt.Sprintf("; %d others were already", n)
+	return fmt.Sprintf("; nothing to do for %d", n)
 }

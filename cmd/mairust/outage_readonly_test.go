@@ -1,7 +1,6 @@
 package main
 
 import (
-	"os"
 	"path/filepath"
 	"testing"
 
@@ -14,7 +13,7 @@ import (
 )
 
 // An administrator remounts the disk of the objects. The kernel lets him while no file is open for writing: before the first small message has
-// made a segment of the journal, or without one, for which short runs have no time.
+// made a segment of the journal, or without one.
 func TestObjectStoreRemountedReadOnlyAndBack(t *testing.T) {
 	for _, backend := range storetest.Backends() {
 		for name, o := range map[string]outage{
@@ -22,9 +21,6 @@ func TestObjectStoreRemountedReadOnlyAndBack(t *testing.T) {
 			"without a journal": {site: siteOptions{Extra: "storage: {options: {journal: \"off\"}}\n"}},
 		} {
 			t.Run(backend+", "+name, func(t *testing.T) {
-				if o.message == nil && os.Getenv("MAIRUST_TORTURE") == "" {
-					t.Skip("SKIPPED: part of make torture")
-				}
 				t.Parallel()
 				var disk *tortureDisk
 				o.site.Backend = backend
